@@ -1,0 +1,118 @@
+"""Files that are whole or absent: atomic writes, JSON lines that survive a kill, content hashes."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from megatron_codemix.errors import UnavailableError
+from megatron_codemix.units import format_bytes
+
+Json = Any  # the json module's own notion of a value
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yields a temporary path in the same folder; it takes the final name, synced to disk, only if the block succeeds.
+
+    Turns a full disk (OSError ENOSPC) inside the block into UnavailableError that names the file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise full_disk(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def full_disk(error: OSError, path: Path) -> OSError | UnavailableError:
+    """`error` itself, or the readable error where it says that the disk under `path` is full."""
+    import errno
+
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return error
+    return UnavailableError(
+        f"{path}: the disk is full; free some space and run the same command again (nothing half-written is kept)"
+    )
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes a rename in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` as UTF-8, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Json) -> None:
+    """Writes indented JSON with sorted keys, atomically."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Json:
+    """Parsed content. Raises OSError or json.JSONDecodeError: the caller knows what the file means."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def append_jsonl(path: Path, record: Mapping[str, Json]) -> None:
+    """Appends one line in one write, so that a kill leaves at most one cut line, at the end."""
+    line = json.dumps(record, ensure_ascii=False) + "\n"
+    with open(path, "a", encoding="utf-8") as handle:
+        handle.write(line)
+
+
+def read_jsonl(path: Path) -> list[dict[str, Json]]:
+    """All whole records; a cut last line is left out; [] where the file is absent."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1] if line]
+
+
+def rewrite_jsonl(path: Path, records: list[dict[str, Json]]) -> None:
+    """Replaces the whole file, atomically."""
+    write_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+
+
+def hash_json(value: Json) -> str:
+    """sha256 (hex) of the canonical form: sorted keys, no spaces. Equal values have equal hashes."""
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """sha256 (hex) of the content."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def require_free_bytes(folder: Path, wanted: int, purpose: str) -> None:
+    """Raises UnavailableError if the file system of `folder` (or its nearest existing parent) has less than `wanted`."""
+    place = folder
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < wanted:
+        raise UnavailableError(
+            f"{folder}: {purpose} needs about {format_bytes(wanted)} of disk, {format_bytes(free)} is free; "
+            "free some space or write elsewhere"
+        )
