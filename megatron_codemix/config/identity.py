@@ -1,0 +1,65 @@
+"""The identity of a run: a hash of everything that decides what is learned, and of nothing else.
+
+Layout, checkpointing, logging, back end and the place of files are left out: they decide how it ran. The parent's
+identity is part of a child's, so the hash covers the whole chain (a Merkle tree).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.files import hash_json
+
+
+def run_identity(
+    config: RunConfig,
+    *,
+    weight_units: Mapping[str, int],
+    tokenizer_hash: str,
+    manifest_hashes: Mapping[str, str],
+    parent_identity: str | None,
+) -> str:
+    """Identity (64 hex digits).
+
+    weight_units: the mixture in units of 2^-20, as quantised for the run.
+    manifest_hashes: content hash of the training shard of each source that has a weight.
+    """
+    return hash_json(
+        identity_fields(
+            config,
+            weight_units=weight_units,
+            tokenizer_hash=tokenizer_hash,
+            manifest_hashes=manifest_hashes,
+            parent_identity=parent_identity,
+        )
+    )
+
+
+def identity_fields(
+    config: RunConfig,
+    *,
+    weight_units: Mapping[str, int],
+    tokenizer_hash: str,
+    manifest_hashes: Mapping[str, str],
+    parent_identity: str | None,
+) -> dict[str, Any]:  # Any: JSON values
+    """What is hashed, readable: two runs of different identity can be compared field by field."""
+    dump = config.model_dump(mode="json")
+    return {
+        "model": dump["model"],
+        "tokenizer": tokenizer_hash,
+        "data": {
+            "sequence_length": config.data.sequence_length,
+            "mixture": {name: units for name, units in weight_units.items() if units},
+            "sources": {
+                name: manifest_hashes[name] for name, units in weight_units.items() if units
+            },
+            "restart": config.data.restart,
+        },
+        "optimizer": dump["optimizer"],
+        "schedule": dump["schedule"],
+        "train": dump["train"],
+        "precision": dump["precision"],
+        "parent": parent_identity,
+        "load": config.init_from.load if config.init_from else None,
+    }

@@ -1,0 +1,247 @@
+"""The configuration tree: what a user may ask of one run (one phase of a study).
+
+Every scalar reaches these models as text and is typed by its field (see `loader`), so a field's type decides what
+`200B`, `3e-4` or `no` mean. Scientific choices have no default; absent is `None`. The models are frozen: what follows
+from a configuration is worked out in `plan`, never written back.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PositiveInt
+
+from megatron_codemix.units import format_count, parse_count
+
+
+def _read_count(value: Any) -> Any:  # Any: pydantic hands over whatever the file held
+    return parse_count(value) if isinstance(value, str) else value
+
+
+Tokens = Annotated[
+    int,
+    BeforeValidator(_read_count),
+    Field(ge=0, json_schema_extra={"examples": ["200B"]}),
+    PlainSerializer(format_count, when_used="json"),
+]
+"""A number of tokens: `200B`, `0.5M`, `4096`."""
+
+PositiveTokens = Annotated[Tokens, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are errors, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ModelConfig(Section):
+    """Shape of the decoder-only transformer. Everything megatron-core can do beyond these goes into
+    `transformer_overrides`."""
+
+    num_layers: PositiveInt
+    """Number of transformer layers."""
+    hidden_size: PositiveInt
+    """Width of the residual stream."""
+    ffn_hidden_size: PositiveInt
+    """Width inside the MLP; with a gated activation, of each of its two halves."""
+    num_attention_heads: PositiveInt
+    """Number of query heads."""
+    num_query_groups: PositiveInt | None = None
+    """Number of key/value heads (grouped-query attention); absent: one for each query head."""
+    head_dim: PositiveInt | None = None
+    """Width of one head; absent: hidden_size / num_attention_heads."""
+    vocabulary_size: PositiveInt
+    """Entries of the tokenizer. The model's tables are padded to a multiple of 1,024, whatever the layout."""
+    activation: Literal["swiglu", "geglu", "gelu"] = "swiglu"
+    """Activation of the MLP; `swiglu` and `geglu` are gated."""
+    normalization: Literal["rmsnorm", "layernorm"] = "rmsnorm"
+    """Normalisation before attention, before the MLP and at the end."""
+    norm_epsilon: Annotated[float, Field(gt=0)] = 1e-5
+    """Added to the variance inside the normalisation."""
+    rope_base: Annotated[float, Field(gt=0)] = 10000.0
+    """Base of the rotary position embedding's frequencies (arXiv 2104.09864)."""
+    tie_embeddings: bool
+    """Whether the output layer uses the input embedding's weights."""
+    add_bias: bool = False
+    """Whether the dense layers have biases."""
+    init_std: Annotated[float, Field(gt=0)] = 0.02
+    """Standard deviation of the initial weights; the two layers that write to the residual stream use
+    init_std / sqrt(2 * num_layers)."""
+    transformer_overrides: dict[str, str] = {}
+    """Other fields of megatron-core's TransformerConfig, by name. For experts; checked for name and type."""
+
+
+class TokenizerConfig(Section):
+    """The tokenizer that made the token shards."""
+
+    path: Path
+    """A `tokenizer.json`. Its hash must be the one in every shard's manifest."""
+
+
+class SourceConfig(Section):
+    """Token shards of one source (one corpus of one provenance)."""
+
+    train: Path
+    """Prefix of the training shard: `<train>.bin`, `<train>.idx`, `<train>.manifest.json`."""
+    validation: Path | None = None
+    """Prefix of the held-out shard, for evaluation."""
+
+
+class ConstantMixtureConfig(Section):
+    """The same weights from the first to the last sample."""
+
+    kind: Literal["constant"] = "constant"
+    weights: Annotated[dict[str, Annotated[float, Field(ge=0)]], Field(min_length=1)]
+    """Share of the tokens from each source; they sum to 1."""
+
+
+class DataConfig(Section):
+    """What the model reads, and in what proportion."""
+
+    sequence_length: PositiveInt
+    """Tokens the model sees in one sample; a sample is cut one longer, for the labels."""
+    sources: Annotated[dict[str, SourceConfig], Field(min_length=1)]
+    """The sources by name. Those without a weight in the mixture are not read, but may be evaluated on."""
+    mixture: ConstantMixtureConfig
+    """Share of each source."""
+    restart: bool = False
+    """With `init_from`: read every source from its beginning again. Default: go on where the parent stood, so that
+    nothing is repeated or skipped within an epoch."""
+
+
+class AdamWConfig(Section):
+    """AdamW (arXiv 1711.05101)."""
+
+    kind: Literal["adamw"] = "adamw"
+    weight_decay: Annotated[float, Field(ge=0)]
+    """Decoupled weight decay; not applied to biases and normalisation weights."""
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Decay of the first moment."""
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    """Decay of the second moment."""
+    epsilon: Annotated[float, Field(gt=0)] = 1e-8
+    """Added to the root of the second moment."""
+    clip_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    """Largest global gradient norm; absent: no clipping."""
+
+
+class CosineSchedule(Section):
+    """Linear warmup from 0, then half a cosine from `peak_lr` down to `min_lr` at the last token."""
+
+    kind: Literal["cosine"] = "cosine"
+    peak_lr: Annotated[float, Field(gt=0)]
+    """Learning rate at the end of the warmup."""
+    min_lr: Annotated[float, Field(ge=0)]
+    """Learning rate at the last token."""
+    warmup_tokens: Tokens
+    """Length of the warmup."""
+
+
+class LinearSchedule(Section):
+    """A straight line from `start_lr` to `final_lr` over the phase: a cooldown."""
+
+    kind: Literal["linear"] = "linear"
+    start_lr: Annotated[float, Field(gt=0)]
+    """Learning rate before the first step."""
+    final_lr: Annotated[float, Field(ge=0)]
+    """Learning rate at the last token."""
+
+
+class ConstantSchedule(Section):
+    """Linear warmup from 0, then `lr` to the end."""
+
+    kind: Literal["constant"] = "constant"
+    lr: Annotated[float, Field(gt=0)]
+    """Learning rate after the warmup."""
+    warmup_tokens: Tokens
+    """Length of the warmup."""
+
+
+ScheduleConfig = Annotated[
+    CosineSchedule | LinearSchedule | ConstantSchedule, Field(discriminator="kind")
+]
+
+
+class TrainConfig(Section):
+    """How much, in what batches, from which seed."""
+
+    train_tokens: PositiveTokens
+    """Tokens of this phase; rounded to the nearest whole step, at least one (recorded in the plan)."""
+    global_batch_sequences: PositiveInt
+    """Samples in one optimizer step, over all data-parallel ranks."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    """Decides the weights at step 0 and the order of the data."""
+
+
+class LayoutConfig(Section):
+    """How the model is spread over processes. Never changes what is learned, only the rounding; the data-parallel size
+    is what the world size leaves."""
+
+    tensor: PositiveInt = 1
+    """Tensor-parallel size."""
+    pipeline: PositiveInt = 1
+    """Pipeline-parallel size (1F1B)."""
+    sequence_parallel: bool = False
+    """Whether activations between tensor-parallel regions are split along the sequence (needs tensor > 1)."""
+    microbatch_sequences: PositiveInt = 1
+    """Samples in one forward pass of one data-parallel rank."""
+    distributed_optimizer: bool = True
+    """Whether the optimizer's state is split over data-parallel ranks."""
+
+
+class PrecisionConfig(Section):
+    """Number format of weights in the forward pass, activations and gradients; the optimizer's master weights, its
+    state and the gradient reduction are fp32 in both."""
+
+    kind: Literal["fp32", "bf16"]
+    """`bf16` is the choice on GPUs; on CPUs it is fast only where the processor has instructions for it."""
+
+
+class CheckpointConfig(Section):
+    """When to save, and what to keep."""
+
+    save_every_tokens: PositiveTokens | None = None
+    """Save after each of these; absent: only at the end of the phase."""
+    keep_last: PositiveInt = 2
+    """Number of newest complete checkpoints that are kept."""
+
+
+class BackendConfig(Section):
+    """Where to run."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes CUDA where there is a driver and a device, and says what it took."""
+
+
+class LoggingConfig(Section):
+    """What is written while training."""
+
+    every_steps: PositiveInt = 1
+    """Write a line of metrics after each of these."""
+
+
+class InitFromConfig(Section):
+    """Start from another run's final checkpoint: a new phase. (A run that was stopped simply goes on.)"""
+
+    run: Path
+    """Directory of the parent run, which must be done."""
+    load: Literal["weights", "weights+optimizer"]
+    """What is taken over: a scientific choice, so it has no default."""
+
+
+class RunConfig(Section):
+    """One run: one phase of a study, or a training of its own."""
+
+    model: ModelConfig
+    data: DataConfig
+    tokenizer: TokenizerConfig
+    optimizer: AdamWConfig
+    schedule: ScheduleConfig
+    train: TrainConfig
+    layout: LayoutConfig = LayoutConfig()
+    precision: PrecisionConfig
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    backend: BackendConfig = BackendConfig()
+    logging: LoggingConfig = LoggingConfig()
+    init_from: InitFromConfig | None = None
+    """The parent phase; absent: weights from the seed."""

@@ -1,0 +1,139 @@
+"""The run directory: where each file lies and what state the run is in.
+
+This is the contract between training, evaluation, study and report, which never import one another:
+
+    runs/<cell>/<phase>-<identity8>/
+      config.yaml                     resolved, complete
+      status.json                     state, step, attempts, failures, last error
+      metrics.jsonl                   a line per logged step
+      ledger.jsonl                    a line per checkpoint: planned and consumed tokens per source
+      checkpoints/iter_0004000/       complete only once `complete.json` in it exists
+      attempts/3/                     plan.json, provenance.json, rank logs
+      evaluation/<task>.jsonl         a line per item, and <task>.summary.json
+"""
+
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from megatron_codemix.errors import RunError
+from megatron_codemix.files import read_json, write_json
+
+State = Literal["pending", "running", "done", "failed"]
+
+COMPLETE_MARKER = "complete.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """`status.json`: who this run is and how far it has come."""
+
+    identity: str
+    state: State = "pending"
+    step: int = 0
+    num_steps: int = 0
+    attempts: int = 0
+    """Times the run was started."""
+    failures: int = 0
+    """Attempts that ended in an error worth a retry; a preemption is not one."""
+    last_error: str | None = None
+    train_seconds: float = 0.0
+    """Wall time in the training loop, over all attempts, of steps that were kept."""
+    updated_unix: float = 0.0
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Paths of one run; nothing is created until something is written."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def status(self) -> Path:
+        return self.path / "status.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def ledger(self) -> Path:
+        return self.path / "ledger.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def checkpoint(self, step: int) -> Path:
+        """Folder of the checkpoint after `step` optimizer steps."""
+        return self.checkpoints / f"iter_{step:07d}"
+
+    def attempt(self, number: int) -> Path:
+        """Folder of one start of the run, counted from 1."""
+        return self.path / "attempts" / str(number)
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation"
+
+    def complete_steps(self) -> list[int]:
+        """Steps of the complete checkpoints, ascending."""
+        markers = self.checkpoints.glob(f"iter_*/{COMPLETE_MARKER}")
+        return sorted(int(marker.parent.name.removeprefix("iter_")) for marker in markers)
+
+    def read_status(self) -> Status | None:
+        """The status; None where the run was never started. Raises RunError on a damaged file."""
+        if not self.status.exists():
+            return None
+        try:
+            record: dict[str, Any] = read_json(self.status)  # Any: JSON values
+            status = Status(**record)
+        except (ValueError, TypeError) as error:
+            raise RunError(
+                f"{self.status}: not a readable status file ({error}); restore it or move the run directory away"
+            ) from error
+        if status.state not in get_args(State):
+            raise RunError(f"{self.status}: unknown state {status.state!r}")
+        return status
+
+    def write_status(self, status: Status) -> Status:
+        """Writes `status` with the present time, atomically; returns what was written."""
+        stamped = replace(status, updated_unix=time.time())
+        write_json(self.status, asdict(stamped))
+        return stamped
+
+    def claim(self, identity: str) -> Status:
+        """The status of this run, new if the directory is empty.
+
+        Raises RunError if the directory belongs to a run of another identity: its checkpoints must not be mixed
+        with this run's.
+        """
+        status = self.read_status()
+        if status is None:
+            return Status(identity=identity)
+        if status.identity != identity:
+            raise RunError(
+                f"{self.path}: holds a run of another identity ({status.identity[:8]}, this configuration is "
+                f"{identity[:8]}): something that decides what is learned has changed; compare with "
+                f"'codemix config diff {self.config} YOUR_CONFIG' and use another directory"
+            )
+        return status
+
+
+def parent_of(run: RunDirectory) -> Status:
+    """Status of a run that others start from. Raises RunError unless it is done."""
+    status = run.read_status()
+    if status is None:
+        raise RunError(
+            f"{run.path}: no run here to start from; set init_from.run to a run directory"
+        )
+    if status.state != "done":
+        raise RunError(
+            f"{run.path}: the parent run is {status.state} at step {status.step} of {status.num_steps}; finish it first"
+        )
+    return status
