@@ -1,0 +1,176 @@
+// What Python sees of this folder: megatron_codemix._C. The only file here that knows Python.
+//
+// Arguments are never converted: a wrong dtype is a TypeError, a wrong shape or value a ValueError.
+// The arguments' meaning is documented in megatron_codemix/ops, which checks them first.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+
+#include "blending_index.h"
+#include "check.h"
+#include "document_index.h"
+#include "earliest_deadline_order.h"
+#include "mersenne_twister.h"
+#include "sample_index.h"
+#include "shuffle_index.h"
+#include "span.h"
+
+namespace py = pybind11;
+using namespace pybind11::literals;
+
+namespace codemix {
+namespace {
+
+template <typename T>
+using Array = py::array_t<T, py::array::c_style>;
+
+template <typename T>
+void CheckFlat(const Array<T>& array, const char* name) {
+  CHECK(array.ndim() == 1, name, " has ", array.ndim(), " dimensions, not 1");
+  CHECK(reinterpret_cast<uintptr_t>(array.data()) % alignof(T) == 0, name, " is not aligned");
+}
+
+template <typename T>
+Span<const T> View(const Array<T>& array, const char* name) {
+  CheckFlat(array, name);
+  return {array.data(), array.size()};
+}
+
+template <typename T>
+Span<T> MutableView(Array<T>& array, const char* name) {
+  CheckFlat(array, name);
+  return {array.mutable_data(), array.size()};
+}
+
+// Runs `build(rng)` without the GIL, from RandomState's `key` and `position`; `key` is brought up
+// to date in place and the new position returned.
+template <typename Build>
+int WithGenerator(Array<uint32_t>& key, int position, const Build& build) {
+  const Span<uint32_t> words = MutableView(key, "key");
+  py::gil_scoped_release unlocked;
+  MersenneTwister rng({words.data(), words.size()}, position);
+  build(rng);
+  rng.CopyKeyTo(words);
+  return rng.position();
+}
+
+template <typename Index>
+py::tuple BuildDocumentIndexArray(const Array<Index>& documents, int64_t num_epochs,
+                                  bool separate_final_epoch, Array<uint32_t> key, int position) {
+  const Span<const Index> input = View(documents, "documents");
+  CHECK(num_epochs >= 1 && (input.size() == 0 || num_epochs <= INT64_MAX / 8 / input.size()),
+        "num_epochs is ", num_epochs);
+  Array<Index> result(num_epochs * input.size());
+  const Span<Index> output = MutableView(result, "result");
+  const int end = WithGenerator(key, position, [&](MersenneTwister& rng) {
+    BuildDocumentIndex(input, num_epochs, separate_final_epoch, rng, output);
+  });
+  return py::make_tuple(result, end);
+}
+
+template <typename Document, typename Index>
+Array<Index> BuildSampleIndexArray(const Array<int32_t>& document_lengths,
+                                   const Array<Document>& document_index, int64_t num_tokens,
+                                   int32_t sequence_length, bool drop_last, bool extra_token) {
+  const SampleLayout layout{num_tokens, sequence_length, drop_last, extra_token};
+  const Span<const int32_t> lengths = View(document_lengths, "document_lengths");
+  const Span<const Document> documents = View(document_index, "document_index");
+  const int64_t num_rows = CountSamples(layout) + 1;
+  Array<Index> result({py::ssize_t{num_rows}, py::ssize_t{2}});
+  const Span<Index> output{result.mutable_data(), 2 * num_rows};
+  py::gil_scoped_release unlocked;
+  BuildSampleIndex(lengths, documents, layout, output);
+  return result;
+}
+
+// A document index of int64 has a sample index of int64; one of int32 does while positions in it
+// and offsets fit.
+py::array BuildSampleIndexForInt32(const Array<int32_t>& document_lengths,
+                                   const Array<int32_t>& document_index, int64_t num_tokens,
+                                   int32_t sequence_length, bool drop_last, bool extra_token) {
+  if (document_index.size() <= INT32_MAX) {
+    return BuildSampleIndexArray<int32_t, int32_t>(document_lengths, document_index, num_tokens,
+                                                   sequence_length, drop_last, extra_token);
+  }
+  return BuildSampleIndexArray<int32_t, int64_t>(document_lengths, document_index, num_tokens,
+                                                 sequence_length, drop_last, extra_token);
+}
+
+template <typename Index>
+py::tuple BuildShuffleIndexArray(int64_t num_samples, int64_t size, Array<uint32_t>& key,
+                                 int position) {
+  Array<Index> result(size);
+  const Span<Index> output = MutableView(result, "result");
+  const int end = WithGenerator(
+      key, position, [&](MersenneTwister& rng) { BuildShuffleIndex(num_samples, rng, output); });
+  return py::make_tuple(result, end);
+}
+
+py::tuple BuildShuffleIndexOfFittingType(int64_t num_samples, int64_t size, Array<uint32_t> key,
+                                         int position) {
+  CHECK(size >= 0, "size is ", size);
+  // megatron-core's rule, one short of what uint32 holds.
+  if (size < int64_t{UINT32_MAX} - 1) {
+    return BuildShuffleIndexArray<uint32_t>(num_samples, size, key, position);
+  }
+  return BuildShuffleIndexArray<int64_t>(num_samples, size, key, position);
+}
+
+py::tuple BuildBlendingIndexArrays(const Array<double>& weights, int64_t size) {
+  CHECK(size >= 0, "size is ", size);
+  const Span<const double> input = View(weights, "weights");
+  Array<int16_t> dataset_index(size);
+  Array<int64_t> dataset_sample_index(size);
+  const Span<int16_t> datasets = MutableView(dataset_index, "dataset_index");
+  const Span<int64_t> samples = MutableView(dataset_sample_index, "dataset_sample_index");
+  {
+    py::gil_scoped_release unlocked;
+    BuildBlendingIndex(input, datasets, samples);
+  }
+  return py::make_tuple(dataset_index, dataset_sample_index);
+}
+
+py::tuple BuildEarliestDeadlineOrderArrays(const Array<int64_t>& weights, Array<int64_t> counts,
+                                           int64_t num_samples) {
+  CHECK(num_samples >= 0, "num_samples is ", num_samples);
+  const Span<const int64_t> input = View(weights, "weights");
+  const Span<int64_t> state = MutableView(counts, "counts");
+  Array<int16_t> order(num_samples);
+  Array<int64_t> draws(num_samples);
+  const Span<int16_t> sources = MutableView(order, "order");
+  const Span<int64_t> numbers = MutableView(draws, "draws");
+  {
+    py::gil_scoped_release unlocked;
+    BuildEarliestDeadlineOrder(input, state, sources, numbers);
+  }
+  return py::make_tuple(order, draws);
+}
+
+}  // namespace
+}  // namespace codemix
+
+PYBIND11_MODULE(_C, module) {
+  using namespace codemix;
+  module.doc() = "Index builders and mixture orders in C++; call them through megatron_codemix.ops";
+  const auto documents = py::arg("documents").noconvert();
+  const auto document_lengths = py::arg("document_lengths").noconvert();
+  const auto document_index = py::arg("document_index").noconvert();
+  const auto key = py::arg("key").noconvert();
+  const auto weights = py::arg("weights").noconvert();
+  const auto counts = py::arg("counts").noconvert();
+
+  module.def("build_document_index", &BuildDocumentIndexArray<int32_t>, documents, "num_epochs"_a,
+             "separate_final_epoch"_a, key, "position"_a);
+  module.def("build_document_index", &BuildDocumentIndexArray<int64_t>, documents, "num_epochs"_a,
+             "separate_final_epoch"_a, key, "position"_a);
+  module.def("build_sample_index", &BuildSampleIndexForInt32, document_lengths, document_index,
+             "num_tokens"_a, "sequence_length"_a, "drop_last"_a, "extra_token"_a);
+  module.def("build_sample_index", &BuildSampleIndexArray<int64_t, int64_t>, document_lengths,
+             document_index, "num_tokens"_a, "sequence_length"_a, "drop_last"_a, "extra_token"_a);
+  module.def("build_shuffle_index", &BuildShuffleIndexOfFittingType, "num_samples"_a, "size"_a, key,
+             "position"_a);
+  module.def("build_blending_index", &BuildBlendingIndexArrays, weights, "size"_a);
+  module.def("build_earliest_deadline_order", &BuildEarliestDeadlineOrderArrays, weights, counts,
+             "num_samples"_a);
+}

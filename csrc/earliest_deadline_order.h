@@ -1,0 +1,27 @@
+// The order of sources that keeps every prefix closest to the mixture.
+#pragma once
+
+#include <cstdint>
+
+#include "span.h"
+
+namespace codemix {
+
+// Tijdeman's solution of the chairman assignment problem (R. Tijdeman, "The chairman assignment
+// problem", Discrete Mathematics 32, 1980), for constant weights.
+//
+// Let k sources have weights w_i with sum W, let x_i be the draws from source i among the first n
+// samples, and e = 1 / (2k - 2). Sample n + 1 may come from source i if that draw would not put it
+// more than 1 - e ahead of plan, (n + 1) w_i / W - x_i >= e, and the draw is due at the first t at
+// which t w_i / W - x_i > 1 - e. Of the sources that may be drawn take the one whose draw is due
+// first (the lowest number on a tie). Then |x_i - n w_i / W| <= 1 - e for every source and every n,
+// and no order of k sources does better in general. After W / gcd(w) samples every x_i is exactly
+// its plan, so the order repeats.
+//
+// `counts` holds x_i where the order goes on and is brought up to date. order[s] is the source of
+// the s-th next sample, draws[s] its x_i before the draw. Integers only: e_i = n w_i - x_i W stays
+// within [-W, W].
+void BuildEarliestDeadlineOrder(Span<const int64_t> weights, Span<int64_t> counts,
+                                Span<int16_t> order, Span<int64_t> draws);
+
+}  // namespace codemix

@@ -1,0 +1,29 @@
+"""Types of the C++ extension (csrc/bindings.cpp). Call it through megatron_codemix.ops."""
+
+import numpy as np
+import numpy.typing as npt
+
+def build_document_index(
+    documents: npt.NDArray[np.signedinteger],
+    num_epochs: int,
+    separate_final_epoch: bool,
+    key: npt.NDArray[np.uint32],
+    position: int,
+) -> tuple[npt.NDArray[np.signedinteger], int]: ...
+def build_sample_index(
+    document_lengths: npt.NDArray[np.int32],
+    document_index: npt.NDArray[np.signedinteger],
+    num_tokens: int,
+    sequence_length: int,
+    drop_last: bool,
+    extra_token: bool,
+) -> npt.NDArray[np.signedinteger]: ...
+def build_shuffle_index(
+    num_samples: int, size: int, key: npt.NDArray[np.uint32], position: int
+) -> tuple[npt.NDArray[np.integer], int]: ...
+def build_blending_index(
+    weights: npt.NDArray[np.float64], size: int
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64]]: ...
+def build_earliest_deadline_order(
+    weights: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], num_samples: int
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64]]: ...
