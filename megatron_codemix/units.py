@@ -43,12 +43,13 @@ def _parse_scaled(text: str, suffixes: dict[str, int], wanted: str) -> int:
 
 
 def format_count(number: int) -> str:
-    """Short form that parses back to the same number: 200000000000 -> "200B", 4096 -> "4096"."""
+    """Shortest form that parses back to the same number: 200000000000 -> "200B", 4096 -> "4096"."""
+    forms = [str(number)]
     for suffix in ("T", "B", "M", "K"):
         scaled = Decimal(number) / _COUNT_SUFFIX[suffix]
-        if abs(scaled) >= 1 and scaled == scaled.quantize(Decimal("0.001")):
-            return f"{scaled.normalize():f}{suffix}"
-    return str(number)
+        if abs(scaled) >= 1:
+            forms.append(f"{scaled.normalize():f}{suffix}")
+    return min(forms, key=len)
 
 
 def parse_duration(text: str) -> float:

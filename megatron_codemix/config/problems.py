@@ -1,0 +1,192 @@
+"""What pydantic finds, in the words of the file: `run.yaml:12: train.seed: expected a number`."""
+
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from megatron_codemix.config.tree import Tree, describe, where_of
+
+# pydantic's error types that mean "this is not of the field's type", with what the field wants.
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "path_type": "a path",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a section (lines of 'key: value')",
+    "model_type": "a section (lines of 'key: value')",
+    "model_attributes_type": "a section (lines of 'key: value')",
+}
+_BOUNDS = {
+    "greater_than": ("greater than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+
+
+def readable(
+    errors: Sequence[ErrorDetails], tree: Tree, model: type[BaseModel], where: str
+) -> list[str]:
+    """One line for each of pydantic's `errors` about `tree`, in the order of the schema.
+
+    where: names the input in problems that have no line of their own.
+    """
+    return [_line(error, tree, model, where) for error in errors]
+
+
+def _line(error: ErrorDetails, tree: Tree, model: type[BaseModel], where: str) -> str:
+    path, place, owner = _locate(error["loc"], tree, model)
+    if error["type"].startswith("union_tag"):
+        path.append("kind")
+    text = _message(error, path, owner, model)
+    return ": ".join(part for part in (place or where, ".".join(path), text) if part)
+
+
+def _locate(
+    loc: Sequence[int | str], tree: Tree, model: type[BaseModel]
+) -> tuple[list[str], str, Any]:
+    """(path in the file, place of the nearest key that exists, annotation of the last section).
+
+    pydantic puts the tag of a union's member into the location; the file has no such level.
+    """
+    path: list[str] = []
+    place = ""
+    node: Any = tree
+    kind: Any = model
+    owner: Any = None
+    for part in map(str, loc):
+        if part == "[key]" or (isinstance(node, dict) and _is_tag(kind, node, part)):
+            continue
+        path.append(part)
+        owner = _chosen(kind, node)
+        kind = _member(owner, part)
+        if isinstance(node, dict):
+            place = next((where_of(key) for key in node if key == part), "") or place
+            node = node.get(part)
+        elif isinstance(node, list) and part.isdigit():
+            node = node[int(part)]
+        else:
+            node = None
+    return path, place, owner
+
+
+def _is_tag(kind: Any, node: Mapping[str, Any], part: str) -> bool:
+    return len(_models(kind)) > 1 and part not in node and node.get("kind") == part
+
+
+def _models(kind: Any) -> list[type[BaseModel]]:
+    """The models that an annotation allows, wrappers taken off."""
+    origin = typing.get_origin(kind)
+    if origin is typing.Annotated:
+        return _models(typing.get_args(kind)[0])
+    if origin in (typing.Union, types.UnionType):
+        return [model for member in typing.get_args(kind) for model in _models(member)]
+    is_model = isinstance(kind, type) and issubclass(kind, BaseModel)
+    return [kind] if is_model else []
+
+
+def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
+    field = model.model_fields.get("kind")
+    is_tagged = field is not None and typing.get_origin(field.annotation) is Literal
+    return typing.get_args(field.annotation) if field is not None and is_tagged else ()
+
+
+def _chosen(kind: Any, node: Any) -> Any:
+    """The annotation, or the member of a tagged union that `node` selects."""
+    models = _models(kind)
+    if isinstance(node, dict):
+        for model in models:
+            if len(models) > 1 and node.get("kind") in _tags(model):
+                return model
+    return models[0] if models else kind
+
+
+def _member(kind: Any, part: str) -> Any:
+    """Annotation of the field or item `part` of a section."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        field = kind.model_fields.get(part)
+        return None if field is None else field.annotation
+    if typing.get_origin(kind) is typing.Annotated:
+        return _member(typing.get_args(kind)[0], part)
+    if typing.get_origin(kind) is dict:
+        return typing.get_args(kind)[1]
+    if typing.get_origin(kind) in (list, tuple):
+        return typing.get_args(kind)[0]
+    return None
+
+
+def _message(error: ErrorDetails, path: list[str], owner: Any, model: type[BaseModel]) -> str:
+    kind, context, got = error["type"], error.get("ctx", {}), describe(error["input"])
+    if kind == "missing":
+        return _missing(path[-1], owner)
+    if kind == "extra_forbidden":
+        return f"unknown key{suggestion(path[-1], _field_names(owner), field_paths(model))}"
+    if kind in _EXPECTED:
+        return f"expected {_EXPECTED[kind]}, got {got}"
+    if kind in _BOUNDS:
+        words, key = _BOUNDS[kind]
+        return f"must be {words} {context[key]:g}, got {got}"
+    if kind == "literal_error":
+        return _choice(error["input"], str(context["expected"]).replace(" or ", ", ").split(", "))
+    if kind == "union_tag_invalid":
+        return _choice(context["tag"], str(context["expected_tags"]).split(", "))
+    if kind == "union_tag_not_found":
+        tags = [tag for member in _models(_member(owner, path[-2])) for tag in _tags(member)]
+        return f"missing (one of {', '.join(tags)})"
+    if kind == "value_error":
+        return str(context["error"])
+    if kind in ("too_short", "dict_too_short"):
+        return "must not be empty"
+    return f"{error['msg']}, got {got}"
+
+
+def _missing(name: str, owner: Any) -> str:
+    fields = getattr(owner, "model_fields", {})
+    meaning = (fields[name].description or "") if name in fields else ""
+    if not meaning and name in fields:
+        models = _models(fields[name].annotation)
+        meaning = (models[0].__doc__ or "") if models else ""
+    first_sentence = " ".join(meaning.split()).split(". ")[0].rstrip(".")
+    return f"missing ({first_sentence})" if first_sentence else "missing"
+
+
+def _choice(got: Any, quoted: Sequence[str]) -> str:
+    choices = [choice.strip("'") for choice in quoted]
+    return f"expected one of {', '.join(choices)}, got {describe(got)}" + suggestion(
+        str(got), choices
+    )
+
+
+def _field_names(owner: Any) -> list[str]:
+    return list(getattr(owner, "model_fields", {}))
+
+
+def suggestion(name: str, near: Sequence[str], elsewhere: Sequence[str] = ()) -> str:
+    """`; did you mean 'seed'?`: the one in `near` most like `name`, else a path that ends in it."""
+    alike = difflib.get_close_matches(name, near, n=1, cutoff=0.6)
+    alike = alike or [path for path in elsewhere if path.split(".")[-1] == name][:1]
+    return f"; did you mean '{alike[0]}'?" if alike else ""
+
+
+def field_paths(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Dotted path of every section and field under `model`, all members of unions included."""
+    paths: list[str] = []
+    for name, field in model.model_fields.items():
+        paths.append(prefix + name)
+        for member in _models(field.annotation):
+            paths += [p for p in field_paths(member, f"{prefix}{name}.") if p not in paths]
+    return paths
