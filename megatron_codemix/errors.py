@@ -1,7 +1,8 @@
 """The errors a user may see. Anything else that escapes is a bug in this project.
 
-`CodemixError` means that the input is wrong (exit code 2); `RetryableError` means that the same command may succeed
-later (exit code 75, EX_TEMPFAIL of sysexits.h); every other exception is a bug (exit code 1).
+`CodemixError` means that the input is wrong (exit code 2); `RetryableError` means that the same
+command may succeed later (exit code 75, EX_TEMPFAIL of sysexits.h); every other exception is a bug
+(exit code 1).
 """
 
 from collections.abc import Sequence
@@ -27,11 +28,13 @@ class ConfigError(CodemixError):
 
 
 class DataError(CodemixError):
-    """A corpus, tokenizer, manifest or token shard is missing, damaged or does not fit the others."""
+    """A corpus, tokenizer, manifest or token shard is missing, damaged or does not fit the
+    others."""
 
 
 class RunError(CodemixError):
-    """A run directory, checkpoint or parent run is missing, incomplete or belongs to another run."""
+    """A run directory, checkpoint or parent run is missing, incomplete or belongs to another
+    run."""
 
 
 class UnavailableError(CodemixError):
@@ -39,7 +42,8 @@ class UnavailableError(CodemixError):
 
 
 class RetryableError(CodemixError):
-    """Nothing is wrong with the input: the same command may succeed later (preempted, lost rank, hang)."""
+    """Nothing is wrong with the input: the same command may succeed later (preempted, lost rank,
+    hang)."""
 
     exit_code = EXIT_RETRY
 

@@ -17,7 +17,8 @@ Json = Any  # the json module's own notion of a value
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yields a temporary path in the same folder; it takes the final name, synced to disk, only if the block succeeds.
+    """Yields a temporary path in the same folder; it takes the final name, synced to disk, only if
+    the block succeeds.
 
     Turns a full disk (OSError ENOSPC) inside the block into UnavailableError that names the file.
     """
@@ -42,7 +43,8 @@ def full_disk(error: OSError, path: Path) -> OSError | UnavailableError:
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return error
     return UnavailableError(
-        f"{path}: the disk is full; free some space and run the same command again (nothing half-written is kept)"
+        f"{path}: the disk is full; free some space and run the same command again (nothing "
+        "half-written is kept)"
     )
 
 
@@ -67,7 +69,8 @@ def write_json(path: Path, value: Json) -> None:
 
 
 def read_json(path: Path) -> Json:
-    """Parsed content. Raises OSError or json.JSONDecodeError: the caller knows what the file means."""
+    """Parsed content. Raises OSError or json.JSONDecodeError: the caller knows what the file
+    means."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -92,7 +95,8 @@ def rewrite_jsonl(path: Path, records: list[dict[str, Json]]) -> None:
 
 
 def hash_json(value: Json) -> str:
-    """sha256 (hex) of the canonical form: sorted keys, no spaces. Equal values have equal hashes."""
+    """sha256 (hex) of the canonical form: sorted keys, no spaces. Equal values have equal
+    hashes."""
     text = json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
@@ -106,13 +110,15 @@ def hash_file(path: Path) -> str:
 
 
 def require_free_bytes(folder: Path, wanted: int, purpose: str) -> None:
-    """Raises UnavailableError if the file system of `folder` (or its nearest existing parent) has less than `wanted`."""
+    """Raises UnavailableError if the file system of `folder` (or its nearest existing parent) has
+    less than `wanted`."""
     place = folder
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
     if free < wanted:
         raise UnavailableError(
-            f"{folder}: {purpose} needs about {format_bytes(wanted)} of disk, {format_bytes(free)} is free; "
+            f"{folder}: {purpose} needs about {format_bytes(wanted)} of disk, "
+            f"{format_bytes(free)} is free; "
             "free some space or write elsewhere"
         )

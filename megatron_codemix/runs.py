@@ -95,7 +95,8 @@ class RunDirectory:
             status = Status(**record)
         except (ValueError, TypeError) as error:
             raise RunError(
-                f"{self.status}: not a readable status file ({error}); restore it or move the run directory away"
+                f"{self.status}: not a readable status file ({error}); restore it or move the run "
+                "directory away"
             ) from error
         if status.state not in get_args(State):
             raise RunError(f"{self.status}: unknown state {status.state!r}")
@@ -110,16 +111,18 @@ class RunDirectory:
     def claim(self, identity: str) -> Status:
         """The status of this run, new if the directory is empty.
 
-        Raises RunError if the directory belongs to a run of another identity: its checkpoints must not be mixed
-        with this run's.
+        Raises RunError if the directory belongs to a run of another identity: its checkpoints must
+        not be mixed with this run's.
         """
         status = self.read_status()
         if status is None:
             return Status(identity=identity)
         if status.identity != identity:
             raise RunError(
-                f"{self.path}: holds a run of another identity ({status.identity[:8]}, this configuration is "
-                f"{identity[:8]}): something that decides what is learned has changed; compare with "
+                f"{self.path}: holds a run of another identity ({status.identity[:8]}, this "
+                "configuration is "
+                f"{identity[:8]}): something that decides what is learned has changed; compare "
+                "with "
                 f"'codemix config diff {self.config} YOUR_CONFIG' and use another directory"
             )
         return status
@@ -134,6 +137,26 @@ def parent_of(run: RunDirectory) -> Status:
         )
     if status.state != "done":
         raise RunError(
-            f"{run.path}: the parent run is {status.state} at step {status.step} of {status.num_steps}; finish it first"
+            f"{run.path}: the parent run is {status.state} at step {status.step} of "
+            f"{status.num_steps}; finish it first"
         )
     return status
+
+
+def newest_checkpoint(run: RunDirectory) -> Path | None:
+    """The newest complete checkpoint of the run; None if there is none."""
+    steps = run.complete_steps()
+    return run.checkpoint(steps[-1]) if steps else None
+
+
+def final_checkpoint(run: RunDirectory) -> Path:
+    """The last checkpoint of a finished run. Raises RunError if the run is not done or the
+    checkpoint is gone."""
+    status = parent_of(run)
+    if status.num_steps not in run.complete_steps():
+        raise RunError(
+            f"{run.checkpoint(status.num_steps)}: the run is done but its last checkpoint is "
+            "gone; train it again in "
+            "an empty directory"
+        )
+    return run.checkpoint(status.num_steps)

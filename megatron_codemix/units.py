@@ -1,7 +1,7 @@
 """Quantities as people write them: "200B" tokens, "30m", "1.5GiB". Parse and print, exactly."""
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation, Overflow
 
 _COUNT_SUFFIX = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 _BYTE_SUFFIX = {
@@ -16,6 +16,8 @@ _BYTE_SUFFIX = {
     "GIB": 2**30,
     "TIB": 2**40,
 }
+# Rounds nothing silently, and refuses 1e999999 before an integer of a million digits is made.
+_EXACT = Context(prec=64, Emin=-64, Emax=30, traps=[Inexact, Overflow, InvalidOperation])
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -34,8 +36,9 @@ def _parse_scaled(text: str, suffixes: dict[str, int], wanted: str) -> int:
     if match is None or match.group(2).upper() not in suffixes:
         raise ValueError(f"expected {wanted}, got {text!r}")
     try:
-        value = Decimal(match.group(1).replace("_", "")) * suffixes[match.group(2).upper()]
-    except InvalidOperation as error:
+        number = Decimal(match.group(1).replace("_", ""))
+        value = _EXACT.multiply(number, Decimal(suffixes[match.group(2).upper()]))
+    except DecimalException as error:
         raise ValueError(f"expected {wanted}, got {text!r}") from error
     if value != value.to_integral_value():
         raise ValueError(f"expected {wanted}, got {text!r}, which is {value}")
@@ -46,14 +49,14 @@ def format_count(number: int) -> str:
     """Shortest form that parses back to the same number: 200000000000 -> "200B", 4096 -> "4096"."""
     forms = [str(number)]
     for suffix in ("T", "B", "M", "K"):
-        scaled = Decimal(number) / _COUNT_SUFFIX[suffix]
+        scaled = _EXACT.divide(Decimal(number), Decimal(_COUNT_SUFFIX[suffix]))
         if abs(scaled) >= 1:
-            forms.append(f"{scaled.normalize():f}{suffix}")
+            forms.append(f"{_EXACT.normalize(scaled):f}{suffix}")
     return min(forms, key=len)
 
 
 def parse_duration(text: str) -> float:
-    """Seconds: "90", "30m", "1h30m", "12:30:00" (SLURM's hours:minutes:seconds). Raises ValueError."""
+    """Seconds: "90", "30m", "1h30m", "12:30:00" (SLURM's form). Raises ValueError."""
     stripped = text.strip()
     if re.fullmatch(r"\d+(\.\d+)?", stripped):
         return float(stripped)

@@ -1,7 +1,7 @@
 """The identity of a run: a hash of everything that decides what is learned, and of nothing else.
 
-Layout, checkpointing, logging, back end and the place of files are left out: they decide how it ran. The parent's
-identity is part of a child's, so the hash covers the whole chain (a Merkle tree).
+Layout, checkpointing, logging, back end and the place of files are left out: they decide how it
+ran. The parent's identity is part of a child's, so the hash covers the whole chain (a Merkle tree).
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,5 @@
-"""What follows from a configuration and a world size: steps, microbatches, padded vocabulary. Pure arithmetic."""
+"""What follows from a configuration and a world size: steps, microbatches, padded vocabulary. Pure
+arithmetic."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -6,13 +7,15 @@ from typing import Any
 from megatron_codemix.config.schema import RunConfig
 
 VOCABULARY_MULTIPLE = 1024
-"""The embedding tables are padded to this, not to a multiple that depends on the tensor-parallel size, so that a
-checkpoint has the same shapes in every layout. Tensor-parallel sizes up to 1,024 that are powers of two divide it."""
+"""The embedding tables are padded to this, not to a multiple that depends on the tensor-parallel
+size, so that a checkpoint has the same shapes in every layout. Tensor-parallel sizes up to 1,024
+that are powers of two divide it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
-    """Derived values of one run; saved beside each attempt, because the layout may change between attempts."""
+    """Derived values of one run; saved beside each attempt, because the layout may change between
+    attempts."""
 
     world_size: int
     data_parallel: int
@@ -34,7 +37,8 @@ class RunPlan:
 
 
 def make_plan(config: RunConfig, world_size: int) -> RunPlan:
-    """The plan of `config` on `world_size` processes; `checks.check_layout` has ensured that the divisions are exact."""
+    """The plan of `config` on `world_size` processes; `checks.check_layout` has ensured that the
+    divisions are exact."""
     data_parallel = world_size // (config.layout.tensor * config.layout.pipeline)
     tokens_per_step = config.train.global_batch_sequences * config.data.sequence_length
     num_steps = nearest_steps(config.train.train_tokens, tokens_per_step)

@@ -1,8 +1,9 @@
 """The configuration tree: what a user may ask of one run (one phase of a study).
 
-Every scalar reaches these models as text and is typed by its field (see `loader`), so a field's type decides what
-`200B`, `3e-4` or `no` mean. Scientific choices have no default; absent is `None`. The models are frozen: what follows
-from a configuration is worked out in `plan`, never written back.
+Every scalar reaches these models as text and is typed by its field (see `loader`), so a field's
+type decides what `200B`, `3e-4` or `no` mean. Scientific choices have no default; absent is `None`.
+The models are frozen: what follows from a configuration is worked out in `plan`, never written
+back.
 """
 
 from pathlib import Path
@@ -53,7 +54,8 @@ class ModelConfig(Section):
     head_dim: PositiveInt | None = None
     """Width of one head; absent: hidden_size / num_attention_heads."""
     vocabulary_size: PositiveInt
-    """Entries of the tokenizer. The model's tables are padded to a multiple of 1,024, whatever the layout."""
+    """Entries of the tokenizer. The model's tables are padded to a multiple of 1,024, whatever the
+    layout."""
     activation: Literal["swiglu", "geglu", "gelu"] = "swiglu"
     """Activation of the MLP; `swiglu` and `geglu` are gated."""
     normalization: Literal["rmsnorm", "layernorm"] = "rmsnorm"
@@ -67,10 +69,11 @@ class ModelConfig(Section):
     add_bias: bool = False
     """Whether the dense layers have biases."""
     init_std: Annotated[float, Field(gt=0)] = 0.02
-    """Standard deviation of the initial weights; the two layers that write to the residual stream use
-    init_std / sqrt(2 * num_layers)."""
+    """Standard deviation of the initial weights; the two layers that write to the residual stream
+    use init_std / sqrt(2 * num_layers)."""
     transformer_overrides: dict[str, str] = {}
-    """Other fields of megatron-core's TransformerConfig, by name. For experts; checked for name and type."""
+    """Other fields of megatron-core's TransformerConfig, by name. For experts; checked for name and
+    type."""
 
 
 class TokenizerConfig(Section):
@@ -103,12 +106,13 @@ class DataConfig(Section):
     sequence_length: PositiveInt
     """Tokens the model sees in one sample; a sample is cut one longer, for the labels."""
     sources: Annotated[dict[str, SourceConfig], Field(min_length=1)]
-    """The sources by name. Those without a weight in the mixture are not read, but may be evaluated on."""
+    """The sources by name. Those without a weight in the mixture are not read, but may be evaluated
+    on."""
     mixture: ConstantMixtureConfig
     """Share of each source."""
     restart: bool = False
-    """With `init_from`: read every source from its beginning again. Default: go on where the parent stood, so that
-    nothing is repeated or skipped within an epoch."""
+    """With `init_from`: read every source from its beginning again. Default: go on where the parent
+    stood, so that nothing is repeated or skipped within an epoch."""
 
 
 class AdamWConfig(Section):
@@ -128,7 +132,8 @@ class AdamWConfig(Section):
 
 
 class CosineSchedule(Section):
-    """Linear warmup from 0, then half a cosine from `peak_lr` down to `min_lr` at the last token."""
+    """Linear warmup from 0, then half a cosine from `peak_lr` down to `min_lr` at the last
+    token."""
 
     kind: Literal["cosine"] = "cosine"
     peak_lr: Annotated[float, Field(gt=0)]
@@ -168,7 +173,8 @@ class TrainConfig(Section):
     """How much, in what batches, from which seed."""
 
     train_tokens: PositiveTokens
-    """Tokens of this phase; rounded to the nearest whole step, at least one (recorded in the plan)."""
+    """Tokens of this phase; rounded to the nearest whole step, at least one (recorded in the
+    plan)."""
     global_batch_sequences: PositiveInt
     """Samples in one optimizer step, over all data-parallel ranks."""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
@@ -176,15 +182,16 @@ class TrainConfig(Section):
 
 
 class LayoutConfig(Section):
-    """How the model is spread over processes. Never changes what is learned, only the rounding; the data-parallel size
-    is what the world size leaves."""
+    """How the model is spread over processes. Never changes what is learned, only the rounding; the
+    data-parallel size is what the world size leaves."""
 
     tensor: PositiveInt = 1
     """Tensor-parallel size."""
     pipeline: PositiveInt = 1
     """Pipeline-parallel size (1F1B)."""
     sequence_parallel: bool = False
-    """Whether activations between tensor-parallel regions are split along the sequence (needs tensor > 1)."""
+    """Whether activations between tensor-parallel regions are split along the sequence (needs
+    tensor > 1)."""
     microbatch_sequences: PositiveInt = 1
     """Samples in one forward pass of one data-parallel rank."""
     distributed_optimizer: bool = True
@@ -192,11 +199,12 @@ class LayoutConfig(Section):
 
 
 class PrecisionConfig(Section):
-    """Number format of weights in the forward pass, activations and gradients; the optimizer's master weights, its
-    state and the gradient reduction are fp32 in both."""
+    """Number format of weights in the forward pass, activations and gradients; the optimizer's
+    master weights, its state and the gradient reduction are fp32 in both."""
 
     kind: Literal["fp32", "bf16"]
-    """`bf16` is the choice on GPUs; on CPUs it is fast only where the processor has instructions for it."""
+    """`bf16` is the choice on GPUs; on CPUs it is fast only where the processor has instructions
+    for it."""
 
 
 class CheckpointConfig(Section):
@@ -223,7 +231,8 @@ class LoggingConfig(Section):
 
 
 class InitFromConfig(Section):
-    """Start from another run's final checkpoint: a new phase. (A run that was stopped simply goes on.)"""
+    """Start from another run's final checkpoint: a new phase. (A run that was stopped simply goes
+    on.)"""
 
     run: Path
     """Directory of the parent run, which must be done."""

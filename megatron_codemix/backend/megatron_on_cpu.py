@@ -1,0 +1,271 @@
+"""Gives `torch.cuda` a CPU meaning, so that megatron-core runs unchanged on a CPU with gloo.
+
+megatron-core 0.16.1 has no device layer: it says `torch.cuda.current_device()`, `device="cuda"`,
+`tensor.cuda()` and `param.type() == "torch.cuda.BFloat16Tensor"` in some 250 places, several of
+them inside the pipeline schedules' bodies, where no extension point reaches. This module answers
+exactly those:
+
+1. `CudaMeansCpu`, a `TorchFunctionMode` (the hook that `torch.set_default_device` is built on),
+   rewrites device
+   arguments and makes `.cuda()` the identity;
+2. a table of `torch.cuda` functions gets CPU answers: no-ops for streams and synchronisation, the
+   default generator for
+   the CUDA generator;
+3. megatron-core's optimizer gets the contract of the fused Adam of Apex and Transformer Engine, so
+   that CPU and GPU
+   take the same optimizer and checkpoint code.
+
+`torch.cuda.is_available()` stays False, so that nothing believes in a GPU. Where there is one,
+`install` does nothing.
+"""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+CPU = torch.device("cpu")
+
+_installed = False
+
+
+class CudaMeansCpu(TorchFunctionMode):
+    """Rewrites what torch functions are told about CUDA."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func is torch.Tensor.cuda:
+            return args[0]
+        if kwargs:
+            if _names_cuda(kwargs.get("device")):
+                kwargs = {**kwargs, "device": CPU}
+            if kwargs.get("pin_memory"):
+                kwargs = {**kwargs, "pin_memory": False}
+            return func(*args, **kwargs)
+        if func is torch.Tensor.type and len(args) == 1:
+            # the optimizer sorts parameters by this string and knows only the CUDA names
+            return func(*args).replace("torch.", "torch.cuda.", 1)
+        if func is torch.Tensor.to and len(args) > 1 and _names_cuda(args[1]):
+            args = (args[0], CPU, *args[2:])
+        if func in (torch.Tensor.pin_memory, torch.Tensor.record_stream):
+            return args[0]
+        return func(*args)
+
+
+def _names_cuda(device: object) -> bool:
+    if isinstance(device, str):
+        return device == "cuda" or device.startswith("cuda:")
+    return isinstance(device, torch.device) and device.type == "cuda"
+
+
+class CpuStream:
+    """A stream in which everything has already happened."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+    def synchronize(self) -> None: ...
+    def wait_stream(self, stream: Any) -> None: ...
+    def wait_event(self, event: Any) -> None: ...
+    def query(self) -> bool:
+        return True
+
+    def record_event(self, event: Any = None) -> Any:
+        return event or CpuEvent()
+
+    def __enter__(self) -> "CpuStream":
+        return self
+
+    def __exit__(self, *exception: Any) -> None: ...
+
+
+class CpuEvent:
+    """A moment on the host's clock."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.seconds = 0.0
+
+    def record(self, stream: Any = None) -> None:
+        self.seconds = time.perf_counter()
+
+    def wait(self, stream: Any = None) -> None: ...
+    def synchronize(self) -> None: ...
+    def query(self) -> bool:
+        return True
+
+    def elapsed_time(self, later: "CpuEvent") -> float:
+        """Milliseconds, as CUDA events count them."""
+        return (later.seconds - self.seconds) * 1e3
+
+
+def _nothing() -> Callable[..., None]:
+    # A new function for each name: torch._dynamo's table of rules asserts that none is listed
+    # twice.
+    def nothing(*args: Any, **kwargs: Any) -> None:
+        return None
+
+    return nothing
+
+
+_THE_STREAM = CpuStream()
+
+CUDA_FUNCTIONS: dict[str, Any] = {
+    "current_device": lambda: CPU,
+    "synchronize": _nothing(),
+    "set_device": _nothing(),
+    "empty_cache": _nothing(),
+    "is_current_stream_capturing": lambda: False,
+    "Stream": CpuStream,
+    "Event": CpuEvent,
+    "current_stream": lambda *args: _THE_STREAM,
+    "default_stream": lambda *args: _THE_STREAM,
+    "stream": lambda stream: contextlib.nullcontext(stream),
+    "get_rng_state": lambda device=None: torch.get_rng_state(),
+    "set_rng_state": lambda state, device=None: torch.set_rng_state(state),
+    "manual_seed": lambda seed: torch.default_generator.manual_seed(int(seed)),
+}
+"""What `torch.cuda` answers where there is no CUDA."""
+
+REFUSED_ON_CPU = (
+    "fp8",
+    "fp4",
+    "gradient_accumulation_fusion",
+    "tp_comm_overlap",
+    "masked_softmax_fusion",
+    "persist_layer_norm",
+    "cpu_offloading",
+    "enable_cuda_graph",
+    "cuda_graph_impl",
+    "moe_grouped_gemm",
+)
+"""TransformerConfig's options without a meaning on a CPU: refused by name, never ignored."""
+
+
+def install() -> bool:
+    """Installs all of the above; False where CUDA exists and nothing was done. Idempotent.
+
+    Must come before the first import of megatron.core, which decorates its fusions with
+    torch.compile and keeps references to generators while it is imported. Raises RuntimeError if it
+    comes too late.
+    """
+    global _installed
+    if torch.cuda.is_available():
+        return False
+    if _installed:
+        return True
+    if any(name == "megatron.core" or name.startswith("megatron.core.") for name in sys.modules):
+        raise RuntimeError(
+            "megatron.core was imported before megatron_codemix.mcore; import "
+            "megatron_codemix.mcore first"
+        )
+    for name, value in CUDA_FUNCTIONS.items():
+        setattr(torch.cuda, name, value)
+    torch.cuda.nvtx.range_push = _nothing()
+    torch.cuda.nvtx.range_pop = _nothing()
+    CudaMeansCpu().__enter__()
+    _import_without_compiling()
+    _use_cpu_generator()
+    _use_fused_adam()
+    _installed = True
+    return True
+
+
+def refused_options(transformer_config: Any) -> list[str]:
+    """Names of the options set in `transformer_config` that have no meaning on a CPU."""
+    unset = (None, False, "none", [])
+    return [name for name in REFUSED_ON_CPU if getattr(transformer_config, name, None) not in unset]
+
+
+def _import_without_compiling() -> None:
+    """megatron.core applies torch.compile to its fusions during its import, before it can be told
+    not to."""
+    compile_function = torch.compile
+    torch.compile = lambda model=None, **options: model if model is not None else (lambda f: f)  # type: ignore[assignment]  # stands in for one import
+    try:
+        from megatron.core import jit
+    finally:
+        torch.compile = compile_function
+    jit.disable_jit_fuser()
+
+
+def _use_cpu_generator() -> None:
+    from megatron.core.tensor_parallel import random
+
+    random._get_cuda_rng_state = lambda device="cpu", clone=False, graph_safe=False: (
+        torch.get_rng_state()
+    )
+    random._set_cuda_rng_state = lambda new_state, device=-1, graph_safe=False: torch.set_rng_state(
+        new_state
+    )
+
+
+class FusedAdam(torch.optim.Optimizer):
+    """AdamW by torch's fused CPU kernel, with the contract of Apex's and Transformer Engine's
+    FusedAdam: the step count lives in the parameter group and a parameter's state is exactly
+    `exp_avg` and `exp_avg_sq`.
+
+    megatron-core's fall-back, torch.optim.AdamW, counts steps for each parameter; the distributed
+    optimizer of 0.16.1 cannot load a checkpoint made that way.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        adam_w_mode: bool = True,
+        **unused: Any,
+    ) -> None:
+        super().__init__(
+            params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        )
+        self.kernel = torch._fused_adamw_ if adam_w_mode else torch._fused_adam_
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # fused optimizers take no closure
+        for group in self.param_groups:
+            if group["params"]:
+                self._step_group(group)
+
+    def _step_group(self, group: dict[str, Any]) -> None:
+        group["step"] = int(group.get("step", 0)) + 1
+        parameters = [p for p in group["params"] if p.grad is not None]
+        for parameter in parameters:
+            if not self.state[parameter]:
+                self.state[parameter] = {
+                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg_sq": torch.zeros_like(parameter),
+                }
+        if not parameters:
+            return
+        self.kernel(
+            [parameter.detach() for parameter in parameters],
+            [parameter.grad for parameter in parameters],
+            [self.state[parameter]["exp_avg"] for parameter in parameters],
+            [self.state[parameter]["exp_avg_sq"] for parameter in parameters],
+            [],
+            [torch.tensor(float(group["step"])) for _ in parameters],
+            lr=float(group["lr"]),
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            amsgrad=False,
+            maximize=False,
+        )
+
+
+def _use_fused_adam() -> None:
+    from megatron.core import optimizer
+    from megatron.core.optimizer import distrib_optimizer
+
+    optimizer.Adam = FusedAdam
+    optimizer.USING_PYTORCH_OPTIMIZER = False
+    distrib_optimizer.Adam = FusedAdam
+    distrib_optimizer.HAVE_APEX_OR_TE = True
+    distrib_optimizer.USING_APEX_OPTIMIZER = True

@@ -1,0 +1,104 @@
+"""`codemix train`: one run, alone, with ranks of its own, under torchrun or under srun."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from megatron_codemix.errors import EXIT_DONE
+from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
+from megatron_codemix.launch.ranks import run_ranks
+from megatron_codemix.train.phase import Phase, prepare_phase, record_failure, start_attempt
+from megatron_codemix.units import format_count
+
+
+def command(
+    config: Annotated[Path, typer.Argument(help="Configuration of the run (YAML).")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to it: section.key=value ...")
+    ] = None,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(help="Run directory; default runs/<config name>/train-<identity8>."),
+    ] = None,
+    nproc: Annotated[
+        int, typer.Option(min=1, help="Ranks to start here; ignored under torchrun and srun.")
+    ] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check, print the plan, stop.")
+    ] = False,
+) -> None:
+    """Train one run, or go on with it: the same command after a stop continues at the newest
+    checkpoint."""
+    context = rank_context_from_environment()
+    world_size = context.world_size if context else nproc
+    phase = prepare_phase(config, overrides or [], run_dir, world_size)
+    if dry_run or context is None or context.rank == 0:
+        _print_plan(phase)
+    if dry_run:
+        return
+    status = phase.run.claim(phase.identity)
+    if status.state == "done":
+        print(f"already done: {phase.run.path}")
+        return
+    if context is not None:
+        _run_placed_rank(phase, context)
+        return
+    attempt = start_attempt(phase)
+
+    def rank_main(rank: RankContext) -> int:
+        from megatron_codemix.train.rank import train_rank
+
+        train_rank(phase, attempt, rank)
+        return EXIT_DONE
+
+    code = run_ranks(
+        rank_main, nproc, prepare=_import_engine, log_folder=phase.run.attempt(attempt)
+    )
+    if code != EXIT_DONE:
+        _note_death(phase, code)
+    raise typer.Exit(code)
+
+
+def _run_placed_rank(phase: Phase, context: RankContext) -> None:
+    """This process is one rank of a job that another launcher has started."""
+    from megatron_codemix.train.rank import train_rank
+
+    attempt = phase.run.claim(phase.identity).attempts + 1
+    if context.rank == 0:
+        attempt = start_attempt(phase)
+    train_rank(phase, attempt, context)
+
+
+def _note_death(phase: Phase, code: int) -> None:
+    """A rank that was killed could not say so itself."""
+    status = phase.run.read_status()
+    if status is not None and status.state == "running":
+        record_failure(
+            phase.run, f"ended with exit code {code}: a rank was killed", is_failure=True
+        )
+
+
+def _import_engine() -> None:
+    """Once, before the ranks are forked."""
+    import megatron_codemix.train.rank  # noqa: F401  # for its imports
+
+
+def _print_plan(phase: Phase) -> None:
+    plan, config = phase.plan, phase.config
+    mixture = ", ".join(
+        f"{name} {share:.1%}" for name, share in config.data.mixture.weights.items() if share
+    )
+    print(f"run        {phase.run.path}")
+    print(f"identity   {phase.identity[:8]}")
+    print(
+        f"tokens     {format_count(plan.train_tokens)} in {plan.num_steps} steps of "
+        f"{format_count(plan.tokens_per_step)} (asked for {format_count(plan.requested_tokens)})"
+    )
+    print(f"mixture    {mixture}")
+    print(
+        f"layout     tensor {config.layout.tensor} x pipeline {config.layout.pipeline} x data "
+        f"{plan.data_parallel} on {plan.world_size} ranks, {plan.num_microbatches} microbatches of "
+        f"{config.layout.microbatch_sequences}",
+        flush=True,
+    )

@@ -1,0 +1,106 @@
+"""The ledger: what was planned and what was consumed, per source, at every checkpoint.
+
+Consumption is counted from the batches that went through the model, never from the plan, so that
+the two can disagree.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from megatron_codemix.data.mixture import WEIGHT_UNITS
+from megatron_codemix.data.resolve import DataPlan
+
+
+@dataclass
+class SourceCount:
+    """What a phase has consumed of one source."""
+
+    samples: int = 0
+    loss_tokens: int = 0
+    """Tokens that counted in the loss."""
+    nats: float = 0.0
+    """Sum of their losses."""
+
+
+@dataclass
+class Ledger:
+    """Running counts of one phase. Source numbers are positions among the plan's sorted source
+    names."""
+
+    plan: DataPlan
+    samples_per_epoch: Mapping[str, int]
+    counts: dict[str, SourceCount] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.counts = self.counts or {name: SourceCount() for name in self.names}
+
+    @property
+    def names(self) -> list[str]:
+        """Sources with a weight, in the order of their numbers."""
+        return [source.name for source in self.plan.sources]
+
+    def add(
+        self,
+        source_samples: Sequence[int] | np.ndarray,
+        source_tokens: Sequence[int] | np.ndarray,
+        source_nats: Sequence[float] | np.ndarray,
+    ) -> None:
+        """Counts one step: samples, tokens in the loss and summed losses of each source."""
+        for number, name in enumerate(self.names):
+            count = self.counts[name]
+            count.samples += int(source_samples[number])
+            count.loss_tokens += int(source_tokens[number])
+            count.nats += float(source_nats[number])
+
+    def record(self, step: int) -> dict[str, Any]:  # Any: JSON values
+        """The ledger line after `step` steps of this phase."""
+        samples = sum(count.samples for count in self.counts.values())
+        sources = {name: self._source_record(name, samples) for name in self._all_names()}
+        return {
+            "step": step,
+            "samples": samples,
+            "tokens": samples * self.plan.sequence_length,
+            "sources": sources,
+            "max_error_samples": max(
+                abs(source["consumed_samples"] - source["planned_samples"])
+                for source in sources.values()
+            ),
+        }
+
+    def restore(self, record: Mapping[str, Any]) -> None:
+        """Goes on from a line that `record` made."""
+        for name in self.names:
+            source = record["sources"][name]
+            self.counts[name] = SourceCount(
+                samples=source["consumed_samples"],
+                loss_tokens=source["loss_tokens"],
+                nats=source["nats"],
+            )
+
+    def _all_names(self) -> list[str]:
+        return sorted({*self.names, *self.plan.inherited})
+
+    def _source_record(self, name: str, samples: int) -> dict[str, Any]:
+        units = self.plan.weight_units.get(name, 0)
+        count = self.counts.get(name, SourceCount())
+        parent = self.plan.inherited.get(name)
+        per_epoch = self.samples_per_epoch.get(name) or (parent.samples_per_epoch if parent else 0)
+        cursor = count.samples + (parent.cursor if parent else 0)
+        length = self.plan.sequence_length
+        return {
+            "weight_units": units,
+            "planned_samples": samples * units / WEIGHT_UNITS,
+            "planned_tokens": samples * units * length / WEIGHT_UNITS,
+            "consumed_samples": count.samples,
+            "consumed_tokens": count.samples * length,
+            "cursor": cursor,
+            "samples_per_epoch": per_epoch,
+            "epochs": cursor / per_epoch,
+            "chain_tokens": count.samples * length + (parent.chain_tokens if parent else 0),
+            "loss_tokens": count.loss_tokens,
+            "nats": count.nats,
+            "loss_nats": count.nats / count.loss_tokens if count.loss_tokens else None,
+        }

@@ -1,0 +1,142 @@
+"""RunConfig -> the data a run will really read: shards checked against the tokenizer, cursors taken
+over from the parent.
+
+Reads headers and manifests only, so it is quick at any size, and it runs before any process group
+is started.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from megatron_codemix.config.identity import run_identity
+from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.data.dataset import MixtureDataset, SourceSpec
+from megatron_codemix.data.mixture import quantise_weights
+from megatron_codemix.data.token_shard import TokenShard
+from megatron_codemix.data.tokenizer import Tokenizer
+from megatron_codemix.errors import ConfigError, DataError, RunError
+from megatron_codemix.files import read_jsonl
+from megatron_codemix.runs import RunDirectory, parent_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inherited:
+    """Where a source stands after the parent phases."""
+
+    cursor: int
+    chain_tokens: int
+    samples_per_epoch: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataPlan:
+    """Everything that decides which samples a run reads."""
+
+    sources: list[SourceSpec]
+    """Sources with a weight, by name."""
+    weight_units: dict[str, int]
+    """Their weights in units of 2^-20, as recorded in the run."""
+    sequence_length: int
+    seed: int
+    tokenizer_hash: str
+    manifest_hashes: dict[str, str]
+    inherited: dict[str, Inherited] = field(default_factory=dict)
+    """State of every source that the chain of parents has read; {} for a first phase or with
+    data.restart."""
+    parent_identity: str | None = None
+
+    def identity(self, config: RunConfig) -> str:
+        """Identity of the run that `config` describes on this data."""
+        return run_identity(
+            config,
+            weight_units=self.weight_units,
+            tokenizer_hash=self.tokenizer_hash,
+            manifest_hashes=self.manifest_hashes,
+            parent_identity=self.parent_identity,
+        )
+
+    def dataset(self) -> MixtureDataset:
+        """The samples of the run, 0, 1, 2, ..."""
+        return MixtureDataset(
+            self.sources,
+            self.weight_units,
+            {name: state.cursor for name, state in self.inherited.items()},
+            self.sequence_length,
+            self.seed,
+        )
+
+    def as_dict(self) -> dict[str, Any]:  # Any: JSON values
+        """For the provenance record of an attempt."""
+        return {
+            "weight_units": self.weight_units,
+            "start_cursors": {name: state.cursor for name, state in self.inherited.items()},
+            "tokenizer_hash": self.tokenizer_hash,
+            "manifest_hashes": self.manifest_hashes,
+        }
+
+
+def resolve_data(config: RunConfig) -> DataPlan:
+    """Checks every shard that the run will read. Raises ConfigError or DataError with all problems
+    found."""
+    tokenizer = Tokenizer.load(config.tokenizer.path)
+    problems = []
+    if tokenizer.vocabulary_size != config.model.vocabulary_size:
+        problems.append(
+            f"model.vocabulary_size: {config.model.vocabulary_size}, but {config.tokenizer.path} "
+            "has "
+            f"{tokenizer.vocabulary_size} entries; set it to that"
+        )
+    weights = {name: share for name, share in config.data.mixture.weights.items() if share > 0}
+    sources, hashes = [], {}
+    for name in sorted(weights):
+        try:
+            shard = open_shard(config.data.sources[name].train, name, tokenizer.hash)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        sources.append(SourceSpec(name=name, prefix=shard.prefix))
+        hashes[name] = shard.manifest.content_hash
+    if problems:
+        raise ConfigError(problems)
+    parent = RunDirectory(config.init_from.run) if config.init_from else None
+    return DataPlan(
+        sources=sources,
+        weight_units=quantise_weights(weights),
+        sequence_length=config.data.sequence_length,
+        seed=config.train.seed,
+        tokenizer_hash=tokenizer.hash,
+        manifest_hashes=hashes,
+        inherited={} if parent is None or config.data.restart else _inherited(parent),
+        parent_identity=parent_of(parent).identity if parent else None,
+    )
+
+
+def open_shard(prefix: Path, source: str, tokenizer_hash: str) -> TokenShard:
+    """The shard at `prefix`. Raises DataError if another tokenizer made it."""
+    shard = TokenShard.open(prefix)
+    if shard.manifest.tokenizer_hash != tokenizer_hash:
+        raise DataError(
+            f"{prefix}: source '{source}' was made with another tokenizer (hash "
+            f"{shard.manifest.tokenizer_hash[:8]}, tokenizer.path has {tokenizer_hash[:8]}); "
+            "prepare it again with this tokenizer, or point tokenizer.path to the one that made it"
+        )
+    return shard
+
+
+def _inherited(parent: RunDirectory) -> dict[str, Inherited]:
+    lines = read_jsonl(parent.ledger)
+    if not lines:
+        raise RunError(
+            f"{parent.ledger}: the parent's ledger is missing, so where its sources stood is "
+            "unknown; restore it, or set "
+            "data.restart=true to read every source from its beginning"
+        )
+    return {
+        name: Inherited(
+            cursor=source["cursor"],
+            chain_tokens=source["chain_tokens"],
+            samples_per_epoch=source["samples_per_epoch"],
+        )
+        for name, source in lines[-1]["sources"].items()
+    }

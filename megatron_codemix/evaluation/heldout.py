@@ -1,0 +1,185 @@
+"""Bits per byte on the held-out documents of each source, data-parallel.
+
+bits per byte = (sum of the token losses in nats) / ln 2 / (UTF-8 bytes of the scored tokens).
+Unlike the loss per token it can be compared between tokenizers.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch.distributed
+
+from megatron_codemix.backend import Backend, initialize_process_group, select_backend
+from megatron_codemix.config.loader import load_run_config
+from megatron_codemix.config.schema import LayoutConfig, RunConfig
+from megatron_codemix.data.resolve import open_shard
+from megatron_codemix.data.token_shard import TokenShard
+from megatron_codemix.data.tokenizer import Tokenizer
+from megatron_codemix.errors import DataError
+from megatron_codemix.evaluation.windows import Window, batches_of, choose_documents, cut_document
+from megatron_codemix.files import read_jsonl, rewrite_jsonl, write_json
+from megatron_codemix.launch.placement import RankContext
+from megatron_codemix.mcore.checkpoint import load_weights
+from megatron_codemix.mcore.groups import ModelParallel, initialize_model_parallel
+from megatron_codemix.mcore.model import Model, build_model
+from megatron_codemix.mcore.step import token_losses
+from megatron_codemix.obs.log import setup_logging
+from megatron_codemix.runs import RunDirectory, final_checkpoint
+
+log = logging.getLogger(__name__)
+
+MAX_DOCUMENT_WINDOWS = 8
+"""A long document counts with its first windows only, so that it cannot stand for a whole
+source."""
+
+BATCH_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class HeldOutSource:
+    """The part of one source that is scored."""
+
+    name: str
+    shard: TokenShard
+    num_documents: int
+    ids: list[str]
+
+
+def held_out_sources(config: RunConfig, max_bytes_per_source: int) -> list[HeldOutSource]:
+    """The sources of `config` that have a held-out shard. Raises DataError if none has."""
+    tokenizer = Tokenizer.load(config.tokenizer.path)
+    found = []
+    for name, source in sorted(config.data.sources.items()):
+        if source.validation is None:
+            continue
+        shard = open_shard(source.validation, name, tokenizer.hash)
+        documents = read_jsonl(Path(f"{source.validation}.documents.jsonl"))
+        if len(documents) != shard.num_documents:
+            raise DataError(
+                f"{source.validation}.documents.jsonl: {len(documents)} lines, the shard has "
+                f"{shard.num_documents} "
+                "documents; prepare the shard again"
+            )
+        taken = choose_documents([entry["bytes"] for entry in documents], max_bytes_per_source)
+        found.append(
+            HeldOutSource(name, shard, taken, [entry["id"] for entry in documents[:taken]])
+        )
+    if not found:
+        raise DataError("no source has a held-out shard; set data.sources.<name>.validation")
+    return found
+
+
+def evaluate_rank(run: RunDirectory, max_bytes_per_source: int, context: RankContext) -> None:
+    """One rank's part: scores every n-th window, then rank 0 writes `heldout.jsonl` and
+    `heldout.summary.json`."""
+    run.evaluation.mkdir(parents=True, exist_ok=True)
+    setup_logging(context.rank, run.evaluation / f"rank{context.rank}.log")
+    started = time.monotonic()
+    config = load_run_config(run.config)
+    sources = held_out_sources(config, max_bytes_per_source)
+    folder = final_checkpoint(run)
+    backend = select_backend(config.backend.device, context.local_rank)
+    backend.prepare()
+    initialize_process_group(
+        backend,
+        rank=context.rank,
+        world_size=context.world_size,
+        init_method=context.init_method,
+    )
+    model, parallel = _load_model(config, folder, backend)
+    byte_lengths = Tokenizer.load(config.tokenizer.path).token_byte_lengths
+    lines = [
+        line
+        for source in sources
+        for line in _score_source(model, source, config, byte_lengths, parallel, backend)
+    ]
+    if context.rank == 0:
+        rewrite_jsonl(run.evaluation / "heldout.jsonl", lines)
+        summary = {
+            "step": run.complete_steps()[-1],
+            "layout": {"tensor": 1, "pipeline": 1, "data": parallel.data_size},
+            "max_bytes_per_source": max_bytes_per_source,
+            "seconds": time.monotonic() - started,
+            "sources": {source.name: summarize(lines, source.name) for source in sources},
+        }
+        write_json(run.evaluation / "heldout.summary.json", summary)
+        for name, values in summary["sources"].items():
+            log.info("%s: %.4f bits per byte", name, values["bits_per_byte"])
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+def summarize(lines: Iterable[dict[str, Any]], source: str) -> dict[str, Any]:
+    """Totals and bits per byte over the lines of one source."""
+    rows = [line for line in lines if line["source"] == source]
+    nats, size = sum(row["nats"] for row in rows), sum(row["bytes"] for row in rows)
+    return {
+        "documents": len(rows),
+        "bytes": size,
+        "tokens": sum(row["tokens"] for row in rows),
+        "nats": nats,
+        "bits_per_byte": nats / math.log(2) / size,
+    }
+
+
+def _load_model(config: RunConfig, folder: Path, backend: Backend) -> tuple[Model, ModelParallel]:
+    layout = LayoutConfig()
+    parallel = initialize_model_parallel(layout, config.train.seed)
+    model = build_model(
+        config.model,
+        layout,
+        config.precision,
+        sequence_length=config.data.sequence_length,
+        seed=config.train.seed,
+        parallel=parallel,
+        backend=backend,
+    )
+    load_weights(folder, model)
+    model.eval()
+    return model, parallel
+
+
+def _score_source(
+    model: Model,
+    source: HeldOutSource,
+    config: RunConfig,
+    byte_lengths: np.ndarray,
+    parallel: ModelParallel,
+    backend: Backend,
+) -> list[dict[str, Any]]:
+    """A line for each document, on every rank."""
+    length = config.data.sequence_length
+    windows = [
+        window
+        for document in range(source.num_documents)
+        for window in cut_document(source.shard, document, length, MAX_DOCUMENT_WINDOWS * length)
+    ]
+    mine = windows[parallel.data_rank :: parallel.data_size]
+    totals = torch.zeros(source.num_documents, 3, dtype=torch.float64)
+    for taken, batch in batches_of(mine, BATCH_TOKENS):
+        losses = token_losses(model, batch, backend).double().cpu().numpy() * batch.loss_mask
+        for window, nats in zip(taken, losses.sum(axis=1), strict=True):
+            totals[window.document] += torch.tensor(_counts(window, nats, byte_lengths))
+    totals = totals.to(backend.device)
+    torch.distributed.all_reduce(totals, group=parallel.groups.dp)
+    return [
+        {
+            "source": source.name,
+            "document": number,
+            "id": source.ids[number],
+            "bytes": int(size),
+            "tokens": int(tokens),
+            "nats": nats,
+        }
+        for number, (nats, tokens, size) in enumerate(totals.tolist())
+    ]
+
+
+def _counts(window: Window, nats: float, byte_lengths: np.ndarray) -> tuple[float, float, float]:
+    return nats, float(len(window.labels)), float(byte_lengths[window.labels].sum())

@@ -1,0 +1,118 @@
+"""Sharded checkpoints (megatron-core's torch_dist): written by all ranks, read back in any layout.
+
+A checkpoint is complete only once `complete.json` stands in it, written last by rank 0; whatever
+else lies in the folder before that is a remnant of a save that was cut short, and the next save of
+the same step replaces it.
+"""
+
+import queue
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+from megatron.core import dist_checkpointing
+from megatron.core.dist_checkpointing.strategies import filesystem_async
+from megatron.core.distributed import DistributedDataParallel
+from megatron.core.optimizer import MegatronOptimizer
+
+from megatron_codemix.errors import RunError
+from megatron_codemix.files import full_disk, read_json, write_json
+from megatron_codemix.mcore.groups import ModelParallel
+from megatron_codemix.mcore.model import Model, gpt_of
+from megatron_codemix.runs import COMPLETE_MARKER
+
+# The optimizer's state as whole tensors, readable in any tensor, pipeline and data-parallel size;
+# megatron-core's default can only change the data-parallel size.
+_CONTENT = {"distrib_optim_sharding_type": "fully_reshardable"}
+
+
+def save_checkpoint(
+    folder: Path,
+    model: DistributedDataParallel,
+    optimizer: MegatronOptimizer,
+    record: dict[str, Any],
+    parallel: ModelParallel,
+) -> None:
+    """Writes weights and optimizer state, then the marker with `record` in it. Every rank calls it.
+
+    Raises UnavailableError on every rank if the disk is full on one; nothing incomplete is then
+    taken for whole.
+    """
+    if parallel.rank == 0:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    torch.distributed.barrier()
+    # A save in the foreground passes its results within one process; megatron-core would start a
+    # multiprocessing.Manager for them, which costs seconds for each rank.
+    filesystem_async._results_queue = queue.SimpleQueue()
+    state = _sharded_state(model, optimizer, is_loading=False)
+    try:
+        dist_checkpointing.save(state, str(folder), content_metadata=_CONTENT)
+    except OSError as error:
+        raise full_disk(error, folder) from error
+    if parallel.rank == 0:
+        write_json(folder / COMPLETE_MARKER, record)
+    torch.distributed.barrier()
+
+
+def load_checkpoint(
+    folder: Path, model: DistributedDataParallel, optimizer: MegatronOptimizer, *, with_state: bool
+) -> None:
+    """Reads weights and, `with_state`, the optimizer's moments and step count into this layout.
+    Every rank calls it."""
+    state = (
+        _sharded_state(model, optimizer, is_loading=True)
+        if with_state
+        else {"model": gpt_of(model).sharded_state_dict()}
+    )
+    loaded = _load(state, folder)
+    gpt_of(model).load_state_dict(loaded["model"], strict=True)
+    if with_state:
+        with torch.no_grad():
+            optimizer.load_state_dict(loaded["optimizer"])
+    else:
+        optimizer.reload_model_params()
+
+
+def load_weights(folder: Path, model: Model) -> None:
+    """Reads the weights alone into a model without an optimizer. Every rank calls it."""
+    loaded = _load({"model": gpt_of(model).sharded_state_dict()}, folder)
+    gpt_of(model).load_state_dict(loaded["model"], strict=True)
+
+
+def read_marker(folder: Path) -> dict[str, Any]:
+    """The record of a complete checkpoint. Raises RunError if it is incomplete or damaged."""
+    try:
+        record: dict[str, Any] = read_json(folder / COMPLETE_MARKER)
+    except FileNotFoundError:
+        raise RunError(
+            f"{folder}: not a complete checkpoint (no {COMPLETE_MARKER} in it)"
+        ) from None
+    except ValueError as error:
+        raise RunError(f"{folder / COMPLETE_MARKER}: not readable ({error})") from error
+    return record
+
+
+def _sharded_state(
+    model: DistributedDataParallel, optimizer: MegatronOptimizer, *, is_loading: bool
+) -> dict[str, Any]:
+    state: dict[str, Any] = {"model": gpt_of(model).sharded_state_dict()}
+    state["optimizer"] = optimizer.sharded_state_dict(
+        state, is_loading=is_loading, metadata=_CONTENT
+    )
+    return state
+
+
+def _load(state: dict[str, Any], folder: Path) -> dict[str, Any]:
+    read_marker(folder)
+    try:
+        loaded: dict[str, Any] = dist_checkpointing.load(state, str(folder))
+    except (OSError, RuntimeError, dist_checkpointing.core.CheckpointingException) as error:
+        raise RunError(
+            f"{folder}: cannot be loaded: {error}; if files in it are damaged, delete the folder "
+            "and the run goes on "
+            "from the checkpoint before"
+        ) from error
+    return loaded

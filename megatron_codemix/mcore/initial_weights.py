@@ -1,0 +1,102 @@
+"""Weights at step 0 as a function of (seed, parameter name), whatever the layout.
+
+Each matrix is cut into blocks of rows whose size depends on its full width alone. A block's numbers
+come from the counter-based generator Philox with a key made from seed and name and a counter made
+from the block's number, so a rank draws just the rows that it holds. Normal with standard deviation
+`init_std`; the two layers that write to the residual stream use init_std / sqrt(2 * num_layers)
+(Megatron-LM's and GPT-2's rule); biases 0, normalisation weights 1.
+"""
+
+import hashlib
+import math
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from megatron.core.models.gpt import GPTModel
+from megatron.core.transformer.transformer_config import TransformerConfig
+
+from megatron_codemix.mcore.groups import ModelParallel
+
+BLOCK_ELEMENTS = 2**18
+"""Numbers in one block, about; part of the definition of the weights, so never changed."""
+
+_TIED_OUTPUT = "output_layer.weight"
+_EMBEDDING = "embedding.word_embeddings.weight"
+_RESIDUAL_WRITERS = ("linear_proj.weight", "linear_fc2.weight")
+
+
+@torch.no_grad()
+def initialize_weights(model: GPTModel, seed: int, parallel: ModelParallel) -> None:
+    """Fills every parameter of this rank's part of the model."""
+    for name, parameter in global_parameters(model):
+        if name.endswith(".bias"):
+            parameter.zero_()
+        elif parameter.dim() == 1:
+            parameter.fill_(1.0)
+        else:
+            std = _standard_deviation(name, model.config)
+            values = _local_values(name, parameter, seed, model.config, parallel)
+            parameter.copy_(torch.from_numpy(values * np.float32(std)))
+
+
+def global_parameters(model: GPTModel) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    """Parameters by their name in the whole model: layers counted over all pipeline stages, and the
+    tied output layer of the last stage under the embedding's name."""
+    tied = model.share_embeddings_and_output_weights
+    for name, parameter in model.named_parameters():
+        if tied and name == _TIED_OUTPUT:
+            yield _EMBEDDING, parameter
+            continue
+        match = re.match(r"decoder\.layers\.(\d+)\.(.*)", name)
+        if match is None:
+            yield name, parameter
+        else:
+            layer = model.decoder.layers[int(match.group(1))]
+            yield f"decoder.layers.{layer.layer_number - 1}.{match.group(2)}", parameter
+
+
+def _standard_deviation(name: str, config: TransformerConfig) -> float:
+    if name.endswith(_RESIDUAL_WRITERS):
+        return float(config.init_method_std / math.sqrt(2 * config.num_layers))
+    return float(config.init_method_std)
+
+
+def _local_values(
+    name: str,
+    parameter: torch.nn.Parameter,
+    seed: int,
+    config: TransformerConfig,
+    parallel: ModelParallel,
+) -> np.ndarray:
+    """This rank's part (rows, columns) of the parameter's standard normal matrix, float32."""
+    rows, columns = parameter.shape
+    rank, size = parallel.tensor_rank, parallel.tensor_size
+    if not getattr(parameter, "tensor_model_parallel", False):
+        return normal_rows(seed, name, 0, rows, columns)
+    if parameter.partition_dim == 1:
+        whole = normal_rows(seed, name, 0, rows, columns * size)
+        return np.ascontiguousarray(whole[:, rank * columns : (rank + 1) * columns])
+    if config.gated_linear_unit and name.endswith("linear_fc1.weight"):
+        # A rank holds its part of the gate and its part of the value, one after the other.
+        half = rows // 2
+        gate = normal_rows(seed, name, rank * half, (rank + 1) * half, columns)
+        value = normal_rows(seed, name, (size + rank) * half, (size + rank + 1) * half, columns)
+        return np.concatenate([gate, value])
+    return normal_rows(seed, name, rank * rows, (rank + 1) * rows, columns)
+
+
+def normal_rows(seed: int, name: str, start: int, stop: int, columns: int) -> np.ndarray:
+    """Rows [start, stop) of the standard normal matrix of (seed, name) with this many columns;
+    float32."""
+    block_rows = max(1, BLOCK_ELEMENTS // columns)
+    key = np.frombuffer(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:16], dtype=np.uint64)
+    parts = []
+    for block in range(start // block_rows, -(-stop // block_rows)):
+        generator = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, block, 0]))
+        first = block * block_rows
+        wanted = min(block_rows, stop - first)
+        values = generator.standard_normal((wanted, columns), dtype=np.float32)
+        parts.append(values[max(0, start - first) :])
+    return np.concatenate(parts)

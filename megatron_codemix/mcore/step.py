@@ -1,0 +1,152 @@
+"""One optimizer step, and one forward pass for evaluation.
+
+Shapes: B microbatch, S sequence, K sources.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed
+from megatron.core.distributed import DistributedDataParallel
+from megatron.core.optimizer import MegatronOptimizer
+from megatron.core.pipeline_parallel import get_forward_backward_func
+
+from megatron_codemix.backend import Backend
+from megatron_codemix.data.batches import Batch
+from megatron_codemix.mcore.groups import ModelParallel
+from megatron_codemix.mcore.model import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """What one step did; equal on every rank."""
+
+    source_nats: np.ndarray
+    """Sum of the token losses of each source, in nats; float64 [K]."""
+    source_tokens: np.ndarray
+    """Tokens that counted in the loss, of each source; int64 [K]."""
+    source_samples: np.ndarray
+    """Samples consumed, of each source; int64 [K]."""
+    grad_norm: float
+    """Global gradient norm before clipping."""
+
+    @property
+    def loss_nats(self) -> float:
+        """Mean loss of a token."""
+        return float(self.source_nats.sum() / self.source_tokens.sum())
+
+
+def train_step(
+    model: DistributedDataParallel,
+    optimizer: MegatronOptimizer,
+    microbatches: Sequence[Batch],
+    *,
+    num_sources: int,
+    parallel: ModelParallel,
+    backend: Backend,
+) -> StepResult:
+    """Forward, backward and update over this data-parallel rank's microbatches. Every rank calls
+    it."""
+    model.zero_grad_buffer()
+    optimizer.zero_grad()
+    reports = _run_schedule(model, microbatches, num_sources, backend, forward_only=False)
+    _, grad_norm, _ = optimizer.step()
+    totals = _reduce_reports(reports, num_sources, parallel, backend)
+    return StepResult(
+        source_nats=totals[0],
+        source_tokens=totals[1].astype(np.int64),
+        source_samples=totals[2].astype(np.int64),
+        grad_norm=float(grad_norm),
+    )
+
+
+def token_losses(model: Model, batch: Batch, backend: Backend) -> torch.Tensor:
+    """Loss of every label in nats, fp32 [B, S], without gradients; for a model in one pipeline
+    stage."""
+    with torch.no_grad():
+        losses: torch.Tensor = _forward(model, batch, backend)
+    return losses.float()
+
+
+def _run_schedule(
+    model: DistributedDataParallel,
+    microbatches: Sequence[Batch],
+    num_sources: int,
+    backend: Backend,
+    *,
+    forward_only: bool,
+) -> list[torch.Tensor]:
+    """megatron-core's pipeline schedule over the microbatches; the last stage's reports, []
+    elsewhere."""
+    size, length = microbatches[0].tokens.shape
+    reports: list[torch.Tensor] = get_forward_backward_func()(
+        forward_step_func=partial(_forward_step, num_sources=num_sources, backend=backend),
+        data_iterator=iter(microbatches),
+        model=model,
+        num_microbatches=len(microbatches),
+        seq_length=length,
+        micro_batch_size=size,
+        forward_only=forward_only,
+    )
+    return reports
+
+
+def _forward_step(
+    batches: Iterator[Batch], model: Any, *, num_sources: int, backend: Backend
+) -> tuple[torch.Tensor, Any]:
+    batch = next(batches)
+    return _forward(model, batch, backend), partial(
+        _loss, batch=batch, num_sources=num_sources, backend=backend
+    )
+
+
+def _forward(model: Any, batch: Batch, backend: Backend) -> Any:
+    return model(
+        _on_device(batch.tokens, backend),
+        _on_device(batch.position_ids, backend),
+        None,
+        labels=_on_device(batch.labels, backend),
+    )
+
+
+def _loss(
+    losses_BS: torch.Tensor, *, batch: Batch, num_sources: int, backend: Backend
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Sum of the losses, tokens that counted, and the report: per source nats, tokens, samples;
+    float64 [3, K].
+
+    megatron-core divides the gradients by the tokens of the whole batch (calculate_per_token_loss).
+    """
+    mask_BS = _on_device(batch.loss_mask, backend)
+    masked_BS = losses_BS.float() * mask_BS
+    source_B = _on_device(batch.source_id, backend).long()
+    report = torch.zeros(3, num_sources, dtype=torch.float64, device=masked_BS.device)
+    report[0].index_add_(0, source_B, masked_BS.detach().double().sum(1))
+    report[1].index_add_(0, source_B, mask_BS.double().sum(1))
+    report[2].index_add_(0, source_B, torch.ones_like(source_B, dtype=torch.float64))
+    return masked_BS.sum(), mask_BS.sum().int(), report
+
+
+def _reduce_reports(
+    reports: list[torch.Tensor], num_sources: int, parallel: ModelParallel, backend: Backend
+) -> np.ndarray:
+    """Sum over microbatches and data-parallel ranks, brought from the last stage to every rank;
+    float64 [3, K]."""
+    total = torch.zeros(3, num_sources, dtype=torch.float64, device=backend.device)
+    for report in reports:
+        total += report
+    if parallel.is_last_stage and parallel.data_size > 1:
+        torch.distributed.all_reduce(total, group=parallel.groups.dp)
+    if parallel.pipeline_size > 1:
+        torch.distributed.broadcast(
+            total, src=parallel.last_pipeline_rank, group=parallel.groups.pp
+        )
+    return total.cpu().numpy()
+
+
+def _on_device(array: np.ndarray, backend: Backend) -> torch.Tensor:
+    return torch.from_numpy(array).to(backend.device)

@@ -1,0 +1,105 @@
+"""ModelConfig, layout and precision -> megatron-core's TransformerConfig and layer spec."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
+from megatron.core.transformer.transformer_block import (
+    TransformerBlockSubmodules,
+    get_num_layers_to_build,
+)
+from megatron.core.transformer.transformer_config import TransformerConfig
+
+from megatron_codemix.backend import megatron_on_cpu
+from megatron_codemix.config.overrides import typed_overrides
+from megatron_codemix.config.schema import LayoutConfig, ModelConfig, PrecisionConfig
+from megatron_codemix.errors import ConfigError
+from megatron_codemix.mcore.layers import LayerNorm, RmsNorm, SdpaCoreAttention
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+_ACTIVATIONS = {"swiglu": (F.silu, True), "geglu": (F.gelu, True), "gelu": (F.gelu, False)}
+_NORMALIZATIONS = {"rmsnorm": "RMSNorm", "layernorm": "LayerNorm"}
+
+
+def build_transformer_config(
+    model: ModelConfig, layout: LayoutConfig, precision: PrecisionConfig, device: torch.device
+) -> TransformerConfig:
+    """The equal TransformerConfig. Raises ConfigError for overrides without a meaning on this
+    device."""
+    activation, gated = _ACTIVATIONS[model.activation]
+    dtype = DTYPES[precision.kind]
+    fields: dict[str, Any] = {
+        "num_layers": model.num_layers,
+        "hidden_size": model.hidden_size,
+        "ffn_hidden_size": model.ffn_hidden_size,
+        "num_attention_heads": model.num_attention_heads,
+        "num_query_groups": model.num_query_groups or model.num_attention_heads,
+        "kv_channels": model.head_dim or model.hidden_size // model.num_attention_heads,
+        "activation_func": activation,
+        "gated_linear_unit": gated,
+        "normalization": _NORMALIZATIONS[model.normalization],
+        "layernorm_epsilon": model.norm_epsilon,
+        "add_bias_linear": model.add_bias,
+        "init_method_std": model.init_std,
+        "hidden_dropout": 0.0,
+        "attention_dropout": 0.0,
+        "tensor_model_parallel_size": layout.tensor,
+        "pipeline_model_parallel_size": layout.pipeline,
+        "sequence_parallel": layout.sequence_parallel,
+        "params_dtype": dtype,
+        "pipeline_dtype": dtype,
+        "autocast_dtype": dtype,
+        "bf16": dtype is torch.bfloat16,
+        "calculate_per_token_loss": True,
+        "attention_softmax_in_fp32": True,
+        **_fusions_off(),
+        **(_cpu_fields() if device.type == "cpu" else {}),
+        **typed_overrides(model.transformer_overrides),
+    }
+    config = TransformerConfig(**fields)
+    refused = megatron_on_cpu.refused_options(config) if device.type == "cpu" else []
+    if refused:
+        raise ConfigError(
+            [
+                f"model.transformer_overrides.{name}: has no meaning on a CPU; remove it"
+                for name in refused
+            ]
+        )
+    return config
+
+
+def _fusions_off() -> dict[str, bool]:
+    """Kernels that need Apex, Transformer Engine or megatron-core's own CUDA extensions."""
+    return {
+        "bias_activation_fusion": False,
+        "bias_dropout_fusion": False,
+        "apply_rope_fusion": False,
+        "masked_softmax_fusion": False,
+        "persist_layer_norm": False,
+        "gradient_accumulation_fusion": False,
+    }
+
+
+def _cpu_fields() -> dict[str, bool]:
+    return {
+        "use_cpu_initialization": True,
+        # megatron-core frees a stage's output right after isend. A CUDA stream makes that legal;
+        # gloo's background thread would read freed memory and the loss would be silently wrong.
+        "deallocate_pipeline_outputs": False,
+        "batch_p2p_sync": False,
+    }
+
+
+def build_layer_spec(config: TransformerConfig) -> TransformerBlockSubmodules:
+    """megatron-core's local layers with our normalisation and attention, for this pipeline stage's
+    layers."""
+    norm = RmsNorm if config.normalization == "RMSNorm" else LayerNorm
+    layer = get_gpt_layer_local_spec(normalization=config.normalization)
+    layer.submodules.input_layernorm = norm
+    layer.submodules.pre_mlp_layernorm = norm
+    layer.submodules.self_attention.submodules.core_attention = SdpaCoreAttention
+    return TransformerBlockSubmodules(
+        layer_specs=[layer] * get_num_layers_to_build(config), layer_norm=norm
+    )

@@ -1,0 +1,67 @@
+"""What a run keeps of its checkpoints, and where it starts: at its own newest one, or at its
+parent's last one."""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from megatron_codemix.config.plan import RunPlan
+from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.errors import RunError
+from megatron_codemix.mcore.checkpoint import load_checkpoint, read_marker
+from megatron_codemix.runs import RunDirectory, final_checkpoint, newest_checkpoint
+
+log = logging.getLogger(__name__)
+
+
+def is_save_due(step: int, plan: RunPlan) -> bool:
+    """Whether the run saves after this step: at its interval, and always at the end."""
+    return step == plan.num_steps or step % plan.save_every_steps == 0
+
+
+def starting_record(
+    run: RunDirectory, config: RunConfig, model: Any, optimizer: Any
+) -> dict[str, Any] | None:
+    """Loads weights and optimizer state for the first step of this attempt: from the run's own
+    newest checkpoint, whose record is returned, else from the parent's last one, else nothing
+    (weights are those of the seed).
+
+    model and optimizer are megatron-core's, as `mcore` builds them. Every rank calls it.
+    """
+    own = newest_checkpoint(run)
+    if own is not None:
+        record = read_marker(own)
+        _require_same_optimizer(own, record, config)
+        load_checkpoint(own, model, optimizer, with_state=True)
+        log.info("resume after step %d of this run (%s)", record["step"], own.name)
+        return record
+    if config.init_from is not None:
+        parent = RunDirectory(config.init_from.run)
+        folder = final_checkpoint(parent)
+        with_state = config.init_from.load == "weights+optimizer"
+        if with_state:
+            _require_same_optimizer(folder, read_marker(folder), config)
+        load_checkpoint(folder, model, optimizer, with_state=with_state)
+        log.info("start from %s (%s)", folder, config.init_from.load)
+    return None
+
+
+def remove_old_checkpoints(run: RunDirectory, keep_last: int) -> None:
+    """Deletes all but the newest complete checkpoints, and remnants of saves that were cut
+    short."""
+    complete = run.complete_steps()
+    keep = {run.checkpoint(step) for step in complete[-keep_last:]}
+    for folder in run.checkpoints.glob("iter_*"):
+        if folder not in keep:
+            shutil.rmtree(folder)
+
+
+def _require_same_optimizer(folder: Path, record: dict[str, Any], config: RunConfig) -> None:
+    written = record["distributed_optimizer"]
+    if written != config.layout.distributed_optimizer:
+        raise RunError(
+            f"{folder}: its optimizer state was written with "
+            f"layout.distributed_optimizer={str(written).lower()}, which "
+            "megatron-core stores differently; use the same setting"
+        )

@@ -1,0 +1,92 @@
+"""A phase before it runs: every check that needs no process group, and the record of its attempts.
+Free of torch, so a wrong input is answered at once."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from megatron_codemix.config.checks import check_config, check_layout
+from megatron_codemix.config.loader import dump_yaml, load_run_config
+from megatron_codemix.config.parameters import checkpoint_bytes
+from megatron_codemix.config.plan import RunPlan, make_plan
+from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.data.resolve import DataPlan, resolve_data
+from megatron_codemix.errors import ConfigError
+from megatron_codemix.files import require_free_bytes, write_json, write_text
+from megatron_codemix.runs import RunDirectory, Status, final_checkpoint
+from megatron_codemix.units import format_bytes
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """All that one run needs, worked out before the first process group is started."""
+
+    config: RunConfig
+    plan: RunPlan
+    data: DataPlan
+    run: RunDirectory
+    identity: str
+
+
+def prepare_phase(
+    config_path: Path, overrides: Sequence[str], run_folder: Path | None, world_size: int
+) -> Phase:
+    """Reads and checks everything. Writes nothing.
+
+    run_folder: absent: `runs/<name of the configuration file>/train-<identity8>`.
+    Raises CodemixError with all that is wrong.
+    """
+    config = load_run_config(config_path, overrides)
+    problems = [*check_config(config), *check_layout(config, world_size)]
+    if problems:
+        raise ConfigError(problems)
+    if config.init_from is not None:
+        final_checkpoint(RunDirectory(config.init_from.run))
+    data = resolve_data(config)
+    data.dataset()  # refuses a sequence longer than a shard
+    identity = data.identity(config)
+    run = RunDirectory(run_folder or Path("runs") / config_path.stem / f"train-{identity[:8]}")
+    run.claim(identity)
+    require_disk(run, config)
+    return Phase(
+        config=config, plan=make_plan(config, world_size), data=data, run=run, identity=identity
+    )
+
+
+def start_attempt(phase: Phase) -> int:
+    """Counts one more start of the run, writes its resolved configuration and plan; the attempt's
+    number. One process calls it."""
+    status = phase.run.claim(phase.identity)
+    number = status.attempts + 1
+    folder = phase.run.attempt(number)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(phase.run.config, dump_yaml(phase.config))
+    write_json(folder / "plan.json", phase.plan.as_dict())
+    phase.run.write_status(
+        replace(status, attempts=number, state="running", num_steps=phase.plan.num_steps)
+    )
+    return number
+
+
+def record_failure(run: RunDirectory, error: str, *, is_failure: bool) -> None:
+    """Notes in the status why an attempt ended; only failures count towards a cap on retries."""
+    status = run.read_status()
+    if status is None or status.state == "done":
+        return
+    failures = status.failures + int(is_failure)
+    state: Status = replace(
+        status, state="failed" if is_failure else "pending", failures=failures, last_error=error
+    )
+    run.write_status(state)
+
+
+def require_disk(run: RunDirectory, config: RunConfig) -> None:
+    """Raises UnavailableError if the run's checkpoints will not fit; one more than is kept is held
+    for a while, since the oldest goes only once the newest is complete."""
+    each = checkpoint_bytes(config)
+    missing = max(0, config.checkpoint.keep_last + 1 - len(run.complete_steps()))
+    purpose = f"keeping {config.checkpoint.keep_last} checkpoints of {format_bytes(each)}"
+    require_free_bytes(run.path, missing * each, purpose)
