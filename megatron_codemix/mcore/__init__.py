@@ -2,11 +2,27 @@
 models, runs its steps.
 
 Importing this package installs the CPU meaning of `torch.cuda` where there is no CUDA. That is the
-project's one import
-effect: it must happen before megatron.core is first imported, and Python runs this file before any
-    module below it.
+project's one import effect: it must happen before megatron.core is first imported, and Python runs
+this file before any module below it.
 """
+
+import importlib
+import warnings
 
 from megatron_codemix.backend import megatron_on_cpu
 
-megatron_on_cpu.install()
+
+_MODULES = ("distributed", "dist_checkpointing", "models.gpt.gpt_layer_specs", "optimizer")
+
+
+def _import_megatron() -> None:
+    """Without the dozen warnings that it gives, one for each package that it can do without; which
+    kernels a run takes is said in its log."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        megatron_on_cpu.install()
+        for name in _MODULES:
+            importlib.import_module(f"megatron.core.{name}")
+
+
+_import_megatron()

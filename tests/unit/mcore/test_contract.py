@@ -1,0 +1,206 @@
+"""Every name, parameter and patched attribute of megatron-core that this project relies on.
+
+An upgrade that drops one fails here with its name, instead of at step 1000 of a run.
+"""
+
+import ast
+import dataclasses
+import importlib
+import inspect
+
+import pytest
+import torch
+
+import megatron_codemix.mcore  # noqa: F401  # installs the CPU meaning of torch.cuda first
+from megatron_codemix.backend import megatron_on_cpu
+
+CALLS = {
+    "megatron.core.parallel_state:initialize_model_parallel": [
+        "tensor_model_parallel_size",
+        "pipeline_model_parallel_size",
+        "create_gloo_process_groups",
+    ],
+    "megatron.core.parallel_state:destroy_model_parallel": [],
+    "megatron.core.parallel_state:get_pipeline_model_parallel_last_rank": [],
+    "megatron.core.tensor_parallel:model_parallel_cuda_manual_seed": ["seed"],
+    "megatron.core.models.gpt:GPTModel": [
+        "config",
+        "transformer_layer_spec",
+        "vocab_size",
+        "max_sequence_length",
+        "pre_process",
+        "post_process",
+        "parallel_output",
+        "share_embeddings_and_output_weights",
+        "position_embedding_type",
+        "rotary_base",
+        "pg_collection",
+    ],
+    "megatron.core.models.gpt.gpt_layer_specs:get_gpt_layer_local_spec": ["normalization"],
+    "megatron.core.transformer.transformer_block:get_num_layers_to_build": ["config"],
+    "megatron.core.transformer.transformer_block:TransformerBlockSubmodules": [
+        "layer_specs",
+        "layer_norm",
+    ],
+    "megatron.core.transformer.module:Float16Module": ["config", "module"],
+    "megatron.core.distributed:DistributedDataParallel": [
+        "config",
+        "ddp_config",
+        "module",
+        "pg_collection",
+    ],
+    "megatron.core.distributed:finalize_model_grads": ["model", "num_tokens", "pg_collection"],
+    "megatron.core.optimizer:get_megatron_optimizer": [
+        "config",
+        "model_chunks",
+        "use_gloo_process_groups",
+        "pg_collection",
+    ],
+    "megatron.core.pipeline_parallel:get_forward_backward_func": [],
+    "megatron.core.pipeline_parallel.schedules:forward_backward_no_pipelining": [
+        "forward_step_func",
+        "data_iterator",
+        "model",
+        "num_microbatches",
+        "seq_length",
+        "micro_batch_size",
+        "forward_only",
+    ],
+    "megatron.core.dist_checkpointing:save": [
+        "sharded_state_dict",
+        "checkpoint_dir",
+        "content_metadata",
+    ],
+    "megatron.core.dist_checkpointing:load": ["sharded_state_dict", "checkpoint_dir"],
+}
+
+FIELDS = {
+    "megatron.core.transformer.transformer_config:TransformerConfig": [
+        "num_layers",
+        "hidden_size",
+        "ffn_hidden_size",
+        "num_attention_heads",
+        "num_query_groups",
+        "kv_channels",
+        "activation_func",
+        "gated_linear_unit",
+        "normalization",
+        "layernorm_epsilon",
+        "add_bias_linear",
+        "init_method_std",
+        "hidden_dropout",
+        "attention_dropout",
+        "tensor_model_parallel_size",
+        "pipeline_model_parallel_size",
+        "sequence_parallel",
+        "params_dtype",
+        "pipeline_dtype",
+        "autocast_dtype",
+        "bf16",
+        "calculate_per_token_loss",
+        "attention_softmax_in_fp32",
+        "bias_activation_fusion",
+        "bias_dropout_fusion",
+        "apply_rope_fusion",
+        "masked_softmax_fusion",
+        "persist_layer_norm",
+        "gradient_accumulation_fusion",
+        "use_cpu_initialization",
+        "deallocate_pipeline_outputs",
+        "batch_p2p_sync",
+        "finalize_model_grads_func",
+        "grad_scale_func",
+    ],
+    "megatron.core.distributed:DistributedDataParallelConfig": [
+        "grad_reduce_in_fp32",
+        "use_distributed_optimizer",
+    ],
+    "megatron.core.optimizer:OptimizerConfig": [
+        "optimizer",
+        "lr",
+        "weight_decay",
+        "adam_beta1",
+        "adam_beta2",
+        "adam_eps",
+        "clip_grad",
+        "bf16",
+        "params_dtype",
+        "use_distributed_optimizer",
+    ],
+    "megatron.core.process_groups_config:ProcessGroupCollection": ["tp", "pp", "dp", "dp_cp"],
+}
+
+PATCHED = {
+    "megatron.core.tensor_parallel.random": ["_get_cuda_rng_state", "_set_cuda_rng_state"],
+    "megatron.core.optimizer": ["Adam", "USING_PYTORCH_OPTIMIZER"],
+    "megatron.core.optimizer.distrib_optimizer": [
+        "Adam",
+        "HAVE_APEX_OR_TE",
+        "USING_APEX_OPTIMIZER",
+    ],
+    "megatron.core.dist_checkpointing.strategies.filesystem_async": ["_results_queue"],
+    "megatron.core.jit": ["disable_jit_fuser"],
+}
+
+
+def _resolve(address: str) -> object:
+    module, name = address.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _assigned_names(module_name: str) -> set[str]:
+    """Names that the module's own source binds at any level: what we set later does not count."""
+    tree = ast.parse(inspect.getsource(importlib.import_module(module_name)))
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.alias):
+            names.add(node.asname or node.name)
+    return names
+
+
+def test_every_call_takes_the_parameters_that_we_pass() -> None:
+    missing = []
+    for address, parameters in CALLS.items():
+        taken = inspect.signature(_resolve(address)).parameters
+        missing += [f"{address}({name})" for name in parameters if name not in taken]
+    assert missing == []
+
+
+def test_every_config_has_the_fields_that_we_set() -> None:
+    missing = []
+    for address, names in FIELDS.items():
+        known = {field.name for field in dataclasses.fields(_resolve(address))}
+        missing += [f"{address}.{name}" for name in names if name not in known]
+    assert missing == []
+
+
+@pytest.mark.parametrize("module", PATCHED)
+def test_patched_attributes_exist_upstream(module: str) -> None:
+    """Setting an attribute that upstream no longer reads would change nothing, silently."""
+    missing = [name for name in PATCHED[module] if name not in _assigned_names(module)]
+    assert missing == []
+
+
+def test_replaced_cuda_functions_exist_in_torch() -> None:
+    missing = [name for name in megatron_on_cpu.CUDA_FUNCTIONS if not hasattr(torch.cuda, name)]
+    assert missing == []
+
+
+def test_refused_options_are_options_of_megatron_core() -> None:
+    known = {
+        field.name
+        for field in dataclasses.fields(
+            _resolve("megatron.core.transformer.transformer_config:TransformerConfig")
+        )
+    }
+    assert set(megatron_on_cpu.REFUSED_ON_CPU) <= known
+
+
+def test_installed_version_is_the_pinned_one() -> None:
+    from importlib.metadata import version
+
+    assert version("megatron-core") == "0.16.1"
