@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from megatron_codemix.config.overrides import check_overrides
-from megatron_codemix.config.plan import padded_vocabulary_size
+from megatron_codemix.config.plan import nearest_steps, padded_vocabulary_size
 from megatron_codemix.config.problems import suggestion
 from megatron_codemix.config.schema import (
     ConstantSchedule,
@@ -116,14 +116,18 @@ def _check_mixture(config: RunConfig) -> list[str]:
 
 
 def _check_schedule(config: RunConfig) -> list[str]:
-    schedule, train_tokens = config.schedule, config.train.train_tokens
+    schedule = config.schedule
+    tokens_per_step = config.train.global_batch_sequences * config.data.sequence_length
+    num_steps = nearest_steps(config.train.train_tokens, tokens_per_step)
+    train_tokens = num_steps * tokens_per_step
     problems = []
     if isinstance(schedule, CosineSchedule | ConstantSchedule) and (
         schedule.warmup_tokens >= train_tokens
     ):
         problems.append(
             f"schedule.warmup_tokens: {format_count(schedule.warmup_tokens)} is not less than "
-            f"train.train_tokens {format_count(train_tokens)}; the run would end in its warmup"
+            f"the {format_count(train_tokens)} tokens of train.train_tokens in whole steps of "
+            f"{format_count(tokens_per_step)}; the run would end in its warmup"
         )
     if isinstance(schedule, CosineSchedule) and schedule.min_lr > schedule.peak_lr:
         problems.append(
