@@ -1,0 +1,149 @@
+"""The child's half of the rank launcher: a forked rank, and what it leaves behind when it fails."""
+
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from megatron_codemix.errors import EXIT_BUG, EXIT_RETRY, CodemixError, PreemptedError
+from megatron_codemix.files import read_json, write_json
+from megatron_codemix.launch.placement import RankContext
+
+Target = Callable[[RankContext], int]
+
+FailureKind = Literal["error", "bug", "stopped", "killed", "exited", "timeout"]
+
+# Dumps the stacks of all threads of a rank into its log; for hangs, also by hand.
+STACKS_SIGNAL = signal.SIGUSR2
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankFailure:
+    """Why a rank has ended with something other than 0."""
+
+    rank: int
+    exit_code: int
+    kind: FailureKind
+    """error: CodemixError; bug: another exception; stopped: in order, to go on later; killed: by a
+    signal; exited: with a code and no exception; timeout: still running when time was up."""
+    message: str
+    seconds: float
+    """Monotonic time when it was noticed; comparable between processes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankProcess:
+    """What a rank needs to know of its surroundings."""
+
+    parent_pid: int
+    num_threads: int
+    """For OpenMP, and so for torch."""
+    forwarded: frozenset[signal.Signals]
+    """Signals blocked while forking."""
+    log: Path | None
+    """Takes stdout and stderr; None leaves them with the parent's."""
+    record: Path
+    """Where the failure is written to."""
+
+
+def run_rank(target: Target, context: RankContext, process: RankProcess) -> None:
+    """Body of a forked rank; ends the process with the rank's exit code."""
+    _die_with(process.parent_pid)
+    if process.log is not None:
+        _redirect_output(process.log)
+    _take_over_signals(process.forwarded)
+    _publish(context)
+    _limit_threads(process.num_threads)
+    sys.exit(_exit_code(target, context, process))
+
+
+def _exit_code(target: Target, context: RankContext, process: RankProcess) -> int:
+    """Calls the target; what goes wrong ends in the record and, with its traceback, in the log."""
+
+    def fail(exit_code: int, kind: FailureKind, message: str) -> int:
+        failure = RankFailure(
+            rank=context.rank,
+            exit_code=exit_code,
+            kind=kind,
+            message=message,
+            seconds=time.monotonic(),
+        )
+        write_json(process.record, asdict(failure))
+        if process.log is not None:
+            traceback.print_exc()
+        return exit_code
+
+    try:
+        exit_code = target(context)
+    except PreemptedError as error:
+        return fail(error.exit_code, "stopped", str(error))
+    except CodemixError as error:
+        return fail(error.exit_code, "error", str(error))
+    except Exception:
+        return fail(EXIT_BUG, "bug", traceback.format_exc().rstrip())
+    return fail(exit_code, "stopped", "") if exit_code == EXIT_RETRY else exit_code
+
+
+def read_failure(record: Path) -> RankFailure | None:
+    """What a rank has written of its failure; None where it had no time to, or nothing to say."""
+    return RankFailure(**read_json(record)) if record.exists() else None
+
+
+def _die_with(parent_pid: int) -> None:
+    """From here on the kernel kills this process when its parent ends, even by kill -9."""
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent_pid:  # it died before the line above
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _redirect_output(path: Path) -> None:
+    """From here on stdout and stderr of this process, and of what it starts, are the file."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    # Line by line, so that a kill leaves what was said before it.
+    sys.stdout = open(1, "w", buffering=1, closefd=False, encoding="utf-8")  # noqa: SIM115 - for good
+    sys.stderr = open(2, "w", buffering=1, closefd=False, encoding="utf-8")  # noqa: SIM115 - for good
+
+
+def _take_over_signals(forwarded: frozenset[signal.Signals]) -> None:
+    """Drops the parent's handlers. SIGINT, which a terminal sends to all, stays with the parent."""
+    for number in forwarded:
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, forwarded)
+    faulthandler.enable(file=2)
+    faulthandler.register(STACKS_SIGNAL, file=2)
+
+
+def _publish(context: RankContext) -> None:
+    """The environment that torch, megatron-core and their libraries read."""
+    address, port = context.init_method.removeprefix("tcp://").split(":")
+    os.environ |= {
+        "RANK": str(context.rank),
+        "WORLD_SIZE": str(context.world_size),
+        "LOCAL_RANK": str(context.local_rank),
+        "MASTER_ADDR": address,
+        "MASTER_PORT": port,
+    }
+    # All ranks are on this machine: a host name that does not resolve must not keep gloo from
+    # finding an address.
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+
+
+def _limit_threads(num_threads: int) -> None:
+    os.environ["OMP_NUM_THREADS"] = str(num_threads)
+    # OpenMP has read its environment if the parent has loaded torch; then only torch itself can
+    # still set the number.
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(num_threads)

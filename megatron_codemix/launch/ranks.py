@@ -1,0 +1,331 @@
+"""Starts ranks on this machine: imports once, forks, forwards signals, keeps the exit code.
+
+torchrun turns every exit code into 1 and leaves its workers behind when it dies of a signal, and
+each of its workers imports torch anew. Here the parent imports once and forks, the ranks die with
+the parent whatever ends it, and what the ranks say by their exit code (wrong input, try again, bug)
+reaches the caller.
+"""
+
+import contextlib
+import math
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing import connection, get_context
+from multiprocessing.context import ForkProcess
+from pathlib import Path
+from types import FrameType
+
+from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, EXIT_RETRY
+from megatron_codemix.launch.placement import RankContext
+from megatron_codemix.launch.rank_process import (
+    STACKS_SIGNAL,
+    RankFailure,
+    RankProcess,
+    Target,
+    read_failure,
+    run_rank,
+)
+
+# What the parent receives -> what each rank receives.
+_FORWARDED = {
+    signal.SIGINT: signal.SIGTERM,
+    signal.SIGTERM: signal.SIGTERM,
+    signal.SIGUSR1: signal.SIGUSR1,
+}
+_TAIL_LINES = 30
+# Writing the stacks takes milliseconds; a rank that has not done so by then is stopped or swapped
+# out.
+_STACKS_SECONDS = 1.0
+# How a rank sees that another one is gone: a consequence, not the cause.
+_LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "remote process exited")
+# How long the rank that is the cause may take to say so, after another has seen it go.
+_SETTLE_SECONDS = 1.0
+
+
+@dataclass
+class _Watch:
+    """State of one launch: the ranks not yet reaped, how others failed, what was asked of us."""
+
+    logs: Path
+    scratch: Path
+    processes: dict[int, ForkProcess] = field(default_factory=dict)
+    failures: list[RankFailure] = field(default_factory=list)
+    notice: signal.Signals | None = None
+    end_at: float | None = None
+    """Monotonic time from which ranks still alive are told to end."""
+    kill_at: float | None = None
+    """Monotonic time from which ranks still alive are killed."""
+
+
+def run_ranks(
+    target: Target,
+    num_ranks: int,
+    *,
+    prepare: Callable[[], None] | None = None,
+    log_folder: Path | None = None,
+    grace_seconds: float = 30.0,
+    timeout_seconds: float | None = None,
+) -> int:
+    """Runs `target` in `num_ranks` forked processes; returns the exit code that speaks for all.
+
+    `prepare` imports, in this process and before the fork, what every rank needs (it must not touch
+    a GPU). A rank returns its exit code or raises: CodemixError keeps its exit code, anything else
+    is 1, death by a signal is 75. The first failure is printed to stderr, once, with its rank; the
+    other ranks get SIGTERM and, after `grace_seconds`, SIGKILL. A rank that returns 75 or raises
+    PreemptedError has stopped in order: the others finish. SIGINT and SIGTERM reach each rank as
+    one SIGTERM, SIGUSR1 as SIGUSR1; a second SIGINT kills.
+
+    Rank 0 has this process's stdout and stderr, rank k writes to `log_folder`/rank<k>.log. After
+    `timeout_seconds` each rank writes the stacks of its threads to stderr and is killed; that
+    counts as 75. OpenMP has one thread a rank if there are several, else all cores, unless
+    OMP_NUM_THREADS says otherwise. For the main thread only.
+    """
+    assert num_ranks >= 1, num_ranks
+    with contextlib.ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="codemix-ranks-")))
+        watch = _Watch(logs=log_folder or scratch, scratch=scratch)
+        watch.logs.mkdir(parents=True, exist_ok=True)
+        if prepare is not None:
+            prepare()
+        port = stack.enter_context(_reserve_port()).getsockname()[1]
+        stack.callback(_kill, watch)
+        with _signals_held_back():
+            stack.enter_context(_forwarding(watch))
+            for rank in range(num_ranks):
+                context = RankContext(
+                    rank=rank,
+                    world_size=num_ranks,
+                    local_rank=rank,
+                    init_method=f"tcp://127.0.0.1:{port}",
+                )
+                watch.processes[rank] = _fork(target, context, watch)
+        _wait(watch, grace_seconds, timeout_seconds)
+    if not watch.failures:
+        return EXIT_DONE
+    cause = min(watch.failures, key=_precedence)
+    sys.stdout.flush()
+    sys.stderr.write(_describe(cause, num_ranks, log_folder))
+    return cause.exit_code
+
+
+def _reserve_port() -> socket.socket:
+    """A socket bound to a free port: keeps others off the port and lets rank 0 listen there.
+
+    Linux allows a second bind of a port where both sockets have SO_REUSEADDR (torch's store sets
+    it) and none listens.
+    """
+    reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("", 0))
+    return reserved
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """No notice arrives while the ranks are forked: no rank misses one, none runs our handler."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _forwarding(watch: _Watch) -> Iterator[None]:
+    """Handlers that pass each notice on to the ranks; the former handlers come back at the end."""
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        received = signal.Signals(number)
+        insists = received is signal.SIGINT and watch.notice is signal.SIGINT
+        watch.notice = received
+        _signal_all(watch, signal.SIGKILL if insists else _FORWARDED[received])
+
+    before = {number: signal.signal(number, forward) for number in _FORWARDED}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _fork(target: Target, context: RankContext, watch: _Watch) -> ForkProcess:
+    num_cores = len(os.sched_getaffinity(0))
+    default_threads = 1 if context.world_size > 1 else num_cores
+    surroundings = RankProcess(
+        parent_pid=os.getpid(),
+        num_threads=int(os.environ.get("OMP_NUM_THREADS", default_threads)),
+        forwarded=frozenset(_FORWARDED),
+        log=_log_path(watch.logs, context.rank) if context.rank > 0 else None,
+        record=watch.scratch / f"rank{context.rank}.json",
+    )
+    process = get_context("fork").Process(target=run_rank, args=(target, context, surroundings))
+    with warnings.catch_warnings():
+        # Python >= 3.12 warns of threads at a fork: numpy's pool, which handles forks, and progress
+        # bars, not used after.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process.start()
+    return process
+
+
+def _log_path(logs: Path, rank: int) -> Path:
+    return logs / f"rank{rank}.log"
+
+
+def _wait(watch: _Watch, grace_seconds: float, timeout_seconds: float | None) -> None:
+    """Waits until no rank is left; ends the others once one has failed or time is up."""
+    give_up_at = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
+    while watch.processes:
+        deadline = watch.kill_at or watch.end_at or give_up_at
+        wait_seconds = max(0.0, deadline - time.monotonic()) if deadline < math.inf else None
+        for rank in _ended_ranks(watch, wait_seconds):
+            _take_note(watch, _reap(watch, rank))
+        now = time.monotonic()
+        if now >= (watch.kill_at or math.inf):
+            _kill(watch)
+        elif watch.kill_at is None and now >= (watch.end_at or math.inf):
+            watch.kill_at = now + grace_seconds
+            if watch.notice is None:
+                _signal_all(watch, signal.SIGTERM)
+        elif watch.kill_at is None and now >= give_up_at:
+            _give_up(watch, now)
+
+
+def _take_note(watch: _Watch, failure: RankFailure | None) -> None:
+    """Keeps the failure and sets the time when the other ranks are told to end."""
+    if failure is None:
+        return
+    watch.failures.append(failure)
+    if failure.kind == "stopped":
+        return
+    now = time.monotonic()
+    end_at = now + _SETTLE_SECONDS if _is_consequence(failure) else now
+    watch.end_at = min(watch.end_at or end_at, end_at)
+
+
+def _ended_ranks(watch: _Watch, wait_seconds: float | None) -> list[int]:
+    """Ranks that have ended, ascending; waits for one, but no longer than `wait_seconds`."""
+    ready = connection.wait(
+        [process.sentinel for process in watch.processes.values()], wait_seconds
+    )
+    return [rank for rank, process in sorted(watch.processes.items()) if process.sentinel in ready]
+
+
+def _reap(watch: _Watch, rank: int) -> RankFailure | None:
+    """How an ended rank has failed; None if it has not, or if it was us who ended it."""
+    process = watch.processes.pop(
+        rank
+    )  # first, so that no signal goes to a pid that means another process by then
+    process.join()
+    exit_code = process.exitcode
+    assert exit_code is not None, rank
+    if exit_code == EXIT_DONE:
+        return None
+    recorded = read_failure(watch.scratch / f"rank{rank}.json")
+    if exit_code >= 0:
+        return recorded or RankFailure(
+            rank=rank,
+            exit_code=exit_code,
+            kind="exited",
+            message=f"exited with code {exit_code}" + _tail(watch, rank),
+            seconds=time.monotonic(),
+        )
+    number = signal.Signals(-exit_code)
+    if watch.kill_at is not None and number in (signal.SIGTERM, signal.SIGKILL):
+        return recorded
+    if watch.notice is not None and number in (_FORWARDED[watch.notice], signal.SIGKILL):
+        message = f"was stopped by {watch.notice.name}"
+    else:
+        message = f"was killed by {number.name}"
+        message += " (out of memory?)" if number is signal.SIGKILL else ""
+    return RankFailure(
+        rank=rank,
+        exit_code=EXIT_RETRY,
+        kind="killed",
+        message=f"{message}; the same command goes on from the last checkpoint{_tail(watch, rank)}",
+        seconds=time.monotonic(),
+    )
+
+
+def _tail(watch: _Watch, rank: int) -> str:
+    """The last lines of a rank's log; empty for rank 0, whose output is on the screen."""
+    path = _log_path(watch.logs, rank)
+    if not path.exists():
+        return ""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "".join(f"\n  | {line}" for line in lines[-_TAIL_LINES:])
+
+
+def _give_up(watch: _Watch, now: float) -> None:
+    """Time is up: stacks, then the end."""
+    _signal_all(watch, STACKS_SIGNAL)
+    watch.kill_at = now + _STACKS_SECONDS
+    running = sorted(watch.processes)
+    watch.failures.append(
+        RankFailure(
+            rank=running[0],
+            exit_code=EXIT_RETRY,
+            kind="timeout",
+            message=f"did not end in time (running: {running}); the logs end with their stacks",
+            seconds=now,
+        )
+    )
+
+
+def _signal_all(watch: _Watch, number: signal.Signals) -> None:
+    for process in list(watch.processes.values()):
+        if process.exitcode is None and process.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, number)
+
+
+def _kill(watch: _Watch) -> None:
+    """Ends and reaps whatever still runs."""
+    _signal_all(watch, signal.SIGKILL)
+    while watch.processes:
+        _, process = watch.processes.popitem()
+        process.join()
+
+
+def _precedence(failure: RankFailure) -> tuple[int, float]:
+    """Smallest for the failure that has led to the others.
+
+    A rank that dies makes the others fail within milliseconds, so time alone does not tell.
+    """
+    if failure.kind == "stopped":
+        order = 4
+    elif _is_consequence(failure):
+        order = 3
+    elif failure.kind == "killed":
+        order = 0
+    else:
+        order = 1 if failure.exit_code == EXIT_INPUT else 2
+    return order, failure.seconds
+
+
+def _is_consequence(failure: RankFailure) -> bool:
+    """Whether it says no more than that another rank has gone."""
+    return failure.kind in ("error", "bug") and (
+        failure.exit_code == EXIT_RETRY or any(text in failure.message for text in _LOST_PEER)
+    )
+
+
+def _describe(failure: RankFailure, num_ranks: int, log_folder: Path | None) -> str:
+    """The one block on the screen."""
+    if failure.kind == "stopped":
+        return f"{failure.message}\n" if failure.message else ""
+    who = f"rank {failure.rank} of {num_ranks}"
+    log = ""
+    if log_folder is not None and failure.rank > 0 and failure.kind != "error":
+        log = f"\nlog: {_log_path(log_folder, failure.rank)}"
+    if failure.kind == "error":
+        return f"error: {failure.message}\n({who})\n"
+    if failure.kind == "bug":
+        return f"{who} failed:\n{failure.message}{log}\n"
+    return f"{who} {failure.message}{log}\n"

@@ -1,0 +1,102 @@
+"""Ranks as torchrun and srun place them. Environments are copies of what the two set."""
+
+import pytest
+
+from megatron_codemix.errors import ConfigError
+from megatron_codemix.launch.placement import (
+    RankContext,
+    first_host,
+    rank_context_from_environment,
+)
+
+TORCHRUN = {
+    "RANK": "5",
+    "WORLD_SIZE": "8",
+    "LOCAL_RANK": "1",
+    "MASTER_ADDR": "10.0.0.1",
+    "MASTER_PORT": "29500",
+}
+SRUN = {
+    "SLURM_JOB_ID": "1234567",
+    "SLURM_STEP_ID": "0",
+    "SLURM_PROCID": "3",
+    "SLURM_NTASKS": "4",
+    "SLURM_LOCALID": "1",
+    "SLURM_JOB_NODELIST": "gpu[07-08]",
+    "SLURM_STEP_NODELIST": "gpu[07-08]",
+}
+
+
+def test_no_launcher() -> None:
+    assert rank_context_from_environment({"PATH": "/bin"}) is None
+
+
+def test_torchrun() -> None:
+    assert rank_context_from_environment(TORCHRUN) == RankContext(
+        rank=5, world_size=8, local_rank=1, init_method="env://"
+    )
+
+
+def test_srun_meets_on_the_first_node() -> None:
+    assert rank_context_from_environment(SRUN) == RankContext(
+        rank=3, world_size=4, local_rank=1, init_method="tcp://gpu07:24567"
+    )
+
+
+def test_srun_meets_where_the_script_says() -> None:
+    environment = SRUN | {"MASTER_ADDR": "10.0.0.9", "MASTER_PORT": "4000"}
+
+    context = rank_context_from_environment(environment)
+
+    assert context is not None
+    assert context.init_method == "tcp://10.0.0.9:4000"
+
+
+@pytest.mark.parametrize("step", [None, "4294967291", "4294967290", "4294967292"])
+def test_batch_script_interactive_and_extern_steps_are_no_ranks(step: str | None) -> None:
+    environment = {name: value for name, value in SRUN.items() if name != "SLURM_STEP_ID"}
+    if step is not None:
+        environment["SLURM_STEP_ID"] = step
+
+    assert rank_context_from_environment(environment) is None
+
+
+def test_srun_of_one_task_may_start_ranks_itself() -> None:
+    assert rank_context_from_environment(SRUN | {"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"WORLD_SIZE": "eight"}, ["WORLD_SIZE='eight'"]),
+        ({"WORLD_SIZE": "", "LOCAL_RANK": "-1"}, ["WORLD_SIZE=''", "LOCAL_RANK='-1'"]),
+        ({"RANK": "8"}, ["rank 8 of a world of 8"]),
+    ],
+)
+def test_a_damaged_environment_is_named(change: dict[str, str], named: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        rank_context_from_environment(TORCHRUN | change)
+
+    assert all(text in str(caught.value) for text in named)
+
+
+def test_a_rank_without_a_master_is_named() -> None:
+    environment = {name: value for name, value in TORCHRUN.items() if name != "MASTER_PORT"}
+
+    with pytest.raises(ConfigError, match="MASTER_PORT"):
+        rank_context_from_environment(environment)
+
+
+@pytest.mark.parametrize(
+    ("node_list", "first"),
+    [
+        ("login1", "login1"),
+        ("n1,n2", "n1"),
+        ("gpu[07-09,12],login1", "gpu07"),
+        ("r[1-2]n[3,5]", "r1n3"),
+        ("a[10,12-14]-ib", "a10-ib"),
+        ("big.example.org,small", "big.example.org"),
+    ],
+)
+def test_first_host(node_list: str, first: str) -> None:
+    assert first_host(node_list) == first
