@@ -1,0 +1,172 @@
+"""One child process on this machine: its output in a file, stopped when its parent is stopped or
+killed."""
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from megatron_codemix.errors import RunError
+
+POLL_SECONDS = 0.25
+"""How often a waiting parent looks at its child and shows progress."""
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class StopRequest:
+    """Whether someone asked this process to stop: how often SIGINT (Ctrl-C) or SIGTERM came since
+    `listen`."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @contextlib.contextmanager
+    def listen(self) -> Iterator["StopRequest"]:
+        """Counts the signals instead of dying of them; only in the main thread."""
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self._count) for number in signals}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _count(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChildExit:
+    """How a child ended."""
+
+    code: int
+    """Exit code; the negative number of the signal that killed it."""
+    seconds: float
+    log: Path
+    log_start: int
+    """Where in `log` this child's output begins, in bytes."""
+
+    def last_block(self, max_lines: int = 30) -> str:
+        """The last error block of the output: from its last line that opens one, else the last
+        lines."""
+        with open(self.log, "rb") as handle:
+            handle.seek(self.log_start)
+            lines = handle.read().decode("utf-8", errors="replace").rstrip().splitlines()
+        opens = [i for i, line in enumerate(lines) if _opens_error_block(line)]
+        start = max(opens[-1] if opens else 0, len(lines) - max_lines)
+        return "\n".join(lines[start:])
+
+
+def _opens_error_block(line: str) -> bool:
+    return line.lower().startswith(("error", "traceback (most recent call last)"))
+
+
+def run_child(
+    command: Sequence[str],
+    log: Path,
+    *,
+    stop: StopRequest,
+    on_poll: Callable[[], None] = lambda: None,
+    pass_fds: Sequence[int] = (),
+    environment: Mapping[str, str] | None = None,
+) -> ChildExit:
+    """Runs `command` in its own process group, its output appended to `log`, and waits.
+
+    A stop request is passed on to the child as one SIGTERM, so that it can save and exit (a
+    launcher of ranks tells its ranks); a second one kills the whole group. If this process dies,
+    the kernel sends the child SIGTERM.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "ab") as output:
+        log_start = output.tell()
+        started = time.monotonic()
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
+            pass_fds=pass_fds,
+            start_new_session=True,
+            preexec_fn=_die_with(os.getpid()),
+        )
+        code = _wait(child, stop, on_poll)
+    return ChildExit(code=code, seconds=time.monotonic() - started, log=log, log_start=log_start)
+
+
+def _wait(child: "subprocess.Popen[bytes]", stop: StopRequest, on_poll: Callable[[], None]) -> int:
+    """Exit code of `child`; leaves no process of its group behind, even if `on_poll` raises."""
+    forwarded = 0
+    try:
+        while True:
+            try:
+                return child.wait(timeout=POLL_SECONDS)
+            except subprocess.TimeoutExpired:
+                on_poll()
+            if stop.count >= 1 and forwarded == 0:
+                child.send_signal(signal.SIGTERM)
+                forwarded = stop.count
+            elif stop.count > forwarded:
+                _kill_group(child.pid)
+    finally:
+        # Ranks of a launcher that died, or the child itself if on_poll raised. A group that has
+        # ended is no error.
+        _kill_group(child.pid)
+        child.wait()
+
+
+def _kill_group(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    """For the child, before exec: SIGTERM when `parent` dies, however it dies."""
+    libc = ctypes.CDLL(None, use_errno=True)  # loaded here: after fork nothing may be imported
+
+    def before_exec() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it died between fork and prctl
+            os._exit(1)
+
+    return before_exec
+
+
+def try_lock(path: Path) -> IO[str] | None:
+    """The open file holding an exclusive lock on `path`, or None if another process holds it.
+
+    The lock ends when the file and every copy that a child inherited are closed, at the latest when
+    they have died.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - the lock lives as long as the file is open
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.close()
+        return None
+    return handle
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, what: str) -> Iterator[None]:
+    """Holds a lock on `path` during the block. Raises RunError at once if another process holds
+    it."""
+    handle = try_lock(path)
+    if handle is None:
+        owner = path.read_text(encoding="utf-8").strip() or "unknown"
+        raise RunError(f"{path.parent}: {what} is already running here (process {owner})")
+    with handle:
+        handle.truncate(0)
+        handle.write(f"{os.getpid()}\n")
+        handle.flush()
+        yield

@@ -1,0 +1,117 @@
+"""What a study's run directories hold, as records. Nothing is computed here, and nothing else is
+read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from megatron_codemix.config.loader import load_run_config
+from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.errors import RunError
+from megatron_codemix.files import Json, read_jsonl
+from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.study.state import HELDOUT, PhaseWall, StudyRecord, read_object, read_record
+from megatron_codemix.study.tree import PhaseNode, StudyTree
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseRecord:
+    """One phase as it ran, or as far as it ran."""
+
+    node: PhaseNode
+    run: RunDirectory
+    status: Status
+    config: RunConfig
+    """As it ran last: its layout may differ from the study's present one."""
+    plan: Mapping[str, Json]
+    """`plan.json` of the last attempt; {} before the first."""
+    provenance: Mapping[str, Json]
+    """`provenance.json` of the last attempt."""
+    metrics: list[dict[str, Json]]
+    ledger: list[dict[str, Json]]
+    heldout: Mapping[str, Json] | None
+    """Summary of the held-out evaluation of the final checkpoint; None before it."""
+    wall: PhaseWall
+
+    @property
+    def is_done(self) -> bool:
+        """Trained and evaluated."""
+        return self.status.state == "done" and self.heldout is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRecords:
+    """A study with everything that its run directories hold."""
+
+    tree: StudyTree
+    phases: dict[str, PhaseRecord]
+    """`cell/phase` -> record, of the phases that were started."""
+    study: StudyRecord
+
+    def chain(self, cell: str, variant: str) -> list[PhaseRecord]:
+        """Started phases of a variant, from the root on."""
+        nodes = self.tree.variant(cell, variant)
+        return [self.phases[node.key] for node in nodes if node.key in self.phases]
+
+    def is_complete(self, cell: str, variant: str) -> bool:
+        """Whether all phases of a variant are trained and its last one evaluated."""
+        chain = self.chain(cell, variant)
+        return len(chain) == len(self.tree.variant(cell, variant)) and chain[-1].is_done
+
+
+def collect(tree: StudyTree, out: Path) -> StudyRecords:
+    """Records of all phases that were started below `out`. Raises RunError if there is none, or a
+    file is damaged."""
+    study = read_record(out, tree.spec.name)
+    phases: dict[str, PhaseRecord] = {}
+    for key, node in tree.nodes.items():
+        run = _run_directory(tree, out, node, study)
+        status = None if run is None else run.read_status()
+        if run is not None and status is not None:
+            wall = study.phases.get(key, PhaseWall())
+            phases[key] = _read_phase(node, run, status, wall)
+    if not phases:
+        raise RunError(
+            f"{out}: no phase of the study {tree.spec.name!r} was started here; start it with "
+            "'codemix study run', or "
+            "name its folder with --out"
+        )
+    return StudyRecords(tree=tree, phases=phases, study=study)
+
+
+def _run_directory(
+    tree: StudyTree, out: Path, node: PhaseNode, study: StudyRecord
+) -> RunDirectory | None:
+    """By identity where the data is there, else where `study.json` says that the phase was."""
+    if node.identity is not None:
+        return tree.run_directory(out, node)
+    return RunDirectory(out / study.runs[node.key]) if node.key in study.runs else None
+
+
+def _read_phase(node: PhaseNode, run: RunDirectory, status: Status, wall: PhaseWall) -> PhaseRecord:
+    attempt = run.attempt(status.attempts)
+    return PhaseRecord(
+        node=node,
+        run=run,
+        status=status,
+        config=load_run_config(run.config) if run.config.exists() else node.config,
+        plan=read_object(attempt / "plan.json") or {},
+        provenance=read_object(attempt / "provenance.json") or {},
+        metrics=_read_lines(run.metrics),
+        ledger=_read_lines(run.ledger),
+        heldout=_heldout(run, status),
+        wall=wall,
+    )
+
+
+def _heldout(run: RunDirectory, status: Status) -> Mapping[str, Json] | None:
+    summary = read_object(run.evaluation / f"{HELDOUT}.summary.json")
+    return summary if summary is not None and summary.get("step") == status.step else None
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:  # Any: JSON values
+    try:
+        return read_jsonl(path)
+    except ValueError as error:
+        raise RunError(f"{path}: a line is not JSON ({error}); restore the file") from error

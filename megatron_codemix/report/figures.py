@@ -1,0 +1,153 @@
+"""Figures of a report as SVG data URIs: the same bytes for the same records, readable on paper and
+on a phone."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from megatron_codemix.files import Json
+from megatron_codemix.report.collect import StudyRecords
+from megatron_codemix.units import format_count
+
+# Okabe and Ito's colours, which readers with any colour vision can tell apart; yellow, too light
+# for lines, is left out.
+_COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2")
+_STYLES = ("-", "--", ":", "-.")
+_SMOOTHED_STEPS = 9
+"""Steps in the running mean of a loss curve: single small batches scatter more than variants
+differ."""
+
+_LOOK: Any = {  # Any: matplotlib types the names of all its settings
+    "svg.hashsalt": "codemix",  # otherwise ids in the SVG are random
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as an HTML image."""
+
+    title: str
+    alt: str
+    """What it shows, for readers who do not see it."""
+    uri: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Training loss of one source along a chain of phases."""
+
+    tokens: list[float]
+    nats: list[float]
+    boundaries: list[float]
+    """Tokens at which a phase of the chain begins, without the first."""
+
+
+def draw_figures(records: StudyRecords, report: Mapping[str, Json]) -> list[Picture]:
+    """Relative changes, then a loss figure for each source, for the first cell of the matrix."""
+    pictures = []
+    cell = records.tree.cells[0]
+    rows = [row for row in report["variants"] if row["cell"] == cell]
+    suffix = f" ({cell})" if len(records.tree.cells) > 1 else ""
+    if len(rows) > 1:
+        pictures.append(_relative_picture(rows, report["baseline"], suffix))
+    curves = loss_curves(records, cell)
+    pictures += [_loss_picture(source, curves[source], suffix) for source in sorted(curves)]
+    return pictures
+
+
+def loss_curves(records: StudyRecords, cell: str) -> dict[str, dict[str, Curve]]:
+    """Source -> variant -> training loss over the tokens of the whole chain, smoothed within each
+    phase."""
+    curves: dict[str, dict[str, Curve]] = {}
+    for variant in records.tree.spec.variants:
+        start = 0.0
+        boundaries: list[float] = []
+        for phase in records.chain(cell, variant):
+            if start:
+                boundaries.append(start)
+            for source in sorted(phase.node.config.data.sources):
+                key = f"loss/source/{source}_nats"
+                points = [
+                    (start + line["tokens"], line[key])
+                    for line in phase.metrics
+                    if line.get(key) is not None
+                ]
+                if not points:
+                    continue
+                curve = curves.setdefault(source, {}).setdefault(variant, Curve([], [], boundaries))
+                if curve.tokens:
+                    curve.tokens.append(start)
+                    curve.nats.append(float("nan"))  # a gap in the line where a phase ends
+                curve.tokens.extend(tokens for tokens, _ in points)
+                curve.nats.extend(_smoothed([nats for _, nats in points]))
+            start += phase.metrics[-1]["tokens"] if phase.metrics else 0.0
+    return curves
+
+
+def _smoothed(values: Sequence[float]) -> list[float]:
+    """Running mean over the last few values; the first ones over as many as there are."""
+    means = []
+    for end in range(1, len(values) + 1):
+        window = values[max(0, end - _SMOOTHED_STEPS) : end]
+        means.append(sum(window) / len(window))
+    return means
+
+
+def _loss_picture(source: str, curves: Mapping[str, Curve], suffix: str) -> Picture:
+    with mpl.rc_context(_LOOK):
+        figure = Figure(figsize=(7.0, 3.2), layout="constrained")
+        axes = figure.add_subplot()
+        for number, (variant, curve) in enumerate(curves.items()):
+            colour = _COLOURS[number % len(_COLOURS)]
+            style = _STYLES[number // len(_COLOURS) % len(_STYLES)]
+            axes.plot(curve.tokens, curve.nats, style, color=colour, linewidth=1.2, label=variant)
+            for boundary in curve.boundaries:
+                axes.axvline(boundary, color=colour, linewidth=0.6, linestyle=":", alpha=0.6)
+        axes.set_xlabel("training tokens along the chain of phases")
+        axes.set_ylabel("loss, nats per token")
+        axes.xaxis.set_major_formatter(lambda tokens, _: format_count(round(tokens)))
+        axes.legend(loc="upper right", fontsize=8)
+        title = f"Training loss on {source}{suffix}"
+        alt = f"{title}: {', '.join(curves)}; dotted lines mark where a phase begins"
+        return Picture(title=title, alt=alt, uri=_data_uri(figure))
+
+
+def _relative_picture(rows: Sequence[Mapping[str, Json]], baseline: str, suffix: str) -> Picture:
+    sources = list(rows[0]["heldout"])
+    others = [row for row in rows if row["name"] != baseline]
+    with mpl.rc_context(_LOOK):
+        figure = Figure(figsize=(7.0, 3.0), layout="constrained")
+        axes = figure.add_subplot()
+        width = 0.8 / max(1, len(others))
+        for number, row in enumerate(others):
+            changes = [row["heldout"].get(source, {}).get("relative") for source in sources]
+            places = [i + (number - (len(others) - 1) / 2) * width for i in range(len(sources))]
+            heights = [100 * change if change is not None else 0.0 for change in changes]
+            colour = _COLOURS[(number + 1) % len(_COLOURS)]
+            axes.bar(places, heights, width=0.9 * width, color=colour, label=row["name"])
+        axes.axhline(0, color="black", linewidth=0.8)
+        axes.set_xticks(range(len(sources)), sources)
+        axes.set_ylabel(f"bits per byte,\n% against {baseline}")
+        axes.legend(fontsize=8, loc="best")
+        title = f"Held-out loss against {baseline}{suffix}"
+        alt = f"{title}, by source; bars below zero are better"
+        return Picture(title=title, alt=alt, uri=_data_uri(figure))
+
+
+def _data_uri(figure: Figure) -> str:
+    """The figure as SVG, without the date and the address that matplotlib adds."""
+    buffer = io.BytesIO()
+    nothing: dict[str, Any] = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(buffer, format="svg", metadata=nothing)
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()

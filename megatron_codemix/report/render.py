@@ -1,0 +1,126 @@
+"""The report as files: `report.json`, `report.md`, and `report.html` that needs no other file or
+network."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import BaseLoader, Environment, StrictUndefined
+from rich.console import Console
+from rich.table import Table
+
+from megatron_codemix.files import Json, write_text
+from megatron_codemix.report.collect import collect
+from megatron_codemix.report.figures import Picture, draw_figures
+from megatron_codemix.report.tables import Report, build_report, layout_words
+from megatron_codemix.study.tree import StudyTree
+from megatron_codemix.units import format_duration
+
+
+@dataclass(frozen=True)
+class WrittenReport:
+    """A report and where it lies."""
+
+    report: Report
+    html: Path
+    markdown: Path
+    json: Path
+
+
+def write_report(tree: StudyTree, out: Path) -> WrittenReport:
+    """Writes the three files into `out`, from the run directories there. Raises RunError if nothing
+    was run."""
+    records = collect(tree, out)
+    report = build_report(records)
+    written = WrittenReport(report, out / "report.html", out / "report.md", out / "report.json")
+    write_text(written.html, render_html(report, draw_figures(records, report)))
+    write_text(written.markdown, render_markdown(report))
+    # Insertion order, which is the study's order, not sorted: the file is read by people too.
+    write_text(written.json, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    return written
+
+
+def render_html(report: Report, pictures: list[Picture]) -> str:
+    """One page with its style and figures inside."""
+    return _render("report.html.j2", report, pictures=pictures, escape=True)
+
+
+def render_markdown(report: Report) -> str:
+    """The tables as text, for a repository or a message."""
+    return _render("report.md.j2", report, pictures=[], escape=False)
+
+
+def terminal_table(report: Report) -> Table:
+    """The main table for a terminal: variants x held-out sources."""
+    table = Table(
+        title=f"{report['study']}: held-out bits per byte (change against {report['baseline']})"
+    )
+    table.add_column("variant")
+    has_cells = _has_cells(report)
+    if has_cells:
+        table.add_column("cell")
+    table.add_column("tokens", justify="right")
+    sources = held_out_sources(report)
+    for source in sources:
+        table.add_column(source, justify="right")
+    for row in report["variants"]:
+        values = [_cell_words(row["heldout"].get(source)) for source in sources]
+        table.add_row(
+            row["name"], *([row["cell"]] if has_cells else []), f"{row['tokens']:,}", *values
+        )
+    return table
+
+
+def print_report(written: WrittenReport, console: Console) -> None:
+    """The table, the warnings and the place of the page."""
+    console.print(terminal_table(written.report))
+    for warning in written.report["warnings"]:
+        console.print(f"note: {warning}", markup=False, highlight=False)
+    console.print(f"report: {written.html}", markup=False, highlight=False, soft_wrap=True)
+
+
+def held_out_sources(report: Report) -> list[str]:
+    """Sources that some variant was evaluated on."""
+    return sorted({source for row in report["variants"] for source in row["heldout"]})
+
+
+def percent(change: float | None) -> str:
+    """`-1.2%`, with its sign; a dash where there is nothing to compare with."""
+    return "-" if change is None else f"{100 * change:+.1f}%"
+
+
+def _cell_words(value: Mapping[str, Json] | None) -> str:
+    return "-" if value is None else f"{value['bits_per_byte']:.3f} ({percent(value['relative'])})"
+
+
+def _has_cells(report: Report) -> bool:
+    return len({phase["cell"] for phase in report["phases"]}) > 1
+
+
+def _render(template: str, report: Report, *, pictures: list[Picture], escape: bool) -> str:
+    environment = Environment(
+        loader=BaseLoader(),
+        autoescape=escape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": percent,
+        "number": _grouped,
+        "duration": format_duration,
+        "layout": layout_words,
+    }
+    text = resources.files(__package__).joinpath("templates", template).read_text(encoding="utf-8")
+    return environment.from_string(text).render(
+        report=report,
+        pictures=pictures,
+        sources=held_out_sources(report),
+        has_cells=_has_cells(report),
+    )
+
+
+def _grouped(number: float | None) -> str:
+    return "-" if number is None else f"{number:,.0f}"

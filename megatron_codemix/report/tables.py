@@ -1,0 +1,317 @@
+"""The numbers of a report: relative changes, tokens and epochs, warnings. Plain values in,
+`report.json` out."""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from megatron_codemix.files import Json
+from megatron_codemix.report.collect import PhaseRecord, StudyRecords
+from megatron_codemix.study.outlook import MAX_EPOCHS
+
+SEED_AXIS = "train.seed"
+"""Axis of the matrix whose points are repetitions of one another."""
+
+Report = dict[str, Any]  # Any: JSON values
+
+
+def relative_change(value: float, baseline: float) -> float:
+    """(value - baseline) / baseline, the one definition in use; for losses, negative is better."""
+    return (value - baseline) / baseline
+
+
+def bits_per_byte(nats: float, num_bytes: int) -> float:
+    """Loss of a text in bits for each UTF-8 byte of it: comparable between tokenizers."""
+    return nats / math.log(2) / num_bytes
+
+
+def build_report(records: StudyRecords) -> Report:
+    """The content of `report.json`. Everything that depends on the clock is in `wall_seconds` and
+    `timing`."""
+    spec = records.tree.spec
+    rows = [
+        _variant_row(records, cell, variant)
+        for cell in records.tree.cells
+        for variant in spec.variants
+        if records.is_complete(cell, variant)
+    ]
+    _add_relative(rows, spec.compare.baseline)
+    errors = [
+        line["max_error_samples"] for phase in records.phases.values() for line in phase.ledger
+    ]
+    phases = [_phase_row(phase) for phase in records.phases.values()]
+    return {
+        "study": spec.name,
+        "baseline": spec.compare.baseline,
+        "variants": rows,
+        "seeds": seed_statistics(
+            rows, {c: _without_seed(p) for c, p in records.tree.points.items()}
+        ),
+        "phases": phases,
+        "ledger_max_error_samples": max(errors, default=None),
+        "warnings": warnings(records, rows),
+        "token_scale": float(spec.token_scale),
+        "evaluation": {"max_bytes_per_source": spec.evaluation.heldout.max_bytes_per_source},
+        "commit": _agreed(phase.provenance.get("commit") for phase in records.phases.values()),
+        "versions": _agreed(phase.provenance.get("versions") for phase in records.phases.values()),
+        "wall_seconds": records.study.wall_seconds,
+        "timing": _timing(records),
+    }
+
+
+def _variant_row(records: StudyRecords, cell: str, variant: str) -> dict[str, Json]:
+    chain = records.chain(cell, variant)
+    heldout = chain[-1].heldout
+    assert heldout is not None  # is_complete
+    return {
+        "name": variant,
+        "cell": cell,
+        "phases": [phase.node.name for phase in chain],
+        "tokens": sum(_consumed_tokens(phase) for phase in chain),
+        "layout": _layout(chain[-1]),
+        "heldout": {
+            source: {"bits_per_byte": bits_per_byte(value["nats"], value["bytes"])}
+            for source, value in sorted(heldout["sources"].items())
+        },
+        "tasks": {},
+    }
+
+
+def _add_relative(rows: list[dict[str, Json]], baseline: str) -> None:
+    """Fills in `relative`: against the baseline in the same cell, None where that is not there
+    yet."""
+    bases = {row["cell"]: row["heldout"] for row in rows if row["name"] == baseline}
+    for row in rows:
+        base = bases.get(row["cell"], {})
+        for source, value in row["heldout"].items():
+            value["relative"] = (
+                relative_change(value["bits_per_byte"], base[source]["bits_per_byte"])
+                if source in base
+                else None
+            )
+
+
+def seed_statistics(
+    rows: Sequence[Mapping[str, Json]], groups: Mapping[str, str]
+) -> list[dict[str, Json]]:
+    """Mean and standard deviation (n - 1) over cells that differ only in the seed; [] where none
+    do.
+
+    groups: cell -> what its cell is called without the seed.
+    """
+    gathered: dict[tuple[str, str], list[Mapping[str, Json]]] = {}
+    for row in rows:
+        gathered.setdefault((groups[row["cell"]], row["name"]), []).append(row["heldout"])
+    result = []
+    for (group, name), heldouts in gathered.items():
+        if len(heldouts) < 2:
+            continue
+        sources = {}
+        for source in sorted(set.intersection(*(set(heldout) for heldout in heldouts))):
+            values = [heldout[source]["bits_per_byte"] for heldout in heldouts]
+            changes = [heldout[source]["relative"] for heldout in heldouts]
+            sources[source] = {
+                "bits_per_byte_mean": statistics.fmean(values),
+                "bits_per_byte_deviation": statistics.stdev(values),
+                "relative_mean": None if None in changes else statistics.fmean(changes),
+                "relative_deviation": None if None in changes else statistics.stdev(changes),
+            }
+        result.append({"cell": group, "name": name, "num_seeds": len(heldouts), "heldout": sources})
+    return result
+
+
+def _without_seed(point: Mapping[str, str]) -> str:
+    return ".".join(value for axis, value in point.items() if axis != SEED_AXIS)
+
+
+def _phase_row(phase: PhaseRecord) -> dict[str, Json]:
+    last = phase.ledger[-1] if phase.ledger else {"sources": {}}
+    parent = phase.node.parent
+    return {
+        "cell": phase.node.cell,
+        "name": phase.node.name,
+        "parent": parent,
+        "load": phase.config.init_from.load if phase.config.init_from else None,
+        "identity": phase.status.identity,
+        "state": phase.status.state,
+        "steps": phase.status.step,
+        "requested_tokens": phase.config.train.train_tokens,
+        "planned_tokens": phase.plan.get("train_tokens"),
+        "tokens": _consumed_tokens(phase),
+        "layout": _layout(phase),
+        "sources": {
+            name: {
+                key: source.get(key)
+                for key in (
+                    "planned_tokens",
+                    "consumed_tokens",
+                    "epochs",
+                    "chain_tokens",
+                    "loss_nats",
+                )
+            }
+            for name, source in sorted(last["sources"].items())
+        },
+        "heldout": {
+            name: bits_per_byte(value["nats"], value["bytes"])
+            for name, value in sorted((phase.heldout or {"sources": {}})["sources"].items())
+        },
+    }
+
+
+def _consumed_tokens(phase: PhaseRecord) -> int:
+    return int(phase.ledger[-1]["tokens"]) if phase.ledger else 0
+
+
+def _layout(phase: PhaseRecord) -> dict[str, Json]:
+    """How the phase was spread over processes, in its last attempt."""
+    layout = phase.config.layout
+    return {
+        "tensor": layout.tensor,
+        "pipeline": layout.pipeline,
+        "data_parallel": phase.plan.get("data_parallel"),
+        "world_size": phase.plan.get("world_size"),
+        "sequence_parallel": layout.sequence_parallel,
+        "microbatch_sequences": layout.microbatch_sequences,
+    }
+
+
+def _timing(records: StudyRecords) -> dict[str, Json]:
+    """What a second run of the same study need not repeat: times, speeds, numbers of attempts."""
+    phases = {}
+    seconds = tokens = 0.0
+    for key, phase in records.phases.items():
+        trained = phase.status.train_seconds
+        phases[key] = {
+            "train_seconds": trained,
+            "train_wall_seconds": phase.wall.train,
+            "evaluate_wall_seconds": phase.wall.evaluate,
+            "tokens_per_second": _consumed_tokens(phase) / trained if trained else None,
+            "attempts": phase.status.attempts,
+            "failures": phase.status.failures,
+        }
+        seconds += trained
+        tokens += _consumed_tokens(phase) if trained else 0
+    return {
+        "study_starts": records.study.starts,
+        "train_seconds": seconds,
+        "tokens_per_second": tokens / seconds if seconds else None,
+        "phases": phases,
+    }
+
+
+def _agreed(values: Iterable[Json]) -> Json:
+    """The value on which all phases agree; None if there is none; a list of the different ones
+    otherwise."""
+    different: list[Json] = []
+    for value in values:
+        if value is not None and value not in different:
+            different.append(value)
+    if not different:
+        return None
+    return different[0] if len(different) == 1 else different
+
+
+def warnings(records: StudyRecords, rows: Sequence[Mapping[str, Json]]) -> list[str]:
+    """What a reader must know before believing the table."""
+    return [
+        *_incomplete(records),
+        *_one_seed(records),
+        *_different_layouts(rows),
+        *_different_budgets(rows),
+        *_repetition(records),
+        *_rounding(records),
+        *_ledger_errors(records),
+        *_different_code(records),
+    ]
+
+
+def _incomplete(records: StudyRecords) -> list[str]:
+    missing = [
+        f"{cell}/{variant}" if len(records.tree.cells) > 1 else variant
+        for cell in records.tree.cells
+        for variant in records.tree.spec.variants
+        if not records.is_complete(cell, variant)
+    ]
+    return [f"not finished, so not in the table: {', '.join(missing)}"] if missing else []
+
+
+def _one_seed(records: StudyRecords) -> list[str]:
+    if len(records.tree.spec.matrix.get(SEED_AXIS, [])) > 1:
+        return []
+    return [
+        "one seed: no noise floor, so a small difference between variants may be chance; add "
+        "seeds with "
+        "`matrix: {train.seed: [1, 2, 3]}`"
+    ]
+
+
+def _different_layouts(rows: Sequence[Mapping[str, Json]]) -> list[str]:
+    layouts = {layout_words(row["layout"]) for row in rows}
+    if len(layouts) < 2:
+        return []
+    return [
+        f"compared runs differ in layout ({'; '.join(sorted(layouts))}): their results also "
+        "differ by rounding"
+    ]
+
+
+def _different_budgets(rows: Sequence[Mapping[str, Json]]) -> list[str]:
+    """Rounding to whole steps apart, which may differ by a step or so for each phase."""
+    budgets: dict[str, int] = {row["name"]: row["tokens"] for row in rows}
+    if not budgets or max(budgets.values()) <= 1.02 * min(budgets.values()):
+        return []
+    words = ", ".join(f"{name} {tokens:,}" for name, tokens in budgets.items())
+    return [f"compared variants differ in training tokens: {words}"]
+
+
+def _repetition(records: StudyRecords) -> list[str]:
+    return [
+        f"{phase.node.key}: source {name} was read {source['epochs']:.1f} times by the end of "
+        "this phase; beyond "
+        f"{MAX_EPOCHS:.0f} epochs repeated data is worth less than new data"
+        for phase in records.phases.values()
+        if phase.ledger
+        for name, source in sorted(phase.ledger[-1]["sources"].items())
+        if source["epochs"] > MAX_EPOCHS
+    ]
+
+
+def _rounding(records: StudyRecords) -> list[str]:
+    """Token budgets are met in whole steps: how far off the worst phase is."""
+    worst, name = 0.0, ""
+    for phase in records.phases.values():
+        planned = phase.plan.get("train_tokens")
+        asked = phase.config.train.train_tokens
+        if planned is not None and abs(planned - asked) / asked > worst:
+            worst, name = abs(planned - asked) / asked, phase.node.name
+    if not worst:
+        return []
+    return [f"token budgets are rounded to whole steps: by at most {worst:.2%} (phase {name})"]
+
+
+def _ledger_errors(records: StudyRecords) -> list[str]:
+    return [
+        f"{phase.node.key}: at step {line['step']} a source is {line['max_error_samples']:.2f} "
+        "samples from its plan"
+        for phase in records.phases.values()
+        for line in phase.ledger
+        if line["max_error_samples"] >= 1
+    ]
+
+
+def _different_code(records: StudyRecords) -> list[str]:
+    texts = []
+    for key, what in (("commit", "commits"), ("versions", "package versions")):
+        agreed = _agreed(phase.provenance.get(key) for phase in records.phases.values())
+        if isinstance(agreed, list):
+            texts.append(f"phases ran with different {what}: see report.json")
+    return texts
+
+
+def layout_words(layout: Mapping[str, Json]) -> str:
+    """`TP2 x PP2 x DP1, microbatch 4`."""
+    words = f"TP{layout['tensor']} x PP{layout['pipeline']} x DP{layout['data_parallel'] or '?'}"
+    words += f", microbatch {layout['microbatch_sequences']}"
+    return words + (", sequence parallel" if layout["sequence_parallel"] else "")

@@ -1,0 +1,67 @@
+"""Whether the names in a study file fit together: parents, variants, axes, the order of phases."""
+
+from graphlib import CycleError, TopologicalSorter
+
+from megatron_codemix.config.problems import suggestion
+from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.study.spec import StudySpec
+
+
+def check_names(spec: StudySpec) -> list[str]:
+    """Names that refer to nothing."""
+    problems = [
+        f"phases.{name}.init_from.phase: no phase {phase.init_from.phase!r}"
+        + suggestion(phase.init_from.phase, list(spec.phases))
+        for name, phase in spec.phases.items()
+        if phase.init_from and phase.init_from.phase not in spec.phases
+    ]
+    problems += [
+        f"variants.{name}: no phase {phase!r}" + suggestion(phase, list(spec.phases))
+        for name, phase in spec.variants.items()
+        if phase not in spec.phases
+    ]
+    if spec.compare.baseline not in spec.variants:
+        baseline = spec.compare.baseline
+        problems.append(
+            f"compare.baseline: no variant {baseline!r}" + suggestion(baseline, list(spec.variants))
+        )
+    return problems
+
+
+def check_matrix(spec: StudySpec) -> list[str]:
+    problems = [
+        f"axes.{axis}: the matrix has no such axis" + suggestion(axis, list(spec.matrix))
+        for axis in spec.axes
+        if axis not in spec.matrix
+    ]
+    for axis, values in spec.matrix.items():
+        if axis in spec.axes:
+            problems += [
+                f"matrix.{axis}: axes.{axis} has no value {value!r}"
+                + suggestion(value, list(spec.axes[axis]))
+                for value in values
+                if value not in spec.axes[axis]
+            ]
+        elif axis.partition(".")[0] not in RunConfig.model_fields:
+            problems.append(
+                f"matrix.{axis}: neither an axis with values in `axes` nor a key of the run "
+                "configuration such as "
+                "train.seed"
+            )
+        if len(set(values)) < len(values):
+            problems.append(f"matrix.{axis}: a value stands there twice ({', '.join(values)})")
+    return problems
+
+
+def phase_order(spec: StudySpec, problems: list[str]) -> list[str]:
+    """Parents before children, otherwise as in the file; a cycle is added to `problems`."""
+    graph = {
+        name: [phase.init_from.phase] if phase.init_from else []
+        for name, phase in spec.phases.items()
+    }
+    try:
+        return [name for name in TopologicalSorter(graph).static_order() if name in spec.phases]
+    except CycleError as error:
+        # graphlib lists the cycle along its edges, from a phase to the one that starts from it.
+        problems.append(f"phases: a cycle of init_from: {' -> '.join(error.args[1])}")
+        return []

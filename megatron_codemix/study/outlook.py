@@ -1,0 +1,130 @@
+"""What a study will do, before it does it: tokens, learning rates at each edge, epochs. Needs data
+only for epochs."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from megatron_codemix.config.schema import (
+    ConstantSchedule,
+    CosineSchedule,
+    LinearSchedule,
+    ScheduleConfig,
+)
+from megatron_codemix.data.mixture import quantise_weights
+from megatron_codemix.study.tree import PhaseNode, StudyTree
+
+MAX_EPOCHS = 4.0
+"""Repeating data beyond about four epochs loses value (Muennighoff et al. 2023, arXiv
+2305.16264)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseOutlook:
+    """One phase, as it will run."""
+
+    key: str
+    cell: str
+    phase: str
+    parent: str | None
+    load: str | None
+    identity: str | None
+    requested_tokens: int
+    train_tokens: int
+    num_steps: int
+    parent_final_lr: float | None
+    """Learning rate at which the parent ends."""
+    first_lr: float
+    """Learning rate before the first step (0 with a warmup)."""
+    peak_lr: float
+    final_lr: float
+    mixture: dict[str, float]
+    epochs: dict[str, float | None]
+    """Passes over each source, from the root of the chain to the end of this phase; None without
+    the data."""
+    layout: str
+
+    def as_dict(self) -> dict[str, Any]:  # Any: JSON values
+        """For --json."""
+        return asdict(self)
+
+
+def outlook(tree: StudyTree) -> list[PhaseOutlook]:
+    """Every phase, parents before children."""
+    return [_phase_outlook(tree, node) for node in tree.nodes.values()]
+
+
+def repetition_warnings(outlooks: list[PhaseOutlook]) -> list[str]:
+    """Sources that a chain reads more than four times."""
+    return [
+        f"{phase.key}: {source} is read {epochs:.1f} times by the end of this phase; beyond "
+        f"{MAX_EPOCHS:.0f} epochs "
+        "repeated data is worth less than new data"
+        for phase in outlooks
+        for source, epochs in phase.epochs.items()
+        if epochs is not None and epochs > MAX_EPOCHS
+    ]
+
+
+def lr_range(schedule: ScheduleConfig) -> tuple[float, float, float]:
+    """(before the first step, highest, at the last token)."""
+    match schedule:
+        case CosineSchedule():
+            first = 0.0 if schedule.warmup_tokens else schedule.peak_lr
+            return first, schedule.peak_lr, schedule.min_lr
+        case ConstantSchedule():
+            return 0.0 if schedule.warmup_tokens else schedule.lr, schedule.lr, schedule.lr
+        case LinearSchedule():
+            highest = max(schedule.start_lr, schedule.final_lr)
+            return schedule.start_lr, highest, schedule.final_lr
+
+
+def layout_text(tensor: int, pipeline: int, data_parallel: int) -> str:
+    """`TP2 x PP2 x DP1`."""
+    return f"TP{tensor} x PP{pipeline} x DP{data_parallel}"
+
+
+def _phase_outlook(tree: StudyTree, node: PhaseNode) -> PhaseOutlook:
+    plan = tree.plan(node)
+    config = node.config
+    first, peak, final = lr_range(config.schedule)
+    parent = tree.nodes[f"{node.cell}/{node.parent}"] if node.parent else None
+    return PhaseOutlook(
+        key=node.key,
+        cell=node.cell,
+        phase=node.name,
+        parent=node.parent,
+        load=config.init_from.load if config.init_from else None,
+        identity=node.identity,
+        requested_tokens=plan.requested_tokens,
+        train_tokens=plan.train_tokens,
+        num_steps=plan.num_steps,
+        parent_final_lr=None if parent is None else lr_range(parent.config.schedule)[2],
+        first_lr=first,
+        peak_lr=peak,
+        final_lr=final,
+        mixture=dict(config.data.mixture.weights),
+        epochs=_epochs(tree, node),
+        layout=layout_text(config.layout.tensor, config.layout.pipeline, plan.data_parallel),
+    )
+
+
+def _epochs(tree: StudyTree, node: PhaseNode) -> dict[str, float | None]:
+    """Passes over each source that the chain up to `node` reads; samples are cut one token longer
+    than the sequence."""
+    epochs: dict[str, float | None] = {}
+    for phase in tree.chain(node):
+        config, plan = phase.config, tree.plan(phase)
+        units = quantise_weights(config.data.mixture.weights)
+        total = sum(units.values())
+        samples = plan.num_steps * plan.samples_per_step
+        for name, share in units.items():
+            if not share:
+                continue
+            manifest = tree.inventory.manifest(config.data.sources[name].train)
+            if manifest is None:
+                epochs[name] = None
+                continue
+            per_epoch = max(1, (manifest.num_tokens - 1) // config.data.sequence_length)
+            before = epochs.get(name) or 0.0
+            epochs[name] = before + samples * share / total / per_epoch
+    return dict(sorted(epochs.items()))

@@ -1,0 +1,257 @@
+"""The study file: what it may say, and how it is read.
+
+A study is YAML with every scalar as text, like a run's configuration. Its `defaults` are a fragment
+of `RunConfig`; each phase changes some fields of it by dotted key. A value given by a dotted key
+replaces whatever stands there, sub-fields included, so that `schedule: {kind: linear, ...}` leaves
+nothing of a cosine behind.
+
+Budgets are written as in the paper that the study follows, and `token_scale` multiplies every field
+that is a number of tokens, so that the same file runs at any size.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PositiveInt, StringConstraints
+
+from megatron_codemix.config.loader import build_section, load_tree, resolve_extends
+from megatron_codemix.config.problems import field_paths, suggestion
+from megatron_codemix.config.schema import RunConfig, Section
+from megatron_codemix.config.tree import Tree, parse_override, set_dotted, where_of
+from megatron_codemix.errors import ConfigError
+from megatron_codemix.units import parse_bytes
+
+DATA_ROOT = "{data}"
+"""Stands for the study's `data_root` in every path of the run configuration."""
+
+_ORIGIN = re.compile(r"(paper,? .+|inferred)(: .+)?")
+
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
+"""A name that becomes part of a path."""
+
+# Keys are Any, not str: pydantic would turn keys that know their line in the file into plain text.
+Settings = dict[Any, Any]
+
+
+def _read_bytes(value: Any) -> Any:  # Any: pydantic hands over whatever the file held
+    return parse_bytes(value) if isinstance(value, str) else value
+
+
+class ParentSpec(Section):
+    """The phase whose final checkpoint another starts from."""
+
+    phase: str
+    """Name of the parent phase."""
+    load: Literal["weights", "weights+optimizer"]
+    """What is taken over: a scientific choice, so it has no default."""
+
+
+class PhaseSpec(Section):
+    """One training: the defaults with some fields replaced."""
+
+    init_from: ParentSpec | None = None
+    """The parent; absent: weights from the seed."""
+    set: Settings = {}
+    """Dotted key of the run configuration -> value."""
+
+
+class CompareSpec(Section):
+    """What the variants are compared with."""
+
+    baseline: str
+    """Variant that relative changes refer to: (x - baseline) / baseline."""
+
+
+class HeldoutSpec(Section):
+    """Bits per byte on held-out documents, after each phase."""
+
+    world_size: PositiveInt
+    """Processes; evaluation is data-parallel."""
+    max_bytes_per_source: Annotated[int, BeforeValidator(_read_bytes), Field(gt=0)]
+    """Held-out text that is scored of each source, such as 256KiB."""
+
+
+class EvaluationSpec(Section):
+    """What is measured on the checkpoints."""
+
+    heldout: HeldoutSpec
+    """Held-out loss."""
+
+
+class StudySpec(Section):
+    """A study, as the user wrote it (after the command line's changes)."""
+
+    name: FileName
+    """Name of the study; its default place is runs/<name>."""
+    token_scale: Annotated[Decimal, Field(gt=0)] = Decimal(1)
+    """Multiplies every number of tokens in `defaults`, `axes` and `phases`."""
+    world_size: PositiveInt
+    """Processes that train one phase."""
+    data_root: Path | None = None
+    """Folder that `{data}` stands for in paths; relative to the study file. The command line's
+    --data goes first."""
+    defaults: Settings
+    """Run configuration common to all phases; may hold `extends: FILE`, relative to the study
+    file."""
+    matrix: dict[str, Annotated[list[str], Field(min_length=1)]] = {}
+    """Axis -> values. The study is repeated at every point; relative changes stay within a
+    point."""
+    axes: dict[str, dict[str, Settings]] = {}
+    """Axis -> value -> dotted keys to set. An axis that is not here is itself a dotted key
+    (`train.seed`)."""
+    phases: Annotated[dict[FileName, PhaseSpec], Field(min_length=1)]
+    """The trainings, by name."""
+    variants: Annotated[dict[str, str], Field(min_length=1)]
+    """Name to show -> last phase of the chain."""
+    compare: CompareSpec
+    """The comparison."""
+    evaluation: EvaluationSpec
+    """The measurements."""
+    origin: dict[str, str] = {}
+    """Path in this file -> where the value is from: `paper <section>` or `inferred`, with an
+    optional `: reason`."""
+
+
+def load_study(
+    path: Path,
+    *,
+    data_root: Path | None = None,
+    scale: Decimal | None = None,
+    overrides: Sequence[str] = (),
+) -> StudySpec:
+    """The study in `path`, with paths made absolute.
+
+    data_root: what `{data}` stands for; goes before the file's `data_root`.
+    scale: multiplies the file's `token_scale`.
+    overrides: `key=value`; a key of the study file itself (`world_size`,
+        `evaluation.heldout.world_size`) or of the
+        run configuration (`train.global_batch_sequences`), which then changes `defaults`.
+
+    Raises ConfigError with all problems found.
+    """
+    tree = _apply_overrides(load_tree(path), overrides)
+    origin = tree.pop("origin", None)
+    spec = build_section(StudySpec, tree, str(path))
+    defaults = resolve_extends(spec.defaults, path.parent)
+    inherited = defaults.pop("origin", None)
+    root = _data_root(spec, path, data_root)
+    origins = {
+        **{f"defaults.{key}": text for key, text in _mapping(inherited).items()},
+        **_mapping(origin),
+    }
+    problems = _origin_problems(origins, {**tree, "defaults": defaults})
+    if problems:
+        raise ConfigError(problems)
+    return spec.model_copy(
+        update={
+            "defaults": _absolute_paths(defaults, root, path.parent),
+            "data_root": root,
+            "token_scale": spec.token_scale * (Decimal(1) if scale is None else scale),
+            "origin": origins,
+        }
+    )
+
+
+def leaf_paths(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Dotted path of every value in a tree that is not a section; keys that hold dots stay as they
+    are."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from leaf_paths(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _origin_problems(origin: Mapping[str, Any], tree: Mapping[str, Any]) -> list[str]:
+    leaves = list(leaf_paths(tree))
+    problems = []
+    for path, text in origin.items():
+        place = f"{where_of(path)}: origin: {path}: ".removeprefix(": ")
+        if not any(leaf == path or leaf.startswith(f"{path}.") for leaf in leaves):
+            problems.append(f"{place}the study sets no such field{suggestion(path, leaves)}")
+        if not isinstance(text, str) or not _ORIGIN.fullmatch(text):
+            problems.append(
+                f"{place}expected 'paper SECTION' or 'inferred', then perhaps ': REASON'"
+            )
+    return problems
+
+
+def _data_root(spec: StudySpec, path: Path, given: Path | None) -> Path | None:
+    if given is not None:
+        return given.absolute()
+    return None if spec.data_root is None else (path.parent / spec.data_root).absolute()
+
+
+def _absolute_paths(defaults: Tree, root: Path | None, folder: Path) -> Tree:
+    """`{data}` filled in where the root is known; other paths are relative to the study file."""
+
+    def resolve(text: Any) -> Any:  # Any: what is not text is left for the schema to refuse
+        if not isinstance(text, str):
+            return text
+        if DATA_ROOT in text:
+            return text if root is None else text.replace(DATA_ROOT, str(root))
+        return str((folder / text).absolute())
+
+    def resolve_all(section: Any) -> Any:  # Any: as above
+        if not isinstance(section, Mapping):
+            return section
+        return {key: resolve(value) for key, value in section.items()}
+
+    resolved = dict(defaults)
+    if "tokenizer" in defaults:
+        resolved["tokenizer"] = resolve_all(defaults["tokenizer"])
+    data = defaults.get("data")
+    if isinstance(data, Mapping) and isinstance(data.get("sources"), Mapping):
+        sources = {name: resolve_all(source) for name, source in data["sources"].items()}
+        resolved["data"] = {**data, "sources": sources}
+    return resolved
+
+
+def _apply_overrides(tree: Tree, overrides: Sequence[str]) -> Tree:
+    """The study file's tree with each `key=value` in its place. Raises ConfigError."""
+    problems: list[str] = []
+    for text in overrides:
+        setting = parse_override(text, problems)
+        if setting is None:
+            continue
+        key, value = setting
+        head = key.partition(".")[0]
+        is_run_key = head in RunConfig.model_fields
+        if not is_run_key and head not in StudySpec.model_fields:
+            known = [*field_paths(StudySpec), *field_paths(RunConfig)]
+            problems.append(
+                f"--set {text}: neither a key of a study file nor of a run configuration"
+                + suggestion(key, known, known)
+            )
+            continue
+        if is_run_key:
+            problems += [
+                f"--set {text}: no effect, because {place} sets {setter} itself; change the study "
+                "file"
+                for place, setter in _setters(tree)
+                if key == setter or key.startswith(f"{setter}.")
+            ]
+        where = f"--set {text}"
+        tree = set_dotted(tree, f"defaults.{key}" if is_run_key else key, value, where=where)
+    if problems:
+        raise ConfigError(problems)
+    return tree
+
+
+def _setters(tree: Tree) -> list[tuple[str, str]]:
+    """(place, dotted key) of everything that phases and axes set."""
+    axes = _mapping(tree.get("axes"))
+    found = [(f"matrix.{axis}", axis) for axis in _mapping(tree.get("matrix")) if axis not in axes]
+    for name, phase in _mapping(tree.get("phases")).items():
+        found += [(f"phases.{name}", key) for key in _mapping(_mapping(phase).get("set"))]
+    for axis, values in axes.items():
+        for value, fragment in _mapping(values).items():
+            found += [(f"axes.{axis}.{value}", key) for key in _mapping(fragment)]
+    return found
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:  # Any: a tree that is not checked yet
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,159 @@
+"""How far a study has come, read from its run directories; and `study.json`, its own few
+records."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from megatron_codemix.errors import RunError
+from megatron_codemix.files import Json, read_json, write_json
+from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.study.tree import PhaseNode, StudyTree
+
+HELDOUT = "heldout"
+"""Name of the held-out evaluation's files."""
+
+PhaseState = Literal["no data", "pending", "running", "failed", "trained", "done"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseProgress:
+    """State of one phase; `trained` lacks the evaluation, `running` may also mean killed."""
+
+    node: PhaseNode
+    run: RunDirectory | None
+    status: Status | None
+    state: PhaseState
+    step: int
+    num_steps: int
+    tokens_per_step: int
+
+    @property
+    def tokens_done(self) -> int:
+        return self.step * self.tokens_per_step
+
+    @property
+    def tokens(self) -> int:
+        return self.num_steps * self.tokens_per_step
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseWall:
+    """Wall seconds of child processes of one phase, over all attempts."""
+
+    train: float = 0.0
+    evaluate: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRecord:
+    """`study.json` in the study's folder."""
+
+    name: str
+    wall_seconds: float = 0.0
+    """Time that `study run` has spent, over all its starts."""
+    starts: int = 0
+    runs: dict[str, str] = field(default_factory=dict)
+    """`cell/phase` -> run directory below the study's folder, so that a report needs no data
+    files."""
+    phases: dict[str, PhaseWall] = field(default_factory=dict)
+
+    def with_wall(self, key: str, *, train: float = 0.0, evaluate: float = 0.0) -> "StudyRecord":
+        """The record after some more seconds of phase `key`."""
+        old = self.phases.get(key, PhaseWall())
+        wall = PhaseWall(train=old.train + train, evaluate=old.evaluate + evaluate)
+        return replace(self, phases={**self.phases, key: wall})
+
+
+def record_path(out: Path) -> Path:
+    """Place of `study.json`."""
+    return out / "study.json"
+
+
+def read_record(out: Path, name: str) -> StudyRecord:
+    """The record in `out`, new where there is none. Raises RunError where it is another study's or
+    damaged."""
+    path = record_path(out)
+    if not path.exists():
+        return StudyRecord(name=name)
+    try:
+        raw: dict[str, Any] = read_json(path)  # Any: JSON values
+        phases = {key: PhaseWall(**wall) for key, wall in raw.pop("phases", {}).items()}
+        record = StudyRecord(**raw, phases=phases)
+    except (ValueError, TypeError) as error:
+        raise RunError(f"{path}: not a readable study record ({error}); move it away") from error
+    if record.name != name:
+        raise RunError(f"{out}: holds the study {record.name!r}, not {name!r}; use another --out")
+    return record
+
+
+def write_record(out: Path, record: StudyRecord) -> None:
+    """Writes `study.json`, atomically."""
+    write_json(record_path(out), asdict(record))
+
+
+def study_progress(tree: StudyTree, out: Path) -> list[PhaseProgress]:
+    """State of every phase, parents before children."""
+    return [phase_progress(tree, out, node) for node in tree.nodes.values()]
+
+
+def phase_progress(tree: StudyTree, out: Path, node: PhaseNode) -> PhaseProgress:
+    """State of `node` as its run directory below `out` tells it."""
+    plan = tree.plan(node)
+    run = None if node.identity is None else tree.run_directory(out, node)
+    status = None if run is None else run.read_status()
+    return PhaseProgress(
+        node=node,
+        run=run,
+        status=status,
+        state=_state(tree, run, status),
+        step=0 if status is None else status.step,
+        num_steps=plan.num_steps,
+        tokens_per_step=plan.tokens_per_step,
+    )
+
+
+def _state(tree: StudyTree, run: RunDirectory | None, status: Status | None) -> PhaseState:
+    if run is None:
+        return "no data"
+    if status is None:
+        return "pending"
+    if status.state != "done":
+        return status.state
+    return "done" if is_evaluated(tree, run, status) else "trained"
+
+
+def is_evaluated(tree: StudyTree, run: RunDirectory, status: Status) -> bool:
+    """Whether the held-out evaluation of the final checkpoint is there, made as the study now
+    asks."""
+    summary = read_object(run.evaluation / f"{HELDOUT}.summary.json")
+    asked = read_object(request_path(run))
+    return (
+        summary is not None
+        and summary.get("step") == status.step
+        and asked == evaluation_request(tree)
+    )
+
+
+def request_path(run: RunDirectory) -> Path:
+    """What the study asked of the evaluation in this run directory."""
+    return run.evaluation / f"{HELDOUT}.request.json"
+
+
+def evaluation_request(tree: StudyTree) -> dict[str, Json]:
+    """What decides the evaluation's result; the number of its processes does not."""
+    return {"max_bytes_per_source": tree.spec.evaluation.heldout.max_bytes_per_source}
+
+
+def read_object(path: Path) -> Mapping[str, Json] | None:
+    """A JSON object; None where the file is absent. Raises RunError where it is damaged."""
+    if not path.exists():
+        return None
+    try:
+        value = read_json(path)
+    except ValueError as error:
+        raise RunError(f"{path}: not readable JSON ({error}); remove it") from error
+    if not isinstance(value, dict):
+        raise RunError(f"{path}: holds {type(value).__name__}, not an object; remove it")
+    return value

@@ -1,0 +1,265 @@
+"""Phases of a study at every point of its matrix: configurations, order, identities, run
+directories."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from megatron_codemix.config.checks import check_config, check_layout
+from megatron_codemix.config.identity import run_identity
+from megatron_codemix.config.loader import build_run_config
+from megatron_codemix.config.plan import RunPlan, make_plan
+from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.config.tree import Tree, set_dotted, where_of
+from megatron_codemix.data.mixture import quantise_weights
+from megatron_codemix.errors import ConfigError, RunError
+from megatron_codemix.runs import RunDirectory
+from megatron_codemix.study.consistency import check_matrix, check_names, phase_order
+from megatron_codemix.study.inventory import Inventory
+from megatron_codemix.study.spec import DATA_ROOT, PhaseSpec, StudySpec
+from megatron_codemix.study.token_scale import scale_tokens
+
+SINGLE_CELL = "single"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseNode:
+    """One phase at one point of the matrix."""
+
+    cell: str
+    name: str
+    parent: str | None
+    """Name of the parent phase, in the same cell."""
+    config: RunConfig
+    """`init_from.run` is a placeholder until the study has a place: see
+    `StudyTree.resolved_config`."""
+    identity: str | None
+    """None while the data that it depends on is not there."""
+
+    @property
+    def key(self) -> str:
+        """Name that is unique in the study."""
+        return f"{self.cell}/{self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyTree:
+    """All phases, parents before children."""
+
+    spec: StudySpec
+    points: dict[str, dict[str, str]]
+    """Cell -> axis -> value."""
+    nodes: dict[str, PhaseNode]
+    """`cell/phase` -> phase."""
+    inventory: Inventory = field(default_factory=Inventory)
+    """Data files that were looked up for the identities."""
+
+    @property
+    def cells(self) -> list[str]:
+        return list(self.points)
+
+    def chain(self, node: PhaseNode) -> list[PhaseNode]:
+        """From the root to `node`."""
+        chain = [node]
+        while chain[0].parent is not None:
+            chain.insert(0, self.nodes[f"{node.cell}/{chain[0].parent}"])
+        return chain
+
+    def variant(self, cell: str, name: str) -> list[PhaseNode]:
+        """The phases of variant `name` in `cell`, from the root on."""
+        return self.chain(self.nodes[f"{cell}/{self.spec.variants[name]}"])
+
+    def plan(self, node: PhaseNode) -> RunPlan:
+        """Steps and tokens of `node` on the study's world size."""
+        return make_plan(node.config, self.spec.world_size)
+
+    def run_directory(self, out: Path, node: PhaseNode) -> RunDirectory:
+        """Where `node` lives below `out`. Raises RunError while its identity is unknown."""
+        if node.identity is None:
+            missing = "; ".join(self.inventory.missing)
+            raise RunError(
+                f"phase {node.name!r} has no run directory before its data exists: {missing}"
+            )
+        return RunDirectory(out.absolute() / node.cell / f"{node.name}-{node.identity[:8]}")
+
+    def resolved_config(self, out: Path, node: PhaseNode) -> RunConfig:
+        """The complete configuration of `node`, its parent's run directory filled in."""
+        if node.parent is None or node.config.init_from is None:
+            return node.config
+        parent = self.run_directory(out, self.nodes[f"{node.cell}/{node.parent}"])
+        init_from = node.config.init_from.model_copy(update={"run": parent.path})
+        return node.config.model_copy(update={"init_from": init_from})
+
+
+def expand(spec: StudySpec) -> StudyTree:
+    """The study's phases, without identities: needs no data. Raises ConfigError with all problems
+    found."""
+    problems = [*check_names(spec), *check_matrix(spec)]
+    order = phase_order(spec, problems)
+    if problems:
+        raise ConfigError(problems)
+    found: dict[str, list[str]] = {}  # problem -> phases that have it
+    points = dict(_matrix_points(spec))
+    nodes: dict[str, PhaseNode] = {}
+    for cell, point in points.items():
+        for name in order:
+            config = _phase_config(spec, cell, point, name, found)
+            if config is not None:
+                init_from = spec.phases[name].init_from
+                node = PhaseNode(
+                    cell=cell,
+                    name=name,
+                    config=config,
+                    identity=None,
+                    parent=init_from.phase if init_from else None,
+                )
+                nodes[node.key] = node
+    if found:
+        raise ConfigError(
+            [_for_phases(problem, keys, spec, points) for problem, keys in found.items()]
+        )
+    twins = _check_twins(spec, points, nodes)
+    if twins:
+        raise ConfigError(twins)
+    return StudyTree(spec=spec, points=points, nodes=nodes)
+
+
+def identify(tree: StudyTree) -> StudyTree:
+    """`tree` with the identity of each phase whose data is there; `inventory.missing` names what is
+    not.
+
+    Raises ConfigError where shards and tokenizer do not fit, DataError where a file is damaged.
+    """
+    inventory = Inventory()
+    problems = dict.fromkeys(
+        problem for node in tree.nodes.values() for problem in inventory.check_fit(node.config)
+    )
+    if problems:
+        raise ConfigError(list(problems))
+    nodes: dict[str, PhaseNode] = {}
+    for key, node in tree.nodes.items():
+        nodes[key] = replace(node, identity=_identity(node, nodes, inventory))
+    return replace(tree, nodes=nodes, inventory=inventory)
+
+
+def _identity(node: PhaseNode, done: Mapping[str, PhaseNode], inventory: Inventory) -> str | None:
+    config = node.config
+    units = quantise_weights(config.data.mixture.weights)
+    tokenizer = inventory.tokenizer_hash(config.tokenizer.path)
+    manifests = {
+        name: inventory.manifest(config.data.sources[name].train) for name, n in units.items() if n
+    }
+    hashes = {name: manifest.content_hash for name, manifest in manifests.items() if manifest}
+    parent = None if node.parent is None else done[f"{node.cell}/{node.parent}"].identity
+    if tokenizer is None or len(hashes) < len(manifests) or (node.parent and parent is None):
+        return None
+    return run_identity(
+        config,
+        weight_units=units,
+        tokenizer_hash=tokenizer,
+        manifest_hashes=hashes,
+        parent_identity=parent,
+    )
+
+
+def _matrix_points(spec: StudySpec) -> Iterator[tuple[str, dict[str, str]]]:
+    """(cell, axis -> value); a value of a dotted key is shown with the key's last part:
+    `train.seed: 1` is seed1."""
+    for values in itertools.product(*spec.matrix.values()):
+        point = dict(zip(spec.matrix, values, strict=True))
+        parts = [v if a in spec.axes else a.rpartition(".")[2] + v for a, v in point.items()]
+        yield ".".join(parts).replace("/", "-") or SINGLE_CELL, point
+
+
+def _phase_config(
+    spec: StudySpec, cell: str, point: Mapping[str, str], name: str, found: dict[str, list[str]]
+) -> RunConfig | None:
+    """The configuration of one phase; None where it has problems, which go into `found`."""
+    phase = spec.phases[name]
+    try:
+        config = build_run_config(_phase_tree(spec, point, phase, cell), "")
+        problems = check_config(config) + check_layout(config, spec.world_size)
+    except ConfigError as error:
+        problems = error.problems
+    for problem in problems:
+        found.setdefault(problem, []).append(f"{cell}/{name}")
+    return None if problems else config
+
+
+def _phase_tree(spec: StudySpec, point: Mapping[str, str], phase: PhaseSpec, cell: str) -> Tree:
+    """The defaults with what the matrix and the phase set, tokens scaled. Raises ConfigError."""
+    tree: Tree = spec.defaults
+    for axis, value in point.items():
+        fragment = spec.axes[axis][value] if axis in spec.axes else {axis: value}
+        for key, setting in fragment.items():
+            tree = set_dotted(tree, key, setting, where=where_of(key))
+    for key, setting in phase.set.items():
+        tree = set_dotted(tree, key, setting, where=where_of(key))
+    if "init_from" in tree:
+        place = next(where_of(key) for key in tree if key == "init_from")
+        raise ConfigError(
+            [f"{place}: init_from belongs beside a phase's `set`, not in it or in `defaults`"]
+        )
+    tree = scale_tokens(tree, spec.token_scale)
+    if phase.init_from is None:
+        return tree
+    run = f"{cell}/{phase.init_from.phase}"
+    return {**tree, "init_from": {"run": run, "load": phase.init_from.load}}
+
+
+def _for_phases(
+    problem: str, keys: list[str], spec: StudySpec, points: Mapping[str, object]
+) -> str:
+    """A problem that all phases have is one of the defaults; others are named."""
+    text = problem.removeprefix(": ")
+    if len(keys) == len(spec.phases) * len(points):
+        return f"every phase: {text}"
+    names = dict.fromkeys(key if len(points) > 1 else key.partition("/")[2] for key in keys)
+    return f"phase{'s' if len(names) > 1 else ''} {', '.join(names)}: {text}"
+
+
+def _check_twins(
+    spec: StudySpec, points: Mapping[str, object], nodes: Mapping[str, PhaseNode]
+) -> list[str]:
+    """Phases of one cell that would train the same thing. Files stand for their hashes, so no data
+    is needed."""
+    problems: dict[str, None] = {}
+    identities: dict[str, str] = {}
+    for cell in points:
+        first: dict[str, str] = {}
+        for key, node in nodes.items():
+            if node.cell != cell:
+                continue
+            identities[key] = _structural_identity(node, identities)
+            twin = first.setdefault(identities[key], node.name)
+            if twin != node.name:
+                problems[
+                    f"phases.{node.name}: trains exactly what phase {twin!r} trains; remove it, "
+                    "and let children and "
+                    f"variants name {twin!r}"
+                ] = None
+    return list(problems)
+
+
+def _structural_identity(node: PhaseNode, done: Mapping[str, str]) -> str:
+    units = quantise_weights(node.config.data.mixture.weights)
+    return run_identity(
+        node.config,
+        weight_units=units,
+        tokenizer_hash=str(node.config.tokenizer.path),
+        manifest_hashes={n: str(node.config.data.sources[n].train) for n in units},
+        parent_identity=None if node.parent is None else done[f"{node.cell}/{node.parent}"],
+    )
+
+
+def needs_data_root(tree: StudyTree) -> bool:
+    """Whether some path still holds `{data}`."""
+    return any(
+        DATA_ROOT in str(path)
+        for node in tree.nodes.values()
+        for path in (
+            node.config.tokenizer.path,
+            *(source.train for source in node.config.data.sources.values()),
+        )
+    )
