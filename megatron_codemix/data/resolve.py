@@ -13,7 +13,7 @@ from megatron_codemix.config.identity import run_identity
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.dataset import MixtureDataset, SourceSpec
 from megatron_codemix.data.mixture import quantise_weights
-from megatron_codemix.data.token_shard import TokenShard
+from megatron_codemix.data.token_shard import TokenShard, require_tokenizer
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.errors import ConfigError, DataError, RunError
 from megatron_codemix.files import read_jsonl
@@ -91,9 +91,9 @@ def resolve_data(config: RunConfig) -> DataPlan:
     sources, hashes = [], {}
     for name in sorted(weights):
         try:
-            shard = open_shard(config.data.sources[name].train, name, tokenizer.hash)
+            shard = open_shard(config.data.sources[name].train, tokenizer.hash)
         except DataError as error:
-            problems.append(str(error))
+            problems.append(f"data.sources.{name}.train: {error}")
             continue
         sources.append(SourceSpec(name=name, prefix=shard.prefix))
         hashes[name] = shard.manifest.content_hash
@@ -112,15 +112,10 @@ def resolve_data(config: RunConfig) -> DataPlan:
     )
 
 
-def open_shard(prefix: Path, source: str, tokenizer_hash: str) -> TokenShard:
+def open_shard(prefix: Path, tokenizer_hash: str) -> TokenShard:
     """The shard at `prefix`. Raises DataError if another tokenizer made it."""
     shard = TokenShard.open(prefix)
-    if shard.manifest.tokenizer_hash != tokenizer_hash:
-        raise DataError(
-            f"{prefix}: source '{source}' was made with another tokenizer (hash "
-            f"{shard.manifest.tokenizer_hash[:8]}, tokenizer.path has {tokenizer_hash[:8]}); "
-            "prepare it again with this tokenizer, or point tokenizer.path to the one that made it"
-        )
+    require_tokenizer(shard, tokenizer_hash)
     return shard
 
 

@@ -58,7 +58,7 @@ def held_out_sources(config: RunConfig, max_bytes_per_source: int) -> list[HeldO
     for name, source in sorted(config.data.sources.items()):
         if source.validation is None:
             continue
-        shard = open_shard(source.validation, name, tokenizer.hash)
+        shard = open_shard(source.validation, tokenizer.hash)
         documents = read_jsonl(Path(f"{source.validation}.documents.jsonl"))
         if len(documents) != shard.num_documents:
             raise DataError(

@@ -1,6 +1,8 @@
 """Builds this rank's part of the GPT model, alone (evaluation) or wrapped for data-parallel
 training."""
 
+import warnings
+
 from megatron.core.distributed import (
     DistributedDataParallel,
     DistributedDataParallelConfig,
@@ -31,8 +33,25 @@ def build_model(
 ) -> Model:
     """The layers of this rank with their weights at step 0; forward(tokens, positions, mask,
     labels=...) gives per-token losses [B, S] on the last pipeline stage."""
+    with warnings.catch_warnings():
+        # megatron-core warns of its own defaults: an empty CUDA graph scope, the MLP's width.
+        warnings.simplefilter("ignore")
+        gpt = _build_gpt(model, layout, precision, sequence_length, parallel, backend)
+    initialize_weights(gpt, seed, parallel)
+    gpt.to(backend.device)
+    return Float16Module(gpt.config, gpt) if precision.kind == "bf16" else gpt
+
+
+def _build_gpt(
+    model: ModelConfig,
+    layout: LayoutConfig,
+    precision: PrecisionConfig,
+    sequence_length: int,
+    parallel: ModelParallel,
+    backend: Backend,
+) -> GPTModel:
     config = build_transformer_config(model, layout, precision, backend.device)
-    gpt = GPTModel(
+    return GPTModel(
         config,
         build_layer_spec(config),
         vocab_size=padded_vocabulary_size(model.vocabulary_size),
@@ -45,9 +64,6 @@ def build_model(
         rotary_base=model.rope_base,
         pg_collection=parallel.groups,
     )
-    initialize_weights(gpt, seed, parallel)
-    gpt.to(backend.device)
-    return Float16Module(config, gpt) if precision.kind == "bf16" else gpt
 
 
 def gpt_of(model: Model | DistributedDataParallel) -> GPTModel:

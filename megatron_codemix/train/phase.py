@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from megatron_codemix.config.checks import check_config, check_layout
 from megatron_codemix.config.loader import dump_yaml, load_run_config
@@ -39,7 +40,7 @@ def prepare_phase(
     run_folder: absent: `runs/<name of the configuration file>/train-<identity8>`.
     Raises CodemixError with all that is wrong.
     """
-    config = load_run_config(config_path, overrides)
+    config = _with_absolute_paths(load_run_config(config_path, overrides))
     problems = [*check_config(config), *check_layout(config, world_size)]
     if problems:
         raise ConfigError(problems)
@@ -54,6 +55,17 @@ def prepare_phase(
     return Phase(
         config=config, plan=make_plan(config, world_size), data=data, run=run, identity=identity
     )
+
+
+def _with_absolute_paths(config: RunConfig) -> RunConfig:
+    """The saved configuration must mean the same files wherever it is read from."""
+
+    def absolute(value: Any) -> Any:  # Any: the nested content of a model
+        if isinstance(value, dict):
+            return {key: absolute(item) for key, item in value.items()}
+        return value.absolute() if isinstance(value, Path) else value
+
+    return RunConfig.model_validate(absolute(config.model_dump()))
 
 
 def start_attempt(phase: Phase) -> int:
@@ -72,9 +84,12 @@ def start_attempt(phase: Phase) -> int:
 
 
 def record_failure(run: RunDirectory, error: str, *, is_failure: bool) -> None:
-    """Notes in the status why an attempt ended; only failures count towards a cap on retries."""
+    """Notes in the status why an attempt ended; only failures count towards a cap on retries.
+
+    Several ranks may fail at once: the first to write counts for the attempt.
+    """
     status = run.read_status()
-    if status is None or status.state == "done":
+    if status is None or status.state != "running":
         return
     failures = status.failures + int(is_failure)
     state: Status = replace(

@@ -54,13 +54,7 @@ class Trainer:
             config.optimizer, config.layout, config.precision, self.model, parallel
         )
         self.dataset: MixtureDataset = phase.data.dataset()
-        self.ledger = Ledger(
-            phase.data,
-            {
-                source.name: self.dataset.samples_per_epoch(source.name)
-                for source in phase.data.sources
-            },
-        )
+        self.ledger = Ledger(phase.data, self.dataset.samples_per_epoch)
         self.step = 0
         self.status: Status = phase.run.claim(phase.identity)
         self.metrics = MetricWriter(phase.run.metrics) if parallel.rank == 0 else None
