@@ -174,7 +174,8 @@ class TokenShard:
             raise DataError(
                 f"{shard_file(self.prefix, '.bin')}: block {block} of {self.num_blocks} "
                 f"(bytes {block * size} to {min((block + 1) * size, len(self._bytes))}) "
-                "has changed since the manifest was written; copy the shard again or prepare it anew"
+                "has changed since the manifest was written; copy the shard again or prepare it "
+                "anew"
             )
         self._is_checked[block] = True
 

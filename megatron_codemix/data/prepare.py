@@ -1,0 +1,267 @@
+"""A corpus folder to token shards: `<out>/<source>.train` and `<out>/<source>.validation`.
+
+The split is by origin, the same for every source; documents stand in the order of a keyed hash of
+their text. A rerun skips finished shards and goes on from the last tokenised block; it gives the
+bytes that an undisturbed run gives.
+"""
+
+import json
+import logging
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from megatron_codemix.corpus.readers import InputFile, Skipped, read_documents
+from megatron_codemix.corpus.split import SPLITS, Split
+from megatron_codemix.corpus.store import load_corpus, source_files
+from megatron_codemix.data.manifest import Manifest
+from megatron_codemix.data.token_shard import (
+    TokenShard,
+    TokenShardWriter,
+    shard_file,
+    token_dtype,
+)
+from megatron_codemix.data.tokenized_blocks import BlockTokenizer, ShuffledDocuments
+from megatron_codemix.data.tokenizer import Tokenizer
+from megatron_codemix.errors import DataError
+from megatron_codemix.files import atomic_path, hash_file, hash_json, require_free_bytes
+
+log = logging.getLogger(__name__)
+
+Advance = Callable[[int], None]
+
+VALIDATION_FRACTION = 0.05
+BLOCK_BYTES = 16 * 1024 * 1024
+"""Text tokenised at once: the most that a kill can cost."""
+_ORDER_VERSION = 1  # raise when the same corpus would give other bytes
+
+
+def shard_prefix(folder: Path, source: str, split: Split) -> Path:
+    """Where `prepare_corpus` puts the shard of a source and split."""
+    return folder / f"{source}.{split}"
+
+
+@dataclass(frozen=True)
+class PreparedCorpus:
+    """Shards written or found complete. `shards[source][split]` is the manifest."""
+
+    folder: Path
+    shards: dict[str, dict[Split, Manifest]]
+    finished_before: list[str]
+    """Sources whose shards were complete already."""
+    skipped: dict[str, int]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """What was asked for, with the inputs hashed."""
+
+    tokenizer: Tokenizer
+    out: Path
+    validation_fraction: float
+    text_field: str
+    origin_field: str
+    block_bytes: int
+    advance: Advance
+    skipped: Skipped = field(default_factory=Skipped)
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        return SPLITS if self.validation_fraction > 0 else ("train",)
+
+    def inputs(self, file: InputFile) -> dict[str, Any]:
+        """All that decides a source's shards; a shard with equal inputs is finished."""
+        return {
+            "order_version": _ORDER_VERSION,
+            "corpus_file": file.name,
+            "corpus_sha256": hash_file(file.path),
+            "tokenizer_hash": self.tokenizer.hash,
+            "validation_fraction": self.validation_fraction,
+            "text_field": self.text_field,
+            "origin_field": self.origin_field,
+        }
+
+
+def prepare_corpus(
+    corpus: Path,
+    tokenizer: Path,
+    out: Path,
+    *,
+    sources: Sequence[str] | None = None,
+    validation_fraction: float = VALIDATION_FRACTION,
+    text_field: str = "text",
+    origin_field: str = "origin",
+    block_bytes: int = BLOCK_BYTES,
+    advance: Advance | None = None,
+) -> PreparedCorpus:
+    """Writes the shards of every source of `corpus` (or of `sources`). `advance` is told of UTF-8
+    bytes done.
+
+    Raises DataError (an unknown or empty source, a split without documents) and UnavailableError
+    (too little disk).
+    """
+    start = time.monotonic()
+    if not 0 <= validation_fraction < 1:
+        raise DataError(f"validation fraction {validation_fraction}: expected 0 <= fraction < 1")
+    files = _wanted(source_files(corpus), sources, corpus)
+    preparation = Preparation(
+        tokenizer=Tokenizer.load(tokenizer),
+        out=out,
+        validation_fraction=validation_fraction,
+        text_field=text_field,
+        origin_field=origin_field,
+        block_bytes=block_bytes,
+        advance=advance or _ignore,
+    )
+    todo, shards = {}, {}
+    for name, file in files.items():
+        inputs = preparation.inputs(file)
+        found = _finished(preparation, name, inputs)
+        if found is None:
+            todo[name] = inputs
+        else:
+            log.info("%s: shards are complete, skipped", name)
+            shards[name] = found
+    sizes = source_sizes(corpus, files)
+    itemsize = token_dtype(preparation.tokenizer.vocabulary_size).itemsize
+    # At most a token every two bytes of text; blocks and shards side by side.
+    wanted = sum(2 * sizes[name] * itemsize // 2 for name in todo)
+    require_free_bytes(out, wanted, "the token shards")
+    finished_before = sorted(shards)
+    for name, inputs in todo.items():
+        shards[name] = _prepare_source(preparation, name, files[name], inputs)
+    return PreparedCorpus(
+        folder=out,
+        shards=dict(sorted(shards.items())),
+        finished_before=finished_before,
+        skipped=preparation.skipped.counts,
+        seconds=time.monotonic() - start,
+    )
+
+
+def _ignore(amount: int) -> None:
+    return None
+
+
+def _wanted(
+    files: dict[str, InputFile], sources: Sequence[str] | None, corpus: Path
+) -> dict[str, InputFile]:
+    unknown = sorted(set(sources or ()) - set(files))
+    if unknown:
+        raise DataError(
+            f"{corpus}: has no source {', '.join(map(repr, unknown))}; it has {', '.join(files)}"
+        )
+    return {name: file for name, file in files.items() if sources is None or name in sources}
+
+
+def source_sizes(corpus: Path, files: dict[str, InputFile]) -> dict[str, int]:
+    """UTF-8 bytes of text in each source: as recorded in corpus.json, else guessed from the file's
+    size."""
+    recorded = load_corpus(corpus) or {}
+    sizes = {}
+    for name, file in files.items():
+        factor = 1 if file.path.suffix in (".jsonl", ".ndjson") else 4  # usual compression
+        known = recorded.get(name)
+        sizes[name] = known.num_bytes if known else factor * file.path.stat().st_size
+    return sizes
+
+
+def _finished(
+    preparation: Preparation, source: str, inputs: dict[str, Any]
+) -> dict[Split, Manifest] | None:
+    found: dict[Split, Manifest] = {}
+    for split in preparation.splits:
+        prefix = shard_prefix(preparation.out, source, split)
+        try:
+            manifest = TokenShard.open(prefix).manifest
+            documents_hash = hash_file(shard_file(prefix, ".documents.jsonl"))
+        except (DataError, OSError):  # absent, damaged or of another version: made again
+            return None
+        if manifest.origin != {**inputs, "documents_sha256": documents_hash}:
+            return None
+        found[split] = manifest
+    return found
+
+
+def _prepare_source(
+    preparation: Preparation, source: str, file: InputFile, inputs: dict[str, Any]
+) -> dict[Split, Manifest]:
+    partial = preparation.out / ".partial"
+    work = partial / f"{source}-{hash_json([inputs, preparation.block_bytes])[:16]}"
+    for stale in partial.glob(f"{source}-*"):  # of other inputs
+        if stale != work:
+            shutil.rmtree(stale)
+    documents = read_documents(
+        [file],
+        source,
+        preparation.skipped,
+        text_field=preparation.text_field,
+        origin_field=preparation.origin_field,
+    )
+    blocks = BlockTokenizer(
+        preparation.tokenizer, source, preparation.validation_fraction, preparation.block_bytes
+    ).write_blocks(documents, work, preparation.advance)
+    dtype = token_dtype(preparation.tokenizer.vocabulary_size)
+    ordered = {split: ShuffledDocuments(blocks, split, dtype) for split in preparation.splits}
+    for split, shuffled in ordered.items():
+        if len(shuffled) == 0:
+            counts = {name: len(others) for name, others in ordered.items()}
+            raise DataError(
+                f"{file.path}: source {source!r} has no {split} document (documents: {counts}, "
+                f"validation fraction {preparation.validation_fraction}); "
+                "give it more documents or change the fraction"
+            )
+    manifests = {
+        split: _write_shard(preparation, source, split, shuffled, inputs)
+        for split, shuffled in ordered.items()
+    }
+    shutil.rmtree(work)
+    if not any(partial.iterdir()):
+        partial.rmdir()
+    return manifests
+
+
+def _write_shard(
+    preparation: Preparation,
+    source: str,
+    split: Split,
+    documents: ShuffledDocuments,
+    inputs: dict[str, Any],
+) -> Manifest:
+    prefix = shard_prefix(preparation.out, source, split)
+    tokenizer = preparation.tokenizer
+    lines_path = shard_file(prefix, ".documents.jsonl")
+    for leftover in prefix.parent.glob(f".{prefix.name}.*.tmp"):  # of a killed run
+        leftover.unlink()
+    licences: Counter[str] = Counter()
+    num_bytes = 0
+    with TokenShardWriter(prefix, token_dtype(tokenizer.vocabulary_size)) as writer:
+        with atomic_path(lines_path) as temporary, open(temporary, "wb") as lines:
+            for document in documents:
+                writer.add_document(document.tokens)
+                lines.write(document.line)
+                num_bytes += document.num_bytes
+                licences[json.loads(document.line)["licence"] or "unknown"] += 1
+        manifest = writer.finish(
+            source=source,
+            split=split,
+            tokenizer_hash=tokenizer.hash,
+            vocabulary_size=tokenizer.vocabulary_size,
+            end_of_document_id=tokenizer.end_of_document_id,
+            num_bytes=num_bytes,
+            licences=dict(sorted(licences.items())),
+            origin={**inputs, "documents_sha256": hash_file(lines_path)},
+        )
+    log.info(
+        "%s: %d documents, %d tokens, %d bytes of text",
+        prefix,
+        manifest.num_documents,
+        manifest.num_tokens,
+        num_bytes,
+    )
+    return manifest
