@@ -40,6 +40,10 @@ _FORWARDED = {
     signal.SIGUSR1: signal.SIGUSR1,
 }
 _TAIL_LINES = 30
+# A signal just before the wait is handled only after it; and a process that a rank has started and
+# left
+# behind hides the rank's end from the wait.
+_POLL_SECONDS = 0.1
 # Writing the stacks takes milliseconds; a rank that has not done so by then is stopped or swapped
 # out.
 _STACKS_SECONDS = 1.0
@@ -183,8 +187,7 @@ def _wait(watch: _Watch, grace_seconds: float, timeout_seconds: float | None) ->
     give_up_at = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
     while watch.processes:
         deadline = watch.kill_at or watch.end_at or give_up_at
-        wait_seconds = max(0.0, deadline - time.monotonic()) if deadline < math.inf else None
-        for rank in _ended_ranks(watch, wait_seconds):
+        for rank in _ended_ranks(watch, deadline - time.monotonic()):
             _take_note(watch, _reap(watch, rank))
         now = time.monotonic()
         if now >= (watch.kill_at or math.inf):
@@ -209,12 +212,11 @@ def _take_note(watch: _Watch, failure: RankFailure | None) -> None:
     watch.end_at = min(watch.end_at or end_at, end_at)
 
 
-def _ended_ranks(watch: _Watch, wait_seconds: float | None) -> list[int]:
-    """Ranks that have ended, ascending; waits for one, but no longer than `wait_seconds`."""
-    ready = connection.wait(
-        [process.sentinel for process in watch.processes.values()], wait_seconds
-    )
-    return [rank for rank, process in sorted(watch.processes.items()) if process.sentinel in ready]
+def _ended_ranks(watch: _Watch, wait_seconds: float) -> list[int]:
+    """Ranks that have ended; waits for one, but no longer than `wait_seconds` and _POLL_SECONDS."""
+    sentinels = [process.sentinel for process in watch.processes.values()]
+    connection.wait(sentinels, max(0.0, min(wait_seconds, _POLL_SECONDS)))
+    return [rank for rank, process in watch.processes.items() if process.exitcode is not None]
 
 
 def _reap(watch: _Watch, rank: int) -> RankFailure | None:

@@ -161,6 +161,22 @@ def test_a_rank_killed_counts_as_try_again_and_ends_the_others(
     assert "last words" in shown
 
 
+def test_a_rank_killed_is_noticed_even_if_it_leaves_a_child_behind(tmp_path: Path) -> None:
+    def target(context: RankContext) -> int:
+        if context.rank == 0:
+            child = os.fork()
+            if child == 0:
+                signal.pause()
+            (tmp_path / "child").write_text(str(child))
+            os.kill(os.getpid(), signal.SIGKILL)
+        signal.pause()
+        return 0
+
+    assert run_ranks(target, 2) == 75
+
+    os.kill(int((tmp_path / "child").read_text()), signal.SIGKILL)
+
+
 def test_a_rank_that_ignores_the_end_is_killed_after_the_grace_time() -> None:
     def target(context: RankContext) -> int:
         if context.rank == 0:
