@@ -1,1 +1,1 @@
-"""From token shards to batches: shards, manifests, the mixture, the data order, the batch record."""
+"""From token shards to batches: shards, manifests, mixture, data order, the batch record."""

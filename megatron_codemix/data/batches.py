@@ -1,0 +1,52 @@
+"""The batch record, and which samples each data-parallel rank reads at a step."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from megatron_codemix.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B samples of S = sequence_length tokens with all that training, masking and tracing need."""
+
+    tokens: npt.NDArray[np.int64]
+    """Input [B, S]."""
+    labels: npt.NDArray[np.int64]
+    """The token after each input token [B, S]."""
+    loss_mask: npt.NDArray[np.float32]
+    """Weight of each label in the loss [B, S]."""
+    position_ids: npt.NDArray[np.int64]
+    """Position of each input token in its sample [B, S]."""
+    document_ids: npt.NDArray[np.int32]
+    """Number, in the source's shard, of the document that each input token is from [B, S]."""
+    source_id: npt.NDArray[np.int16]
+    """Index of each sample's source in the mixture's sorted names [B]."""
+
+
+def samples_of_step(
+    step: int, global_batch: int, dp_rank: int, dp_size: int, microbatch: int
+) -> list[list[int]]:
+    """Sample numbers of each microbatch that `dp_rank` reads at `step` (from 0).
+
+    Step s is samples [s * global_batch, (s + 1) * global_batch), whatever dp_size and microbatch;
+    microbatch m of rank r starts (m * dp_size + r) * microbatch into it.
+    Raises ConfigError if dp_size * microbatch does not divide global_batch.
+    """
+    if min(global_batch, dp_size, microbatch) < 1 or global_batch % (dp_size * microbatch):
+        raise ConfigError(
+            [
+                f"a global batch of {global_batch} sequences cannot be split into microbatches of "
+                f"{microbatch} on {dp_size} data-parallel ranks; make it a multiple of "
+                f"{dp_size * microbatch}"
+            ]
+        )
+    if step < 0 or not 0 <= dp_rank < dp_size:
+        raise ValueError(
+            f"step {step} or data-parallel rank {dp_rank} of {dp_size} is out of range"
+        )
+    first = step * global_batch + dp_rank * microbatch
+    starts = range(first, (step + 1) * global_batch, dp_size * microbatch)
+    return [list(range(start, start + microbatch)) for start in starts]
