@@ -1,0 +1,5 @@
+"""`python -m megatron_codemix` is `codemix`."""
+
+from megatron_codemix.cli.main import main
+
+raise SystemExit(main())

@@ -1,0 +1,141 @@
+"""`codemix`: finds the command, and turns what escapes from it into a readable end.
+
+Each command is the module of its name here, with a typer `app` or a function `command`. It is
+imported only when chosen: `codemix --help` and `codemix study status` must not wait for torch.
+"""
+
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from megatron_codemix import __version__
+from megatron_codemix.errors import EXIT_BUG, CodemixError, ConfigError, RetryableError
+
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+COMMANDS = {
+    "quickstart": "A whole tiny study on this machine; nothing is downloaded.",
+    "doctor": "What this machine has, and what is missing.",
+    "config": "Show, check, compare and translate configurations.",
+    "corpus": "Collect and clean raw text.",
+    "data": "Train a tokenizer, make token shards, inspect them.",
+    "train": "Train one run, or go on with it.",
+    "study": "Check, run and report a study: phases chained by checkpoint.",
+    "evaluate": "Score a run.",
+}
+"""Name -> line for the help."""
+
+
+class _Interrupted(Exception):  # noqa: N818  # not an error
+    """Ctrl-C, under a name that typer does not take for its own."""
+
+
+# Newer versions of typer carry click inside and keep its types to themselves.
+_Context = Any
+
+
+class _LazyGroup(TyperGroup):
+    """Knows the names of the commands; imports the one that runs."""
+
+    def list_commands(self, ctx: _Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: _Context, cmd_name: str) -> TyperCommand | None:
+        """A stand-in, enough for the help and for suggestions."""
+        if cmd_name not in COMMANDS:
+            return None
+        return TyperCommand(name=cmd_name, help=COMMANDS[cmd_name])
+
+    def resolve_command(self, ctx: _Context, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is None or name is None:
+            return name, command, rest
+        return name, load_command(name), rest
+
+    def invoke(self, ctx: _Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _Interrupted from error
+
+
+def load_command(name: str) -> Any:  # Any: a click command, which typer keeps to itself
+    """Imports the module of a command and makes it runnable."""
+    module = import_module(f"megatron_codemix.cli.{name}")
+    app = getattr(module, "app", None)
+    if app is None:
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command(name)(module.command)
+    command = typer.main.get_command(app)
+    command.name = name
+    return command
+
+
+app = typer.Typer(
+    cls=_LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        print(f"codemix {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")
+    ] = False,
+) -> None:
+    """Code-versus-text data-mixture studies on megatron-core.
+
+    Exit codes: 0 done, 1 a bug, 2 the input is wrong, 75 try the same command again.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    is_debug = "--debug" in given
+    try:
+        app(args=[argument for argument in given if argument != "--debug"], prog_name="codemix")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except _Interrupted:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except CodemixError as error:
+        if is_debug:
+            traceback.print_exc()
+        print(error_block(error), file=sys.stderr)
+        return error.exit_code
+    except Exception as error:
+        traceback.print_exc()
+        name = type(error).__name__
+        print(
+            f"error: this is a bug in codemix ({name}); please report it with the traceback above",
+            file=sys.stderr,
+        )
+        return EXIT_BUG
+    return 0
+
+
+def error_block(error: CodemixError) -> str:
+    """What the user sees: a line for each problem."""
+    problems = error.problems if isinstance(error, ConfigError) else [str(error)]
+    lines = [f"error: {problem}" for problem in problems]
+    if isinstance(error, RetryableError):
+        lines.append("the same command may succeed later")
+    return "\n".join(lines)

@@ -1,0 +1,72 @@
+"""What differs between two configurations, and whether it makes another run of it."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from megatron_codemix.config.schema import RunConfig
+
+Path = tuple[str, ...]
+
+Decides = Literal["yes", "by content", "no"]
+"""Whether a field is part of the identity. "by content": the files that the path leads to are, not
+their place."""
+
+_ALWAYS = frozenset({"model", "optimizer", "schedule", "train", "precision"})
+_NEVER = frozenset({"layout", "checkpoint", "backend", "logging"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One field; None stands for absent."""
+
+    path: str
+    first: Any  # Any: a JSON value
+    second: Any  # Any: a JSON value
+    identity: Decides
+
+
+def differences(first: RunConfig, second: RunConfig) -> list[Difference]:
+    """Every field with another value, in the order of the schema."""
+    ours = _leaves(first.model_dump(mode="json"))
+    theirs = _leaves(second.model_dump(mode="json"))
+    weighted = {
+        name
+        for config in (first, second)
+        for name, weight in config.data.mixture.weights.items()
+        if weight
+    }
+    return [
+        Difference(
+            path=".".join(path),
+            first=ours.get(path),
+            second=theirs.get(path),
+            identity=_decides(path, weighted, bool(ours.get(path) or theirs.get(path))),
+        )
+        for path in dict.fromkeys([*ours, *theirs])
+        if ours.get(path) != theirs.get(path)
+    ]
+
+
+def _leaves(value: Any, path: Path = ()) -> dict[Path, Any]:
+    if isinstance(value, dict):
+        return {p: leaf for key in value for p, leaf in _leaves(value[key], (*path, key)).items()}
+    return {path: value}
+
+
+def _decides(path: Path, weighted: set[str], is_set: bool) -> Decides:
+    """As `identity.identity_fields` has it; a test holds the two together."""
+    match path:
+        case ("data", "mixture", "weights", _):
+            return "yes" if is_set else "no"  # a weight of 0 and none are the same mixture
+        case ("data", "sources", name, "train"):
+            return "by content" if name in weighted else "no"
+        case ("data", "sources", *_):
+            return "no"
+        case ("data", *_) | ("init_from", "load"):
+            return "yes"
+        case ("tokenizer", *_) | ("init_from", *_):
+            return "by content"
+    if path[0] in _ALWAYS:
+        return "yes"
+    assert path[0] in _NEVER, f"{path}: not known whether it is part of the identity"
+    return "no"

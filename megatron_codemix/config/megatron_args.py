@@ -1,0 +1,230 @@
+"""The flags of Megatron-LM's pretrain_gpt.py that ask for the same run.
+
+Names and defaults are those of `megatron/training/arguments.py` of the release that megatron-core
+0.16 belongs to. Speed-only flags are left at Megatron-LM's defaults.
+"""
+
+from collections.abc import Callable, Mapping
+
+from megatron_codemix.config.overrides import Value, typed_overrides
+from megatron_codemix.config.plan import VOCABULARY_MULTIPLE, RunPlan
+from megatron_codemix.config.schema import (
+    ConstantSchedule,
+    CosineSchedule,
+    LinearSchedule,
+    ModelConfig,
+    RunConfig,
+)
+from megatron_codemix.errors import ConfigError
+
+_TRUE_FLAGS = (
+    "add_qkv_bias",
+    "apply_residual_connection_post_layernorm",
+    "cross_entropy_loss_fusion",
+    "defer_embedding_wgrad_compute",
+    "deterministic_mode",
+    "disable_bf16_reduced_precision_matmul",
+    "distribute_saved_activations",
+    "enable_cuda_graph",
+    "external_cuda_graph",
+    "fp32_residual_connection",
+    "rotary_interleaved",
+    "test_mode",
+    "use_fused_weighted_squared_relu",
+    "use_ring_exchange_p2p",
+)
+"""Overrides that are a flag of the same name without a value, off by default."""
+
+_VALUE_FLAGS = (
+    "activation_func_clamp_value",
+    "config_logger_dir",
+    "cpu_offloading_num_layers",
+    "cross_entropy_fusion_impl",
+    "cuda_graph_impl",
+    "cuda_graph_scope",
+    "cuda_graph_warmup_steps",
+    "glu_linear_offset",
+    "no_rope_freq",
+    "pipeline_model_parallel_comm_backend",
+    "recompute_granularity",
+    "recompute_method",
+    "recompute_modules",
+    "recompute_num_layers",
+    "wgrad_deferral_limit",
+)
+"""Overrides that are a flag of the same name with a value."""
+
+_FALSE_FLAGS = {
+    "apply_rope_fusion": "--no-rope-fusion",
+    "barrier_with_L1_time": "--no-barrier-with-level-1-timing",
+    "bias_dropout_fusion": "--no-bias-dropout-fusion",
+    "clone_scatter_output_in_embedding": "--no-clone-scatter-output-in-embedding",
+    "gradient_accumulation_fusion": "--no-gradient-accumulation-fusion",
+    "overlap_p2p_comm": "--no-overlap-p2p-communication",
+}
+"""Overrides that Megatron-LM has on, with the flag that turns them off."""
+
+Flags = list[tuple[str, ...]]
+
+
+def megatron_arguments(config: RunConfig, plan: RunPlan) -> Flags:
+    """Each flag with its values. Raises ConfigError for what Megatron-LM has no flag for."""
+    model, layout, optimizer = config.model, config.layout, config.optimizer
+    flags: Flags = [
+        *_model_flags(model),
+        *_vocabulary_flags(model, layout.tensor, plan),
+        ("--seq-length", str(config.data.sequence_length)),
+        ("--max-position-embeddings", str(config.data.sequence_length)),
+        ("--tensor-model-parallel-size", str(layout.tensor)),
+        ("--pipeline-model-parallel-size", str(layout.pipeline)),
+        ("--micro-batch-size", str(layout.microbatch_sequences)),
+        ("--global-batch-size", str(config.train.global_batch_sequences)),
+        *_horizon_flags(config, plan),
+        ("--optimizer", "adam"),
+        ("--weight-decay", repr(optimizer.weight_decay)),
+        ("--adam-beta1", repr(optimizer.beta1)),
+        ("--adam-beta2", repr(optimizer.beta2)),
+        ("--adam-eps", repr(optimizer.epsilon)),
+        ("--clip-grad", repr(optimizer.clip_grad_norm or 0.0)),
+        ("--calculate-per-token-loss",),
+        ("--seed", str(config.train.seed)),
+        ("--train-data-path", *_blend(config)),
+        ("--dataloader-type", "single"),
+        ("--eval-iters", "0"),
+        ("--save-interval", str(plan.save_every_steps)),
+        ("--log-interval", str(config.logging.every_steps)),
+    ]
+    if layout.sequence_parallel:
+        flags.append(("--sequence-parallel",))
+    if layout.distributed_optimizer:
+        flags.append(("--use-distributed-optimizer",))
+    if config.precision.kind == "bf16":
+        flags += [("--bf16",), ("--accumulate-allreduce-grads-in-fp32",)]
+    return flags + _override_flags(typed_overrides(model.transformer_overrides))
+
+
+def what_differs(config: RunConfig) -> list[str]:
+    """What the flags cannot make equal, for people to know before they compare."""
+    notes = [
+        "the weights at step 0 differ: here each follows from the seed and its name",
+        "the order of the samples differs after the first epoch of a source, and where sources are "
+        "blended",
+        "Megatron-LM takes the learning rate from the tokens before a step, this project from "
+        "those after it: its curve lies one step later",
+        "the token shards are read as they are (NullTokenizer); --save and --load are left to you",
+    ]
+    if config.init_from is not None:
+        notes.append(
+            f"init_from ({config.init_from.run}) is not translated: Megatron-LM cannot load this "
+            "project's checkpoints"
+        )
+    return notes
+
+
+def _model_flags(model: ModelConfig) -> Flags:
+    if model.activation == "geglu":
+        raise ConfigError(["model.activation: Megatron-LM has no flag for geglu; swiglu and gelu"])
+    if model.rope_base != int(model.rope_base):
+        raise ConfigError([f"model.rope_base: --rotary-base is whole, {model.rope_base} is not"])
+    heads, groups = model.num_attention_heads, model.num_query_groups
+    flags: Flags = [
+        ("--num-layers", str(model.num_layers)),
+        ("--hidden-size", str(model.hidden_size)),
+        ("--ffn-hidden-size", str(model.ffn_hidden_size)),
+        ("--num-attention-heads", str(heads)),
+        ("--kv-channels", str(model.head_dim or model.hidden_size // heads)),
+        ("--position-embedding-type", "rope"),
+        ("--rotary-base", str(int(model.rope_base))),
+        ("--normalization", {"rmsnorm": "RMSNorm", "layernorm": "LayerNorm"}[model.normalization]),
+        ("--norm-epsilon", repr(model.norm_epsilon)),
+        ("--init-method-std", repr(model.init_std)),
+        ("--attention-dropout", "0.0"),
+        ("--hidden-dropout", "0.0"),
+        ("--attention-softmax-in-fp32",),
+    ]
+    if groups is not None and groups != heads:
+        flags += [("--group-query-attention",), ("--num-query-groups", str(groups))]
+    if model.activation == "swiglu":
+        flags.append(("--swiglu",))
+    if not model.add_bias:
+        flags.append(("--disable-bias-linear",))
+    if not model.tie_embeddings:
+        flags.append(("--untie-embeddings-and-output-weights",))
+    return flags
+
+
+def _vocabulary_flags(model: ModelConfig, tensor: int, plan: RunPlan) -> Flags:
+    """NullTokenizer adds an entry of its own, for the end of a document, to --vocab-size."""
+    flags: Flags = [
+        ("--tokenizer-type", "NullTokenizer"),
+        ("--vocab-size", str(model.vocabulary_size - 1)),
+    ]
+    if VOCABULARY_MULTIPLE % tensor:
+        return [*flags, ("--padded-vocab-size", str(plan.padded_vocabulary_size))]
+    # Megatron-LM multiplies by the tensor-parallel size before it pads.
+    return [*flags, ("--make-vocab-size-divisible-by", str(VOCABULARY_MULTIPLE // tensor))]
+
+
+def _horizon_flags(config: RunConfig, plan: RunPlan) -> Flags:
+    schedule = config.schedule
+    warmup = 0 if isinstance(schedule, LinearSchedule) else schedule.warmup_tokens
+    steps = str(plan.num_steps)
+    flags: Flags = [
+        ("--train-iters", steps),
+        ("--lr-decay-iters", steps),
+        ("--lr-decay-style", schedule.kind),
+    ]
+    if warmup % plan.tokens_per_step == 0:
+        flags.append(("--lr-warmup-iters", str(warmup // plan.tokens_per_step)))
+    else:
+        flags.append(("--lr-warmup-fraction", repr(warmup / plan.train_tokens)))
+    match schedule:
+        case CosineSchedule():
+            highest, lowest = schedule.peak_lr, schedule.min_lr
+        case LinearSchedule():
+            highest, lowest = schedule.start_lr, schedule.final_lr
+        case ConstantSchedule():
+            return [*flags, ("--lr", repr(schedule.lr))]
+    return [*flags, ("--lr", repr(highest)), ("--min-lr", repr(lowest))]
+
+
+def _blend(config: RunConfig) -> tuple[str, ...]:
+    weights, sources = config.data.mixture.weights, config.data.sources
+    return tuple(
+        word
+        for name, weight in sorted(weights.items())
+        if weight
+        for word in (repr(weight), str(sources[name].train))
+    )
+
+
+def _override_flags(overrides: Mapping[str, Value]) -> Flags:
+    flags: Flags = []
+    problems = []
+    for name, value in overrides.items():
+        to_flag = _override_flag(name)
+        if to_flag is None:
+            problems.append(f"model.transformer_overrides.{name}: Megatron-LM has no flag for it")
+        elif flag := to_flag(value):
+            flags.append(flag)
+    if problems:
+        raise ConfigError(problems)
+    return flags
+
+
+def _override_flag(name: str) -> Callable[[Value], tuple[str, ...]] | None:
+    """Value -> flag, () where Megatron-LM's default says it; None where there is no flag."""
+    dashed = "--" + name.replace("_", "-")
+    if name in _TRUE_FLAGS:
+        return lambda value: (dashed,) if value else ()
+    if name in _FALSE_FLAGS:
+        return lambda value: () if value else (_FALSE_FLAGS[name],)
+    if name in _VALUE_FLAGS:
+        return lambda value: () if value is None else (dashed, *_words(name, value))
+    return None
+
+
+def _words(name: str, value: Value) -> list[str]:
+    if isinstance(value, list):
+        return [str(value)] if name == "no_rope_freq" else [str(item) for item in value]
+    return [str(value)]
