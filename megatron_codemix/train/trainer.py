@@ -172,8 +172,12 @@ class Trainer:
 
     def _save(self) -> None:
         line = self.ledger.record(self.step)
+        # A save because of a stop leaves no line, so that a run that was stopped ends with the same
+        # ledger as one that was not; the checkpoint itself has the counts.
+        is_scheduled = is_save_due(self.step, self.phase.plan)
         record = {
             "step": self.step,
+            "is_scheduled": is_scheduled,
             "identity": self.phase.identity,
             "ledger": line,
             "train_seconds": self.status.train_seconds,
@@ -189,7 +193,8 @@ class Trainer:
             self.parallel,
         )
         if self.parallel.rank == 0:
-            append_jsonl(self.phase.run.ledger, line)
+            if is_scheduled:
+                append_jsonl(self.phase.run.ledger, line)
             remove_old_checkpoints(self.phase.run, self.phase.config.checkpoint.keep_last)
             self._write_status()
         log.info("saved after step %d", self.step)
