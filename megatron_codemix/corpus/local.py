@@ -95,15 +95,7 @@ def build_local_corpus(
     """
     start = time.monotonic()
     own = OwnFiles(_expand(patterns or {}), text_field, origin_field)
-    arguments = {
-        "collector_version": _COLLECTOR_VERSION,
-        "source_bytes": source_bytes,
-        "text_field": text_field,
-        "origin_field": origin_field,
-        "own_files": {
-            name: [list(entry) for entry in entries] for name, entries in own.fingerprint().items()
-        },
-    }
+    arguments = _arguments(own, source_bytes)
     complete = _complete(out, arguments)
     if complete is not None:
         log.info("%s: corpus is complete, nothing to do", out)
@@ -115,9 +107,52 @@ def build_local_corpus(
     local = _of_this_machine(
         machine or this_machine(), own, source_bytes, skipped, advance or _ignore
     )
-    sources = _write(out, local, own, skipped)
+    sources = _write(out, local, own, skipped, advance or _ignore)
     write_json(out / CORPUS_FILE, corpus_record(arguments, _environment(), sources, skipped))
     return LocalCorpus(out, sources, skipped.counts, time.monotonic() - start, False)
+
+
+@dataclass(frozen=True)
+class LocalPlan:
+    """What `build_local_corpus` would do."""
+
+    out: str
+    is_complete: bool
+    own_files: dict[str, int]
+    """Files of the user that replace a source."""
+    from_this_machine: list[str]
+    source_bytes: int
+
+
+def plan_local_corpus(
+    out: Path,
+    patterns: Mapping[str, Sequence[str]],
+    *,
+    text_field: str = "text",
+    origin_field: str = "origin",
+    source_bytes: int = SOURCE_BYTES,
+) -> LocalPlan:
+    """Checks the patterns and writes nothing. Raises DataError as `build_local_corpus` does."""
+    own = OwnFiles(_expand(patterns), text_field, origin_field)
+    return LocalPlan(
+        out=str(out),
+        is_complete=_complete(out, _arguments(own, source_bytes)) is not None,
+        own_files={source: len(files) for source, files in own.files.items()},
+        from_this_machine=[source for source in SOURCES if source not in own.files],
+        source_bytes=source_bytes,
+    )
+
+
+def _arguments(own: OwnFiles, source_bytes: int) -> dict[str, Any]:
+    return {
+        "collector_version": _COLLECTOR_VERSION,
+        "source_bytes": source_bytes,
+        "text_field": own.text_field,
+        "origin_field": own.origin_field,
+        "own_files": {
+            name: [list(entry) for entry in entries] for name, entries in own.fingerprint().items()
+        },
+    }
 
 
 def _ignore(amount: int) -> None:
@@ -203,7 +238,7 @@ def _without_duplicates(documents: list[Document], skipped: Skipped) -> list[Doc
 
 
 def _write(
-    out: Path, local: list[Document], own: OwnFiles, skipped: Skipped
+    out: Path, local: list[Document], own: OwnFiles, skipped: Skipped, advance: Advance
 ) -> dict[str, SourceFile]:
     """Two passes over the user's files, which may be larger than memory: what is a duplicate, then
     the rest.
@@ -220,6 +255,8 @@ def _write(
             mine = (document for document in local if document.source == source)
             candidates = iter(sorted(mine, key=lambda document: document.id))
         for document in candidates:
+            if source in own.files:
+                advance(len(document.text))
             if duplicates.keeps(document):
                 yield document
             else:

@@ -63,10 +63,10 @@ class Preparation:
 
     tokenizer: Tokenizer
     out: Path
-    validation_fraction: float
-    text_field: str
-    origin_field: str
-    block_bytes: int
+    validation_fraction: float = VALIDATION_FRACTION
+    text_field: str = "text"
+    origin_field: str = "origin"
+    block_bytes: int = BLOCK_BYTES
     advance: Advance
     skipped: Skipped = field(default_factory=Skipped)
 
@@ -87,6 +87,43 @@ class Preparation:
         }
 
 
+@dataclass(frozen=True)
+class PreparationPlan:
+    """What is left to do: `todo[source]` are the inputs of shards to write, `finished` those there
+    already."""
+
+    files: dict[str, InputFile]
+    todo: dict[str, dict[str, Any]]
+    finished: dict[str, dict[Split, Manifest]]
+    text_bytes: int
+    """Of the sources to do: as recorded in corpus.json, else guessed."""
+    disk_bytes: int
+
+
+def plan_preparation(
+    corpus: Path, preparation: Preparation, sources: Sequence[str] | None
+) -> PreparationPlan:
+    """Hashes the inputs and looks for finished shards; writes nothing. Raises DataError."""
+    if not 0 <= preparation.validation_fraction < 1:
+        raise DataError(
+            f"validation fraction {preparation.validation_fraction}: expected 0 <= fraction < 1"
+        )
+    files = _wanted(source_files(corpus), sources, corpus)
+    todo, finished = {}, {}
+    for name, file in files.items():
+        inputs = preparation.inputs(file)
+        found = _finished(preparation, name, inputs)
+        if found is None:
+            todo[name] = inputs
+        else:
+            finished[name] = found
+    sizes = source_sizes(corpus, files)
+    text_bytes = sum(sizes[name] for name in todo)
+    itemsize = token_dtype(preparation.tokenizer.vocabulary_size).itemsize
+    # At most a token every two bytes of text; blocks and shards lie side by side for a while.
+    return PreparationPlan(files, todo, finished, text_bytes, 2 * text_bytes * itemsize // 2)
+
+
 def prepare_corpus(
     corpus: Path,
     tokenizer: Path,
@@ -99,16 +136,12 @@ def prepare_corpus(
     block_bytes: int = BLOCK_BYTES,
     advance: Advance | None = None,
 ) -> PreparedCorpus:
-    """Writes the shards of every source of `corpus` (or of `sources`). `advance` is told of UTF-8
-    bytes done.
+    """Writes the shards of every source of `corpus` (or of `sources`).
 
-    Raises DataError (an unknown or empty source, a split without documents) and UnavailableError
-    (too little disk).
+    `advance` is told of UTF-8 bytes done. Raises DataError (an unknown or empty source, a split
+    without documents) and UnavailableError (too little disk).
     """
     start = time.monotonic()
-    if not 0 <= validation_fraction < 1:
-        raise DataError(f"validation fraction {validation_fraction}: expected 0 <= fraction < 1")
-    files = _wanted(source_files(corpus), sources, corpus)
     preparation = Preparation(
         tokenizer=Tokenizer.load(tokenizer),
         out=out,
@@ -118,27 +151,17 @@ def prepare_corpus(
         block_bytes=block_bytes,
         advance=advance or _ignore,
     )
-    todo, shards = {}, {}
-    for name, file in files.items():
-        inputs = preparation.inputs(file)
-        found = _finished(preparation, name, inputs)
-        if found is None:
-            todo[name] = inputs
-        else:
-            log.info("%s: shards are complete, skipped", name)
-            shards[name] = found
-    sizes = source_sizes(corpus, files)
-    itemsize = token_dtype(preparation.tokenizer.vocabulary_size).itemsize
-    # At most a token every two bytes of text; blocks and shards side by side.
-    wanted = sum(2 * sizes[name] * itemsize // 2 for name in todo)
-    require_free_bytes(out, wanted, "the token shards")
-    finished_before = sorted(shards)
-    for name, inputs in todo.items():
-        shards[name] = _prepare_source(preparation, name, files[name], inputs)
+    plan = plan_preparation(corpus, preparation, sources)
+    require_free_bytes(out, plan.disk_bytes, "the token shards")
+    for name in plan.finished:
+        log.info("%s: shards are complete, skipped", name)
+    shards = dict(plan.finished)
+    for name, inputs in plan.todo.items():
+        shards[name] = _prepare_source(preparation, name, plan.files[name], inputs)
     return PreparedCorpus(
         folder=out,
         shards=dict(sorted(shards.items())),
-        finished_before=finished_before,
+        finished_before=sorted(plan.finished),
         skipped=preparation.skipped.counts,
         seconds=time.monotonic() - start,
     )

@@ -8,7 +8,7 @@ block is first read.
 
 import hashlib
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NamedTuple
@@ -238,7 +238,7 @@ class TokenShardWriter:
         shard_file(prefix, ".manifest.json").unlink(missing_ok=True)
         self._in_place = atomic_path(shard_file(prefix, ".bin"))
         self._file: IO[bytes] = open(self._in_place.__enter__(), "wb")  # noqa: SIM115 (see finish)
-        self._hashes = _BlockHashes()
+        self._hashes = BlockHashes()
 
     def __enter__(self) -> "TokenShardWriter":
         return self
@@ -316,7 +316,7 @@ def write_index(path: Path, lengths: npt.NDArray[np.int32], dtype_code: int) -> 
             handle.write(np.arange(start, min(start + piece, num_documents + 1)).data)
 
 
-class _BlockHashes:
+class BlockHashes:
     """sha256 of a stream, of the whole and of each 1 MiB block."""
 
     def __init__(self) -> None:
@@ -347,33 +347,3 @@ class _BlockHashes:
         if self._in_block:
             self._close_block()
         return tuple(self._done)
-
-
-def describe_shard(prefix: Path, fields: Mapping[str, Any]) -> Manifest:  # Any: manifest fields
-    """Manifest of a shard that was made elsewhere, from its .bin and .idx alone. Raises
-    DataError.
-    """
-    index = read_index(shard_file(prefix, ".idx"))
-    bin_path = shard_file(prefix, ".bin")
-    hashes = _BlockHashes()
-    try:
-        with open(bin_path, "rb") as handle:
-            while piece := handle.read(BLOCK_BYTES):
-                hashes.update(memoryview(piece))
-            size = handle.tell()
-    except OSError as error:
-        raise DataError(f"{bin_path}: cannot be read ({error.strerror})") from error
-    if size != index.num_tokens * index.dtype.itemsize:
-        raise DataError(
-            f"{bin_path}: {size} bytes, the index wants {index.num_tokens * index.dtype.itemsize}; "
-            "copy the shard again"
-        )
-    return Manifest(
-        dtype="uint16" if index.dtype == np.uint16 else "int32",
-        num_documents=len(index.lengths),
-        num_tokens=index.num_tokens,
-        idx_sha256=hash_file(shard_file(prefix, ".idx")),
-        bin_sha256=hashes.whole(),
-        block_sha256=hashes.blocks(),
-        **fields,
-    )

@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -142,12 +142,13 @@ def train_tokenizer(
     validation_fraction: float = 0.05,
     max_bytes: int = _MAX_TRAINING_BYTES,
     text_field: str = "text",
+    advance: Callable[[int], None] | None = None,
 ) -> TrainedTokenizer:
     """Trains on the same number of bytes of each source of the corpus folder, held-out documents
     left out.
 
-    The same corpus gives the same file. Left as it is where `out` was trained with equal arguments.
-    Raises DataError.
+    `advance` is told of UTF-8 bytes read; the corpus is read twice. The same corpus gives the same
+    file. Left as it is where `out` was trained with equal arguments. Raises DataError.
     """
     start = time.monotonic()
     if vocabulary_size <= _NUM_BYTES:
@@ -167,7 +168,7 @@ def train_tokenizer(
     complete = _trained_before(out, record_path, arguments)
     if complete is not None:
         return complete
-    sample = TrainingSample(files, validation_fraction, max_bytes, text_field)
+    sample = TrainingSample(files, validation_fraction, max_bytes, text_field, advance)
     content = _train(sample.texts(), vocabulary_size)
     write_text(out, content)
     tokenizer = Tokenizer(content, out)
@@ -215,7 +216,9 @@ class TrainingSample:
         validation_fraction: float,
         max_bytes: int,
         text_field: str,
+        advance: Callable[[int], None] | None,
     ) -> None:
+        self._advance = advance
         self._files, self._fraction, self._text_field = files, validation_fraction, text_field
         sizes = {name: self._document_sizes(name) for name in sorted(files)}
         empty = [name for name, entries in sizes.items() if not entries]
@@ -247,6 +250,8 @@ class TrainingSample:
             [self._files[name]], name, Skipped(), text_field=self._text_field
         )
         for document in documents:
+            if self._advance is not None:
+                self._advance(len(document.text.encode()))
             if split_of(document.origin, self._fraction) == "train":
                 yield document.text
 

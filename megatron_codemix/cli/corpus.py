@@ -1,0 +1,107 @@
+"""`codemix corpus`: raw text before tokens."""
+
+import json as json_module
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from megatron_codemix.corpus.local import (
+    SOURCES,
+    LocalCorpus,
+    build_local_corpus,
+    plan_local_corpus,
+)
+from megatron_codemix.obs.progress import progress_bar
+from megatron_codemix.units import format_bytes, format_duration, parse_bytes
+
+app = typer.Typer(help="Raw text before tokens.", no_args_is_help=True)
+
+
+@app.callback()
+def corpus() -> None:
+    """Raw text before tokens."""  # a callback keeps `local` a subcommand while it is the only one
+
+
+@app.command()
+def local(
+    out: Annotated[Path, typer.Argument(help="Folder for the corpus.")],
+    text: Annotated[
+        list[str] | None,
+        typer.Option(help="Own files in place of this machine's prose. May be repeated."),
+    ] = None,
+    code: Annotated[
+        list[str] | None, typer.Option(help="Own files in place of this machine's code.")
+    ] = None,
+    markup: Annotated[
+        list[str] | None, typer.Option(help="Own files in place of this machine's markup.")
+    ] = None,
+    text_field: Annotated[
+        str, typer.Option(help="Field of the text in JSON lines and Parquet.")
+    ] = "text",
+    origin_field: Annotated[
+        str,
+        typer.Option(
+            help="Field that names the file a record came from: records of one origin are all "
+            "training or all held-out."
+        ),
+    ] = "origin",
+    source_bytes: Annotated[
+        str, typer.Option(help="Cap on what is taken of this machine for each source.")
+    ] = "16MB",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Code, markup and English prose that this machine has, or your own files in their place.
+
+    Patterns are globs or folders; files are JSON lines (.jsonl, .jsonl.gz, .jsonl.zst), Parquet, or
+    one document a file.
+    """
+    given = {"text": text, "code": code, "markup": markup}
+    patterns = {source: given[source] or [] for source in SOURCES}
+    try:
+        cap_bytes = parse_bytes(source_bytes)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--source-bytes") from error
+    if dry_run:
+        plan = plan_local_corpus(
+            out,
+            patterns,
+            text_field=text_field,
+            origin_field=origin_field,
+            source_bytes=cap_bytes,
+        )
+        print(json_module.dumps(asdict(plan), indent=1))
+        return
+    with progress_bar("corpus", None, "bytes") as advance:
+        result = build_local_corpus(
+            out,
+            patterns,
+            text_field=text_field,
+            origin_field=origin_field,
+            source_bytes=cap_bytes,
+            advance=advance,
+        )
+    _print(result, as_json=json)
+
+
+def _print(result: LocalCorpus, *, as_json: bool) -> None:
+    if as_json:
+        record = {
+            "folder": str(result.folder),
+            "sources": {name: asdict(entry) for name, entry in result.sources.items()},
+            "skipped": result.skipped,
+            "seconds": result.seconds,
+            "was_complete": result.was_complete,
+        }
+        print(json_module.dumps(record, indent=1))
+        return
+    for name, entry in result.sources.items():
+        print(
+            f"{name:10s} {entry.num_documents:7d} documents  {format_bytes(entry.num_bytes):>10s}"
+            f"  {result.folder / entry.file}"
+        )
+    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(result.skipped.items()))
+    print(f"left out: {reasons or 'nothing'}")
+    print("complete already" if result.was_complete else f"in {format_duration(result.seconds)}")
