@@ -209,7 +209,7 @@ def _plan_table(tree: StudyTree, phases: list[PhaseOutlook]) -> Table:
         show_lines=True,
     )
     for name in ("phase", "tokens", "learning rate", "mixture (epochs along the chain)"):
-        table.add_column(name, justify="right" if name == "tokens" else "left")
+        table.add_column(name, justify="right" if name == "tokens" else "left", overflow="fold")
     for phase in phases:
         name = phase.key if len(tree.cells) > 1 else phase.phase
         asked = "" if phase.requested_tokens == phase.train_tokens else " asked for"

@@ -1,0 +1,174 @@
+"""A small study on disk: the file, the data that its identities need, and run directories."""
+
+import json
+from pathlib import Path
+
+from megatron_codemix.config.loader import dump_yaml
+from megatron_codemix.data.manifest import Manifest
+from megatron_codemix.data.mixture import WEIGHT_UNITS, quantise_weights
+from megatron_codemix.data.tokenizer import tokenizer_hash
+from megatron_codemix.files import append_jsonl, write_json, write_text
+from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.study.spec import load_study
+from megatron_codemix.study.state import evaluation_request, request_path
+from megatron_codemix.study.tree import PhaseNode, StudyTree, expand, identify
+
+SOURCES = ("code", "markup", "text")
+TOKENS_PER_STEP = 4 * 16
+"""Of STUDY: 4 sequences of 16 tokens."""
+
+STUDY = """\
+name: small
+token_scale: 1e-6
+world_size: 2
+defaults:
+  model: {num_layers: 2, hidden_size: 16, ffn_hidden_size: 32, num_attention_heads: 2,
+          vocabulary_size: 64, tie_embeddings: true}
+  tokenizer: {path: "{data}/tokenizer.json"}
+  data:
+    sequence_length: 16
+    sources:
+      text: {train: "{data}/text_train", validation: "{data}/text_validation"}
+      code: {train: "{data}/code_train", validation: "{data}/code_validation"}
+      markup: {train: "{data}/markup_train", validation: "{data}/markup_validation"}
+    mixture: {weights: {text: 1}}
+  optimizer: {kind: adamw, weight_decay: 0.1}
+  schedule: {kind: cosine, peak_lr: 1e-3, min_lr: 1e-4, warmup_tokens: 64M}
+  train: {train_tokens: 640M, global_batch_sequences: 4, seed: 1}
+  layout: {tensor: 2, microbatch_sequences: 2}
+  precision: {kind: fp32}
+phases:
+  text: {}
+  balanced:
+    set: {data.mixture.weights: {text: 0.5, code: 0.5}}
+  balanced-then-text:
+    init_from: {phase: balanced, load: weights}
+    set: {data.mixture.weights: {text: 0.75, code: 0.25}}
+  cooldown:
+    init_from: {phase: balanced-then-text, load: weights+optimizer}
+    set:
+      train.train_tokens: 200M
+      schedule: {kind: linear, start_lr: 1e-4, final_lr: 1e-6}
+variants:
+  text-only: text
+  mixed: balanced-then-text
+  cooled: cooldown
+compare: {baseline: text-only}
+evaluation:
+  heldout: {world_size: 1, max_bytes_per_source: 1KiB}
+"""
+
+
+def write_study(folder: Path, text: str = STUDY) -> Path:
+    """The study file, beside the data of `write_data`."""
+    path = folder / "study.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_data(folder: Path, *, num_tokens: int = 4001) -> Path:
+    """A tokenizer and manifests of train shards (no tokens): what identities and epochs need."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tokenizer.json").write_text(json.dumps({"model": "small"}), encoding="utf-8")
+    for number, source in enumerate(SOURCES):
+        Manifest(
+            source=source,
+            split="train",
+            tokenizer_hash=tokenizer_hash(folder / "tokenizer.json"),
+            vocabulary_size=64,
+            end_of_document_id=0,
+            dtype="uint16",
+            num_documents=10,
+            num_tokens=num_tokens,
+            num_bytes=4 * num_tokens,
+            licences={},
+            bin_sha256=f"{number:064x}",
+            idx_sha256=f"{number + 10:064x}",
+            block_sha256=(),
+            origin={},
+        ).save(folder / f"{source}_train.manifest.json")
+    return folder
+
+
+def small_tree(folder: Path, text: str = STUDY) -> StudyTree:
+    """The study in `text` with identities, its data written below `folder`."""
+    data = write_data(folder / "data")
+    return identify(expand(load_study(write_study(folder, text), data_root=data)))
+
+
+def write_trained(
+    tree: StudyTree, out: Path, node: PhaseNode, *, epochs: float = 0.5, attempts: int = 1
+) -> RunDirectory:
+    """A run directory as training leaves it; the loss of every source falls by 0.01 a step."""
+    run, plan = tree.run_directory(out, node), tree.plan(node)
+    write_text(run.config, dump_yaml(tree.resolved_config(out, node)))
+    write_json(run.attempt(attempts) / "plan.json", plan.as_dict())
+    provenance = {"versions": {"python": "3.11.0", "torch": "2.13.0"}, "commit": "0123abc"}
+    write_json(run.attempt(attempts) / "provenance.json", provenance)
+    units = quantise_weights(node.config.data.mixture.weights)
+    run.metrics.unlink(missing_ok=True)
+    for step in range(1, plan.num_steps + 1):
+        line = {"step": step, "tokens": step * plan.tokens_per_step}
+        line |= {f"loss/source/{name}_nats": 4 - 0.01 * step for name in units}
+        append_jsonl(run.metrics, line | {"throughput/tokens_per_second": 1000.0})
+    samples = plan.num_steps * plan.samples_per_step
+    run.ledger.unlink(missing_ok=True)
+    append_jsonl(
+        run.ledger,
+        {
+            "step": plan.num_steps,
+            "samples": samples,
+            "tokens": plan.train_tokens,
+            "sources": {
+                name: {
+                    "planned_tokens": samples * n * 16 / WEIGHT_UNITS,
+                    "consumed_tokens": samples * n // WEIGHT_UNITS * 16,
+                    "epochs": epochs,
+                    "chain_tokens": samples * n // WEIGHT_UNITS * 16,
+                    "loss_nats": 3.9,
+                }
+                for name, n in units.items()
+            },
+            "max_error_samples": 0.25,
+        },
+    )
+    assert node.identity is not None
+    run.write_status(
+        Status(
+            identity=node.identity,
+            state="done",
+            step=plan.num_steps,
+            num_steps=plan.num_steps,
+            attempts=attempts,
+            train_seconds=2.0,
+        )
+    )
+    return run
+
+
+def write_evaluated(
+    tree: StudyTree, run: RunDirectory, nats: dict[str, float], num_bytes: int = 1000
+) -> None:
+    """The held-out evaluation of a trained run: `nats` over `num_bytes` bytes of each source."""
+    status = run.read_status()
+    assert status is not None
+    sources = {
+        name: {"documents": 3, "bytes": num_bytes, "tokens": 300, "nats": value}
+        for name, value in nats.items()
+    }
+    summary = {"step": status.step, "layout": {}, "seconds": 1.0, "sources": sources}
+    write_json(run.evaluation / "heldout.summary.json", summary)
+    write_json(request_path(run), evaluation_request(tree))
+
+
+def write_all(tree: StudyTree, out: Path, nats: dict[str, dict[str, float]]) -> None:
+    """Every phase of `tree`, done; `nats`: phase name -> source -> nats over 1000 bytes."""
+    for node in tree.nodes.values():
+        write_evaluated(tree, write_trained(tree, out, node), nats[node.name])
+
+
+def with_changed_manifest(folder: Path, source: str) -> None:
+    """Changes the tokens that the shard of `source` is said to hold."""
+    path = folder / f"{source}_train.manifest.json"
+    manifest = Manifest.load(path)
+    manifest.model_copy(update={"bin_sha256": "f" * 64}).save(path)

@@ -1,0 +1,294 @@
+"""The report: hand-computed numbers, warnings, and pages that stand alone."""
+
+import base64
+import json
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from megatron_codemix.errors import RunError
+from megatron_codemix.files import read_json, write_json
+from megatron_codemix.report.collect import collect
+from megatron_codemix.report.figures import loss_curves
+from megatron_codemix.report.render import print_report, write_report
+from megatron_codemix.report.tables import (
+    bits_per_byte,
+    build_report,
+    relative_change,
+    seed_statistics,
+)
+from megatron_codemix.study.spec import load_study
+from megatron_codemix.study.state import StudyRecord, write_record
+from megatron_codemix.study.tree import expand, identify
+from tests.helpers.study_files import (
+    STUDY,
+    small_tree,
+    write_all,
+    write_evaluated,
+    write_study,
+    write_trained,
+)
+
+LN2 = math.log(2)
+# Bits over 1000 bytes, so bits per byte are these divided by 1000.
+NATS = {
+    "text": {"text": 2000 * LN2, "code": 4000 * LN2},
+    "balanced": {"text": 2500 * LN2, "code": 2000 * LN2},
+    "balanced-then-text": {"text": 2100 * LN2, "code": 3000 * LN2},
+    "cooldown": {"text": 1900 * LN2, "code": 3200 * LN2},
+}
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Checks that tags are balanced; collects images, texts and everything a browser would
+    fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.fetched: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        values = dict(attrs)
+        if tag == "img":
+            self.images.append(values)
+        self.fetched += [values[key] or "" for key in ("src", "href", "srcset") if key in values]
+        assert tag not in ("script", "iframe", "object", "link")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_relative_change_is_against_the_baseline() -> None:
+    # Two of the recomputed changes of the paper's Table 2: reasoning 53.3 and 53.0 against 49.0.
+    assert relative_change(53.3, 49.0) == pytest.approx(0.0878, abs=5e-5)
+    assert relative_change(53.0, 49.0) == pytest.approx(0.0816, abs=5e-5)
+    assert relative_change(8.0, 10.0) == -0.2
+
+
+def test_bits_per_byte() -> None:
+    # A uniform guess over 256 bytes costs 8 bits a byte.
+    assert bits_per_byte(100 * math.log(256), 100) == pytest.approx(8.0)
+
+
+def test_report_json_has_the_agreed_shape_and_numbers(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    write_all(tree, tmp_path / "out", NATS)
+    write_record(tmp_path / "out", StudyRecord(name="small", wall_seconds=12.5))
+    report = read_json(write_report(tree, tmp_path / "out").json)
+    assert report["study"] == "small"
+    assert report["baseline"] == "text-only"
+    assert report["wall_seconds"] == 12.5
+    assert report["ledger_max_error_samples"] == 0.25
+    assert [row["name"] for row in report["variants"]] == ["text-only", "mixed", "cooled"]
+    mixed = report["variants"][1]
+    assert mixed["phases"] == ["balanced", "balanced-then-text"]
+    assert mixed["tokens"] == 1280
+    assert mixed["layout"]["tensor"] == 2
+    assert mixed["tasks"] == {}
+    assert mixed["heldout"] == {
+        "code": {"bits_per_byte": pytest.approx(3.0), "relative": pytest.approx(-0.25)},
+        "text": {"bits_per_byte": pytest.approx(2.1), "relative": pytest.approx(0.05)},
+    }
+    baseline = report["variants"][0]["heldout"]
+    assert {value["relative"] for value in baseline.values()} == {0.0}
+    assert report["commit"] == "0123abc"
+    assert report["versions"]["torch"] == "2.13.0"
+
+
+def test_seeds_are_averaged_within_their_group() -> None:
+    def row(cell: str, value: float, relative: float) -> dict[str, object]:
+        heldout = {"text": {"bits_per_byte": value, "relative": relative}}
+        return {"cell": cell, "name": "a", "heldout": heldout}
+
+    rows = [row("s.1", 1.0, 0.1), row("s.2", 3.0, 0.2), row("s.3", 2.0, 0.3), row("w.1", 9.0, 0.0)]
+    groups = {"s.1": "s", "s.2": "s", "s.3": "s", "w.1": "w"}
+    assert seed_statistics(rows, groups) == [
+        {
+            "cell": "s",
+            "name": "a",
+            "num_seeds": 3,
+            "heldout": {
+                "text": {
+                    "bits_per_byte_mean": pytest.approx(2.0),
+                    "bits_per_byte_deviation": pytest.approx(1.0),
+                    "relative_mean": pytest.approx(0.2),
+                    "relative_deviation": pytest.approx(0.1),
+                }
+            },
+        }
+    ]
+
+
+def test_relative_changes_stay_within_a_cell(tmp_path: Path) -> None:
+    text = STUDY.replace("phases:\n", "matrix: {train.seed: [1, 2]}\nphases:\n")
+    tree = small_tree(tmp_path, text)
+    for node in tree.nodes.values():
+        run = write_trained(tree, tmp_path / "out", node)
+        factor = 2 if node.cell == "seed2" else 1
+        write_evaluated(tree, run, {k: factor * v for k, v in NATS[node.name].items()})
+    report = build_report(collect(tree, tmp_path / "out"))
+    mixed = [row for row in report["variants"] if row["name"] == "mixed"]
+    assert [row["cell"] for row in mixed] == ["seed1", "seed2"]
+    assert [row["heldout"]["code"]["relative"] for row in mixed] == pytest.approx([-0.25, -0.25])
+    [seeds] = [row for row in report["seeds"] if row["name"] == "mixed"]
+    assert seeds["num_seeds"] == 2
+    assert seeds["heldout"]["code"]["bits_per_byte_mean"] == pytest.approx(4.5)
+    assert not any("one seed" in warning for warning in report["warnings"])
+    write_report(tree, tmp_path / "out")
+    assert "Over seeds" in (tmp_path / "out/report.html").read_text()
+    assert "Over seeds" in (tmp_path / "out/report.md").read_text()
+
+
+def test_the_page_stands_alone(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    write_all(tree, tmp_path / "out", NATS)
+    html = write_report(tree, tmp_path / "out").html.read_text(encoding="utf-8")
+    page = Page()
+    page.feed(html)
+    page.close()
+    assert page.open == []
+    assert all(address.startswith("data:image/svg+xml;base64,") for address in page.fetched)
+    assert "url(" not in html
+    assert "@import" not in html
+    titles = [re.sub(",.*|:.*", "", image["alt"] or "") for image in page.images]
+    assert titles == [
+        "Held-out loss against text-only",
+        "Training loss on code",
+        "Training loss on text",
+    ]
+    for image in page.images:
+        svg = base64.b64decode((image["src"] or "").partition(",")[2]).decode()
+        assert svg.count("<path") > 10
+        assert "<image" not in svg
+    for words in ("text-only", "-25.0%", "+5.0%", "TP2 x PP1 x DP1", "0123abc", "torch 2.13.0"):
+        assert words in page.text
+
+
+def test_markdown_tables_are_whole(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    write_all(tree, tmp_path / "out", NATS)
+    text = write_report(tree, tmp_path / "out").markdown.read_text(encoding="utf-8")
+    tables = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
+    assert len(tables) == 3
+    for table in tables:
+        widths = {line.count("|") for line in table.splitlines()}
+        assert len(widths) == 1, table
+    mixed = "| mixed | balanced, balanced-then-text | 1,280 | 3.0000 (-25.0%) | 2.1000 (+5.0%) |"
+    assert mixed in text
+
+
+def test_attempts_and_times_change_only_what_is_named_so(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    write_all(tree, tmp_path / "once", NATS)
+    write_all(tree, tmp_path / "twice", NATS)
+    write_trained(tree, tmp_path / "twice", tree.nodes["single/text"], attempts=2)
+    write_record(tmp_path / "twice", StudyRecord(name="small", wall_seconds=99.0, starts=2))
+    reports = [read_json(write_report(tree, tmp_path / name).json) for name in ("once", "twice")]
+    assert reports[0] != reports[1]
+    for report in reports:
+        del report["wall_seconds"], report["timing"]
+    assert reports[0] == reports[1]
+
+
+def test_the_same_records_give_the_same_page(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    write_all(tree, tmp_path / "out", NATS)
+    first = write_report(tree, tmp_path / "out").html.read_bytes()
+    assert write_report(tree, tmp_path / "out").html.read_bytes() == first
+
+
+def test_unfinished_variants_are_left_out_and_named(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    for name in ("text", "balanced", "balanced-then-text"):
+        run = write_trained(tree, tmp_path / "out", tree.nodes[f"single/{name}"])
+        if name != "balanced-then-text":
+            write_evaluated(tree, run, NATS[name])
+    report = write_report(tree, tmp_path / "out").report
+    assert [row["name"] for row in report["variants"]] == ["text-only"]
+    assert report["warnings"][0] == "not finished, so not in the table: mixed, cooled"
+
+
+def test_warnings_name_what_a_reader_must_know(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    out = tmp_path / "out"
+    write_all(tree, out, NATS)
+    write_evaluated(
+        tree, write_trained(tree, out, tree.nodes["single/balanced"], epochs=6.25), NATS["balanced"]
+    )
+    run = tree.run_directory(out, tree.nodes["single/cooldown"])
+    run.config.write_text(run.config.read_text().replace("tensor: 2", "tensor: 1"))
+    plan_path = run.attempt(1) / "plan.json"
+    write_json(plan_path, read_json(plan_path) | {"data_parallel": 2})
+    warnings = "\n".join(build_report(collect(tree, out))["warnings"])
+    assert "one seed: no noise floor" in warnings
+    assert (
+        "differ in layout (TP1 x PP1 x DP2, microbatch 2; TP2 x PP1 x DP1, microbatch 2)"
+        in warnings
+    )
+    assert "text-only 640, mixed 1,280, cooled 1,472" in warnings
+    assert "single/balanced: source code was read 6.2 times" in warnings
+    assert "by at most 4.00% (phase cooldown)" in warnings
+
+
+def test_a_report_needs_no_data_once_the_study_has_run(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    out = tmp_path / "out"
+    write_all(tree, out, NATS)
+    runs = {k: str(tree.run_directory(out, n).path.relative_to(out)) for k, n in tree.nodes.items()}
+    write_record(out, StudyRecord(name="small", runs=runs))
+    spec = load_study(write_study(tmp_path), data_root=tmp_path / "moved away")
+    without_data = identify(expand(spec))
+    with_data = write_report(tree, out).json.read_text()
+    assert write_report(without_data, out).json.read_text() == with_data
+
+
+def test_nothing_to_report_is_said(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no phase of the study 'small' was started"):
+        write_report(small_tree(tmp_path), tmp_path / "out")
+
+
+def test_loss_curves_go_on_where_the_parent_ended(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    write_all(tree, tmp_path / "out", NATS)
+    curves = loss_curves(collect(tree, tmp_path / "out"), "single")
+    assert list(curves) == ["text", "code"]
+    cooled = curves["text"]["cooled"]
+    assert cooled.boundaries == [640, 1280]
+    ends = [tokens for tokens, nats in zip(cooled.tokens, cooled.nats, strict=True) if nats == nats]
+    assert ends == [*range(64, 641, 64), *range(704, 1281, 64), *range(1344, 1473, 64)]
+    assert cooled.nats[0] == pytest.approx(3.99)
+    assert cooled.nats[1] == pytest.approx((3.99 + 3.98) / 2)
+
+
+def test_the_terminal_shows_the_table(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    write_all(tree, tmp_path / "out", NATS)
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    print_report(write_report(tree, tmp_path / "out"), console)
+    text = console.export_text()
+    console.file.close()
+    assert "3.000 (-25.0%)" in text
+    assert str(tmp_path / "out/report.html") in text
+
+
+def test_report_json_is_strict_json(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    write_all(tree, tmp_path / "out", NATS)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    json.loads(write_report(tree, tmp_path / "out").json.read_text(), parse_constant=refuse)

@@ -1,0 +1,210 @@
+"""The local run: what is started in which order, retries, refusals. Children are small scripts that
+write run directories as training and evaluation would."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from megatron_codemix.config.loader import load_run_config
+from megatron_codemix.errors import (
+    EXIT_BUG,
+    EXIT_DONE,
+    EXIT_INPUT,
+    EXIT_RETRY,
+    ConfigError,
+    RunError,
+)
+from megatron_codemix.launch.local import exclusive
+from megatron_codemix.runs import RunDirectory
+from megatron_codemix.study.progress import last_records, remaining_seconds
+from megatron_codemix.study.runner import MAX_FAILURES, run_study
+from megatron_codemix.study.spec import load_study
+from megatron_codemix.study.state import phase_progress, read_record, study_progress
+from megatron_codemix.study.tree import StudyTree, expand, identify
+from tests.helpers.study_files import STUDY, small_tree, write_study
+
+# argv: run directory, identity, steps, what to do ("" trains to the end).
+TRAIN = """
+import json, pathlib, sys
+run, identity, steps, deed = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
+path = run / "status.json"
+status = {"identity": identity, "num_steps": steps}
+if path.exists():
+    status = json.loads(path.read_text())
+status["attempts"] = status.get("attempts", 0) + 1
+status["step"] = status.get("step", 0)
+print("attempt", status["attempts"])
+def end(state, code, **changes):
+    path.write_text(json.dumps(status | {"state": state} | changes))
+    raise SystemExit(code)
+if deed == "wrong input":
+    print("error: no such source")
+    end("failed", 2)
+if deed == "bug":
+    print("Traceback (most recent call last):\\nKeyError: 3")
+    end("failed", 1)
+if deed == "never forward":
+    end("failed", 75, failures=status["attempts"])
+if deed == "killed once" and status["attempts"] == 1:
+    path.write_text(json.dumps(status | {"state": "running", "step": 1}))
+    import os; os.kill(os.getpid(), 9)
+if deed == "preempted twice" and status["attempts"] < 3:
+    end("pending", 75, step=status["step"] + 1)
+end("done", 0, step=steps, train_seconds=1.0)
+"""
+
+EVALUATE = """
+import json, pathlib, sys
+run = pathlib.Path(sys.argv[1])
+step = json.loads((run / "status.json").read_text())["step"]
+(run / "evaluation").mkdir(exist_ok=True)
+(run / "evaluation/heldout.summary.json").write_text(json.dumps({"step": step, "sources": {}}))
+"""
+
+
+class Scripts:
+    """Commands that start the scripts above; notes what was started."""
+
+    def __init__(self, tree: StudyTree, deeds: dict[str, str] | None = None) -> None:
+        self.tree, self.deeds = tree, deeds or {}
+        self.started: list[str] = []
+
+    def train(self, run: RunDirectory, world_size: int) -> list[str]:
+        name = run.path.name.rpartition("-")[0]
+        node = self.tree.nodes[f"single/{name}"]
+        self.started.append(f"train {name} on {world_size}")
+        steps = str(self.tree.plan(node).num_steps)
+        deed = self.deeds.get(name, "")
+        return [sys.executable, "-c", TRAIN, str(run.path), str(node.identity), steps, deed]
+
+    def evaluate(self, run: RunDirectory, world_size: int, max_bytes_per_source: int) -> list[str]:
+        name = run.path.name.rpartition("-")[0]
+        self.started.append(f"evaluate {name} on {world_size} to {max_bytes_per_source}")
+        return [sys.executable, "-c", EVALUATE, str(run.path)]
+
+
+def test_a_study_runs_in_order_and_then_has_nothing_left(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    scripts = Scripts(tree)
+    assert run_study(tree, tmp_path / "out", commands=scripts, show=False).exit_code == EXIT_DONE
+    assert scripts.started == [
+        step
+        for name in ("text", "balanced", "balanced-then-text", "cooldown")
+        for step in (f"train {name} on 2", f"evaluate {name} on 1 to 1024")
+    ]
+    assert {phase.state for phase in study_progress(tree, tmp_path / "out")} == {"done"}
+    again = Scripts(tree)
+    assert run_study(tree, tmp_path / "out", commands=again, show=False).exit_code == EXIT_DONE
+    assert again.started == []
+    assert read_record(tmp_path / "out", "small").starts == 2
+
+
+def test_each_run_directory_holds_its_complete_configuration(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    out = tmp_path / "out"
+    run_study(tree, out, commands=Scripts(tree), show=False)
+    node = tree.nodes["single/cooldown"]
+    assert load_run_config(tree.run_directory(out, node).config) == tree.resolved_config(out, node)
+
+
+@pytest.mark.parametrize(
+    ("deed", "code", "words"),
+    [("wrong input", EXIT_INPUT, "error: no such source"), ("bug", EXIT_BUG, "KeyError: 3")],
+)
+def test_what_cannot_get_better_stops_the_study(
+    deed: str, code: int, words: str, tmp_path: Path
+) -> None:
+    tree = small_tree(tmp_path)
+    scripts = Scripts(tree, {"balanced": deed})
+    outcome = run_study(tree, tmp_path / "out", commands=scripts, show=False)
+    assert outcome.exit_code == code
+    assert outcome.message.startswith("single/balanced: training ended with exit code")
+    assert outcome.message.endswith(words)
+    assert scripts.started[-1] == "train balanced on 2"
+
+
+@pytest.mark.parametrize(("deed", "starts"), [("preempted twice", 3), ("killed once", 2)])
+def test_a_child_that_may_succeed_later_is_started_again(
+    deed: str, starts: int, tmp_path: Path
+) -> None:
+    tree = small_tree(tmp_path)
+    scripts = Scripts(tree, {"text": deed})
+    assert run_study(tree, tmp_path / "out", commands=scripts, show=False).exit_code == EXIT_DONE
+    assert scripts.started.count("train text on 2") == starts
+
+
+def test_failures_without_a_step_forward_are_capped(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    scripts = Scripts(tree, {"text": "never forward"})
+    outcome = run_study(tree, tmp_path / "out", commands=scripts, show=False)
+    assert outcome.exit_code == EXIT_RETRY
+    assert scripts.started == ["train text on 2"] * MAX_FAILURES
+    assert f"{MAX_FAILURES} times in a row" in outcome.message
+
+
+def test_another_request_evaluates_again_but_does_not_train(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    run_study(tree, tmp_path / "out", commands=Scripts(tree), show=False)
+    spec = load_study(
+        write_study(tmp_path, STUDY.replace("1KiB", "2KiB")), data_root=tmp_path / "data"
+    )
+    other = identify(expand(spec))
+    scripts = Scripts(other)
+    run_study(other, tmp_path / "out", commands=scripts, show=False)
+    assert [step.split()[0] for step in scripts.started] == ["evaluate"] * 4
+
+
+def test_a_changed_phase_trains_again_beside_the_old_one(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    out = tmp_path / "out"
+    run_study(tree, out, commands=Scripts(tree), show=False)
+    other = small_tree(tmp_path, STUDY.replace("final_lr: 1e-6", "final_lr: 1e-7"))
+    scripts = Scripts(other)
+    run_study(other, out, commands=scripts, show=False)
+    assert scripts.started == ["train cooldown on 2", "evaluate cooldown on 1 to 1024"]
+    assert len(list((out / "single").glob("cooldown-*"))) == 2
+
+
+def test_two_runs_of_one_study_exclude_each_other(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    with (
+        exclusive(tmp_path / "out/.study.lock", "a study"),
+        pytest.raises(RunError, match="already running here"),
+    ):
+        run_study(tree, tmp_path / "out", commands=Scripts(tree), show=False)
+
+
+def test_missing_data_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    tree = identify(expand(load_study(write_study(tmp_path), data_root=tmp_path / "nowhere")))
+    with pytest.raises(ConfigError, match=r"nowhere/tokenizer\.json"):
+        run_study(tree, tmp_path / "out", commands=Scripts(tree), show=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_studys_folder_is_refused(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    run_study(tree, tmp_path / "out", commands=Scripts(tree), show=False)
+    other = small_tree(tmp_path, STUDY.replace("name: small", "name: other"))
+    with pytest.raises(RunError, match="holds the study 'small'"):
+        run_study(other, tmp_path / "out", commands=Scripts(other), show=False)
+
+
+def test_remaining_time_counts_tokens_and_overheads(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    out = tmp_path / "out"
+    phases = [phase_progress(tree, out, node) for node in tree.nodes.values()]
+    # 10 + 10 + 10 + 3 steps of 64 tokens at 32 tokens/s; the first phase is at step 4
+    left = remaining_seconds(phases, 4, "single/text", speed=32.0, overhead=5.0)
+    assert left == (33 - 4) * 64 / 32 + 4 * 5
+    assert remaining_seconds(phases, 0, "single/text", speed=None, overhead=5.0) is None
+
+
+def test_the_tail_of_metrics_leaves_out_cut_lines(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    assert last_records(path) == []
+    lines = [f'{{"step": {step}, "filler": "{"x" * 200}"}}\n' for step in range(200)]
+    path.write_text("".join(lines) + '{"step": 200, "fil')
+    records = last_records(path)
+    assert records[-1]["step"] == 199
+    assert 50 < len(records) < 100

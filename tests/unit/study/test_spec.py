@@ -1,0 +1,179 @@
+"""Reading a study file: scaling, paths, overrides, and what is refused with which words."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from megatron_codemix.errors import ConfigError
+from megatron_codemix.study.spec import leaf_paths, load_study
+from megatron_codemix.study.token_scale import scale_tokens, token_fields
+from megatron_codemix.study.tree import expand
+from tests.helpers.study_files import STUDY, write_study
+
+QUICKSTART = Path(__file__).parents[3] / "examples/quickstart/study.yaml"
+
+
+def test_token_fields_are_those_of_the_schema() -> None:
+    expected = {"train.train_tokens", "schedule.warmup_tokens", "checkpoint.save_every_tokens"}
+    assert set(token_fields()) == expected
+
+
+def test_scaling_rounds_to_whole_tokens_and_never_to_none() -> None:
+    tree = {"train": {"train_tokens": "200B"}, "schedule": {"warmup_tokens": "1"}}
+    scaled = scale_tokens(tree, Decimal("2e-6"))
+    assert scaled == {"train": {"train_tokens": "400000"}, "schedule": {"warmup_tokens": "1"}}
+    assert scale_tokens({"schedule": {"warmup_tokens": "0"}}, Decimal("0.5")) == {
+        "schedule": {"warmup_tokens": "0"}
+    }
+    assert scale_tokens({"train": {"train_tokens": "5"}}, Decimal("0.5"))["train"] == {
+        "train_tokens": "3"
+    }
+
+
+def test_the_command_line_multiplies_the_token_scale(tmp_path: Path) -> None:
+    tree = expand(load_study(write_study(tmp_path), scale=Decimal("0.5")))
+    config = tree.nodes["single/text"].config
+    assert config.train.train_tokens == 320
+    assert config.schedule.warmup_tokens == 32
+    assert tree.nodes["single/cooldown"].config.train.train_tokens == 100
+
+
+def test_overrides_change_defaults_or_the_study(tmp_path: Path) -> None:
+    overrides = ["train.seed=7", "world_size=4", "evaluation.heldout.world_size=3"]
+    spec = load_study(write_study(tmp_path), overrides=overrides)
+    assert spec.world_size == 4
+    assert spec.evaluation.heldout.world_size == 3
+    assert expand(spec).nodes["single/cooldown"].config.train.seed == 7
+
+
+def test_an_override_that_a_phase_would_undo_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"phases\.cooldown sets train\.train_tokens itself"):
+        load_study(write_study(tmp_path), overrides=["train.train_tokens=5B"])
+
+
+def test_paths_are_absolute_and_data_stands_for_its_root(tmp_path: Path) -> None:
+    text = STUDY.replace('path: "{data}/tokenizer.json"', "path: ../tokenizer.json")
+    spec = load_study(write_study(tmp_path, text), data_root=tmp_path / "d")
+    config = expand(spec).nodes["single/text"].config
+    assert config.data.sources["code"].train == tmp_path / "d/code_train"
+    assert config.tokenizer.path == tmp_path / "../tokenizer.json"
+
+
+def test_defaults_extend_a_file_relative_to_the_study(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/base.yaml").write_text(
+        "optimizer: {kind: adamw, weight_decay: 0.5, beta1: 0.8}\n"
+        "origin: {optimizer.beta1: 'paper 2.3'}\n"
+    )
+    (tmp_path / "study").mkdir()
+    text = STUDY.replace("defaults:\n", "defaults:\n  extends: ../models/base.yaml\n")
+    spec = load_study(write_study(tmp_path / "study", text))
+    optimizer = expand(spec).nodes["single/text"].config.optimizer
+    assert (optimizer.beta1, optimizer.weight_decay) == (0.8, 0.1)
+    assert spec.origin == {"defaults.optimizer.beta1": "paper 2.3"}
+
+
+BAD_STUDIES = {
+    "unknown key": ("variants:", "varaints:", ["study.yaml:", "varaints", "'variants'"]),
+    "unknown parent": ("{phase: balanced,", "{phase: balancd,", ["no phase 'balancd'", "balanced"]),
+    "cycle": ("  balanced:\n", "  balanced:\n    init_from: {phase: cooldown, load: weights}\n",
+              ["a cycle of init_from", "cooldown"]),
+    "unknown variant phase": ("mixed: balanced-then-text", "mixed: balanced-thentext",
+                              ["variants.mixed", "'balanced-then-text'"]),
+    "missing baseline": ("baseline: text-only", "baseline: txt-only",
+                         ["compare.baseline", "'text-only'"]),
+    "twins": ("  text: {}\n", "  text: {}\n  again: {}\n",
+              ["phases.again", "exactly what phase 'text' trains"]),
+    "no load": ("{phase: balanced, load: weights}", "{phase: balanced}",
+                ["init_from.load", "missing"]),
+    "unknown field in set": ("train.train_tokens: 200M", "train.train_token: 200M",
+                             ["phase cooldown", "train.train_token", "'train_tokens'"]),
+    "weights that do not sum": ("{text: 0.75, code: 0.25}", "{text: 0.75, code: 0.5}",
+                                ["phase balanced-then-text", "sum to 1.25"]),
+    "unknown source": ("{text: 0.5, code: 0.5}", "{text: 0.5, cod: 0.5}",
+                       ["phase balanced", "cod", "code"]),
+    "layout does not divide": ("world_size: 2", "world_size: 3", ["every phase", "3"]),
+    "warmup is a word": ("warmup_tokens: 64M", "warmup_tokens: soon",
+                         ["phases text, balanced, balanced-then-text", "study.yaml:16", "soon"]),
+    "init_from in defaults": ("  precision:", "  init_from: {run: x, load: weights}\n  precision:",
+                              ["init_from belongs beside"]),
+    "matrix axis of nowhere": ("phases:\n", "matrix: {size: [small]}\nphases:\n",
+                               ["matrix.size", "train.seed"]),
+    "axis value without settings": (
+        "phases:\n",
+        "matrix: {size: [sml]}\naxes: {size: {small: {model.num_layers: 4}}}\nphases:\n",
+        ["no value 'sml'", "'small'"]),
+    "bad origin": ("phases:\n", "origin: {world_size: guessed}\nphases:\n",
+                   ["origin: world_size", "expected 'paper SECTION'"]),
+    "origin of nothing": ("phases:\n", "origin: {word_size: inferred}\nphases:\n",
+                          ["sets no such field", "'world_size'"]),
+    "name with a slash": ("name: small", "name: a/b", ["name", "'a/b'"]),
+    "bytes that are none": ("1KiB", "1Kib/s", ["max_bytes_per_source", "1Kib/s"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_STUDIES)
+def test_bad_studies_are_refused_with_place_and_remedy(case: str, tmp_path: Path) -> None:
+    old, new, words = BAD_STUDIES[case]
+    assert old in STUDY
+    with pytest.raises(ConfigError) as caught:
+        expand(load_study(write_study(tmp_path, STUDY.replace(old, new, 1))))
+    message = str(caught.value)
+    for word in words:
+        assert word in message
+    assert "Traceback" not in message
+
+
+def test_all_problems_are_reported_together(tmp_path: Path) -> None:
+    text = STUDY.replace("baseline: text-only", "baseline: nothing")
+    text = text.replace("cooled: cooldown", "cooled: coldown")
+    text = text.replace("{phase: balanced,", "{phase: nobody,")
+    with pytest.raises(ConfigError) as caught:
+        expand(load_study(write_study(tmp_path, text)))
+    assert len(caught.value.problems) == 3
+
+
+def test_every_value_of_the_quickstart_says_where_it_is_from() -> None:
+    spec = load_study(QUICKSTART)
+    dump = {
+        "token_scale": None,
+        "world_size": None,
+        "defaults": spec.defaults,
+        "phases": {name: {"set": phase.set} for name, phase in spec.phases.items()},
+        "evaluation": None,
+    }
+    unknown = [
+        leaf
+        for leaf in leaf_paths(dump)
+        if not any(leaf == path or leaf.startswith(f"{path}.") for path in spec.origin)
+        and not leaf.startswith("defaults.model.")  # the model's file is checked on its own
+        and not leaf.endswith(".set")
+    ]
+    assert unknown == []
+
+
+def test_the_quickstart_has_the_budgets_of_the_paper() -> None:
+    tree = expand(load_study(QUICKSTART))
+    tokens = {node.name: node.config.train.train_tokens for node in tree.nodes.values()}
+    assert tokens == {
+        "text-only": 800_000,
+        "balanced-only": 800_000,
+        "balanced-init": 400_000,
+        "code-init": 400_000,
+        "balanced-then-text": 400_000,
+        "code-then-text": 400_000,
+        "balanced-cooldown": 80_000,
+    }
+    chains = {name: [n.name for n in tree.variant("single", name)] for name in tree.spec.variants}
+    assert chains == {
+        "text-only": ["text-only"],
+        "balanced-only": ["balanced-only"],
+        "balanced->text": ["balanced-init", "balanced-then-text"],
+        "code->text": ["code-init", "code-then-text"],
+        "balanced->text->cooldown": ["balanced-init", "balanced-then-text", "balanced-cooldown"],
+    }
+    mixtures = {n.name: dict(n.config.data.mixture.weights) for n in tree.nodes.values()}
+    assert mixtures["code-init"] == {"code": 0.8, "markup": 0.2}
+    assert mixtures["code-then-text"] == {"text": 0.9, "code": 0.1}
+    assert mixtures["balanced-cooldown"] == {"text": 0.8, "code": 0.2}

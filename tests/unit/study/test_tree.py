@@ -1,0 +1,166 @@
+"""Expansion, identities and what they depend on."""
+
+from pathlib import Path
+
+import pytest
+
+from megatron_codemix.errors import ConfigError, RunError
+from megatron_codemix.study.outlook import outlook, repetition_warnings
+from megatron_codemix.study.spec import load_study
+from megatron_codemix.study.tree import StudyTree, expand, identify
+from tests.helpers.study_files import (
+    STUDY,
+    small_tree,
+    with_changed_manifest,
+    write_data,
+    write_study,
+)
+
+
+def identities(tree: StudyTree) -> dict[str, str | None]:
+    return {node.name: node.identity for node in tree.nodes.values()}
+
+
+def changed(before: StudyTree, after: StudyTree) -> set[str]:
+    old, new = identities(before), identities(after)
+    assert old.keys() == new.keys()
+    return {name for name in old if old[name] != new[name]}
+
+
+def test_expansion_over_a_matrix(tmp_path: Path) -> None:
+    matrix = (
+        "matrix: {size: [small, wide], train.seed: [1, 2]}\n"
+        "axes: {size: {small: {}, wide: {model.ffn_hidden_size: 64}}}\nphases:\n"
+    )
+    tree = expand(load_study(write_study(tmp_path, STUDY.replace("phases:\n", matrix))))
+    assert tree.cells == ["small.seed1", "small.seed2", "wide.seed1", "wide.seed2"]
+    assert len(tree.nodes) == 4 * 4
+    config = tree.nodes["wide.seed2/cooldown"].config
+    assert (config.model.ffn_hidden_size, config.train.seed) == (64, 2)
+    assert tree.nodes["small.seed1/cooldown"].config.model.ffn_hidden_size == 32
+    chain = [node.key for node in tree.variant("wide.seed2", "cooled")]
+    assert chain == [
+        "wide.seed2/balanced",
+        "wide.seed2/balanced-then-text",
+        "wide.seed2/cooldown",
+    ]
+
+
+def test_a_phase_replaces_what_it_sets_and_keeps_the_rest(tmp_path: Path) -> None:
+    nodes = small_tree(tmp_path).nodes
+    cooldown = nodes["single/cooldown"].config
+    assert cooldown.schedule.model_dump() == {"kind": "linear", "start_lr": 1e-4, "final_lr": 1e-6}
+    assert dict(nodes["single/balanced-then-text"].config.data.mixture.weights) == {
+        "text": 0.75,
+        "code": 0.25,
+    }
+    assert dict(cooldown.data.mixture.weights) == {"text": 1.0}
+    assert cooldown.train.train_tokens == 200
+
+
+def test_parents_come_before_children(tmp_path: Path) -> None:
+    names = [node.name for node in small_tree(tmp_path).nodes.values()]
+    assert names.index("balanced") < names.index("balanced-then-text") < names.index("cooldown")
+
+
+def test_run_directories_and_the_parents_place(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    node = tree.nodes["single/cooldown"]
+    assert node.identity is not None
+    run = tree.run_directory(tmp_path / "out", node)
+    assert run.path == tmp_path / "out/single" / f"cooldown-{node.identity[:8]}"
+    parent = tree.run_directory(tmp_path / "out", tree.nodes["single/balanced-then-text"])
+    init_from = tree.resolved_config(tmp_path / "out", node).init_from
+    assert init_from is not None
+    assert (init_from.run, init_from.load) == (parent.path, "weights+optimizer")
+
+
+def test_identities_are_all_different_and_repeatable(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    assert len(set(identities(tree).values())) == 4
+    assert identities(small_tree(tmp_path)) == identities(tree)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("layout: {tensor: 2,", "layout: {tensor: 1, pipeline: 2,", set()),
+        ("{world_size: 1, max", "{world_size: 2, max", set()),
+        (
+            "{text: 0.5, code: 0.5}",
+            "{text: 0.25, code: 0.75}",
+            {"balanced", "balanced-then-text", "cooldown"},
+        ),
+        ("{phase: balanced, load: weights}", "{phase: balanced, load: weights+optimizer}",
+         {"balanced-then-text", "cooldown"}),
+        ("final_lr: 1e-6", "final_lr: 1e-7", {"cooldown"}),
+        ("seed: 1", "seed: 2", {"text", "balanced", "balanced-then-text", "cooldown"}),
+    ],
+)  # fmt: skip
+def test_a_change_gives_new_identities_to_exactly_its_subtree(
+    old: str, new: str, expected: set[str], tmp_path: Path
+) -> None:
+    before = small_tree(tmp_path)
+    assert changed(before, small_tree(tmp_path, STUDY.replace(old, new, 1))) == expected
+
+
+def test_changed_data_changes_the_phases_that_read_it(tmp_path: Path) -> None:
+    before = small_tree(tmp_path)
+    with_changed_manifest(tmp_path / "data", "code")
+    spec = load_study(write_study(tmp_path), data_root=tmp_path / "data")
+    after = identify(expand(spec))
+    assert changed(before, after) == {"balanced", "balanced-then-text", "cooldown"}
+
+
+def test_moving_the_data_changes_nothing(tmp_path: Path) -> None:
+    before = small_tree(tmp_path)
+    elsewhere = write_data(tmp_path / "elsewhere")
+    after = identify(expand(load_study(write_study(tmp_path), data_root=elsewhere)))
+    assert changed(before, after) == set()
+
+
+def test_missing_data_is_named_and_leaves_identities_open(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    (data / "code_train.manifest.json").unlink()
+    tree = identify(expand(load_study(write_study(tmp_path), data_root=data)))
+    assert tree.inventory.missing == [f"token shard {data / 'code_train.manifest.json'}"]
+    known = identities(tree)
+    assert known["text"] is not None
+    assert known["balanced"] is known["balanced-then-text"] is known["cooldown"] is None
+    with pytest.raises(RunError, match="code_train"):
+        tree.run_directory(tmp_path, tree.nodes["single/balanced"])
+
+
+def test_a_shard_of_another_tokenizer_is_refused(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    (data / "tokenizer.json").write_text('{"model": "another"}')
+    with pytest.raises(ConfigError, match="made with tokenizer"):
+        identify(expand(load_study(write_study(tmp_path), data_root=data)))
+
+
+def test_outlook_adds_epochs_along_the_chain(tmp_path: Path) -> None:
+    phases = {phase.phase: phase for phase in outlook(small_tree(tmp_path))}
+    # 640 tokens are 10 steps of 4 samples; (4001 - 1) // 16 = 250 samples are an epoch.
+    assert phases["text"].epochs == {"text": pytest.approx(40 / 250)}
+    assert phases["balanced-then-text"].epochs == pytest.approx(
+        {"code": (20 + 10) / 250, "text": (20 + 30) / 250}
+    )
+    # 200 tokens are 3.125 steps: 3 whole ones, 12 samples of text.
+    cooldown = phases["cooldown"]
+    assert (cooldown.requested_tokens, cooldown.train_tokens, cooldown.num_steps) == (200, 192, 3)
+    assert cooldown.epochs["text"] == pytest.approx(62 / 250)
+    assert (cooldown.parent_final_lr, cooldown.first_lr, cooldown.final_lr) == (1e-4, 1e-4, 1e-6)
+    assert (phases["text"].first_lr, phases["text"].peak_lr) == (0.0, 1e-3)
+    assert cooldown.layout == "TP2 x PP1 x DP1"
+
+
+def test_repetition_beyond_four_epochs_is_noted(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", num_tokens=145)  # 9 samples an epoch
+    tree = identify(expand(load_study(write_study(tmp_path), data_root=data)))
+    notes = repetition_warnings(outlook(tree))
+    # text 40/9, balanced-then-text 50/9, cooldown 62/9; code at most 30/9
+    assert [note.split(" is read")[0] for note in notes] == [
+        "single/text: text",
+        "single/balanced-then-text: text",
+        "single/cooldown: text",
+    ]
