@@ -1,11 +1,37 @@
-"""Builds the C++ extension megatron_codemix._C; all else about the package is in pyproject.toml."""
+"""Builds the C++ extension megatron_codemix._C and puts the examples into the wheel; all else about
+the package is in pyproject.toml."""
 
+import shutil
 from pathlib import Path
 
 import pybind11
 from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
 
 CSRC = Path("csrc")
+EXAMPLES = Path("examples")
+
+
+class BuildWithExamples(build_py):
+    """Copies examples/ to megatron_codemix/examples, where an installed package looks for them; an
+    editable install finds them in the checkout."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            shutil.copytree(EXAMPLES, self._place_of_examples(), dirs_exist_ok=True)
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        copies = [
+            str(self._place_of_examples() / path.relative_to(EXAMPLES))
+            for path in sorted(EXAMPLES.rglob("*"))
+            if path.is_file()
+        ]
+        return super().get_outputs(include_bytecode) + copies
+
+    def _place_of_examples(self) -> Path:
+        return Path(self.build_lib) / "megatron_codemix" / "examples"
+
 
 extension = Extension(
     "megatron_codemix._C",
@@ -26,4 +52,4 @@ extension = Extension(
     ],
 )
 
-setup(ext_modules=[extension])
+setup(ext_modules=[extension], cmdclass={"build_py": BuildWithExamples})

@@ -1,0 +1,37 @@
+# `make quickstart` and `make test` set up .venv by themselves; ARGS goes to the command that they end with.
+SHELL := /bin/bash
+SET_UP := .venv/.set-up
+CODEMIX := .venv/bin/codemix
+
+help:
+	@echo 'make quickstart    a whole small study on this machine: data, training, evaluation, report'
+	@echo 'make test          the test suite'
+	@echo 'make test-native   the C++ extension under AddressSanitizer and UBSan'
+	@echo 'make lint          formatting, style and types'
+	@echo 'make clean         remove what was built; runs/ stays'
+
+quickstart: $(SET_UP)
+	@$(CODEMIX) quickstart $(ARGS)
+
+test: $(SET_UP)
+	@.venv/bin/pytest $(ARGS)
+
+test-native: $(SET_UP)
+	@PYTHON=.venv/bin/python tests/native/run.sh
+
+lint: $(SET_UP)
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/clang-format --dry-run --Werror csrc/*
+	.venv/bin/codespell
+
+clean:
+	rm -rf .venv build dist *.egg-info megatron_codemix/_C.*.so
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(SET_UP): pyproject.toml constraints.txt setup.py tools/setup.sh $(wildcard csrc/*)
+	@tools/setup.sh
+	@touch $@
+
+.PHONY: help quickstart test test-native lint clean
