@@ -11,7 +11,7 @@ import numpy.typing as npt
 from megatron_codemix.data.batches import Batch
 from megatron_codemix.data.mixture import ConstantMixture
 from megatron_codemix.data.token_shard import TokenShard
-from megatron_codemix.errors import DataError
+from megatron_codemix.errors import ConfigError, DataError
 from megatron_codemix.ops import build_document_index, build_sample_index, build_shuffle_index
 
 MAX_EPOCHS_KEPT = 2
@@ -93,7 +93,9 @@ class SourceOrder:
     """
 
     def __init__(self, shard: TokenShard, sequence_length: int, seed: int) -> None:
-        """Raises DataError if the shard holds less than one sample."""
+        """Raises DataError if the shard holds less than one sample, ConfigError on a bad seed."""
+        if not 0 <= seed < NUM_SEEDS:
+            raise ConfigError([f"seed {seed} is outside [0, {NUM_SEEDS})"])
         self.shard = shard
         self.sequence_length = sequence_length
         self.seed = seed

@@ -34,5 +34,5 @@ LD_PRELOAD="$libraries" \
   CODEMIX_SANITIZED_BUILD="$work" \
   PYTHONPATH="$work" PYTHONDONTWRITEBYTECODE=1 PYTHONMALLOC=malloc \
   "$python" -m pytest "$repository/tests/unit/ops" -c "$work/pytest.ini" \
-  --confcutdir "$repository/tests/unit/ops" \
+  --confcutdir "$repository/tests/unit" \
   --import-mode=importlib --capture=sys -p no:cacheprovider -q -rs "$@"
