@@ -55,14 +55,14 @@ class ChildExit:
     log_start: int
     """Where in `log` this child's output begins, in bytes."""
 
-    def last_block(self, max_lines: int = 30) -> str:
-        """The last error block of the output: from its last line that opens one, else the last
-        lines."""
+    def last_block(self, max_lines: int = 60) -> str:
+        """The end of the output: from the first line among the last ones that opens an error, else
+        all of the last ones."""
         with open(self.log, "rb") as handle:
             handle.seek(self.log_start)
             lines = handle.read().decode("utf-8", errors="replace").rstrip().splitlines()
-        opens = [i for i, line in enumerate(lines) if _opens_error_block(line)]
-        start = max(opens[-1] if opens else 0, len(lines) - max_lines)
+        lines = lines[-max_lines:]
+        start = next((i for i, line in enumerate(lines) if _opens_error_block(line)), 0)
         return "\n".join(lines[start:])
 
 

@@ -22,6 +22,9 @@ _SMOOTHED_STEPS = 9
 """Steps in the running mean of a loss curve: single small batches scatter more than variants
 differ."""
 
+_SIZE_INCHES = (6.0, 3.6)
+"""Small, so that the text is still readable when a phone shrinks the figure."""
+
 _LOOK: Any = {  # Any: matplotlib types the names of all its settings
     "svg.hashsalt": "codemix",  # otherwise ids in the SVG are random
     "font.size": 9,
@@ -56,13 +59,19 @@ class Curve:
 def draw_figures(records: StudyRecords, report: Mapping[str, Json]) -> list[Picture]:
     """Relative changes, then a loss figure for each source, for the first cell of the matrix."""
     pictures = []
+    colours = {
+        variant: _COLOURS[number % len(_COLOURS)]
+        for number, variant in enumerate(records.tree.spec.variants)
+    }
     cell = records.tree.cells[0]
     rows = [row for row in report["variants"] if row["cell"] == cell]
     suffix = f" ({cell})" if len(records.tree.cells) > 1 else ""
     if len(rows) > 1:
-        pictures.append(_relative_picture(rows, report["baseline"], suffix))
+        pictures.append(_relative_picture(rows, report["baseline"], suffix, colours))
     curves = loss_curves(records, cell)
-    pictures += [_loss_picture(source, curves[source], suffix) for source in sorted(curves)]
+    pictures += [
+        _loss_picture(source, curves[source], suffix, colours) for source in sorted(curves)
+    ]
     return pictures
 
 
@@ -104,42 +113,47 @@ def _smoothed(values: Sequence[float]) -> list[float]:
     return means
 
 
-def _loss_picture(source: str, curves: Mapping[str, Curve], suffix: str) -> Picture:
+def _loss_picture(
+    source: str, curves: Mapping[str, Curve], suffix: str, colours: Mapping[str, str]
+) -> Picture:
     with mpl.rc_context(_LOOK):
-        figure = Figure(figsize=(7.0, 3.2), layout="constrained")
+        figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
         axes = figure.add_subplot()
         for number, (variant, curve) in enumerate(curves.items()):
-            colour = _COLOURS[number % len(_COLOURS)]
-            style = _STYLES[number // len(_COLOURS) % len(_STYLES)]
+            colour = colours[variant]
+            # Variants with common phases lie on one another there: dashes let both be seen.
+            style = _STYLES[number % len(_STYLES)]
             axes.plot(curve.tokens, curve.nats, style, color=colour, linewidth=1.2, label=variant)
             for boundary in curve.boundaries:
                 axes.axvline(boundary, color=colour, linewidth=0.6, linestyle=":", alpha=0.6)
         axes.set_xlabel("training tokens along the chain of phases")
         axes.set_ylabel("loss, nats per token")
         axes.xaxis.set_major_formatter(lambda tokens, _: format_count(round(tokens)))
-        axes.legend(loc="upper right", fontsize=8)
+        figure.legend(fontsize=8, loc="outside lower center", ncols=2)
         title = f"Training loss on {source}{suffix}"
         alt = f"{title}: {', '.join(curves)}; dotted lines mark where a phase begins"
         return Picture(title=title, alt=alt, uri=_data_uri(figure))
 
 
-def _relative_picture(rows: Sequence[Mapping[str, Json]], baseline: str, suffix: str) -> Picture:
+def _relative_picture(
+    rows: Sequence[Mapping[str, Json]], baseline: str, suffix: str, colours: Mapping[str, str]
+) -> Picture:
     sources = list(rows[0]["heldout"])
     others = [row for row in rows if row["name"] != baseline]
     with mpl.rc_context(_LOOK):
-        figure = Figure(figsize=(7.0, 3.0), layout="constrained")
+        figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
         axes = figure.add_subplot()
         width = 0.8 / max(1, len(others))
         for number, row in enumerate(others):
             changes = [row["heldout"].get(source, {}).get("relative") for source in sources]
             places = [i + (number - (len(others) - 1) / 2) * width for i in range(len(sources))]
             heights = [100 * change if change is not None else 0.0 for change in changes]
-            colour = _COLOURS[(number + 1) % len(_COLOURS)]
+            colour = colours[row["name"]]
             axes.bar(places, heights, width=0.9 * width, color=colour, label=row["name"])
         axes.axhline(0, color="black", linewidth=0.8)
         axes.set_xticks(range(len(sources)), sources)
         axes.set_ylabel(f"bits per byte,\n% against {baseline}")
-        axes.legend(fontsize=8, loc="best")
+        figure.legend(fontsize=8, loc="outside lower center", ncols=2)
         title = f"Held-out loss against {baseline}{suffix}"
         alt = f"{title}, by source; bars below zero are better"
         return Picture(title=title, alt=alt, uri=_data_uri(figure))

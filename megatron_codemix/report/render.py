@@ -57,7 +57,7 @@ def terminal_table(report: Report) -> Table:
     table = Table(
         title=f"{report['study']}: held-out bits per byte (change against {report['baseline']})"
     )
-    table.add_column("variant")
+    table.add_column("variant", overflow="fold")
     has_cells = _has_cells(report)
     if has_cells:
         table.add_column("cell")
@@ -66,7 +66,10 @@ def terminal_table(report: Report) -> Table:
     for source in sources:
         table.add_column(source, justify="right")
     for row in report["variants"]:
-        values = [_cell_words(row["heldout"].get(source)) for source in sources]
+        is_baseline = row["name"] == report["baseline"]
+        values = [
+            _cell_words(row["heldout"].get(source), is_baseline=is_baseline) for source in sources
+        ]
         table.add_row(
             row["name"], *([row["cell"]] if has_cells else []), f"{row['tokens']:,}", *values
         )
@@ -91,8 +94,11 @@ def percent(change: float | None) -> str:
     return "-" if change is None else f"{100 * change:+.1f}%"
 
 
-def _cell_words(value: Mapping[str, Json] | None) -> str:
-    return "-" if value is None else f"{value['bits_per_byte']:.3f} ({percent(value['relative'])})"
+def _cell_words(value: Mapping[str, Json] | None, *, is_baseline: bool) -> str:
+    if value is None:
+        return "-"
+    words = f"{value['bits_per_byte']:.3f}"
+    return words if is_baseline else f"{words} ({percent(value['relative'])})"
 
 
 def _has_cells(report: Report) -> bool:

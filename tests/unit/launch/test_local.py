@@ -86,6 +86,8 @@ def test_the_last_error_block_is_this_childs(tmp_path: Path) -> None:
         python("print('step 1'); print('error: new'); print('  set a.b')"), log, stop=StopRequest()
     )
     assert ended.last_block() == "error: new\n  set a.b"
+    silent = run_child(python("print(1); print(2)"), log, stop=StopRequest())
+    assert silent.last_block() == "1\n2"
     assert log.read_text().startswith("error: old\n")
 
 

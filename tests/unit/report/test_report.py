@@ -182,7 +182,7 @@ def test_markdown_tables_are_whole(tmp_path: Path) -> None:
     write_all(tree, tmp_path / "out", NATS)
     text = write_report(tree, tmp_path / "out").markdown.read_text(encoding="utf-8")
     tables = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
-    assert len(tables) == 3
+    assert len(tables) == 4
     for table in tables:
         widths = {line.count("|") for line in table.splitlines()}
         assert len(widths) == 1, table
