@@ -1,0 +1,222 @@
+"""The corpus of a machine: a small made-up one, and this one."""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from megatron_codemix.corpus.collect import PACKAGE_SHARE
+from megatron_codemix.corpus.docstrings import extract_docstrings
+from megatron_codemix.corpus.document import Document, normalise
+from megatron_codemix.corpus.installed import Machine, package_files, this_machine
+from megatron_codemix.corpus.local import LocalCorpus, build_local_corpus
+from megatron_codemix.corpus.readers import Skipped, read_documents
+from megatron_codemix.corpus.split import split_of
+from megatron_codemix.corpus.store import load_corpus, source_files
+from megatron_codemix.errors import DataError, UnavailableError
+
+PROSE = "The {name} of the {name} is what you would have if there were no other {name} in it. "
+VALIDATION_FRACTION = 0.05
+
+
+def prose(name: str) -> str:
+    return PROSE.format(name=name) * 4
+
+
+def documents_of(folder: Path) -> dict[str, list[Document]]:
+    return {
+        name: list(read_documents([file], name, Skipped()))
+        for name, file in source_files(folder).items()
+    }
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A standard library and two packages of a few files each."""
+    library, packages = tmp_path / "lib", tmp_path / "site-packages"
+    files = {
+        library / "alpha.py": f'"""{prose("alpha")}"""\n\n' + "def run(x):\n    return x + 1\n" * 9,
+        library / "test" / "test_alpha.py": "def test():\n    assert True\n" * 20,
+        library / "pydoc_data" / "topics.py": f"topics = {{'if': {prose('topic')!r}}}\n",
+        packages / "beta" / "core.py": f'def f():\n    """{prose("beta")}"""\n' + "g = f\n" * 40,
+        packages / "beta" / "copy.py": f'def f():\n    """{prose("beta")}"""\n' + "h = f\n" * 40,
+        packages / "beta" / "_vendor" / "gamma.py": "x = 1\n" * 100,
+        packages / "beta" / "broken.py": "def f(:\n" * 30,
+        packages / "beta" / "settings.yaml": "key: value\nlist:\n  - one\n" * 10,
+        packages / "beta" / "table.json": json.dumps(list(range(3000)), indent=1),
+        packages / "beta-1.0.dist-info" / "METADATA": (
+            f"Metadata-Version: 2.1\nName: beta\nLicense-Expression: MIT\n\n{prose('readme')}"
+        ),
+        packages / "beta-1.0.dist-info" / "RECORD": "beta/core.py,,\n",
+        packages / "beta-1.0.dist-info" / "LICENSE": prose("licence"),
+    }
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    (packages / "beta" / "latin.py").write_bytes(b"name = 'caf\xe9'\n" * 20)
+    absent = tmp_path / "absent"
+    return Machine(library, (packages,), absent, absent, absent)
+
+
+def test_what_a_machine_gives(tmp_path: Path, machine: Machine):
+    result = build_local_corpus(tmp_path / "out", machine=machine)
+    documents = documents_of(tmp_path / "out")
+    assert {one.id for one in documents["code"]} == {
+        "stdlib/alpha.py",
+        "packages/beta/core.py",
+        "packages/beta/copy.py",
+    }
+    assert [one.id for one in documents["markup"]] == ["packages/beta/settings.yaml"]
+    texts = {one.text.strip(): one for one in documents["text"]}
+    wanted = ("alpha", "beta", "topic", "readme", "licence")
+    assert texts.keys() == {prose(name).strip() for name in wanted}
+    assert texts[prose("alpha").strip()].origin == "stdlib/alpha.py"
+    assert texts[prose("readme").strip()].origin == "packages/beta-1.0.dist-info/METADATA"
+    assert {one.licence for one in documents["code"]} == {"PSF-2.0", "MIT"}
+    assert not any("what you would have" in one.text for one in documents["code"])
+    assert result.skipped["duplicate"] == 1
+    assert result.skipped["not UTF-8"] == 1
+    assert result.skipped["does not compile"] == 1
+    assert result.skipped["numbers"] == 1
+    record = json.loads((tmp_path / "out" / "corpus.json").read_text())
+    assert record["skipped"]["not UTF-8"]["first"] == ["packages/beta/latin.py"]
+
+
+def test_the_same_machine_gives_the_same_bytes(tmp_path: Path, machine: Machine):
+    first = build_local_corpus(tmp_path / "one", machine=machine)
+    second = build_local_corpus(tmp_path / "two", machine=machine)
+    assert first.sources == second.sources
+
+
+def test_a_complete_corpus_is_left_alone(tmp_path: Path, machine: Machine):
+    first = build_local_corpus(tmp_path / "out", machine=machine)
+    again = build_local_corpus(tmp_path / "out", machine=machine)
+    assert again.was_complete
+    assert again.sources == first.sources
+    assert again.skipped == first.skipped
+
+
+def test_a_damaged_source_or_other_arguments_build_it_again(tmp_path: Path, machine: Machine):
+    out = tmp_path / "out"
+    first = build_local_corpus(out, machine=machine)
+    data = bytearray((out / "code.jsonl.zst").read_bytes())
+    data[20] ^= 1
+    (out / "code.jsonl.zst").write_bytes(data)
+    again = build_local_corpus(out, machine=machine)
+    assert not again.was_complete
+    assert again.sources == first.sources
+    assert not build_local_corpus(out, machine=machine, source_bytes=9_000_000).was_complete
+
+
+def test_own_files_take_the_place_of_a_source(tmp_path: Path, machine: Machine):
+    lines = [json.dumps({"text": f"line {number} of mine"}) for number in (1, 2, 2)]
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text("\n".join(lines))
+    result = build_local_corpus(tmp_path / "out", {"text": [str(mine)]}, machine=machine)
+    documents = documents_of(tmp_path / "out")
+    assert [one.text for one in documents["text"]] == ["line 1 of mine", "line 2 of mine"]
+    assert len(documents["code"]) == 3
+    assert result.skipped["duplicate"] == 1
+    assert not result.was_complete
+    mine.write_text("\n".join(lines[:1]))
+    changed = build_local_corpus(tmp_path / "out", {"text": [str(mine)]}, machine=machine)
+    assert changed.sources["text"].num_documents == 1
+
+
+def test_own_text_that_is_also_code_is_kept_once(tmp_path: Path, machine: Machine):
+    code = (machine.packages[0] / "beta" / "settings.yaml").read_text()
+    (tmp_path / "mine.txt").write_text(code + "\n\n")
+    build_local_corpus(
+        tmp_path / "out",
+        {"text": [f"{tmp_path}/mine.txt", f"{machine.standard_library}/alpha.py"]},
+        machine=machine,
+        source_bytes=1_000_000,
+    )
+    every = [one for entries in documents_of(tmp_path / "out").values() for one in entries]
+    texts = [normalise(one.text) for one in every]
+    assert len(texts) == len(set(texts))
+
+
+def test_an_empty_source_is_refused(tmp_path: Path, machine: Machine):
+    (tmp_path / "empty.jsonl").write_text('{"text": ""}\n')
+    with pytest.raises(DataError, match="source 'code' is empty"):
+        build_local_corpus(tmp_path / "out", {"code": [f"{tmp_path}/empty.jsonl"]}, machine=machine)
+    assert load_corpus(tmp_path / "out") is None
+
+
+def test_too_little_disk_is_refused(tmp_path: Path, machine: Machine):
+    with pytest.raises(UnavailableError, match="disk"):
+        build_local_corpus(tmp_path / "out", machine=machine, source_bytes=10**18)
+
+
+def test_no_package_takes_more_than_its_share(tmp_path: Path, machine: Machine):
+    for number in range(60):
+        text = f"some_name_{number} = other_name\n" * 100
+        (machine.packages[0] / "beta" / f"m{number}.py").write_text(text)
+    result = build_local_corpus(tmp_path / "out", machine=machine, source_bytes=100_000)
+    beta = [
+        one
+        for one in documents_of(tmp_path / "out")["code"]
+        if one.origin.startswith("packages/beta/")
+    ]
+    taken = sum(len(one.text.encode()) for one in beta)
+    assert 0.8 * PACKAGE_SHARE * 100_000 < taken <= PACKAGE_SHARE * 100_000
+    assert result.sources["code"].num_documents == len(beta) + 1
+
+
+# This machine's own corpus, as the quickstart uses it.
+
+
+@pytest.fixture(scope="module")
+def this_corpus(tmp_path_factory: pytest.TempPathFactory) -> LocalCorpus:
+    return build_local_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.mark.slow
+def test_this_machine_has_enough(this_corpus: LocalCorpus):
+    assert this_corpus.sources["code"].num_bytes >= 8_000_000
+    assert this_corpus.sources["text"].num_bytes >= 3_000_000
+    assert this_corpus.sources["markup"].num_documents >= 10
+
+
+@pytest.mark.slow
+def test_this_machine_splits_purely(this_corpus: LocalCorpus):
+    documents = documents_of(this_corpus.folder)
+    splits = defaultdict(set)
+    held_out: list[Document] = []
+    training: list[Document] = []
+    for source, entries in documents.items():
+        for one in entries:
+            split = split_of(one.origin, VALIDATION_FRACTION)
+            splits[one.origin].add(split)
+            (held_out if split == "validation" else training).append(one)
+        assert any(one.source == source for one in held_out), source
+    assert all(len(found) == 1 for found in splits.values())
+    # By content: no held-out document, nor a docstring of a held-out file (taken anew from the
+    # file), stands in any training document, whatever the source, white space aside.
+    texts = {normalise(one.text) for one in held_out} | set(docstrings_of(held_out))
+    assert len(texts) > 100
+    haystack = "\n".join(normalise(one.text) for one in training)
+    assert [text for text in texts if text in haystack] == []
+
+
+def docstrings_of(held_out: list[Document]) -> list[str]:
+    origins = {one.origin for one in held_out}
+    found = []
+    for candidate in package_files(this_machine(), (".py",)):
+        if candidate.origin in origins:
+            extracted = extract_docstrings(candidate.path.read_text(encoding="utf-8"))
+            assert extracted is not None
+            found += [normalise(text) for _, text in extracted.docstrings]
+    return found
+
+
+@pytest.mark.slow
+def test_this_machine_gives_valid_code(this_corpus: LocalCorpus):
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for one in documents_of(this_corpus.folder)["code"][::5]:
+            compile(one.text, one.id, "exec", dont_inherit=True)

@@ -1,0 +1,169 @@
+"""The user's files: every format gives the same documents, and what is wrong is named."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+import zstandard
+
+from megatron_codemix.corpus.document import Document
+from megatron_codemix.corpus.readers import Skipped, expand_patterns, read_documents
+from megatron_codemix.errors import DataError
+
+RECORDS = [
+    {"id": "a", "text": "first\nof two", "licence": "MIT", "origin": "book one"},
+    {"id": "b", "text": "second, é \U0001f600", "licence": None, "origin": "book two"},
+]
+LINES = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in RECORDS).encode()
+
+
+def read(path: Path | str, skipped: Skipped | None = None, **fields: str) -> list[Document]:
+    files = expand_patterns([str(path)])
+    return list(read_documents(files, "text", skipped or Skipped(), **fields))
+
+
+def write(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def parquet_file(path: Path, column: str = "text") -> Path:
+    columns = {name: [record[name] for record in RECORDS] for name in RECORDS[0]}
+    columns[column] = columns.pop("text")
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    return path
+
+
+def file_of(kind: str, folder: Path) -> Path:
+    if kind == "parquet":
+        return parquet_file(folder / "d.parquet")
+    data = {
+        "jsonl": LINES,
+        "jsonl.gz": gzip.compress(LINES),
+        "jsonl.zst": zstandard.compress(LINES),
+        # Two frames, as `cat a.zst b.zst` makes them.
+        "ndjson.zst": zstandard.compress(LINES[:40]) + zstandard.compress(LINES[40:]),
+    }[kind]
+    return write(folder / f"d.{kind}", data)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "jsonl.zst", "ndjson.zst", "parquet"])
+def test_formats_give_the_same_documents(tmp_path: Path, kind: str):
+    documents = read(file_of(kind, tmp_path))
+    assert [one.text for one in documents] == [record["text"] for record in RECORDS]
+    assert [one.id for one in documents] == ["a", "b"]
+    assert [one.origin for one in documents] == ["book one", "book two"]
+    assert [one.licence for one in documents] == ["MIT", None]
+
+
+def test_plain_files_are_one_document_each(tmp_path: Path):
+    (tmp_path / "sub").mkdir()
+    write(tmp_path / "sub" / "a.txt", b"one\r\ntwo")
+    write(tmp_path / "b.txt.gz", gzip.compress(b"zipped"))
+    documents = read(tmp_path)
+    assert [(one.origin, one.text) for one in documents] == [
+        ("b.txt.gz", "zipped"),
+        ("sub/a.txt", "one\ntwo"),
+    ]
+
+
+def test_moving_the_folder_changes_no_origin(tmp_path: Path):
+    for place in ("here", "there/deeper"):
+        folder = tmp_path / place / "sub"
+        folder.mkdir(parents=True)
+        write(folder / "a.py", b"x = 1")
+    here = read(f"{tmp_path}/here/**/*.py")
+    there = read(f"{tmp_path}/there/deeper/**/*.py")
+    assert [one.origin for one in here] == [one.origin for one in there] == ["sub/a.py"]
+
+
+def test_record_without_an_origin_has_its_id_else_its_text(tmp_path: Path):
+    lines = b'{"id": 7, "text": "a"}\n{"text": "b  c"}\n{"text": "b c"}\n'
+    first, second, third = read(write(tmp_path / "d.jsonl", lines))
+    assert (first.id, first.origin) == ("7", "7")
+    assert second.id == "d.jsonl:2"
+    assert second.origin == third.origin != first.origin
+
+
+def test_other_fields_may_hold_text_and_origin(tmp_path: Path):
+    path = write(tmp_path / "d.jsonl", b'{"content": "a", "repo": "r"}\n')
+    (document,) = read(path, text_field="content", origin_field="repo")
+    assert (document.text, document.origin) == ("a", "r")
+    assert len(read(parquet_file(tmp_path / "d.parquet", "content"), text_field="content")) == 2
+
+
+def test_text_that_is_not_utf8_is_named_and_skipped(tmp_path: Path):
+    write(tmp_path / "plain.txt", b"caf\xe9")
+    write(tmp_path / "lines.jsonl", b'{"text": "ok"}\n{"text": "caf\xe9"}\n{"text": "\\ud800"}\n')
+    column = pyarrow.array([b"ok", b"caf\xe9"], pyarrow.binary()).view(pyarrow.string())
+    pyarrow.parquet.write_table(pyarrow.table({"text": column}), tmp_path / "table.parquet")
+    skipped = Skipped()
+    assert [one.text for one in read(tmp_path, skipped)] == ["ok", "ok"]
+    assert skipped.counts == {"not UTF-8": 4}
+    assert set(skipped.names["not UTF-8"]) == {
+        "plain.txt",
+        "lines.jsonl:2",
+        "lines.jsonl:3",
+        "table.parquet:2",
+    }
+
+
+def test_empty_texts_are_counted(tmp_path: Path):
+    skipped = Skipped()
+    assert read(write(tmp_path / "d.jsonl", b'{"text": " \\n"}\n\n'), skipped) == []
+    assert skipped.counts == {"empty": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("d.jsonl", b'{"text": "a"}\n{"body": "b"}\n{"text": 3}\n', "2 of 3 records.*record 2"),
+        ("d.jsonl", b'{"text": "a"}\n{"text": "b"\n', "line 2 is not JSON"),
+        ("d.jsonl", b'["text"]\n', "line 1 is a JSON list"),
+        ("d.jsonl.gz", gzip.compress(LINES)[:-9], "truncated or damaged gzip"),
+        ("d.jsonl.gz", LINES, "truncated or damaged gzip"),
+        ("d.jsonl.zst", zstandard.compress(LINES)[:-3], "truncated zstd"),
+        ("d.jsonl.zst", LINES, "damaged zstd"),
+        ("d.parquet", b"PAR1" + LINES, "truncated or damaged Parquet"),
+        ("d.parquet", b"", "truncated or damaged Parquet"),
+    ],
+)
+def test_damage_is_refused_by_name(tmp_path: Path, name: str, data: bytes, message: str):
+    path = write(tmp_path / name, data)
+    with pytest.raises(DataError, match=message) as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+
+
+def test_truncated_parquet_is_refused(tmp_path: Path):
+    path = parquet_file(tmp_path / "d.parquet")
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"d\.parquet: truncated"):
+        read(path)
+
+
+def test_parquet_without_the_field_is_refused(tmp_path: Path):
+    with pytest.raises(DataError, match="2 of 2 records have no text in field 'text'"):
+        read(parquet_file(tmp_path / "d.parquet", "content"))
+
+
+def test_patterns_without_files_are_all_named(tmp_path: Path):
+    with pytest.raises(DataError, match=r"(?s)a\*.*b\*"):
+        expand_patterns([f"{tmp_path}/a*", f"{tmp_path}/b*"])
+
+
+def test_a_file_that_two_patterns_match_is_read_once(tmp_path: Path):
+    write(tmp_path / "a.txt", b"x")
+    assert len(expand_patterns([f"{tmp_path}/*.txt", f"{tmp_path}/a*"])) == 1
+
+
+def test_public_domain_prose_is_read():
+    path = Path(__file__).parents[4] / "shared/data/text/public_domain.jsonl.gz"
+    if not path.is_file():
+        pytest.skip("public_domain.jsonl.gz is not beside this checkout")
+    documents = read(path)
+    assert len(documents) > 500
+    assert sum(len(one.text) for one in documents) > 6_000_000
