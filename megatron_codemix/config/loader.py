@@ -58,7 +58,10 @@ def load_run_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     overrides: such as `train.seed=3` or `data.mixture.weights={text: 1}`.
     """
     problems: list[str] = []
-    tree = read_overrides(_load(path, (), problems), overrides, problems)
+    tree = _load(path, (), problems)
+    if problems and not tree:  # unreadable: that everything is missing would only hide it
+        _raise_if(problems)
+    tree = read_overrides(tree, overrides, problems)
     config = _build(RunConfig, tree, os.path.normpath(path), problems)
     _raise_if(problems)
     assert config is not None, "a configuration without problems is built"

@@ -51,7 +51,7 @@ def readable(
 def _line(error: ErrorDetails, tree: Tree, model: type[BaseModel], where: str) -> str:
     path, place, owner = _locate(error["loc"], tree, model)
     if error["type"].startswith("union_tag"):
-        path.append("kind")
+        path, place, _ = _locate((*error["loc"], "kind"), tree, model)
     text = _message(error, path, owner, model)
     return ": ".join(part for part in (place or where, ".".join(path), text) if part)
 

@@ -21,6 +21,8 @@ Tree = dict[str, Any]
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 # BaseLoader leaves scalars as text; libyaml's is faster, and missing from some builds of PyYAML.
 _LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+# What a node without a written tag has, under BaseLoader.
+_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))
 # These mappings are one value: weights of two files, merged key by key, would not sum to 1.
 _REPLACED_WHOLE = frozenset({"weights"})
 
@@ -96,7 +98,7 @@ class _Reader:
             self.complain(node, path, "YAML aliases (*name) are not supported; use 'extends:'")
             return None
         self.seen.add(id(node))
-        if not node.tag.startswith("tag:yaml.org,2002:"):
+        if node.tag not in _TAGS:
             self.complain(node, path, f"YAML tags ({node.tag}) are not supported")
         if isinstance(node, yaml.ScalarNode):
             is_plain = not node.style  # None, or "" from libyaml

@@ -1,0 +1,123 @@
+"""Rules across sections: what is refused, with which reason, and what is not."""
+
+from collections.abc import Callable
+
+import pytest
+
+from megatron_codemix.config.checks import check_config, check_layout, raise_if
+from megatron_codemix.config.plan import make_plan
+from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.errors import ConfigError
+
+Changed = Callable[..., RunConfig]
+
+
+def test_a_good_configuration_has_no_problems(changed: Changed) -> None:
+    config = changed()
+    assert check_config(config) == []
+    assert check_layout(config, 1) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["model.num_query_groups=3"], "model.num_query_groups: 3 does not divide the 4"),
+        (["model.hidden_size=98"], "model.num_attention_heads: 4 does not divide"),
+        (["model.hidden_size=36"], "model.hidden_size: the heads are 9 wide, an odd number"),
+        (["model.head_dim=7"], "model.head_dim: the heads are 7 wide"),
+        (
+            ["layout.tensor=8"],
+            "layout.tensor: 8 does not divide model.num_attention_heads 4",
+        ),
+        (
+            ["model.num_query_groups=2", "layout.tensor=4"],
+            "layout.tensor: 4 does not divide model.num_query_groups 2",
+        ),
+        (
+            ["model.ffn_hidden_size=254", "layout.tensor=4"],
+            "layout.tensor: 4 does not divide model.ffn_hidden_size 254",
+        ),
+        (
+            ["layout.tensor=3"],
+            "layout.tensor: 3 does not divide the vocabulary of 8000, padded to 8192",
+        ),
+        (["layout.pipeline=3"], "layout.pipeline: 3 does not divide model.num_layers 4"),
+        (["layout.sequence_parallel=true"], "layout.sequence_parallel: needs layout.tensor > 1"),
+        (
+            ["layout.sequence_parallel=true", "layout.tensor=4", "data.sequence_length=254"],
+            "data.sequence_length: 254 is not a multiple of layout.tensor 4",
+        ),
+        (["data.mixture.weights={text: 0.8, code: 0.1}"], "they sum to 0.9, not to 1"),
+        (["data.mixture.weights={text: 0.99999}"], "they sum to 0.99999, not to 1"),
+        (["data.mixture.weights={text: 0.8, cod: 0.2}"], "no such source; did you mean 'code'?"),
+        (["data.sources={a/b: {train: x}}"], "data.sources.a/b: a source's name is part of file"),
+        (["schedule.warmup_tokens=0.5M"], "schedule.warmup_tokens: 500K is not less than"),
+        (["schedule.min_lr=1"], "schedule.min_lr: 1 is above schedule.peak_lr 0.0003"),
+        (["schedule={kind: linear, start_lr: 1e-5, final_lr: 1e-4}"], "schedule.final_lr"),
+        (["schedule={kind: constant, lr: 1, warmup_tokens: 1M}"], "schedule.warmup_tokens"),
+        (["data.restart=true"], "data.restart: means something only with init_from"),
+        (["model.transformer_overrides={num_layers: 3}"], "is decided by model.num_layers"),
+    ],
+)
+def test_wrong_combinations(changed: Changed, overrides: list[str], expected: str) -> None:
+    assert expected in "\n".join(check_config(changed(*overrides)))
+
+
+def test_all_problems_come_together(changed: Changed) -> None:
+    config = changed("layout.pipeline=3", "data.mixture.weights={text: 2}", "schedule.min_lr=1")
+    assert len(check_config(config)) == 3
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["data.mixture.weights={text: 0.333333, code: 0.333333, markup: 0.333334}"],
+        ["data.mixture.weights={text: 0.3333333, code: 0.3333333, markup: 0.3333333}"],
+        ["data.mixture.weights={text: 1, code: 0}"],
+        ["model.head_dim=10", "model.hidden_size=97"],
+        ["layout.tensor=4", "layout.pipeline=4", "layout.sequence_parallel=true"],
+        ["schedule.min_lr=3e-4"],
+        ["data.restart=true", "init_from={run: x, load: weights}"],
+    ],
+)
+def test_what_is_allowed(changed: Changed, overrides: list[str]) -> None:
+    assert check_config(changed(*overrides)) == []
+
+
+def test_warmup_is_compared_with_whole_steps(changed: Changed) -> None:
+    """1.4 steps are rounded to one, and a warmup of one step would then fill the run."""
+    sizes = ("data.sequence_length=256", "train.global_batch_sequences=16")
+    config = changed(*sizes, "train.train_tokens=5734", "schedule.warmup_tokens=4096")
+    assert make_plan(config, 1).train_tokens == 4096
+    assert (
+        "schedule.warmup_tokens: 4096 is not less than the 4096 tokens" in check_config(config)[0]
+    )
+
+
+@pytest.mark.parametrize("tensor", [1, 2, 4])
+@pytest.mark.parametrize("pipeline", [1, 2, 4])
+@pytest.mark.parametrize("microbatch", [1, 2, 4])
+def test_layout_is_refused_exactly_where_a_division_is_not_exact(
+    changed: Changed, tensor: int, pipeline: int, microbatch: int
+) -> None:
+    config = changed(
+        f"layout.tensor={tensor}",
+        f"layout.pipeline={pipeline}",
+        f"layout.microbatch_sequences={microbatch}",
+    )
+    for world_size in range(1, 65):
+        data_parallel = world_size / (tensor * pipeline)
+        num_microbatches = 16 / microbatch / data_parallel
+        is_exact = data_parallel.is_integer() and num_microbatches.is_integer()
+        assert (check_layout(config, world_size) == []) == is_exact, world_size
+        if is_exact:
+            plan = make_plan(config, world_size)
+            assert plan.data_parallel * plan.num_microbatches * microbatch == 16
+
+
+def test_raise_if_raises_all_or_nothing() -> None:
+    raise_if([])
+    with pytest.raises(ConfigError) as caught:
+        raise_if(["a", "b"])
+    assert caught.value.problems == ["a", "b"]
+    assert caught.value.exit_code == 2

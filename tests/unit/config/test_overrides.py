@@ -1,0 +1,107 @@
+"""transformer_overrides: checked against the record, and the record against megatron-core."""
+
+import importlib.util
+import json
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from megatron_codemix.config.overrides import check_overrides, recorded_fields, typed_overrides
+from megatron_codemix.errors import ConfigError
+
+ROOT = Path(__file__).parents[3]
+
+
+def recorder() -> ModuleType:
+    path = ROOT / "tools" / "record_transformer_fields.py"
+    spec = importlib.util.spec_from_file_location("record_transformer_fields", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.filterwarnings("ignore")  # of megatron-core's imports
+def test_the_record_is_that_of_the_installed_megatron_core() -> None:
+    module = recorder()
+    path = ROOT / "megatron_codemix" / "config" / "transformer_fields.json"
+    installed = module.record()
+    assert json.loads(path.read_text()) == installed
+    assert path.read_text() == module.as_json(installed) + "\n"
+    assert installed["megatron_core"] == version("megatron-core")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_typed_overrides_are_taken_by_transformer_config() -> None:
+    import megatron_codemix.mcore  # noqa: F401, I001  # first: lets it load without CUDA
+    from megatron.core.transformer import TransformerConfig
+
+    overrides = typed_overrides(
+        {
+            "recompute_granularity": "full",
+            "recompute_method": "uniform",
+            "recompute_num_layers": "1",
+            "rotary_interleaved": "true",
+            "softmax_scale": "0.25",
+            "no_rope_freq": "[0, 1]",
+        }
+    )
+    config = TransformerConfig(num_layers=2, hidden_size=8, num_attention_heads=2, **overrides)
+    assert config.recompute_num_layers == 1
+    assert config.rotary_interleaved is True
+    assert config.softmax_scale == 0.25
+    assert config.no_rope_freq == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("add_qkv_bias", "True", True),
+        ("add_qkv_bias", "false", False),
+        ("recompute_num_layers", "none", None),
+        ("recompute_num_layers", " 3 ", 3),
+        ("recompute_modules", "[core_attn, mlp]", ["core_attn", "mlp"]),
+        ("recompute_modules", "[]", []),
+        ("no_rope_freq", "4", 4),
+        ("glu_linear_offset", "1e-3", 1e-3),
+        ("cuda_graph_impl", "local", "local"),
+        ("config_logger_dir", "none", "none"),
+    ],
+)
+def test_text_is_typed_by_the_field(name: str, text: str, value: object) -> None:
+    assert typed_overrides({name: text}) == {name: value}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("hidden_size", "8", "is decided by model.hidden_size; set that instead"),
+        ("bf16", "true", "is decided by precision.kind"),
+        ("context_parallel_size", "2", "which has no such dimension"),
+        ("moe_router_topk", "2", "have no such part"),
+        ("attention_dropout", "0.1", "a resumed run would differ"),
+        ("timers", "x", "its value is an object of Python"),
+        ("recompute_granularty", "full", "no such field; did you mean 'recompute_granularity'?"),
+        ("recompute_granularity", "ful", "expected 'full' or 'selective' or none, got 'ful'"),
+        ("add_qkv_bias", "yes", "expected bool, got 'yes'"),
+        ("softmax_scale", "nan", "expected float or none, got 'nan'"),
+        ("recompute_modules", "a, b", "expected list[str] or none"),
+        ("no_rope_freq", "[1, x]", "expected int or list[int] or none"),
+    ],
+)
+def test_what_cannot_be_set_is_refused_with_the_reason(name: str, text: str, problem: str) -> None:
+    (found,) = check_overrides({name: text})
+    assert found.startswith(f"model.transformer_overrides.{name}: ")
+    assert problem in found
+    with pytest.raises(ConfigError):
+        typed_overrides({name: text})
+
+
+def test_every_field_is_either_settable_or_refused_with_a_reason() -> None:
+    for name, forms in recorded_fields().items():
+        problems = check_overrides({name: "surely not a value"})
+        takes_any_text = forms and "str" in forms
+        assert problems or takes_any_text, name
