@@ -1,0 +1,95 @@
+"""The same seed gives the same weights at step 0 in every layout, bit for bit.
+
+Compared through megatron-core's own checkpoints, which know how a layout cuts each tensor: saved in
+one layout, loaded into one process, and there against the weights that one process makes itself.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from megatron_codemix.config.schema import LayoutConfig
+from megatron_codemix.launch.placement import RankContext
+from tests.helpers.ranks import run_distributed
+from tests.helpers.training import MODEL, Job, build_on_rank
+
+TIED = MODEL.model_copy(update={"tie_embeddings": True})
+
+
+def save_initial_weights(context: RankContext, job: Job) -> None:
+    from megatron.core import dist_checkpointing
+
+    from megatron_codemix.mcore.model import gpt_of
+
+    model, _, _ = build_on_rank(job)
+    if context.rank == 0:
+        job.save.mkdir()
+    import torch.distributed
+
+    torch.distributed.barrier()
+    dist_checkpointing.save({"model": gpt_of(model).sharded_state_dict()}, str(job.save))
+
+
+def compare_with_own(context: RankContext, job: Job) -> list[str]:
+    """Names of the parameters in the checkpoint that differ from this process's own."""
+    import torch
+    from megatron.core import dist_checkpointing
+
+    from megatron_codemix.mcore.model import gpt_of
+
+    model, _, _ = build_on_rank(job)
+    gpt = gpt_of(model)
+    own = {name: value.detach().clone() for name, value in gpt.named_parameters()}
+    with torch.no_grad():
+        for parameter in gpt.parameters():
+            parameter.fill_(torch.nan)
+    loaded = dist_checkpointing.load({"model": gpt.sharded_state_dict()}, str(job.load))
+    gpt.load_state_dict(loaded["model"])
+    return [name for name, value in gpt.named_parameters() if not torch.equal(value, own[name])]
+
+
+@pytest.mark.parametrize(
+    ("num_ranks", "layout"),
+    [
+        (2, LayoutConfig(tensor=2)),
+        (2, LayoutConfig(pipeline=2)),
+        (2, LayoutConfig()),
+        (4, LayoutConfig(tensor=2, pipeline=2)),
+        (4, LayoutConfig(tensor=4)),
+    ],
+    ids=["tp2", "pp2", "dp2", "tp2-pp2", "tp4"],
+)
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+def test_weights_at_step_0_do_not_depend_on_the_layout(
+    num_ranks: int, layout: LayoutConfig, tied: bool, tmp_path: Path
+) -> None:
+    groups = layout.tensor  # key/value heads must divide
+    model = (TIED if tied else MODEL).model_copy(update={"num_query_groups": max(2, groups)})
+    folder = tmp_path / "weights"
+    run_distributed(save_initial_weights, num_ranks, Job(layout=layout, model=model, save=folder))
+    job = Job(layout=LayoutConfig(), model=model, load=folder)
+    assert run_distributed(compare_with_own, 1, job) == [[]]
+
+
+def statistics(context: RankContext, job: Job) -> dict[str, tuple[float, float]]:
+    from megatron_codemix.mcore.model import gpt_of
+
+    model, _, _ = build_on_rank(job)
+    return {
+        name: (float(value.mean()), float(value.std()))
+        for name, value in gpt_of(model).named_parameters()
+        if value.dim() == 2
+    }
+
+
+def test_weights_have_the_stated_distribution() -> None:
+    """Standard deviations of the docstring's rule, means of zero; within 5 standard errors."""
+    found = run_distributed(statistics, 1, Job(layout=LayoutConfig()))[0]
+    for name, (mean, std) in found.items():
+        writes_residual = name.endswith(("linear_proj.weight", "linear_fc2.weight"))
+        expected = 0.02 / np.sqrt(2 * MODEL.num_layers) if writes_residual else 0.02
+        numbers = 64 * 64  # the smallest matrix
+        assert abs(mean) < 5 * expected / np.sqrt(numbers), name
+        assert std == pytest.approx(expected, rel=5 / np.sqrt(2 * numbers)), name
+    assert len(found) == 4 * MODEL.num_layers + 2

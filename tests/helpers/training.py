@@ -1,0 +1,124 @@
+"""Trains a small model on generated batches inside one rank; what the distributed tests compare."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from megatron_codemix.config.schema import AdamWConfig, LayoutConfig, ModelConfig, PrecisionConfig
+from megatron_codemix.data.batches import Batch, samples_of_step
+from megatron_codemix.launch.placement import RankContext
+
+SEQUENCE = 64
+GLOBAL_BATCH = 8
+SEED = 3
+
+MODEL = ModelConfig(
+    num_layers=4,
+    hidden_size=64,
+    ffn_hidden_size=128,
+    num_attention_heads=4,
+    num_query_groups=2,
+    vocabulary_size=256,
+    tie_embeddings=False,
+)
+OPTIMIZER = AdamWConfig(weight_decay=0.1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What to train, from which checkpoint, and where to leave one."""
+
+    layout: LayoutConfig
+    precision: str = "fp32"
+    model: ModelConfig = MODEL
+    num_steps: int = 10
+    load: Path | None = None
+    save: Path | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One number for each step."""
+
+    loss: list[float]
+    grad_norm: list[float]
+    source_nats: list[list[float]]
+
+
+def markov_batch(samples: list[int]) -> Batch:
+    """Tokens that mostly follow from the one before; sample i is a function of i. Odd samples are
+    source 1."""
+    table = np.random.default_rng(7).integers(0, 256, 256)
+    rows = np.empty((len(samples), SEQUENCE + 1), np.int64)
+    for row, number in enumerate(samples):
+        rng = np.random.default_rng(number)
+        rows[row] = rng.integers(0, 256, SEQUENCE + 1)
+        for place in np.flatnonzero(rng.random(SEQUENCE) < 0.9):
+            rows[row, place + 1] = table[rows[row, place]]
+    shape = (len(samples), SEQUENCE)
+    return Batch(
+        tokens=rows[:, :-1].copy(),
+        labels=rows[:, 1:].copy(),
+        loss_mask=np.ones(shape, np.float32),
+        position_ids=np.tile(np.arange(SEQUENCE), (len(samples), 1)),
+        document_ids=np.zeros(shape, np.int32),
+        source_id=np.array([number % 2 for number in samples], np.int16),
+    )
+
+
+def train_on_rank(context: RankContext, job: Job) -> Curve:
+    """The whole path that a run takes around its steps, on batches made above."""
+    from megatron_codemix.mcore.checkpoint import load_checkpoint, save_checkpoint
+    from megatron_codemix.mcore.model import wrap_data_parallel
+    from megatron_codemix.mcore.optimizer import build_optimizer, set_step_sizes
+    from megatron_codemix.mcore.step import train_step
+
+    bare, parallel, backend = build_on_rank(job)
+    precision = PrecisionConfig(kind=job.precision)
+    model = wrap_data_parallel(bare, job.layout, parallel)
+    optimizer = build_optimizer(OPTIMIZER, job.layout, precision, model, parallel)
+    if job.load is not None:
+        load_checkpoint(job.load, model, optimizer, with_state=True)
+    curve = Curve([], [], [])
+    for step in range(job.num_steps):
+        set_step_sizes(optimizer, lr=3e-3 * min(1.0, (step + 1) / 3), weight_decay=0.1)
+        batches = [
+            markov_batch(samples)
+            for samples in samples_of_step(
+                step,
+                global_batch=GLOBAL_BATCH,
+                dp_rank=parallel.data_rank,
+                dp_size=parallel.data_size,
+                microbatch=job.layout.microbatch_sequences,
+            )
+        ]
+        result = train_step(
+            model, optimizer, batches, num_sources=2, parallel=parallel, backend=backend
+        )
+        curve.loss.append(result.loss_nats)
+        curve.grad_norm.append(result.grad_norm)
+        curve.source_nats.append(result.source_nats.tolist())
+    if job.save is not None:
+        save_checkpoint(job.save, model, optimizer, {"step": job.num_steps}, parallel)
+    return curve
+
+
+def build_on_rank(job: Job):  # type: ignore[no-untyped-def]  # torch is imported inside
+    """(model with its weights at step 0, ModelParallel, Backend) of this rank."""
+    from megatron_codemix.backend import select_backend
+    from megatron_codemix.mcore.groups import initialize_model_parallel
+    from megatron_codemix.mcore.model import build_model
+
+    backend = select_backend("cpu")
+    parallel = initialize_model_parallel(job.layout, SEED)
+    model = build_model(
+        job.model,
+        job.layout,
+        PrecisionConfig(kind=job.precision),
+        sequence_length=SEQUENCE,
+        seed=SEED,
+        parallel=parallel,
+        backend=backend,
+    )
+    return model, parallel, backend
