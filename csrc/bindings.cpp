@@ -79,8 +79,10 @@ Array<Index> BuildSampleIndexArray(const Array<int32_t>& document_lengths,
   const int64_t num_rows = CountSamples(layout) + 1;
   Array<Index> result({py::ssize_t{num_rows}, py::ssize_t{2}});
   const Span<Index> output{result.mutable_data(), 2 * num_rows};
-  py::gil_scoped_release unlocked;
-  BuildSampleIndex(lengths, documents, layout, output);
+  {
+    py::gil_scoped_release unlocked;
+    BuildSampleIndex(lengths, documents, layout, output);
+  }
   return result;
 }
 
