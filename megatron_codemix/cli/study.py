@@ -211,10 +211,9 @@ def _plan_table(tree: StudyTree, phases: list[PhaseOutlook]) -> Table:
     for name in ("phase", "tokens", "learning rate", "mixture (epochs along the chain)"):
         table.add_column(name, justify="right" if name == "tokens" else "left", overflow="fold")
     for phase in phases:
-        name = phase.key if len(tree.cells) > 1 else phase.phase
         asked = "" if phase.requested_tokens == phase.train_tokens else " asked for"
         table.add_row(
-            f"{name}\nfrom {phase.parent}\n({phase.load})" if phase.parent else name,
+            f"{phase.label}\nfrom {phase.parent}\n({phase.load})" if phase.parent else phase.label,
             f"{phase.train_tokens:,}\n{phase.num_steps:,} steps"
             + (f"\n{phase.requested_tokens:,}{asked}" if asked else ""),
             _lr_words(phase),
@@ -259,7 +258,7 @@ def _print_progress(tree: StudyTree, out: Path, as_json: bool) -> None:
         table.add_column(name)
     for phase in phases:
         table.add_row(
-            phase.node.key,
+            phase.node.label,
             phase.state,
             f"{phase.step} / {phase.num_steps}",
             str(phase.status.attempts if phase.status else 0),
@@ -272,7 +271,7 @@ def _print_progress(tree: StudyTree, out: Path, as_json: bool) -> None:
     for phase in phases:
         if phase.status is not None and phase.status.state == "failed" and phase.status.last_error:
             console.print(
-                f"{phase.node.key}: {phase.status.last_error}", markup=False, highlight=False
+                f"{phase.node.label}: {phase.status.last_error}", markup=False, highlight=False
             )
 
 

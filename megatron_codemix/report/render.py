@@ -118,6 +118,7 @@ def _render(template: str, report: Report, *, pictures: list[Picture], escape: b
         "number": _grouped,
         "duration": format_duration,
         "layout": layout_words,
+        "agreed": _agreed_words,
     }
     text = resources.files(__package__).joinpath("templates", template).read_text(encoding="utf-8")
     return environment.from_string(text).render(
@@ -126,6 +127,13 @@ def _render(template: str, report: Report, *, pictures: list[Picture], escape: b
         sources=held_out_sources(report),
         has_cells=_has_cells(report),
     )
+
+
+def _agreed_words(value: str | list[str] | None) -> str:
+    """The value that all phases share, or all there are."""
+    if value is None:
+        return "not recorded"
+    return value if isinstance(value, str) else ", ".join(value)
 
 
 def _grouped(number: float | None) -> str:

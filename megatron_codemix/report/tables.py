@@ -268,7 +268,7 @@ def _different_budgets(rows: Sequence[Mapping[str, Json]]) -> list[str]:
 
 def _repetition(records: StudyRecords) -> list[str]:
     return [
-        f"{phase.node.key}: source {name} was read {source['epochs']:.1f} times by the end of "
+        f"{phase.node.label}: source {name} was read {source['epochs']:.1f} times by the end of "
         "this phase; beyond "
         f"{MAX_EPOCHS:.0f} epochs repeated data is worth less than new data"
         for phase in records.phases.values()
@@ -293,7 +293,7 @@ def _rounding(records: StudyRecords) -> list[str]:
 
 def _ledger_errors(records: StudyRecords) -> list[str]:
     return [
-        f"{phase.node.key}: at step {line['step']} a source is {line['max_error_samples']:.2f} "
+        f"{phase.node.label}: at step {line['step']} a source is {line['max_error_samples']:.2f} "
         "samples from its plan"
         for phase in records.phases.values()
         for line in phase.ledger

@@ -22,7 +22,7 @@ MAX_EPOCHS = 4.0
 class PhaseOutlook:
     """One phase, as it will run."""
 
-    key: str
+    label: str
     cell: str
     phase: str
     parent: str | None
@@ -56,7 +56,7 @@ def outlook(tree: StudyTree) -> list[PhaseOutlook]:
 def repetition_warnings(outlooks: list[PhaseOutlook]) -> list[str]:
     """Sources that a chain reads more than four times."""
     return [
-        f"{phase.key}: {source} is read {epochs:.1f} times by the end of this phase; beyond "
+        f"{phase.label}: {source} is read {epochs:.1f} times by the end of this phase; beyond "
         f"{MAX_EPOCHS:.0f} epochs "
         "repeated data is worth less than new data"
         for phase in outlooks
@@ -89,7 +89,7 @@ def _phase_outlook(tree: StudyTree, node: PhaseNode) -> PhaseOutlook:
     first, peak, final = lr_range(config.schedule)
     parent = tree.nodes[f"{node.cell}/{node.parent}"] if node.parent else None
     return PhaseOutlook(
-        key=node.key,
+        label=node.label,
         cell=node.cell,
         phase=node.name,
         parent=node.parent,

@@ -162,7 +162,7 @@ class StudyDisplay:
         if activity == self._said and now - self._said_at < _PLAIN_EVERY_SECONDS:
             return
         self._said, self._said_at = activity, now
-        self.say(f"{study_text}; {current.node.key}: {phase_text}" if current else study_text)
+        self.say(f"{study_text}; {current.node.label}: {phase_text}" if current else study_text)
 
 
 def _recent_speed(records: list[dict[str, Json]]) -> float | None:

@@ -195,7 +195,7 @@ class _Runner:
                 return self._failed(node, f"{name} ({failures} times in a row)", ended, EXIT_RETRY)
             if ended.code != EXIT_DONE:
                 self.display.say(
-                    f"{node.key}: {name} ended with {_describe_exit(ended.code)} at step "
+                    f"{node.label}: {name} ended with {_describe_exit(ended.code)} at step "
                     f"{after.step}; it goes on"
                 )
         return Outcome(exit_code=EXIT_DONE, message="")
@@ -250,7 +250,7 @@ class _Runner:
     def _failed(self, node: PhaseNode, name: str, ended: ChildExit, exit_code: int) -> Outcome:
         return Outcome(
             exit_code=exit_code,
-            message=f"{node.key}: {name} ended with {_describe_exit(ended.code)}; {ended.log} "
+            message=f"{node.label}: {name} ended with {_describe_exit(ended.code)}; {ended.log} "
             "says:\n"
             f"{ended.last_block() or '(nothing)'}",
         )

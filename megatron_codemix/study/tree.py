@@ -42,6 +42,11 @@ class PhaseNode:
         """Name that is unique in the study."""
         return f"{self.cell}/{self.name}"
 
+    @property
+    def label(self) -> str:
+        """For people: without the cell where there is only one."""
+        return self.name if self.cell == SINGLE_CELL else self.key
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyTree:

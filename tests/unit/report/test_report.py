@@ -188,6 +188,7 @@ def test_markdown_tables_are_whole(tmp_path: Path) -> None:
         assert len(widths) == 1, table
     mixed = "| mixed | balanced, balanced-then-text | 1,280 | 3.0000 (-25.0%) | 2.1000 (+5.0%) |"
     assert mixed in text
+    assert "- commit 0123abc\n- python 3.11.0, torch 2.13.0\n" in text
 
 
 def test_attempts_and_times_change_only_what_is_named_so(tmp_path: Path) -> None:
@@ -239,7 +240,7 @@ def test_warnings_name_what_a_reader_must_know(tmp_path: Path) -> None:
         in warnings
     )
     assert "text-only 640, mixed 1,280, cooled 1,472" in warnings
-    assert "single/balanced: source code was read 6.2 times" in warnings
+    assert "balanced: source code was read 6.2 times" in warnings
     assert "by at most 4.00% (phase cooldown)" in warnings
 
 

@@ -119,7 +119,7 @@ def test_what_cannot_get_better_stops_the_study(
     scripts = Scripts(tree, {"balanced": deed})
     outcome = run_study(tree, tmp_path / "out", commands=scripts, show=False)
     assert outcome.exit_code == code
-    assert outcome.message.startswith("single/balanced: training ended with exit code")
+    assert outcome.message.startswith("balanced: training ended with exit code")
     assert outcome.message.endswith(words)
     assert scripts.started[-1] == "train balanced on 2"
 

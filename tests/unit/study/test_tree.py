@@ -160,7 +160,7 @@ def test_repetition_beyond_four_epochs_is_noted(tmp_path: Path) -> None:
     notes = repetition_warnings(outlook(tree))
     # text 40/9, balanced-then-text 50/9, cooldown 62/9; code at most 30/9
     assert [note.split(" is read")[0] for note in notes] == [
-        "single/text: text",
-        "single/balanced-then-text: text",
-        "single/cooldown: text",
+        "text: text",
+        "balanced-then-text: text",
+        "cooldown: text",
     ]
