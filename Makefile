@@ -17,7 +17,7 @@ test: $(SET_UP)
 	@.venv/bin/pytest $(ARGS)
 
 test-native: $(SET_UP)
-	@PYTHON=.venv/bin/python tests/native/run.sh
+	@tests/native/run.sh $(ARGS)
 
 lint: $(SET_UP)
 	.venv/bin/ruff check
