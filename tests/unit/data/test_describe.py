@@ -1,0 +1,166 @@
+"""Shards made elsewhere, verification, and the `codemix data` commands on them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from megatron_codemix.cli.data import app
+from megatron_codemix.data.describe import describe_shard
+from megatron_codemix.data.manifest import BLOCK_BYTES
+from megatron_codemix.data.prepare import prepare_corpus, shard_prefix
+from megatron_codemix.data.token_shard import TokenShard, TokenShardWriter, shard_file
+from megatron_codemix.data.tokenizer import Tokenizer, train_tokenizer
+from megatron_codemix.data.verify import find_shards, verify_shard
+from megatron_codemix.errors import DataError
+from megatron_codemix.files import read_jsonl
+
+LINES = "".join(
+    json.dumps({"id": str(number), "text": f"words and {'more ' * (number % 7)}words {number}"})
+    + "\n"
+    for number in range(4000)
+)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with corpus/, tokenizer.json and shards/ of one source."""
+    folder = tmp_path_factory.mktemp("prepared")
+    (folder / "corpus").mkdir()
+    (folder / "corpus" / "text.jsonl").write_text(LINES)
+    train_tokenizer(folder / "corpus", 300, folder / "tokenizer.json")
+    prepare_corpus(folder / "corpus", folder / "tokenizer.json", folder / "shards")
+    return folder
+
+
+@pytest.fixture
+def foreign(prepared: Path, tmp_path: Path) -> Path:
+    """Prefix of a shard with .bin and .idx only."""
+    for suffix in (".bin", ".idx"):
+        shutil.copy(shard_file(prepared / "shards" / "text.train", suffix), tmp_path)
+    return tmp_path / "text.train"
+
+
+def ignore(amount: int) -> None:
+    return None
+
+
+def test_a_described_shard_equals_the_prepared_one(prepared: Path, foreign: Path):
+    tokenizer = Tokenizer.load(prepared / "tokenizer.json")
+    described = describe_shard(foreign, tokenizer, "text", "train", ignore)
+    original = TokenShard.open(shard_prefix(prepared / "shards", "text", "train")).manifest
+    assert described.content_hash == original.content_hash
+    without = {"origin", "licences"}
+    assert described.model_dump(exclude=without) == original.model_dump(exclude=without)
+    assert TokenShard.open(foreign).manifest == described
+    ours, theirs = (
+        read_jsonl(shard_file(prefix, ".documents.jsonl"))
+        for prefix in (foreign, prepared / "shards" / "text.train")
+    )
+    for key in ("bytes", "tokens"):
+        assert [line[key] for line in ours] == [line[key] for line in theirs]
+
+
+def test_documents_that_cross_blocks_are_counted_right(tmp_path: Path, prepared: Path):
+    tokenizer = Tokenizer.load(prepared / "tokenizer.json")
+    (tokens,) = tokenizer.encode_batch(["many words and more of them "])
+    lengths = [BLOCK_BYTES // 2 // len(tokens) * copies // 3 for copies in (1, 4, 2, 3)]
+    with TokenShardWriter(tmp_path / "a", "uint16") as writer:
+        for copies in lengths:
+            writer.add_document([*tokens.tolist() * copies, tokenizer.end_of_document_id])
+        writer.finish(
+            source="text",
+            split="train",
+            tokenizer_hash=tokenizer.hash,
+            vocabulary_size=300,
+            end_of_document_id=tokenizer.end_of_document_id,
+            num_bytes=0,
+            licences={},
+            origin={},
+        )
+    manifest = describe_shard(tmp_path / "a", tokenizer, "text", "train", ignore)
+    assert manifest.num_bytes == 28 * sum(lengths)
+    lines = read_jsonl(tmp_path / "a.documents.jsonl")
+    assert [line["bytes"] for line in lines] == [28 * copies for copies in lengths]
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        ([[5, 6, 0], [7, 8]], "1 of 2 documents do not end"),
+        ([[5, 0], []], "1 of 2 documents do not end"),
+        ([[5, 300, 0]], "token 1 is 300"),
+    ],
+)
+def test_a_shard_of_another_tokenizer_is_refused(
+    tmp_path: Path, prepared: Path, documents: list[list[int]], message: str
+):
+    tokenizer = Tokenizer.load(prepared / "tokenizer.json")
+    with TokenShardWriter(tmp_path / "a", "uint16") as writer:
+        for document in documents:
+            writer.add_document(document)
+        writer.finish(
+            source="text",
+            split="train",
+            tokenizer_hash="?",
+            vocabulary_size=300,
+            end_of_document_id=0,
+            num_bytes=0,
+            licences={},
+            origin={},
+        )
+    with pytest.raises(DataError, match=message):
+        describe_shard(tmp_path / "a", tokenizer, "text", "train", ignore)
+
+
+def test_verify_names_every_changed_file(prepared: Path, tmp_path: Path):
+    shutil.copytree(prepared / "shards", tmp_path / "shards")
+    prefixes = find_shards(tmp_path / "shards")
+    assert [verify_shard(prefix, ignore).problems for prefix in prefixes] == [[], []]
+    path = tmp_path / "shards" / "text.train.bin"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 8
+    path.write_bytes(data)
+    lines = tmp_path / "shards" / "text.train.documents.jsonl"
+    lines.write_bytes(lines.read_bytes()[:-3])
+    problems = verify_shard(prefixes[0], ignore).problems
+    assert len(problems) == 2
+    assert "text.train.bin: block 0" in problems[0]
+    assert "documents.jsonl: has changed" in problems[1]
+
+
+def test_commands(prepared: Path, foreign: Path):
+    runner = CliRunner()
+    tokenizer = ["--tokenizer", str(prepared / "tokenizer.json")]
+    dry = runner.invoke(app, ["manifest", str(foreign), *tokenizer, "--source", "x", "--dry-run"])
+    assert dry.exit_code == 0
+    assert not shard_file(foreign, ".manifest.json").exists()
+    done = runner.invoke(app, ["manifest", str(foreign), *tokenizer, "--source", "x", "--json"])
+    assert json.loads(done.stdout)["source"] == "x"
+    verified = runner.invoke(app, ["verify", str(foreign), "--json"])
+    assert json.loads(verified.stdout)["ok"] is True
+    inspected = runner.invoke(app, ["inspect", str(foreign), *tokenizer, "--json"])
+    summary = json.loads(inspected.stdout)
+    assert sum(summary["length_histogram"].values()) == summary["manifest"]["num_documents"]
+    assert len(summary["samples"]) == 3
+    assert all("words" in sample for sample in summary["samples"])
+    plan = runner.invoke(
+        app,
+        [
+            *("prepare", str(prepared / "corpus"), *tokenizer),
+            *("--out", str(prepared / "shards"), "--dry-run"),
+        ],
+    )
+    assert json.loads(plan.stdout)["finished"] == ["text"]
+
+
+def test_verify_command_fails_on_damage(foreign: Path, prepared: Path):
+    tokenizer = Tokenizer.load(prepared / "tokenizer.json")
+    describe_shard(foreign, tokenizer, "text", "train", ignore)
+    path = shard_file(foreign, ".bin")
+    path.write_bytes(path.read_bytes()[:-2])
+    result = CliRunner().invoke(app, ["verify", str(foreign), "--json"])
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["ok"] is False

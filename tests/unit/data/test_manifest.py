@@ -1,0 +1,73 @@
+"""The manifest: what is in its hash, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from megatron_codemix.data.manifest import Manifest
+from megatron_codemix.errors import DataError
+
+FIELDS: dict[str, Any] = {
+    "source": "code",
+    "split": "train",
+    "tokenizer_hash": "t",
+    "vocabulary_size": 100,
+    "end_of_document_id": 0,
+    "dtype": "uint16",
+    "num_documents": 1,
+    "num_tokens": 2,
+    "num_bytes": 3,
+    "licences": {"unknown": 1},
+    "bin_sha256": "b",
+    "idx_sha256": "i",
+    "block_sha256": ("b",),
+    "origin": {"corpus_file": "code.jsonl.zst"},
+}
+
+
+def test_round_trip(tmp_path: Path):
+    manifest = Manifest(**FIELDS)
+    manifest.save(tmp_path / "m.json")
+    loaded = Manifest.load(tmp_path / "m.json")
+    assert loaded == manifest
+    assert loaded.content_hash == manifest.content_hash
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "decides_tokens"),
+    [
+        ("bin_sha256", "x", True),
+        ("idx_sha256", "x", True),
+        ("tokenizer_hash", "x", True),
+        ("dtype", "int32", True),
+        ("end_of_document_id", 1, True),
+        ("licences", {"MIT": 1}, False),
+        ("origin", {}, False),
+        ("num_bytes", 4, False),
+    ],
+)
+def test_the_hash_covers_what_decides_the_tokens(name: str, value: Any, decides_tokens: bool):
+    changed = Manifest(**{**FIELDS, name: value})
+    assert (changed.content_hash != Manifest(**FIELDS).content_hash) is decides_tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not a manifest"),
+        ("{}", "source"),
+        ('{"format_version": 2}', "format_version"),
+        ("[1]", "not a manifest"),
+    ],
+)
+def test_what_is_not_a_manifest_is_refused(tmp_path: Path, text: str, message: str):
+    (tmp_path / "m.json").write_text(text)
+    with pytest.raises(DataError, match=message) as caught:
+        Manifest.load(tmp_path / "m.json")
+    assert "m.json" in str(caught.value)
+
+
+def test_an_absent_manifest_is_named(tmp_path: Path):
+    with pytest.raises(DataError, match=r"m\.json: cannot be read"):
+        Manifest.load(tmp_path / "m.json")

@@ -1,0 +1,303 @@
+"""Preparation: the same bytes whatever the corpus order, and whatever kills it on the way."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from megatron_codemix.corpus.split import split_of
+from megatron_codemix.data.prepare import PreparedCorpus, prepare_corpus, shard_prefix
+from megatron_codemix.data.token_shard import TokenShard, shard_file
+from megatron_codemix.data.tokenizer import END_OF_DOCUMENT, Tokenizer, train_tokenizer
+from megatron_codemix.errors import DataError, UnavailableError
+from megatron_codemix.files import read_jsonl
+
+FRACTION = 0.2
+BLOCK_BYTES = 2_000  # several blocks a source
+WORDS = ("alpha", "beta", "gamma", "value", "return", "print", "import", "some", "of", "the")
+
+
+def records(source: str, count: int, seed: int = 3) -> list[dict[str, str]]:
+    numbers = random.Random(f"{seed} {source}")
+    return [
+        {
+            "id": f"{source}/{number}",
+            # Two documents an origin, and origins that both sources have.
+            "origin": f"file{number // 2}",
+            "text": " ".join(numbers.choices(WORDS, k=numbers.randrange(5, 40))) + f" {number}",
+            "path": f"{source}/file{number // 2}",
+            "licence": "MIT" if number % 3 else "",
+        }
+        for number in range(count)
+    ]
+
+
+def write_source(folder: Path, source: str, entries: list[dict[str, str]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = "".join(json.dumps(entry) + "\n" for entry in entries)
+    (folder / f"{source}.jsonl").write_text(lines)
+
+
+def write_corpus(folder: Path) -> Path:
+    write_source(folder, "code", records("code", 60))
+    write_source(folder, "text", records("text", 90))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    return train_tokenizer(write_corpus(folder / "corpus"), 300, folder / "tokenizer.json").path
+
+
+def prepare(corpus: Path, tokenizer: Path, out: Path, **options: object) -> PreparedCorpus:
+    return prepare_corpus(
+        corpus,
+        tokenizer,
+        out,
+        **{"validation_fraction": FRACTION, "block_bytes": BLOCK_BYTES, **options},  # type: ignore[arg-type]
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def documents_of(prefix: Path) -> list[dict[str, object]]:
+    return read_jsonl(shard_file(prefix, ".documents.jsonl"))
+
+
+def test_every_document_is_in_its_split_once(tmp_path: Path, tokenizer: Path):
+    prepare(write_corpus(tmp_path / "corpus"), tokenizer, tmp_path / "out")
+    reader = Tokenizer.load(tokenizer)
+    for source, count in (("code", 60), ("text", 90)):
+        wanted = {entry["id"]: entry for entry in records(source, count)}
+        seen = []
+        for split in ("train", "validation"):
+            prefix = shard_prefix(tmp_path / "out", source, split)
+            shard, lines = TokenShard.open(prefix), documents_of(prefix)
+            assert shard.num_documents == len(lines) > 0
+            assert shard.manifest.num_bytes == sum(line["bytes"] for line in lines)
+            assert shard.manifest.licences == Counter(
+                line["licence"] or "unknown" for line in lines
+            )
+            for number, line in enumerate(lines):
+                entry = wanted[line["id"]]
+                tokens = shard.document(number)
+                assert tokens[-1] == reader.end_of_document_id
+                assert reader.decode(tokens[:-1]) == entry["text"]
+                assert (line["tokens"], line["bytes"]) == (len(tokens), len(entry["text"]))
+                assert split_of(entry["origin"], FRACTION) == split
+                seen.append(line["id"])
+        assert sorted(seen) == sorted(wanted)
+
+
+def test_no_origin_is_in_both_splits_of_any_source(tmp_path: Path, tokenizer: Path):
+    prepare(write_corpus(tmp_path / "corpus"), tokenizer, tmp_path / "out")
+    origins = {
+        split: {
+            line["origin"]
+            for source in ("code", "text")
+            for line in documents_of(shard_prefix(tmp_path / "out", source, split))
+        }
+        for split in ("train", "validation")
+    }
+    assert origins["train"] & origins["validation"] == set()
+
+
+def test_the_order_of_the_corpus_does_not_matter(tmp_path: Path, tokenizer: Path):
+    prepare(write_corpus(tmp_path / "corpus"), tokenizer, tmp_path / "one")
+    entries = records("text", 90)
+    random.Random(1).shuffle(entries)
+    write_source(tmp_path / "shuffled", "text", entries)
+    prepare(tmp_path / "shuffled", tokenizer, tmp_path / "two")
+    for split in ("train", "validation"):
+        for suffix in (".bin", ".idx", ".documents.jsonl"):
+            first = shard_file(shard_prefix(tmp_path / "one", "text", split), suffix)
+            second = shard_file(shard_prefix(tmp_path / "two", "text", split), suffix)
+            assert first.read_bytes() == second.read_bytes()
+
+
+def test_added_documents_move_none_to_the_other_split_or_past_another(
+    tmp_path: Path, tokenizer: Path
+):
+    write_source(tmp_path / "few", "text", records("text", 90)[:50])
+    write_source(tmp_path / "many", "text", records("text", 90))
+    prepare(tmp_path / "few", tokenizer, tmp_path / "one")
+    prepare(tmp_path / "many", tokenizer, tmp_path / "two")
+    for split in ("train", "validation"):
+        few, many = (
+            [line["id"] for line in documents_of(shard_prefix(tmp_path / out, "text", split))]
+            for out in ("one", "two")
+        )
+        assert [name for name in many if name in set(few)] == few
+
+
+def test_documents_are_shuffled(tmp_path: Path, tokenizer: Path):
+    prepare(write_corpus(tmp_path / "corpus"), tokenizer, tmp_path / "out")
+    lines = documents_of(shard_prefix(tmp_path / "out", "text", "train"))
+    numbers = [int(str(line["id"]).split("/")[1]) for line in lines]
+    assert abs(np.corrcoef(numbers, range(len(numbers)))[0, 1]) < 0.4
+
+
+# Forks, and kills the child at its n-th opening, renaming or removing of a file below `out`.
+KILL_AT_EVERY_STEP = """
+import os, shutil, signal, sys
+from pathlib import Path
+from megatron_codemix.data.prepare import prepare_corpus
+
+corpus, tokenizer, out, fraction, block = sys.argv[1:]
+
+def run():
+    prepare_corpus(Path(corpus), Path(tokenizer), Path(out), validation_fraction=float(fraction),
+                   block_bytes=int(block))
+
+def killed_at(n):
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
+    count = 0
+    def hook(event, arguments):
+        nonlocal count
+        names = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")
+        if event in names and str(arguments[0]).startswith(out):
+            count += 1
+            if count == n:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(hook)
+    try:
+        run()
+    except BaseException:
+        import traceback
+        traceback.print_exc()
+        os._exit(9)
+    os._exit(0)
+
+kills = 0
+while killed_at(int(sys.stdin.readline())):
+    kills += 1
+print(kills)
+"""
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_kills_at_random_points_change_no_byte(tmp_path: Path, tokenizer: Path, seed: int):
+    corpus = write_corpus(tmp_path / "corpus")
+    prepare(corpus, tokenizer, tmp_path / "undisturbed")
+    points = random.Random(seed).choices(range(1, 60), k=6)
+    finished = subprocess.run(
+        [
+            *(sys.executable, "-c", KILL_AT_EVERY_STEP),
+            *map(str, (corpus, tokenizer, tmp_path / "out", FRACTION, BLOCK_BYTES)),
+        ],
+        input="".join(f"{point}\n" for point in [*points, 10**9]),
+        cwd=Path(__file__).parents[3],
+        env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Traceback" not in finished.stderr, finished.stderr
+    assert int(finished.stdout) >= 1
+    prepare(corpus, tokenizer, tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(tmp_path / "undisturbed")
+
+
+def test_finished_sources_are_skipped_until_an_input_changes(tmp_path: Path, tokenizer: Path):
+    corpus, out = write_corpus(tmp_path / "corpus"), tmp_path / "out"
+    first = prepare(corpus, tokenizer, out)
+    assert first.finished_before == []
+    before = contents(out)
+    again = prepare(corpus, tokenizer, out)
+    assert again.finished_before == ["code", "text"]
+    assert again.shards == first.shards
+    assert contents(out) == before
+    write_source(corpus, "code", records("code", 61))
+    assert prepare(corpus, tokenizer, out).finished_before == ["text"]
+    assert prepare(corpus, tokenizer, out, validation_fraction=0.3).finished_before == []
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".idx", ".documents.jsonl", ".manifest.json"])
+def test_a_damaged_or_missing_file_is_made_again(tmp_path: Path, tokenizer: Path, suffix: str):
+    corpus, out = write_corpus(tmp_path / "corpus"), tmp_path / "out"
+    prepare(corpus, tokenizer, out)
+    before = contents(out)
+    path = shard_file(shard_prefix(out, "code", "train"), suffix)
+    path.write_bytes(path.read_bytes()[:-5])
+    assert prepare(corpus, tokenizer, out).finished_before == ["text"]
+    assert contents(out) == before
+    path.unlink()
+    prepare(corpus, tokenizer, out)
+    assert contents(out) == before
+
+
+def test_a_document_cannot_end_itself(tmp_path: Path, tokenizer: Path):
+    text = f"before {END_OF_DOCUMENT} after"
+    write_source(tmp_path / "corpus", "text", [{"id": "a", "text": text}])
+    prepare(tmp_path / "corpus", tokenizer, tmp_path / "out", validation_fraction=0)
+    shard = TokenShard.open(shard_prefix(tmp_path / "out", "text", "train"))
+    ends = shard.document(0) == Tokenizer.load(tokenizer).end_of_document_id
+    assert ends.tolist() == [False] * (len(ends) - 1) + [True]
+    assert not shard_file(shard_prefix(tmp_path / "out", "text", "validation"), ".bin").exists()
+
+
+def test_a_vocabulary_above_65535_gives_int32(tmp_path: Path, tokenizer: Path):
+    record = json.loads(tokenizer.read_text())
+    vocabulary = record["model"]["vocab"]
+    vocabulary |= {f"entry{number}": number for number in range(len(vocabulary), 65_536)}
+    (tmp_path / "large.json").write_text(json.dumps(record))
+    corpus = write_corpus(tmp_path / "corpus")
+    prepare(corpus, tokenizer, tmp_path / "small")
+    prepare(corpus, tmp_path / "large.json", tmp_path / "large")
+    small, large = (
+        TokenShard.open(shard_prefix(tmp_path / out, "code", "train")) for out in ("small", "large")
+    )
+    assert (small.dtype, large.dtype) == (np.uint16, np.int32)
+    assert np.array_equal(small.tokens(0, small.num_tokens), large.tokens(0, large.num_tokens))
+
+
+def test_a_source_without_held_out_documents_is_refused(tmp_path: Path, tokenizer: Path):
+    write_source(tmp_path / "corpus", "text", [{"id": "a", "origin": "a", "text": "words"}])
+    with pytest.raises(DataError, match="'text' has no validation document"):
+        prepare(tmp_path / "corpus", tokenizer, tmp_path / "out", validation_fraction=0.01)
+
+
+def test_an_empty_source_is_refused(tmp_path: Path, tokenizer: Path):
+    write_source(tmp_path / "corpus", "text", [])
+    with pytest.raises(DataError, match="'text' has no train document"):
+        prepare(tmp_path / "corpus", tokenizer, tmp_path / "out")
+
+
+def test_bad_arguments_are_refused(tmp_path: Path, tokenizer: Path):
+    corpus = write_corpus(tmp_path / "corpus")
+    with pytest.raises(DataError, match="'prose'; it has code, text"):
+        prepare(corpus, tokenizer, tmp_path / "out", sources=["prose"])
+    with pytest.raises(DataError, match="0 <= fraction < 1"):
+        prepare(corpus, tokenizer, tmp_path / "out", validation_fraction=1.0)
+    with pytest.raises(DataError, match="no such corpus folder"):
+        prepare(tmp_path / "nothing", tokenizer, tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no source"):
+        prepare(tmp_path / "empty", tokenizer, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_little_disk_is_refused_before_anything_is_written(
+    tmp_path: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+):
+    corpus = write_corpus(tmp_path / "corpus")
+    usage = type("Usage", (), {"free": 100})
+    monkeypatch.setattr("shutil.disk_usage", lambda place: usage)
+    with pytest.raises(UnavailableError, match="token shards needs about"):
+        prepare(corpus, tokenizer, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
