@@ -40,7 +40,6 @@ def _relax(node: Any) -> None:  # Any: a part of a JSON schema
     for value in node.values():
         _relax(value)
     if "examples" in node and node.get("type") == "integer":  # a number of tokens
-        bounds = {key: node.pop(key) for key in ("minimum", "exclusiveMinimum") if key in node}
         del node["type"]
         pattern = r"^[0-9_]*\.?[0-9]+([eE][0-9]+)?\s*[KkMmBbTt]?$"
-        node["anyOf"] = [{"type": "integer", **bounds}, {"type": "string", "pattern": pattern}]
+        node["anyOf"] = [{"type": "integer"}, {"type": "string", "pattern": pattern}]

@@ -1,0 +1,160 @@
+"""The flags for Megatron-LM: names and values, and the learning rate that they lead to."""
+
+from collections.abc import Callable
+
+import pytest
+
+from megatron_codemix.config.megatron_args import megatron_arguments, what_differs
+from megatron_codemix.config.plan import make_plan
+from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.errors import ConfigError
+from megatron_codemix.train.schedule import learning_rate
+
+Changed = Callable[..., RunConfig]
+
+
+def flags_of(config: RunConfig, world_size: int = 8) -> dict[str, tuple[str, ...]]:
+    found = megatron_arguments(config, make_plan(config, world_size))
+    flags = {flag[0]: flag[1:] for flag in found}
+    assert len(flags) == len(found), "a flag is given twice"
+    return flags
+
+
+def test_flags_of_a_configuration(changed: Changed) -> None:
+    flags = flags_of(changed("layout.tensor=2", "layout.pipeline=2"))
+    assert flags["--num-layers"] == ("4",)
+    assert flags["--kv-channels"] == ("24",)
+    assert flags["--normalization"] == ("RMSNorm",)
+    assert flags["--position-embedding-type"] == ("rope",)
+    assert flags["--rotary-base"] == ("10000",)
+    assert flags["--tensor-model-parallel-size"] == ("2",)
+    assert flags["--train-iters"] == flags["--lr-decay-iters"] == ("122",)
+    assert flags["--lr-warmup-iters"] == ("8",)
+    assert flags["--train-data-path"] == ("0.2", "shards/code", "0.8", "shards/text")
+    for flag in ("--swiglu", "--disable-bias-linear", "--use-distributed-optimizer"):
+        assert flags[flag] == ()
+    for flag in (
+        "--untie-embeddings-and-output-weights",
+        "--group-query-attention",
+        "--bf16",
+        "--sequence-parallel",
+    ):
+        assert flag not in flags
+
+
+def test_flags_that_turn_up_with_their_option(changed: Changed) -> None:
+    flags = flags_of(
+        changed(
+            "model.tie_embeddings=no",
+            "model.add_bias=yes",
+            "model.num_query_groups=2",
+            "model.activation=gelu",
+            "layout.tensor=2",
+            "layout.sequence_parallel=yes",
+            "layout.distributed_optimizer=no",
+            "precision.kind=bf16",
+            "optimizer.clip_grad_norm=null",
+        )
+    )
+    assert flags["--num-query-groups"] == ("2",)
+    assert flags["--clip-grad"] == ("0.0",)
+    for flag in ("--untie-embeddings-and-output-weights", "--sequence-parallel", "--bf16"):
+        assert flags[flag] == ()
+    for flag in ("--swiglu", "--disable-bias-linear", "--use-distributed-optimizer"):
+        assert flag not in flags
+
+
+@pytest.mark.parametrize("tensor", [1, 2, 4])
+@pytest.mark.parametrize("vocabulary", [257, 8000, 8192, 8193])
+def test_megatron_pads_the_vocabulary_to_the_same_size(
+    changed: Changed, tensor: int, vocabulary: int
+) -> None:
+    config = changed(f"layout.tensor={tensor}", f"model.vocabulary_size={vocabulary}")
+    flags = flags_of(config)
+    # NullTokenizer has one entry more than --vocab-size; Megatron-LM pads to a multiple of
+    # --make-vocab-size-divisible-by times the tensor-parallel size.
+    entries = int(flags["--vocab-size"][0]) + 1
+    multiple = int(flags["--make-vocab-size-divisible-by"][0]) * tensor
+    assert entries == vocabulary
+    assert -(-entries // multiple) * multiple == make_plan(config, 8).padded_vocabulary_size
+
+
+@pytest.mark.filterwarnings("ignore")  # of megatron-core's imports
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "{kind: cosine, peak_lr: 3e-4, min_lr: 3e-5, warmup_tokens: 32768}",
+        "{kind: cosine, peak_lr: 3e-4, min_lr: 0, warmup_tokens: 20K}",
+        "{kind: linear, start_lr: 1e-4, final_lr: 1e-6}",
+        "{kind: constant, lr: 1e-4, warmup_tokens: 40960}",
+    ],
+)
+def test_megatrons_own_scheduler_gives_our_learning_rates_one_step_later(
+    changed: Changed, schedule: str
+) -> None:
+    import megatron_codemix.mcore  # noqa: F401, I001  # first: lets it load without CUDA
+    import torch
+    from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
+
+    config = changed(f"schedule={schedule}")
+    plan = make_plan(config, 8)
+    flags = flags_of(config)
+    batch = int(flags["--global-batch-size"][0])
+    decay_steps = int(flags["--lr-decay-iters"][0]) * batch
+    if "--lr-warmup-iters" in flags:
+        warmup_steps = int(flags["--lr-warmup-iters"][0]) * batch
+    else:
+        warmup_steps = float(flags["--lr-warmup-fraction"][0]) * decay_steps
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.0)
+    scheduler = OptimizerParamScheduler(
+        optimizer,
+        init_lr=0.0,
+        max_lr=float(flags["--lr"][0]),
+        min_lr=float(flags.get("--min-lr", ("0.0",))[0]),
+        lr_warmup_steps=warmup_steps,
+        lr_decay_steps=decay_steps,
+        lr_decay_style=flags["--lr-decay-style"][0],
+        start_wd=0.0,
+        end_wd=0.0,
+        wd_incr_steps=decay_steps,
+        wd_incr_style="constant",
+    )
+    for step in range(1, plan.num_steps + 1):
+        scheduler.step(increment=batch)  # what Megatron-LM does after step `step`
+        theirs = optimizer.param_groups[0]["lr"]
+        ours = learning_rate(config.schedule, step * plan.tokens_per_step, plan.train_tokens)
+        assert theirs == pytest.approx(ours, rel=1e-9, abs=1e-15)
+
+
+def test_overrides_become_their_flags(changed: Changed) -> None:
+    flags = flags_of(
+        changed(
+            "model.transformer_overrides={recompute_granularity: full, rotary_interleaved: true,"
+            " recompute_modules: '[core_attn, mlp]', no_rope_freq: '[1, 0]',"
+            " bias_dropout_fusion: false, deterministic_mode: false}"
+        )
+    )
+    assert flags["--recompute-granularity"] == ("full",)
+    assert flags["--recompute-modules"] == ("core_attn", "mlp")
+    assert flags["--no-rope-freq"] == ("[1, 0]",)
+    assert flags["--rotary-interleaved"] == flags["--no-bias-dropout-fusion"] == ()
+    assert "--deterministic-mode" not in flags
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.activation=geglu",
+        "model.rope_base=10000.5",
+        "model.transformer_overrides={softmax_scale: '0.5'}",
+    ],
+)
+def test_what_has_no_flag_is_refused(changed: Changed, override: str) -> None:
+    with pytest.raises(ConfigError, match=override.split("=")[0]):
+        flags_of(changed(override))
+
+
+def test_what_cannot_be_equal_is_said(changed: Changed) -> None:
+    assert len(what_differs(changed("init_from={run: runs/a, load: weights}"))) == (
+        len(what_differs(changed())) + 1
+    )

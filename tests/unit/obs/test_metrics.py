@@ -1,0 +1,79 @@
+"""Metrics: exact numbers, and a file that resumes where the run does."""
+
+import math
+import struct
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from megatron_codemix.errors import UnavailableError
+from megatron_codemix.files import read_jsonl
+from megatron_codemix.obs.metrics import MetricWriter
+
+_LOSS = "loss/train_nats"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.floats())
+def test_floats_are_read_back_bit_for_bit(tmp_path: Path, value: float) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.unlink(missing_ok=True)
+    MetricWriter(path).write({"step": 1, _LOSS: value})
+    (record,) = read_jsonl(path)
+    if math.isnan(value):
+        assert math.isnan(record[_LOSS])
+    else:
+        assert struct.pack("d", record[_LOSS]) == struct.pack("d", value)
+
+
+def written(path: Path, steps: range) -> MetricWriter:
+    writer = MetricWriter(path)
+    for step in steps:
+        writer.write({"step": step, _LOSS: 1 / (step + 3)})
+    return writer
+
+
+@pytest.mark.parametrize("step", [0, 1, 4, 9, 100])
+def test_truncating_and_writing_again_gives_the_file_of_one_go(tmp_path: Path, step: int) -> None:
+    whole, resumed = tmp_path / "run" / "whole.jsonl", tmp_path / "run" / "resumed.jsonl"
+    written(whole, range(1, 10))
+    written(resumed, range(1, 10)).truncate_after(step)
+    written(resumed, range(step + 1, 10))
+    assert resumed.read_bytes() == whole.read_bytes()
+
+
+def test_a_line_cut_by_a_kill_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    writer = written(path, range(1, 4))
+    path.write_bytes(path.read_bytes()[:-7])
+    writer.truncate_after(3)
+    writer.write({"step": 3, _LOSS: 1.0})
+    assert [record["step"] for record in read_jsonl(path)] == [1, 2, 3]
+
+
+def test_truncating_what_is_not_there_makes_nothing(tmp_path: Path) -> None:
+    MetricWriter(tmp_path / "metrics.jsonl").truncate_after(5)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(find_spec("tensorboard") is not None, reason="tensorboard is installed")
+def test_tensorboard_that_is_missing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="'tensorboard' is not installed"):
+        MetricWriter(tmp_path / "metrics.jsonl", tensorboard=tmp_path / "events")
+
+
+@pytest.mark.skipif(find_spec("tensorboard") is None, reason="tensorboard is not installed")
+@pytest.mark.filterwarnings("ignore")  # of tensorboard's imports
+def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    writer = MetricWriter(tmp_path / "metrics.jsonl", tensorboard=tmp_path / "events")
+    writer.write({"step": 7, _LOSS: 0.5})
+    (path,) = (tmp_path / "events").iterdir()
+    events = [event for event in EventFileLoader(str(path)).Load() if event.summary.value]
+    assert [event.step for event in events] == [7]
+    assert events[0].summary.value[0].tag == _LOSS
+    assert list(events[0].summary.value[0].tensor.float_val) == [0.5]

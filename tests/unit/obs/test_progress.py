@@ -1,0 +1,73 @@
+"""Progress: plain lines where nobody watches, a bar where somebody does."""
+
+import io
+
+import pytest
+
+from megatron_codemix.obs.progress import progress_bar
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_line_at_most_every_ten_seconds_and_one_at_the_end() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with progress_bar("reading", 80, "files", stream=stream, clock=clock) as advance:
+        for _ in range(4):
+            clock.now += 6
+            advance(10)
+    assert stream.getvalue().splitlines() == [
+        "reading: 20 of 80 files, about 36s left",
+        "reading: 40 of 80 files, about 24s left",
+        "reading: 40 of 80 files, done in 24s",
+    ]
+
+
+def test_without_a_total_there_is_no_remaining_time() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with progress_bar("reading", None, "bytes", stream=stream, clock=clock) as advance:
+        clock.now += 11
+        advance(1536)
+    assert stream.getvalue().splitlines()[0] == "reading: 1.5 KiB, 11s so far"
+
+
+def test_amounts_are_shown_in_their_unit() -> None:
+    stream = io.StringIO()
+    with progress_bar("training", 200_000_000, "tokens", stream=stream, clock=Clock()) as advance:
+        advance(200_000_000)
+    assert stream.getvalue() == "training: 200M of 200M tokens, done in 0.0s\n"
+
+
+def test_a_failure_inside_is_not_called_done() -> None:
+    stream = io.StringIO()
+    with pytest.raises(KeyError), progress_bar("x", 2, "files", stream=stream, clock=Clock()):
+        raise KeyError
+    assert stream.getvalue() == ""
+
+
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    with progress_bar("reading", 80, "files", stream=stream) as advance:
+        advance(40)
+        advance(40)
+    assert "reading" in stream.getvalue()
+    assert "80 of 80 files" in stream.getvalue()
+
+
+def test_standard_output_stays_clean(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar("reading", 1, "files") as advance:
+        advance()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("reading: 1 of 1 files, done in")

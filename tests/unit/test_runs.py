@@ -1,0 +1,102 @@
+"""The run directory: names, status, and who owns it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from megatron_codemix.errors import RunError
+from megatron_codemix.runs import (
+    COMPLETE_MARKER,
+    RunDirectory,
+    Status,
+    final_checkpoint,
+    newest_checkpoint,
+    parent_of,
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    return RunDirectory(tmp_path / "run")
+
+
+def complete(run: RunDirectory, *steps: int) -> None:
+    for step in steps:
+        run.checkpoint(step).mkdir(parents=True)
+        (run.checkpoint(step) / COMPLETE_MARKER).write_text("{}")
+
+
+def test_paths_are_those_of_the_contract(run: RunDirectory) -> None:
+    names = [run.config, run.status, run.metrics, run.ledger, run.checkpoint(4000), run.attempt(3)]
+    assert [str(path.relative_to(run.path)) for path in [*names, run.evaluation]] == [
+        "config.yaml",
+        "status.json",
+        "metrics.jsonl",
+        "ledger.jsonl",
+        "checkpoints/iter_0004000",
+        "attempts/3",
+        "evaluation",
+    ]
+    assert not run.path.exists()
+
+
+def test_status_survives_writing(run: RunDirectory) -> None:
+    status = Status(identity="abc", state="running", step=3, train_seconds=0.1 + 0.2)
+    written = run.write_status(status)
+    assert written.updated_unix > 0
+    assert run.read_status() == written
+    assert replace(written, updated_unix=0.0) == status
+
+
+def test_a_run_that_never_started_has_no_status(run: RunDirectory) -> None:
+    assert run.read_status() is None
+    assert run.claim("abc") == Status(identity="abc")
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"identity": "a", "colour": 1}', '{"identity": "a", "state": "x"}']
+)
+def test_a_damaged_status_is_an_error_with_its_path(run: RunDirectory, content: str) -> None:
+    run.path.mkdir()
+    run.status.write_text(content)
+    with pytest.raises(RunError, match=r"status\.json"):
+        run.read_status()
+
+
+def test_a_run_of_another_identity_is_refused(run: RunDirectory) -> None:
+    written = run.write_status(Status(identity="a" * 64))
+    assert run.claim("a" * 64) == written
+    with pytest.raises(RunError, match=r"another identity \(aaaaaaaa.*bbbbbbbb.*config diff"):
+        run.claim("b" * 64)
+
+
+def test_only_marked_checkpoints_count_in_numeric_order(run: RunDirectory) -> None:
+    complete(run, 12000000, 5, 900)
+    run.checkpoint(7).mkdir()
+    assert run.complete_steps() == [5, 900, 12000000]
+    assert newest_checkpoint(run) == run.checkpoint(12000000)
+
+
+def test_an_empty_run_has_no_checkpoint(run: RunDirectory) -> None:
+    assert run.complete_steps() == []
+    assert newest_checkpoint(run) is None
+
+
+def test_a_parent_must_exist_and_be_done(run: RunDirectory) -> None:
+    with pytest.raises(RunError, match="no run here to start from"):
+        parent_of(run)
+    run.write_status(Status(identity="a", state="failed", step=3, num_steps=9))
+    with pytest.raises(RunError, match="is failed at step 3 of 9; finish it first"):
+        parent_of(run)
+    done = run.write_status(Status(identity="a", state="done", step=9, num_steps=9))
+    assert parent_of(run) == done
+
+
+def test_the_final_checkpoint_of_a_done_run(run: RunDirectory) -> None:
+    run.write_status(Status(identity="a", state="done", step=9, num_steps=9))
+    complete(run, 5)
+    with pytest.raises(RunError, match="its last checkpoint is gone"):
+        final_checkpoint(run)
+    complete(run, 9)
+    assert final_checkpoint(run) == run.checkpoint(9)
