@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from megatron_codemix.errors import EXIT_BUG, EXIT_RETRY, CodemixError, PreemptedError
+from megatron_codemix.errors import EXIT_BUG, EXIT_RETRY, CodemixError, ConfigError, PreemptedError
 from megatron_codemix.files import read_json, write_json
 from megatron_codemix.launch.placement import RankContext
 
@@ -85,7 +85,8 @@ def _exit_code(target: Target, context: RankContext, process: RankProcess) -> in
     except PreemptedError as error:
         return fail(error.exit_code, "stopped", str(error))
     except CodemixError as error:
-        return fail(error.exit_code, "error", str(error))
+        problems = error.problems if isinstance(error, ConfigError) else [str(error)]
+        return fail(error.exit_code, "error", "\n".join(f"error: {each}" for each in problems))
     except Exception:
         return fail(EXIT_BUG, "bug", traceback.format_exc().rstrip())
     return fail(exit_code, "stopped", "") if exit_code == EXIT_RETRY else exit_code

@@ -221,9 +221,8 @@ def _ended_ranks(watch: _Watch, wait_seconds: float) -> list[int]:
 
 def _reap(watch: _Watch, rank: int) -> RankFailure | None:
     """How an ended rank has failed; None if it has not, or if it was us who ended it."""
-    process = watch.processes.pop(
-        rank
-    )  # first, so that no signal goes to a pid that means another process by then
+    # Taken out first, so that no signal goes to a pid that has come to mean another process.
+    process = watch.processes.pop(rank)
     process.join()
     exit_code = process.exitcode
     assert exit_code is not None, rank
@@ -250,7 +249,7 @@ def _reap(watch: _Watch, rank: int) -> RankFailure | None:
         rank=rank,
         exit_code=EXIT_RETRY,
         kind="killed",
-        message=f"{message}; the same command goes on from the last checkpoint{_tail(watch, rank)}",
+        message=f"{message}; run the same command again{_tail(watch, rank)}",
         seconds=time.monotonic(),
     )
 
@@ -258,7 +257,7 @@ def _reap(watch: _Watch, rank: int) -> RankFailure | None:
 def _tail(watch: _Watch, rank: int) -> str:
     """The last lines of a rank's log; empty for rank 0, whose output is on the screen."""
     path = _log_path(watch.logs, rank)
-    if not path.exists():
+    if rank == 0 or not path.exists():
         return ""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return "".join(f"\n  | {line}" for line in lines[-_TAIL_LINES:])
@@ -327,7 +326,7 @@ def _describe(failure: RankFailure, num_ranks: int, log_folder: Path | None) -> 
     if log_folder is not None and failure.rank > 0 and failure.kind != "error":
         log = f"\nlog: {_log_path(log_folder, failure.rank)}"
     if failure.kind == "error":
-        return f"error: {failure.message}\n({who})\n"
+        return f"{failure.message}\n({who})\n"
     if failure.kind == "bug":
         return f"{who} failed:\n{failure.message}{log}\n"
     return f"{who} {failure.message}{log}\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from megatron_codemix.errors import DataError, PreemptedError, RetryableError
+from megatron_codemix.errors import ConfigError, DataError, PreemptedError, RetryableError
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.launch.ranks import run_ranks
 
@@ -95,6 +95,7 @@ def _fail(context: RankContext, *, rank: int, error: Exception | int) -> int:
     [
         (DataError("shard.bin: cut"), 2, "error: shard.bin: cut\n(rank 1 of 3)\n"),
         (RetryableError("lost a node"), 75, "error: lost a node\n(rank 1 of 3)\n"),
+        (ConfigError(["a", "b"]), 2, "error: a\nerror: b\n(rank 1 of 3)\n"),
         (3, 3, "rank 1 of 3 exited with code 3\n"),
     ],
 )
