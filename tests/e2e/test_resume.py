@@ -1,0 +1,90 @@
+"""A run that was stopped ends like one that was not, bit for bit at the same layout."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from megatron_codemix.files import read_jsonl
+from megatron_codemix.runs import RunDirectory
+from tests.helpers.checkpoints import differing_tensors
+from tests.helpers.commands import codemix, codemix_stopped
+from tests.helpers.tiny import SEQUENCE, write_run
+
+NUM_STEPS = 20
+SAVE_EVERY = f"checkpoint.save_every_tokens={5 * 8 * SEQUENCE}"
+
+
+def train_arguments(config: Path, run: Path, layout: list[str]) -> list[str | Path]:
+    return ["train", config, SAVE_EVERY, *layout, "--run-dir", run, "--nproc", "2"]
+
+
+def comparable_metrics(run: RunDirectory) -> list[dict[str, float]]:
+    """The metrics without those that measure time."""
+    return [
+        {key: value for key, value in line.items() if not key.startswith(("time/", "throughput/"))}
+        for line in read_jsonl(run.metrics)
+    ]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [["layout.tensor=2", "precision.kind=bf16"], ["layout.pipeline=2"], []],
+    ids=["tp2-bf16", "pp2", "dp2"],
+)
+def test_stopped_and_killed_run_equals_undisturbed_run(
+    config: Path, layout: list[str], tmp_path: Path
+) -> None:
+    whole, stopped = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "stopped")
+    done = codemix(*train_arguments(config, whole.path, layout))
+    assert done.returncode == 0, done.stderr
+    arguments = train_arguments(config, stopped.path, layout)
+    by_term = codemix_stopped(arguments, metrics=stopped.metrics, after_lines=3, by=signal.SIGTERM)
+    assert by_term == 75
+    assert stopped.read_status().state == "pending"
+    by_kill = codemix_stopped(arguments, metrics=stopped.metrics, after_lines=12, by=signal.SIGKILL)
+    assert by_kill == -signal.SIGKILL
+    done = codemix(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "resume after step" in done.stderr
+    last = [run.checkpoint(NUM_STEPS) for run in (whole, stopped)]
+    assert differing_tensors(*last) == []
+    assert stopped.ledger.read_bytes() == whole.ledger.read_bytes()
+    assert comparable_metrics(stopped) == comparable_metrics(whole)
+    status = stopped.read_status()
+    assert (status.state, status.attempts, status.failures) == ("done", 3, 0)
+
+
+def test_finished_run_is_left_alone(config: Path, tmp_path: Path) -> None:
+    arguments = ["train", config, "--run-dir", tmp_path / "run"]
+    assert codemix(*arguments).returncode == 0
+    before = (tmp_path / "run" / "metrics.jsonl").stat().st_mtime_ns
+    again = codemix(*arguments)
+    assert again.returncode == 0
+    assert "already done" in again.stdout
+    assert (tmp_path / "run" / "metrics.jsonl").stat().st_mtime_ns == before
+
+
+def test_another_layout_goes_on_with_the_same_samples(config: Path, tmp_path: Path) -> None:
+    """Stopped with two tensor-parallel ranks, finished by one process: rounding alone differs."""
+    whole, moved = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "moved")
+    assert codemix(*train_arguments(config, whole.path, ["layout.tensor=2"])).returncode == 0
+    codemix_stopped(
+        train_arguments(config, moved.path, ["layout.tensor=2"]),
+        metrics=moved.metrics,
+        after_lines=7,
+        by=signal.SIGTERM,
+    )
+    done = codemix("train", config, SAVE_EVERY, "--run-dir", moved.path)
+    assert done.returncode == 0, done.stderr
+    for one, other in zip(comparable_metrics(whole), comparable_metrics(moved), strict=True):
+        assert one["loss/train_nats"] == pytest.approx(other["loss/train_nats"], abs=1e-5)
+    sources = [read_jsonl(run.ledger)[-1]["sources"] for run in (whole, moved)]
+    assert {name: source["cursor"] for name, source in sources[0].items()} == {
+        name: source["cursor"] for name, source in sources[1].items()
+    }

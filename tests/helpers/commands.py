@@ -1,0 +1,51 @@
+"""Runs `codemix` as a user does: a process of its own, its output captured."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+
+
+def codemix(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The finished command."""
+    return subprocess.run(
+        [sys.executable, "-m", "megatron_codemix", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        cwd=cwd,
+        timeout=600,
+    )
+
+
+def codemix_stopped(
+    arguments: Sequence[str | Path], *, metrics: Path, after_lines: int, by: signal.Signals
+) -> int:
+    """Starts the command and sends it a signal once the metrics file has so many lines; its exit
+    code, negative if it died of the signal."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "megatron_codemix", *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=ENVIRONMENT,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while count_lines(metrics) < after_lines:
+            assert process.poll() is None, "the command ended before it could be stopped"
+            assert time.monotonic() < deadline, "the command did not get so far in time"
+            time.sleep(0.005)
+        process.send_signal(by)
+        return process.wait(timeout=120)
+    finally:
+        process.kill()
+
+
+def count_lines(path: Path) -> int:
+    """Whole lines; 0 where the file is absent."""
+    return path.read_bytes().count(b"\n") if path.exists() else 0
