@@ -92,7 +92,7 @@ def code_and_docstrings(
         advance(len(text))
         extracted = extract_docstrings(text)
         if extracted is None:
-            skipped.add("does not compile", candidate.origin)
+            skipped.add("does not parse", candidate.origin)
             continue
         code.append(_file_document("code", candidate, extracted.code))
         docstrings += _docstring_documents(candidate, extracted.docstrings, skipped)

@@ -25,7 +25,7 @@ class ExtractedCode:
 
 def extract_docstrings(source: str) -> ExtractedCode | None:
     """Code without its docstrings of more than 200 characters; None where `source` does not
-    compile.
+    parse.
 
     Names that are documented twice (branches of an if) appear twice.
     """
@@ -40,8 +40,9 @@ def extract_docstrings(source: str) -> ExtractedCode | None:
             ]
             if not found:
                 return ExtractedCode(source, [])
-            code = _without_docstrings(source, [node for _, node in found])
-            compile(code, "<corpus>", "exec", dont_inherit=True)
+            code, is_sure = _without_docstrings(source, [node for _, node in found])
+            if not is_sure:
+                ast.parse(code)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return None
     return ExtractedCode(
@@ -66,15 +67,17 @@ def _documented(node: ast.AST, prefix: str) -> Iterator[tuple[str, _Documented]]
             yield from _documented(child, inner)
 
 
-def _without_docstrings(source: str, nodes: list[_Documented]) -> str:
+def _without_docstrings(source: str, nodes: list[_Documented]) -> tuple[str, bool]:
+    """The code, and whether it is sure to parse: parsing all again would take as long as before."""
     # ast counts columns in UTF-8 bytes, lines at \n, \r\n and \r only (str.splitlines knows more).
     lines = source.replace("\r\n", "\n").replace("\r", "\n").encode().split(b"\n")
-    for node in sorted(nodes, key=lambda node: node.body[0].lineno, reverse=True):
-        _remove(lines, node)
-    return b"\n".join(lines).decode()
+    last_first = sorted(nodes, key=lambda node: node.body[0].lineno, reverse=True)
+    stood_alone = [_remove(lines, node) for node in last_first]
+    return b"\n".join(lines).decode(), all(stood_alone)
 
 
-def _remove(lines: list[bytes], node: _Documented) -> None:
+def _remove(lines: list[bytes], node: _Documented) -> bool:
+    """True where nothing but a comment shared the docstring's lines."""
     statement = node.body[0]
     assert statement.end_lineno is not None
     assert statement.end_col_offset is not None
@@ -87,3 +90,4 @@ def _remove(lines: list[bytes], node: _Documented) -> None:
         del lines[first : last + 1 + has_blank]
     else:
         lines[first : last + 1] = [before + b"pass" + after]
+    return stands_alone

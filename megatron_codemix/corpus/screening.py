@@ -14,7 +14,8 @@ _GENERATED = re.compile(
     r"(?im)^[ \t]*(#|//|<!--|\.\.|\*|\"\"\")"
     r".*(auto(matically)?[- ]?generated|generated (by|from|file)|do not edit)"
 )
-_ENCODED_RUN = re.compile(r"[A-Za-z0-9+/=\\]{80,}")
+_ENCODED_CHARS = 80
+_ENCODED_RUN = re.compile(rf"[A-Za-z0-9+/=\\]{{{_ENCODED_CHARS},}}")
 
 
 def is_english_prose(text: str) -> bool:
@@ -24,7 +25,7 @@ def is_english_prose(text: str) -> bool:
     if len(words) < 20:
         return False
     letters = sum(map(len, words))
-    visible = _count_visible(head)
+    visible = sum(map(len, head.split()))
     common = sum(1 for word in words if word.lower() in _STOPWORDS)
     return letters >= 0.7 * visible and common >= len(words) / 6
 
@@ -39,14 +40,12 @@ def data_like(text: str) -> str | None:
     if max(map(len, lines)) > MAX_LINE_CHARS or len(text) > 200 * len(lines):
         return "minified"
     sample = text[:100_000]
-    visible = _count_visible(sample)
+    words = sample.split()
+    visible = sum(map(len, words))
     digits = sum(map(sample.count, "0123456789"))
     if digits > 0.3 * visible:
         return "numbers"
-    if sum(len(run) for run in _ENCODED_RUN.findall(sample)) > 0.2 * visible:
+    long_words = [word for word in words if len(word) >= _ENCODED_CHARS]
+    if sum(len(run) for word in long_words for run in _ENCODED_RUN.findall(word)) > 0.2 * visible:
         return "encoded"
     return None
-
-
-def _count_visible(text: str) -> int:
-    return sum(map(len, text.split()))

@@ -60,7 +60,9 @@ class Tokenizer:
         self.end_of_document_id = _end_of_document_id(vocabulary, path)
         if "ByteLevel" not in json.dumps(record.get("decoder")):
             raise DataError(f"{path}: not a byte-level tokenizer; only those are supported")
-        self._added = {int(entry["id"]): entry["content"] for entry in record["added_tokens"]}
+        self._added = {
+            int(entry["id"]): entry["content"] for entry in record.get("added_tokens") or []
+        }
 
     @classmethod
     def load(cls, path: Path) -> "Tokenizer":

@@ -85,9 +85,9 @@ def test_standard_library_keeps_its_meaning():
             f'def f():\n    """{SHORT}"""\n', f'def f():\n    """{SHORT}"""\n', [], id="short"
         ),
         pytest.param(
-            f'é = 1\r\nclass Ä:\r\n    "é{LONG}" "b"\r\n    ü = 2\r\n',
-            "é = 1\nclass Ä:\n    ü = 2\n",
-            ["Ä"],
+            f'\u00e9 = 1\r\nclass \u00c4:\r\n    "\u00e9{LONG}" "b"\r\n    \u00fc = 2\r\n',
+            "\u00e9 = 1\nclass \u00c4:\n    \u00fc = 2\n",
+            ["\u00c4"],
             id="wide characters, CRLF, joined strings",
         ),
         pytest.param(

@@ -15,7 +15,7 @@ from megatron_codemix.errors import DataError
 
 RECORDS = [
     {"id": "a", "text": "first\nof two", "licence": "MIT", "origin": "book one"},
-    {"id": "b", "text": "second, é \U0001f600", "licence": None, "origin": "book two"},
+    {"id": "b", "text": "second, \u00e9 \U0001f600", "licence": None, "origin": "book two"},
 ]
 LINES = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in RECORDS).encode()
 
