@@ -8,7 +8,7 @@ import torch
 _ROWS, _WIDTH, _COLUMNS = 1024, 128, 4096
 _ROUNDS = 7
 BF16_PAYS_FROM = 1.2
-"""fp32 is kept unless bf16's products are at least this much faster: they are not the whole step."""
+"""fp32 is kept unless bf16's products are this much faster: they are not the whole step."""
 
 
 @dataclass(frozen=True)

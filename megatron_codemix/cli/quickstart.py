@@ -1,4 +1,4 @@
-"""`codemix quickstart`: a whole tiny study on this machine, through the code of all other commands."""
+"""`codemix quickstart`: a whole tiny study on this machine, by the code of all other commands."""
 
 import sys
 from decimal import Decimal, InvalidOperation
@@ -127,8 +127,8 @@ def _choose_precision(out: Path, wanted: str | None) -> str:
     measured = read_json(path)
     times = measured["matmul_milliseconds"]
     _say(
-        f"4/4 study in {measured['choice']}: a small matrix product takes {times['fp32']:.1f} ms in "
-        f"fp32, {times['bf16']:.1f} ms in bf16"
+        f"4/4 study in {measured['choice']}: a small matrix product takes {times['fp32']:.1f} ms "
+        f"in fp32, {times['bf16']:.1f} ms in bf16"
     )
     return str(measured["choice"])
 

@@ -1,1 +1,2 @@
-"""What the user asked for (`RunConfig`), how it is read, checked, and what follows from it (`RunPlan`)."""
+"""What the user asked for (`RunConfig`), how it is read, checked, and what follows from it
+(`RunPlan`)."""

@@ -11,6 +11,7 @@ import re
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from megatron_codemix.corpus.docstrings import extract_docstrings
@@ -21,6 +22,7 @@ from megatron_codemix.corpus.installed import (
     Machine,
     distributions,
     package_files,
+    shared_files,
     walk,
 )
 from megatron_codemix.corpus.readers import Skipped
@@ -117,12 +119,15 @@ def _docstring_documents(
 def markup(
     machine: Machine, source_bytes: int, skipped: Skipped, advance: Advance
 ) -> list[Document]:
-    """Markdown, reST, TOML, JSON and YAML files of the standard library and of installed
-    packages.
+    """Markdown, reST, TOML, JSON and YAML files of the standard library, of installed packages and
+    of other software here.
     """
     documents = []
     quota = Quota(source_bytes)
-    for candidate in _in_selection_order(package_files(machine, MARKUP_SUFFIXES)):
+    candidates = chain(
+        package_files(machine, MARKUP_SUFFIXES), shared_files(machine, MARKUP_SUFFIXES)
+    )
+    for candidate in _in_selection_order(candidates):
         text = _screened_file(candidate, MAX_MARKUP_FILE_BYTES, skipped)
         if text is not None and quota.takes(candidate.package, len(text.encode())):
             advance(len(text))

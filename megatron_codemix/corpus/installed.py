@@ -18,6 +18,9 @@ _SKIPPED_FOLDER_NAMES = """
     megatron_codemix
 """
 _SKIPPED_FOLDERS = frozenset(_SKIPPED_FOLDER_NAMES.split())
+_SHARED_FOLDERS = ("/usr/lib/python3/dist-packages", "/usr/lib/node_modules", "/usr/share")
+# /usr/share/doc and the manual pages are a source of prose.
+_PROSE_FOLDERS = ("doc", "man", "info", "common-licenses", "licenses")
 STANDARD_LIBRARY = "python standard library"
 _STANDARD_LIBRARY_LICENCE = "PSF-2.0"
 
@@ -31,6 +34,8 @@ class Machine:
     manual_pages: Path
     system_docs: Path
     system_licences: Path
+    shared: tuple[Path, ...] = ()
+    """Folders of other software, and of the interpreter below a virtual environment."""
 
 
 def this_machine() -> Machine:
@@ -38,12 +43,15 @@ def this_machine() -> Machine:
     paths = sysconfig.get_paths()
     folders = [paths["purelib"], paths["platlib"], *site.getsitepackages()]
     packages = dict.fromkeys(Path(folder).resolve() for folder in folders)
+    below = Path(sys.base_prefix, *Path(paths["purelib"]).parts[-3:])  # lib/python3.x/site-packages
+    shared = (below, *map(Path, _SHARED_FOLDERS))
     return Machine(
         standard_library=Path(paths["stdlib"]).resolve(),
         packages=tuple(folder for folder in packages if folder.is_dir()),
         manual_pages=Path("/usr/share/man"),
         system_docs=Path("/usr/share/doc"),
         system_licences=Path("/usr/share/common-licenses"),
+        shared=tuple(folder for folder in shared if folder.resolve() not in packages),
     )
 
 
@@ -76,6 +84,17 @@ def package_files(machine: Machine, suffixes: Iterable[str]) -> Iterator[Candida
                 continue
             name = top.removesuffix(".py")
             yield Candidate(path, f"packages/{relative}", name, licences.get(name), size)
+
+
+def shared_files(machine: Machine, suffixes: Iterable[str]) -> Iterator[Candidate]:
+    """Files of other software on this machine; a folder of the first level counts as a package."""
+    wanted = tuple(suffixes)
+    for folder in machine.shared:
+        for path, relative, size in walk(folder, wanted):
+            top = relative.split("/")[0]
+            if top in _PROSE_FOLDERS or top.endswith((".dist-info", ".egg-info")):
+                continue
+            yield Candidate(path, f"{folder.as_posix().strip('/')}/{relative}", top, None, size)
 
 
 def walk(root: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[Path, str, int]]:

@@ -100,10 +100,15 @@ class Trainer:
         )
         if self.metrics is not None:
             self.metrics.truncate_after(self.step)
-            lines = [
-                line for line in read_jsonl(self.phase.run.ledger) if line["step"] <= self.step
-            ]
-            rewrite_jsonl(self.phase.run.ledger, lines)
+            self._restore_ledger_file(record)
+
+    def _restore_ledger_file(self, record: dict[str, Any] | None) -> None:
+        """The lines up to the checkpoint. Its own may be missing, if the run was killed between the
+        two writes."""
+        ledger = self.phase.run.ledger
+        lines = [line for line in read_jsonl(ledger) if line["step"] < self.step]
+        own = [record["ledger"]] if record and record["is_scheduled"] else []
+        rewrite_jsonl(ledger, lines + own)
 
     def _one_step(self) -> None:
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""A run that trains in seconds: a byte-level tokenizer without merges, two small shards, a small model."""
+"""A run that trains in seconds: a tokenizer of bytes, two small shards, a small model."""
 
 from collections.abc import Mapping
 from pathlib import Path
