@@ -48,7 +48,6 @@ extension = Extension(
         "-ffp-contract=off",
         "-Wall",
         "-Wextra",
-        "-Werror",
     ],
 )
 

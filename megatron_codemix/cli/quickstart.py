@@ -1,20 +1,18 @@
 """`codemix quickstart`: a whole tiny study on this machine, by the code of all other commands."""
 
 import sys
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from megatron_codemix.cli.study import run_and_report
+from megatron_codemix.cli.study import parse_scale, run_and_report
 from megatron_codemix.corpus.local import SOURCES, build_local_corpus
 from megatron_codemix.data.prepare import prepare_corpus
 from megatron_codemix.data.tokenizer import train_tokenizer
-from megatron_codemix.errors import EXIT_DONE, UnavailableError
-from megatron_codemix.files import read_json, require_free_bytes, write_json
-from megatron_codemix.launch.placement import RankContext
-from megatron_codemix.launch.ranks import run_ranks
+from megatron_codemix.errors import EXIT_DONE
+from megatron_codemix.files import require_free_bytes
 from megatron_codemix.obs.progress import progress_bar
 from megatron_codemix.resources import find_example
 from megatron_codemix.study.spec import load_study
@@ -42,10 +40,6 @@ def command(
     text: Patterns = None,
     code: Patterns = None,
     markup: Patterns = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(help="fp32 or bf16; default: the faster one on this machine, by measurement."),
-    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -53,9 +47,7 @@ def command(
 
     After Ctrl-C or a kill the same command goes on from where it was.
     """
-    factor = _parse_scale(scale)
-    if precision not in (None, "fp32", "bf16"):
-        raise typer.BadParameter(f"expected fp32 or bf16, got {precision!r}")
+    factor = parse_scale(scale)
     if dry_run:
         _print_plan(out, factor)
         return
@@ -64,22 +56,10 @@ def command(
         name: given for name, given in zip(SOURCES, (code, markup, text), strict=True) if given
     }
     vocabulary_size = _make_data(out, patterns)
-    kind = _choose_precision(out, precision)
-    overrides = [f"precision.kind={kind}", f"model.vocabulary_size={vocabulary_size}"]
-    tree = identify(_tree(out, factor, overrides))
+    tree = identify(_tree(out, factor, [f"model.vocabulary_size={vocabulary_size}"]))
     exit_code = run_and_report(tree, out, as_json=json)
     if exit_code != EXIT_DONE:
         raise typer.Exit(exit_code)
-
-
-def _parse_scale(scale: str) -> Decimal:
-    try:
-        factor = Decimal(scale)
-    except InvalidOperation as error:
-        raise typer.BadParameter(f"expected a number such as 0.1, got {scale!r}") from error
-    if not (factor.is_finite() and factor > 0):
-        raise typer.BadParameter(f"--scale must be above 0, got {scale}")
-    return factor
 
 
 def _make_data(out: Path, patterns: dict[str, list[str]]) -> int:
@@ -103,34 +83,6 @@ def _make_data(out: Path, patterns: dict[str, list[str]]) -> int:
         train, held_out = splits["train"].num_tokens, splits["validation"].num_tokens
         _say(f"      {name:8s} {train:8d} tokens to train on, {held_out} held out")
     return trained.vocabulary_size
-
-
-def _choose_precision(out: Path, wanted: str | None) -> str:
-    """What was asked for, or what an earlier start has measured, or a measurement, kept for later
-    starts: the precision is part of what a run is."""
-    path = out / "precision.json"
-    if wanted is not None:
-        return wanted
-    if not path.exists():
-
-        def measure(context: RankContext) -> int:
-            from megatron_codemix.backend.precision import measure_matmul
-
-            times = measure_matmul()
-            milliseconds = {"fp32": 1e3 * times.fp32, "bf16": 1e3 * times.bf16}
-            write_json(path, {"choice": times.choice, "matmul_milliseconds": milliseconds})
-            return EXIT_DONE
-
-        # In a process of its own, so that this one, which waits for the study, stays small.
-        if run_ranks(measure, 1) != EXIT_DONE:
-            raise UnavailableError("torch cannot multiply two matrices here; run 'codemix doctor'")
-    measured = read_json(path)
-    times = measured["matmul_milliseconds"]
-    _say(
-        f"4/4 study in {measured['choice']}: a small matrix product takes {times['fp32']:.1f} ms "
-        f"in fp32, {times['bf16']:.1f} ms in bf16"
-    )
-    return str(measured["choice"])
 
 
 def _tree(out: Path, factor: Decimal, overrides: list[str]) -> StudyTree:

@@ -49,13 +49,19 @@ def read_study(
     study: Path, data: Path | None, scale: str | None, overrides: list[str] | None
 ) -> StudySpec:
     """The study file with the command line's changes."""
+    factor = None if scale is None else parse_scale(scale)
+    return load_study(study, data_root=data, scale=factor, overrides=overrides or [])
+
+
+def parse_scale(scale: str) -> Decimal:
+    """The factor of --scale."""
     try:
-        factor = None if scale is None else Decimal(scale)
+        factor = Decimal(scale)
     except InvalidOperation as error:
         raise typer.BadParameter(f"expected a number such as 0.1, got {scale!r}") from error
-    if factor is not None and not (factor.is_finite() and factor > 0):
+    if not (factor.is_finite() and factor > 0):
         raise typer.BadParameter(f"--scale must be above 0, got {scale}")
-    return load_study(study, data_root=data, scale=factor, overrides=overrides or [])
+    return factor
 
 
 def place_of(spec: StudySpec, out: Path | None) -> Path:

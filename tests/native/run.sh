@@ -18,7 +18,8 @@ cp -r "$repository/megatron_codemix/ops" "$work/megatron_codemix"
 
 sanitize="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g"
 cd "$work/build"
-CFLAGS="$sanitize" CXXFLAGS="$sanitize" LDFLAGS="$sanitize" \
+# Warnings are errors here and not in the package, which other compilers build.
+CFLAGS="$sanitize -Werror" CXXFLAGS="$sanitize -Werror" LDFLAGS="$sanitize" \
   "$python" setup.py --quiet build_ext --build-lib "$work"
 
 # The interpreter is not instrumented, so the run-time libraries come first by hand. libstdc++ too:
