@@ -24,9 +24,14 @@ DISTRIBUTED_TIMEOUT = datetime.timedelta(minutes=30)
 class Backend(Protocol):
     """What the rest of the program may ask of the hardware."""
 
-    name: Literal["cpu", "cuda"]
-    collectives: Literal["gloo", "nccl"]
-    device: torch.device
+    @property
+    def name(self) -> Literal["cpu", "cuda"]: ...
+
+    @property
+    def collectives(self) -> Literal["gloo", "nccl"]: ...
+
+    @property
+    def device(self) -> torch.device: ...
 
     def prepare(self) -> None:
         """Sets up this process for the device, once, before any tensor is made."""
