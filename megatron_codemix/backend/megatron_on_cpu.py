@@ -165,7 +165,7 @@ def install() -> bool:
         setattr(torch.cuda, name, value)
     torch.cuda.nvtx.range_push = _nothing()
     torch.cuda.nvtx.range_pop = _nothing()
-    CudaMeansCpu().__enter__()
+    CudaMeansCpu().__enter__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     _import_without_compiling()
     _use_cpu_generator()
     _use_fused_adam()
@@ -175,7 +175,7 @@ def install() -> bool:
 
 def refused_options(transformer_config: Any) -> list[str]:
     """Names of the options set in `transformer_config` that have no meaning on a CPU."""
-    unset = (None, False, "none", [])
+    unset: tuple[object, ...] = (None, False, "none", [])
     return [name for name in REFUSED_ON_CPU if getattr(transformer_config, name, None) not in unset]
 
 

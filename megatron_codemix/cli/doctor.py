@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT
+from megatron_codemix.launch.machine import has_nvidia_driver
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.launch.ranks import run_ranks
 from megatron_codemix.train.provenance import source_commit, versions
@@ -182,7 +183,7 @@ def _gpu_checks() -> list[Check]:
 
 
 def _driver() -> str:
-    if shutil.which("nvidia-smi") is None:
+    if not has_nvidia_driver():
         return f"{_MISSING}no NVIDIA driver (nvidia-smi is not on PATH)"
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:

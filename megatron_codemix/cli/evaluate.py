@@ -1,6 +1,7 @@
 """`codemix evaluate`: scores a finished run where it lies."""
 
 import json as json_module
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -54,6 +55,8 @@ def command(
 
 
 def _import_engine() -> None:
+    """As in `train`: without starting the CUDA runtime before the fork."""
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     import megatron_codemix.evaluation.heldout  # noqa: F401  # for its imports
 
 

@@ -57,6 +57,7 @@ def command(
     }
     vocabulary_size = _make_data(out, patterns)
     tree = identify(_tree(out, factor, [f"model.vocabulary_size={vocabulary_size}"]))
+    _say(f"4/4 study: {len(tree.nodes)} phases, {len(tree.spec.variants)} variants")
     exit_code = run_and_report(tree, out, as_json=json)
     if exit_code != EXIT_DONE:
         raise typer.Exit(exit_code)

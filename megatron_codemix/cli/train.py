@@ -1,5 +1,6 @@
 """`codemix train`: one run, alone, with ranks of its own, under torchrun or under srun."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -80,7 +81,9 @@ def _note_death(phase: Phase, code: int) -> None:
 
 
 def _import_engine() -> None:
-    """Once, before the ranks are forked."""
+    """Once, before the ranks are forked. PyTorch must then look for GPUs through NVML: the CUDA
+    runtime, once started in this process, could not be used in its forks."""
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     import megatron_codemix.train.rank  # noqa: F401  # for its imports
 
 

@@ -101,15 +101,16 @@ def evaluate_rank(run: RunDirectory, max_bytes_per_source: int, context: RankCon
     ]
     if context.rank == 0:
         rewrite_jsonl(run.evaluation / "heldout.jsonl", lines)
+        scores = {source.name: summarize(lines, source.name) for source in sources}
         summary = {
             "step": run.complete_steps()[-1],
             "layout": {"tensor": 1, "pipeline": 1, "data": parallel.data_size},
             "max_bytes_per_source": max_bytes_per_source,
             "seconds": time.monotonic() - started,
-            "sources": {source.name: summarize(lines, source.name) for source in sources},
+            "sources": scores,
         }
         write_json(run.evaluation / "heldout.summary.json", summary)
-        for name, values in summary["sources"].items():
+        for name, values in scores.items():
             log.info("%s: %.4f bits per byte", name, values["bits_per_byte"])
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()

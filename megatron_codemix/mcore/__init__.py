@@ -11,7 +11,6 @@ import warnings
 
 from megatron_codemix.backend import megatron_on_cpu
 
-
 _MODULES = ("distributed", "dist_checkpointing", "models.gpt.gpt_layer_specs", "optimizer")
 
 

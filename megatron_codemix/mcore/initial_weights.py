@@ -75,7 +75,7 @@ def _local_values(
     rank, size = parallel.tensor_rank, parallel.tensor_size
     if not getattr(parameter, "tensor_model_parallel", False):
         return normal_rows(seed, name, 0, rows, columns)
-    if parameter.partition_dim == 1:
+    if getattr(parameter, "partition_dim", 0) == 1:
         whole = normal_rows(seed, name, 0, rows, columns * size)
         return np.ascontiguousarray(whole[:, rank * columns : (rank + 1) * columns])
     if config.gated_linear_unit and name.endswith("linear_fc1.weight"):

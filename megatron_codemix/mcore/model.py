@@ -2,6 +2,7 @@
 training."""
 
 import warnings
+from typing import TypeAlias
 
 from megatron.core.distributed import (
     DistributedDataParallel,
@@ -18,7 +19,7 @@ from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.initial_weights import initialize_weights
 from megatron_codemix.mcore.transformer import build_layer_spec, build_transformer_config
 
-Model = GPTModel | Float16Module
+Model: TypeAlias = GPTModel | Float16Module
 
 
 def build_model(

@@ -1,7 +1,6 @@
 """A phase before it runs: every check that needs no process group, and the record of its attempts.
 Free of torch, so a wrong input is answered at once."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +12,26 @@ from megatron_codemix.config.parameters import checkpoint_bytes
 from megatron_codemix.config.plan import RunPlan, make_plan
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.resolve import DataPlan, resolve_data
-from megatron_codemix.errors import ConfigError
+from megatron_codemix.errors import ConfigError, UnavailableError
 from megatron_codemix.files import require_free_bytes, write_json, write_text
+from megatron_codemix.launch.machine import has_nvidia_driver
 from megatron_codemix.runs import RunDirectory, Status, final_checkpoint
 from megatron_codemix.units import format_bytes
 
-log = logging.getLogger(__name__)
+SHAPE_FIELDS = (
+    "num_layers",
+    "hidden_size",
+    "ffn_hidden_size",
+    "num_attention_heads",
+    "num_query_groups",
+    "head_dim",
+    "vocabulary_size",
+    "activation",
+    "normalization",
+    "tie_embeddings",
+    "add_bias",
+)
+"""Fields of the model that decide the names and shapes of its weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +57,9 @@ def prepare_phase(
     problems = [*check_config(config), *check_layout(config, world_size)]
     if problems:
         raise ConfigError(problems)
+    _require_device(config)
     if config.init_from is not None:
-        final_checkpoint(RunDirectory(config.init_from.run))
+        _require_parent(config, RunDirectory(config.init_from.run))
     data = resolve_data(config)
     data.dataset()  # refuses a sequence longer than a shard
     identity = data.identity(config)
@@ -55,6 +69,29 @@ def prepare_phase(
     return Phase(
         config=config, plan=make_plan(config, world_size), data=data, run=run, identity=identity
     )
+
+
+def _require_device(config: RunConfig) -> None:
+    """Raises UnavailableError where CUDA is asked for on a machine without an NVIDIA driver."""
+    if config.backend.device == "cuda" and not has_nvidia_driver():
+        raise UnavailableError(
+            "backend.device: cuda, but this machine has no NVIDIA driver (nvidia-smi is not on "
+            "PATH); run on a GPU node, or set backend.device=cpu"
+        )
+
+
+def _require_parent(config: RunConfig, parent: RunDirectory) -> None:
+    """Raises RunError unless the parent is done, ConfigError unless its model has these shapes."""
+    final_checkpoint(parent)
+    model, parent_model = config.model, load_run_config(parent.config).model
+    problems = [
+        f"model.{name}: {getattr(model, name)}, but the parent {parent.path} has "
+        f"{getattr(parent_model, name)}; a phase goes on with its parent's model"
+        for name in SHAPE_FIELDS
+        if getattr(model, name) != getattr(parent_model, name)
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def _with_absolute_paths(config: RunConfig) -> RunConfig:

@@ -35,7 +35,10 @@ def test_planned_and_consumed_are_counted_apart() -> None:
 
 
 def test_restored_ledger_goes_on_as_if_never_stopped() -> None:
-    whole, first = Ledger(plan(), {"code": 10, "text": 10}), Ledger(plan(), {"code": 10, "text": 10})
+    whole, first = (
+        Ledger(plan(), {"code": 10, "text": 10}),
+        Ledger(plan(), {"code": 10, "text": 10}),
+    )
     steps = [([1, 3], [16, 48], [1.1, 2.2]), ([1, 3], [16, 48], [3.3, 0.7])]
     for step in steps:
         whole.add(*step)

@@ -1,0 +1,187 @@
+"""Every command in the README is run, in its order, in an empty folder, as a reader would.
+
+Long ones get a documented flag that makes them short: `--scale`. The second quickstart is
+interrupted three times and must end with the report of the first, which was not.
+"""
+
+import json
+import os
+import pydoc_data.topics
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.commands import ENVIRONMENT, codemix
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SCALE = ["--scale", "0.01"]
+OWN_FILES = ["--text", "texts/*.jsonl", "--code", "src/**/*.py"]
+TIMEOUT_SECONDS = 900
+
+
+def readme_commands() -> list[list[str]]:
+    """The lines of the README's `sh` blocks, split as a shell does."""
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
+    return [shlex.split(line) for block in blocks for line in block.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a user after a quickstart: the examples, some prose, some code, runs."""
+    folder = tmp_path_factory.mktemp("user")
+    (folder / "examples").symlink_to(REPOSITORY / "examples")
+    (folder / "texts").mkdir()
+    with open(folder / "texts" / "topics.jsonl", "w", encoding="utf-8") as lines:
+        for name, topic in sorted(pydoc_data.topics.topics.items()):
+            lines.write(json.dumps({"id": name, "text": topic}) + "\n")
+    standard_library = Path(sysconfig.get_paths()["stdlib"])
+    for path in sorted(standard_library.glob("[a-m]*.py")):
+        (folder / "src").mkdir(exist_ok=True)
+        shutil.copy(path, folder / "src" / path.name)
+    done = codemix("quickstart", *OWN_FILES, *SCALE, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.timeout(TIMEOUT_SECONDS)
+def test_every_command_works(workspace: Path) -> None:
+    for command in readme_commands():
+        run = as_run(command)
+        if run == ["test"]:  # this is it
+            continue
+        if "runs/mine" in run:
+            run_interrupted(run, workspace)
+            continue
+        done = codemix(*run, cwd=workspace)
+        assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
+    whole, interrupted = (
+        json.loads((workspace / "runs" / name / "report.json").read_text())
+        for name in ("quickstart", "mine")
+    )
+    assert comparable(interrupted) == comparable(whole)
+    check_report(whole)
+
+
+def as_run(command: list[str]) -> list[str]:
+    """The arguments of `codemix` for a line of the README, shortened where it is long."""
+    program, *arguments = command
+    if program == "make":
+        return arguments if arguments == ["test"] else ["quickstart", *OWN_FILES, *SCALE]
+    assert program == "codemix", command
+    is_long = arguments[0] == "quickstart" or arguments[:2] in (
+        ["study", "plan"],
+        ["study", "run"],
+        ["study", "status"],
+        ["study", "report"],
+    )
+    return [*arguments, *(SCALE if is_long else [])]
+
+
+def run_interrupted(arguments: list[str], workspace: Path) -> None:
+    """Killed while it makes the data, asked to stop in the first phase, killed in the third; then
+    to the end."""
+    out = workspace / "runs" / "mine"
+    stops: list[tuple[signal.Signals, Callable[[], bool]]] = [
+        (signal.SIGKILL, lambda: (out / "data" / "tokenizer.json").exists()),
+        (signal.SIGINT, lambda: trained_phases(out) >= 1),
+        (signal.SIGKILL, lambda: trained_phases(out) >= 3),
+    ]
+    for number, is_time in stops:
+        process = start(arguments, workspace)
+        while not is_time():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        process.send_signal(number)
+        process.communicate()
+        assert process.returncode in (-number, 75), number
+    process = start(arguments, workspace)
+    output = process.communicate()
+    assert process.returncode == 0, output
+
+
+def start(arguments: list[str], workspace: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "megatron_codemix", *arguments],
+        cwd=workspace,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def trained_phases(out: Path) -> int:
+    """Phases with a line of metrics."""
+    return sum(path.stat().st_size > 0 for path in out.glob("*/*/metrics.jsonl"))
+
+
+def comparable(report: dict[str, object]) -> dict[str, object]:
+    """The report without what measures time or counts starts."""
+    return {name: value for name, value in report.items() if name not in ("timing", "wall_seconds")}
+
+
+def check_report(report: dict[str, object]) -> None:
+    names = [variant["name"] for variant in report["variants"]]
+    assert len(names) == 5
+    assert report["ledger_max_error_samples"] < 1
+    for variant in report["variants"]:
+        assert set(variant["heldout"]) == {"code", "markup", "text"}
+        for source, values in variant["heldout"].items():
+            base = report["variants"][0]["heldout"][source]["bits_per_byte"]
+            assert values["relative"] == pytest.approx((values["bits_per_byte"] - base) / base)
+            assert 0 < values["bits_per_byte"] < 8
+
+
+@pytest.mark.timeout(TIMEOUT_SECONDS)
+def test_srun_and_torchrun_lines_of_the_cluster_section(workspace: Path, tmp_path: Path) -> None:
+    """Ranks started by others: torchrun for real, srun by the variables that it sets."""
+    config = workspace / "examples" / "quickstart" / "train.yaml"
+    arguments = [str(config), "train.train_tokens=8K", "layout.pipeline=1", "--run-dir"]
+    torchrun = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
+            *("-m", "megatron_codemix", "train", *arguments, str(tmp_path / "torchrun")),
+        ],
+        cwd=workspace,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
+    assert torchrun.returncode == 0, torchrun.stderr
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-m", "megatron_codemix", "train", *arguments, str(tmp_path / "srun")],
+            cwd=workspace,
+            env={**ENVIRONMENT, **slurm_variables(rank, 2)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    outputs = [rank.communicate(timeout=100) for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], outputs
+    ledgers = [(tmp_path / name / "ledger.jsonl").read_bytes() for name in ("torchrun", "srun")]
+    assert ledgers[0] == ledgers[1]
+
+
+def slurm_variables(rank: int, num_ranks: int) -> dict[str, str]:
+    return {
+        "SLURM_PROCID": str(rank),
+        "SLURM_NTASKS": str(num_ranks),
+        "SLURM_LOCALID": str(rank),
+        "SLURM_STEP_ID": "0",
+        "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_JOB_NODELIST": "localhost",
+        "MASTER_ADDR": "127.0.0.1",
+    }
