@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-BUILD_INPUTS = ("setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE")
+BUILD_INPUTS = ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
 BUILD_FOLDERS = ("megatron_codemix", "csrc", "examples")
 
 
