@@ -5,6 +5,8 @@ else lies in the folder before that is a remnant of a save that was cut short, a
 the same step replaces it.
 """
 
+import errno
+import os
 import queue
 import shutil
 from pathlib import Path
@@ -16,12 +18,16 @@ from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.strategies import filesystem_async
 from megatron.core.distributed import DistributedDataParallel
 from megatron.core.optimizer import MegatronOptimizer
+from torch.distributed.checkpoint.api import CheckpointException
 
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import full_disk, read_json, write_json
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.model import Model, gpt_of
 from megatron_codemix.runs import COMPLETE_MARKER
+
+PAGE_BYTES = 4096
+"""A disk with less than this free is full."""
 
 # The optimizer's state as whole tensors, readable in any tensor, pipeline and data-parallel size;
 # megatron-core's default can only change the data-parallel size.
@@ -50,8 +56,8 @@ def save_checkpoint(
     state = _sharded_state(model, optimizer, is_loading=False)
     try:
         dist_checkpointing.save(state, str(folder), content_metadata=_CONTENT)
-    except OSError as error:
-        raise full_disk(error, folder) from error
+    except (OSError, RuntimeError, CheckpointException) as error:
+        raise _as_full_disk(error, folder) from error
     if parallel.rank == 0:
         write_json(folder / COMPLETE_MARKER, record)
     torch.distributed.barrier()
@@ -93,6 +99,14 @@ def read_marker(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise RunError(f"{folder / COMPLETE_MARKER}: not readable ({error})") from error
     return record
+
+
+def _as_full_disk(error: Exception, folder: Path) -> Exception:
+    """The readable error where the disk is full: other ranks' errors come as text, and torch's own
+    writer says nothing but "iostream error"."""
+    no_space = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    is_full = str(no_space.strerror) in str(error) or shutil.disk_usage(folder).free < PAGE_BYTES
+    return full_disk(no_space, folder) if is_full else error
 
 
 def _sharded_state(

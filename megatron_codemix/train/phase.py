@@ -1,6 +1,7 @@
 """A phase before it runs: every check that needs no process group, and the record of its attempts.
 Free of torch, so a wrong input is answered at once."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -132,7 +133,9 @@ def record_failure(run: RunDirectory, error: str, *, is_failure: bool) -> None:
     state: Status = replace(
         status, state="failed" if is_failure else "pending", failures=failures, last_error=error
     )
-    run.write_status(state)
+    # On a full disk the error itself is what the user must see, not that it cannot be noted.
+    with contextlib.suppress(UnavailableError):
+        run.write_status(state)
 
 
 def require_disk(run: RunDirectory, config: RunConfig) -> None:

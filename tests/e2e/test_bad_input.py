@@ -102,7 +102,7 @@ def flip_bit(path: Path) -> None:
 def test_run_directory_of_another_identity(tmp_path: Path) -> None:
     config = write_run(tmp_path)
     run = tmp_path / "run"
-    short = "train.train_tokens=512"
+    short = "train.train_tokens=1024"
     assert codemix("train", config, short, "--run-dir", run).returncode == 0
     before = (run / "config.yaml").read_bytes()
     done = codemix("train", config, short, "train.seed=2", "--run-dir", run)
@@ -119,7 +119,7 @@ def test_parent_that_is_not_done(tmp_path: Path) -> None:
 
 def test_model_that_does_not_fit_its_parent(tmp_path: Path) -> None:
     config = write_run(tmp_path)
-    short = "train.train_tokens=512"
+    short = "train.train_tokens=1024"
     assert codemix("train", config, short, "--run-dir", tmp_path / "parent").returncode == 0
     init_from = f"init_from={{run: {tmp_path}/parent, load: weights}}"
     message = refused(config, short, init_from, "model.num_layers=4")

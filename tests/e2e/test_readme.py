@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import ENVIRONMENT, codemix
+from tests.helpers.commands import ENVIRONMENT, codemix, start_codemix
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCALE = ["--scale", "0.01"]
@@ -97,27 +97,16 @@ def run_interrupted(arguments: list[str], workspace: Path) -> None:
         (signal.SIGKILL, lambda: trained_phases(out) >= 3),
     ]
     for number, is_time in stops:
-        process = start(arguments, workspace)
+        process = start_codemix(arguments, workspace)
         while not is_time():
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
         process.send_signal(number)
         process.communicate()
         assert process.returncode in (-number, 75), number
-    process = start(arguments, workspace)
+    process = start_codemix(arguments, workspace)
     output = process.communicate()
     assert process.returncode == 0, output
-
-
-def start(arguments: list[str], workspace: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "megatron_codemix", *arguments],
-        cwd=workspace,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def trained_phases(out: Path) -> int:

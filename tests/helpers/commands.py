@@ -23,17 +23,26 @@ def codemix(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Compl
     )
 
 
+def start_codemix(
+    arguments: Sequence[str | Path], cwd: Path | None = None
+) -> subprocess.Popen[str]:
+    """The command, started; its stdout holds stderr too."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "megatron_codemix", *map(str, arguments)],
+        cwd=cwd,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
 def codemix_stopped(
     arguments: Sequence[str | Path], *, metrics: Path, after_lines: int, by: signal.Signals
 ) -> int:
     """Starts the command and sends it a signal once the metrics file has so many lines; its exit
     code, negative if it died of the signal."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "megatron_codemix", *map(str, arguments)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=ENVIRONMENT,
-    )
+    process = start_codemix(arguments)
     try:
         deadline = time.monotonic() + 120
         while count_lines(metrics) < after_lines:
@@ -41,7 +50,8 @@ def codemix_stopped(
             assert time.monotonic() < deadline, "the command did not get so far in time"
             time.sleep(0.005)
         process.send_signal(by)
-        return process.wait(timeout=120)
+        process.communicate(timeout=120)
+        return process.returncode
     finally:
         process.kill()
 

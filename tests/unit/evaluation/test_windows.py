@@ -1,4 +1,4 @@
-"""Windows over held-out documents: each token of a document is predicted once, from what stands before it."""
+"""Windows over held-out documents: each token is predicted once, from what stands before it."""
 
 from pathlib import Path
 

@@ -1,0 +1,62 @@
+"""The disk fills up in the middle of a run: a readable end, nothing half-written taken for whole,
+and the same command goes on once there is space."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from megatron_codemix.runs import RunDirectory
+from tests.helpers.checkpoints import differing_tensors
+from tests.helpers.commands import codemix, start_codemix
+from tests.helpers.tiny import SEQUENCE, write_run
+
+SAVE_EVERY = f"checkpoint.save_every_tokens={5 * 8 * SEQUENCE}"
+DISK_BYTES = 3_000_000
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("mounting a small file system needs root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(path: Path) -> None:
+    """Writes until the file system is full."""
+    with open(path, "wb", buffering=0) as handle:
+        try:
+            while True:
+                handle.write(bytes(4096))
+        except OSError:
+            return
+
+
+def test_full_disk_stops_the_run_and_loses_nothing(small_disk: Path, tmp_path: Path) -> None:
+    config = write_run(tmp_path / "data")
+    whole, run = RunDirectory(tmp_path / "whole"), RunDirectory(small_disk / "run")
+    assert codemix("train", config, SAVE_EVERY, "--run-dir", whole.path).returncode == 0
+    arguments = ["train", config, SAVE_EVERY, "--run-dir", run.path]
+    process = start_codemix(arguments)
+    while not run.complete_steps():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    fill(small_disk / "filler")
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 2, output
+    assert "the disk is full" in output
+    assert "Traceback" not in output
+    complete = run.complete_steps()
+    assert complete, "the checkpoint before is still there"
+    (small_disk / "filler").unlink()
+    done = codemix(*arguments)
+    assert done.returncode == 0, done.stderr
+    last = [directory.checkpoint(20) for directory in (whole, run)]
+    assert differing_tensors(*last) == []
+    assert run.ledger.read_bytes() == whole.ledger.read_bytes()
