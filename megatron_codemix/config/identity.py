@@ -44,7 +44,7 @@ def identity_fields(
     parent_identity: str | None,
 ) -> dict[str, Any]:  # Any: JSON values
     """What is hashed, readable: two runs of different identity can be compared field by field."""
-    dump = config.model_dump(mode="json")
+    dump = config.model_dump()  # numbers, not their spelling: "0.5M" and "500K" are one value
     return {
         "model": dump["model"],
         "tokenizer": tokenizer_hash,
