@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from megatron_codemix.errors import EXIT_DONE
+from megatron_codemix.errors import EXIT_DONE, RetryableError
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
-from megatron_codemix.launch.ranks import run_ranks
+from megatron_codemix.launch.ranks import LOST_PEER, run_ranks
 from megatron_codemix.train.phase import Phase, prepare_phase, record_failure, start_attempt
 from megatron_codemix.units import format_count
 
@@ -68,7 +68,15 @@ def _run_placed_rank(phase: Phase, context: RankContext) -> None:
     attempt = phase.run.claim(phase.identity).attempts + 1
     if context.rank == 0:
         attempt = start_attempt(phase)
-    train_rank(phase, attempt, context)
+    try:
+        train_rank(phase, attempt, context)
+    except RuntimeError as error:
+        if any(text in str(error) for text in LOST_PEER):
+            raise RetryableError(
+                f"rank {context.rank} has lost another rank, whose own log says why; the same "
+                "command goes on from the last checkpoint"
+            ) from error
+        raise
 
 
 def _note_death(phase: Phase, code: int) -> None:

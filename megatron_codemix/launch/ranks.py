@@ -48,7 +48,7 @@ _POLL_SECONDS = 0.1
 # out.
 _STACKS_SECONDS = 1.0
 # How a rank sees that another one is gone: a consequence, not the cause.
-_LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "remote process exited")
+LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "remote process exited")
 # How long the rank that is the cause may take to say so, after another has seen it go.
 _SETTLE_SECONDS = 1.0
 
@@ -313,7 +313,7 @@ def _precedence(failure: RankFailure) -> tuple[int, float]:
 def _is_consequence(failure: RankFailure) -> bool:
     """Whether it says no more than that another rank has gone."""
     return failure.kind in ("error", "bug") and (
-        failure.exit_code == EXIT_RETRY or any(text in failure.message for text in _LOST_PEER)
+        failure.exit_code == EXIT_RETRY or any(text in failure.message for text in LOST_PEER)
     )
 
 
