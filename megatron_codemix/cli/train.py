@@ -1,5 +1,6 @@
 """`codemix train`: one run, alone, with ranks of its own, under torchrun or under srun."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Annotated
@@ -7,10 +8,14 @@ from typing import Annotated
 import typer
 
 from megatron_codemix.errors import EXIT_DONE, RetryableError
+from megatron_codemix.launch.local import exclusive
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
 from megatron_codemix.launch.ranks import LOST_PEER, run_ranks
+from megatron_codemix.runs import RunDirectory
 from megatron_codemix.train.phase import Phase, prepare_phase, record_failure, start_attempt
 from megatron_codemix.units import format_count
+
+LOCK_WAIT_SECONDS = 20.0
 
 
 def command(
@@ -42,34 +47,36 @@ def command(
     if status.state == "done":
         print(f"already done: {phase.run.path}")
         return
-    if context is not None:
-        _run_placed_rank(phase, context)
-        return
-    attempt = start_attempt(phase)
+    if context is None:
+        raise typer.Exit(_run_own_ranks(phase, nproc))
+    _run_placed_rank(phase, context)
 
-    def rank_main(rank: RankContext) -> int:
-        from megatron_codemix.train.rank import train_rank
 
-        train_rank(phase, attempt, rank)
-        return EXIT_DONE
+def _run_own_ranks(phase: Phase, nproc: int) -> int:
+    """Starts the ranks and waits for them; the exit code that speaks for all."""
+    with _alone_in(phase.run):
+        attempt = start_attempt(phase)
 
-    code = run_ranks(
-        rank_main, nproc, prepare=_import_engine, log_folder=phase.run.attempt(attempt)
-    )
-    if code != EXIT_DONE:
-        _note_death(phase, code)
-    raise typer.Exit(code)
+        def rank_main(rank: RankContext) -> int:
+            from megatron_codemix.train.rank import train_rank
+
+            train_rank(phase, rank, attempt)
+            return EXIT_DONE
+
+        log_folder = phase.run.attempt(attempt)
+        code = run_ranks(rank_main, nproc, prepare=_import_engine, log_folder=log_folder)
+        if code != EXIT_DONE:
+            _note_death(phase, code)
+        return code
 
 
 def _run_placed_rank(phase: Phase, context: RankContext) -> None:
     """This process is one rank of a job that another launcher has started."""
     from megatron_codemix.train.rank import train_rank
 
-    attempt = phase.run.claim(phase.identity).attempts + 1
-    if context.rank == 0:
-        attempt = start_attempt(phase)
     try:
-        train_rank(phase, attempt, context)
+        with _alone_in(phase.run) if context.rank == 0 else contextlib.nullcontext():
+            train_rank(phase, context)
     except RuntimeError as error:
         if any(text in str(error) for text in LOST_PEER):
             raise RetryableError(
@@ -77,6 +84,12 @@ def _run_placed_rank(phase: Phase, context: RankContext) -> None:
                 "command goes on from the last checkpoint"
             ) from error
         raise
+
+
+def _alone_in(run: RunDirectory) -> contextlib.AbstractContextManager[None]:
+    """Two trainings in one directory would write over each other's checkpoints. Ranks of a start
+    that was killed hold the lock until they are gone, which takes moments."""
+    return exclusive(run.path / ".lock", "a training", wait_seconds=LOCK_WAIT_SECONDS)
 
 
 def _note_death(phase: Phase, code: int) -> None:

@@ -158,10 +158,12 @@ def try_lock(path: Path) -> IO[str] | None:
 
 
 @contextlib.contextmanager
-def exclusive(path: Path, what: str) -> Iterator[None]:
-    """Holds a lock on `path` during the block. Raises RunError at once if another process holds
-    it."""
-    handle = try_lock(path)
+def exclusive(path: Path, what: str, *, wait_seconds: float = 0.0) -> Iterator[None]:
+    """Holds a lock on `path` during the block. Raises RunError if another process holds it, and
+    still does after `wait_seconds`."""
+    give_up_at = time.monotonic() + wait_seconds
+    while (handle := try_lock(path)) is None and time.monotonic() < give_up_at:
+        time.sleep(0.1)
     if handle is None:
         owner = path.read_text(encoding="utf-8").strip() or "unknown"
         raise RunError(f"{path.parent}: {what} is already running here (process {owner})")

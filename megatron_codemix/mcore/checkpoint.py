@@ -101,7 +101,7 @@ def read_marker(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _as_full_disk(error: Exception, folder: Path) -> Exception:
+def _as_full_disk(error: BaseException, folder: Path) -> BaseException:
     """The readable error where the disk is full: other ranks' errors come as text, and torch's own
     writer says nothing but "iostream error"."""
     no_space = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -10,20 +10,22 @@ from megatron_codemix.files import write_json
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.mcore.groups import initialize_model_parallel
 from megatron_codemix.obs.log import setup_logging
-from megatron_codemix.train.phase import Phase, record_failure
+from megatron_codemix.train.phase import Phase, record_failure, start_attempt
 from megatron_codemix.train.provenance import provenance
 from megatron_codemix.train.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
 
-def train_rank(phase: Phase, attempt: int, context: RankContext) -> None:
+def train_rank(phase: Phase, context: RankContext, attempt: int | None = None) -> None:
     """Trains this rank's part of the phase. Raises what went wrong, after it stands in the run's
-    status."""
-    folder = phase.run.attempt(attempt)
-    setup_logging(context.rank, folder / f"rank{context.rank}.log")
+    status.
+
+    attempt: the start that is counted already; absent where each rank was started by itself: then
+    rank 0 counts it and tells the others.
+    """
     try:
-        _train(phase, attempt, context)
+        _train(phase, context, attempt)
     except PreemptedError as error:
         if context.rank == 0:
             record_failure(phase.run, str(error), is_failure=False)
@@ -35,7 +37,7 @@ def train_rank(phase: Phase, attempt: int, context: RankContext) -> None:
         raise
 
 
-def _train(phase: Phase, attempt: int, context: RankContext) -> None:
+def _train(phase: Phase, context: RankContext, attempt: int | None) -> None:
     backend = select_backend(phase.config.backend.device, context.local_rank)
     backend.prepare()
     initialize_process_group(
@@ -44,6 +46,9 @@ def _train(phase: Phase, attempt: int, context: RankContext) -> None:
         world_size=context.world_size,
         init_method=context.init_method,
     )
+    if attempt is None:
+        attempt = _agree_on_attempt(phase, context)
+    setup_logging(context.rank, phase.run.attempt(attempt) / f"rank{context.rank}.log")
     layout = phase.config.layout
     parallel = initialize_model_parallel(layout, phase.config.train.seed)
     log.info(
@@ -62,3 +67,10 @@ def _train(phase: Phase, attempt: int, context: RankContext) -> None:
     Trainer(phase, parallel, backend).run()
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
+
+
+def _agree_on_attempt(phase: Phase, context: RankContext) -> int:
+    number = [start_attempt(phase) if context.rank == 0 else None]
+    torch.distributed.broadcast_object_list(number, src=0)
+    assert number[0] is not None, "rank 0 has counted this start"
+    return number[0]
