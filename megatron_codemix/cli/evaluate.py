@@ -1,14 +1,15 @@
 """`codemix evaluate`: scores a finished run where it lies."""
 
 import json as json_module
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.errors import EXIT_DONE, RunError
 from megatron_codemix.files import read_json
+from megatron_codemix.launch.machine import prepare_environment
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
 from megatron_codemix.launch.ranks import run_ranks
 from megatron_codemix.runs import RunDirectory, final_checkpoint
@@ -43,6 +44,7 @@ def command(
         evaluate_rank(directory, max_bytes, rank)
         return EXIT_DONE
 
+    prepare_environment(load_run_config(directory.config).backend.device)
     context = rank_context_from_environment()
     if context is not None:
         rank_main(context)
@@ -55,8 +57,6 @@ def command(
 
 
 def _import_engine() -> None:
-    """As in `train`: without starting the CUDA runtime before the fork."""
-    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     import megatron_codemix.evaluation.heldout  # noqa: F401  # for its imports
 
 

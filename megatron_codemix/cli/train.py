@@ -1,7 +1,6 @@
 """`codemix train`: one run, alone, with ranks of its own, under torchrun or under srun."""
 
 import contextlib
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ import typer
 
 from megatron_codemix.errors import EXIT_DONE, RetryableError
 from megatron_codemix.launch.local import exclusive
+from megatron_codemix.launch.machine import prepare_environment
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
 from megatron_codemix.launch.ranks import LOST_PEER, run_ranks
 from megatron_codemix.runs import RunDirectory
@@ -47,6 +47,7 @@ def command(
     if status.state == "done":
         print(f"already done: {phase.run.path}")
         return
+    prepare_environment(phase.config.backend.device)
     if context is None:
         raise typer.Exit(_run_own_ranks(phase, nproc))
     _run_placed_rank(phase, context)
@@ -102,9 +103,7 @@ def _note_death(phase: Phase, code: int) -> None:
 
 
 def _import_engine() -> None:
-    """Once, before the ranks are forked. PyTorch must then look for GPUs through NVML: the CUDA
-    runtime, once started in this process, could not be used in its forks."""
-    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    """Once, before the ranks are forked."""
     import megatron_codemix.train.rank  # noqa: F401  # for its imports
 
 
