@@ -6,14 +6,9 @@ them inside the pipeline schedules' bodies, where no extension point reaches. Th
 exactly those:
 
 1. `CudaMeansCpu`, a `TorchFunctionMode` (the hook that `torch.set_default_device` is built on),
-   rewrites device
-   arguments and makes `.cuda()` the identity;
+   rewrites device arguments and makes `.cuda()` the identity;
 2. a table of `torch.cuda` functions gets CPU answers: no-ops for streams and synchronisation, the
-   default generator for
-   the CUDA generator;
-3. megatron-core's optimizer gets the contract of the fused Adam of Apex and Transformer Engine, so
-   that CPU and GPU
-   take the same optimizer and checkpoint code.
+   default generator for the CUDA generator.
 
 `torch.cuda.is_available()` stays False, so that nothing believes in a GPU. Where there is one,
 `install` does nothing.
@@ -168,7 +163,6 @@ def install() -> bool:
     CudaMeansCpu().__enter__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     _import_without_compiling()
     _use_cpu_generator()
-    _use_fused_adam()
     _installed = True
     return True
 
@@ -200,72 +194,3 @@ def _use_cpu_generator() -> None:
     random._set_cuda_rng_state = lambda new_state, device=-1, graph_safe=False: torch.set_rng_state(
         new_state
     )
-
-
-class FusedAdam(torch.optim.Optimizer):
-    """AdamW by torch's fused CPU kernel, with the contract of Apex's and Transformer Engine's
-    FusedAdam: the step count lives in the parameter group and a parameter's state is exactly
-    `exp_avg` and `exp_avg_sq`.
-
-    megatron-core's fall-back, torch.optim.AdamW, counts steps for each parameter; the distributed
-    optimizer of 0.16.1 cannot load a checkpoint made that way.
-    """
-
-    def __init__(
-        self,
-        params: Any,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        adam_w_mode: bool = True,
-        **unused: Any,
-    ) -> None:
-        super().__init__(
-            params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        )
-        self.kernel = torch._fused_adamw_ if adam_w_mode else torch._fused_adam_
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # fused optimizers take no closure
-        for group in self.param_groups:
-            if group["params"]:
-                self._step_group(group)
-
-    def _step_group(self, group: dict[str, Any]) -> None:
-        group["step"] = int(group.get("step", 0)) + 1
-        parameters = [p for p in group["params"] if p.grad is not None]
-        for parameter in parameters:
-            if not self.state[parameter]:
-                self.state[parameter] = {
-                    "exp_avg": torch.zeros_like(parameter),
-                    "exp_avg_sq": torch.zeros_like(parameter),
-                }
-        if not parameters:
-            return
-        self.kernel(
-            [parameter.detach() for parameter in parameters],
-            [parameter.grad for parameter in parameters],
-            [self.state[parameter]["exp_avg"] for parameter in parameters],
-            [self.state[parameter]["exp_avg_sq"] for parameter in parameters],
-            [],
-            [torch.tensor(float(group["step"])) for _ in parameters],
-            lr=float(group["lr"]),
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            amsgrad=False,
-            maximize=False,
-        )
-
-
-def _use_fused_adam() -> None:
-    from megatron.core import optimizer
-    from megatron.core.optimizer import distrib_optimizer
-
-    optimizer.Adam = FusedAdam
-    optimizer.USING_PYTORCH_OPTIMIZER = False
-    distrib_optimizer.Adam = FusedAdam
-    distrib_optimizer.HAVE_APEX_OR_TE = True
-    distrib_optimizer.USING_APEX_OPTIMIZER = True

@@ -1,9 +1,10 @@
 """The only code that imports megatron.core: translates our configuration to its configs, builds its
 models, runs its steps.
 
-Importing this package installs the CPU meaning of `torch.cuda` where there is no CUDA. That is the
-project's one import effect: it must happen before megatron.core is first imported, and Python runs
-this file before any module below it.
+Importing this package installs the CPU meaning of `torch.cuda` where there is no CUDA, and an
+optimizer kernel where megatron-core has found none. That is the project's one import effect: it
+must happen before megatron.core is first used, and Python runs this file before any module below
+it.
 """
 
 import importlib
@@ -15,13 +16,13 @@ _MODULES = ("distributed", "dist_checkpointing", "models.gpt.gpt_layer_specs", "
 
 
 def _import_megatron() -> None:
-    """Without the dozen warnings that it gives, one for each package that it can do without; which
-    kernels a run takes is said in its log."""
+    """Without the dozen warnings that it gives, one for each package that it can do without."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         megatron_on_cpu.install()
         for name in _MODULES:
             importlib.import_module(f"megatron.core.{name}")
+        importlib.import_module("megatron_codemix.mcore.fused_adam").provide_fused_adam()
 
 
 _import_megatron()
