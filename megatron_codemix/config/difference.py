@@ -54,7 +54,7 @@ def _leaves(value: Any, path: Path = ()) -> dict[Path, Any]:
 
 
 def _decides(path: Path, weighted: set[str], is_set: bool) -> Decides:
-    """As `identity.identity_fields` has it; a test holds the two together."""
+    """As `identity.run_identity` has it; a test holds the two together."""
     match path:
         case ("data", "mixture", "weights", _):
             return "yes" if is_set else "no"  # a weight of 0 and none are the same mixture

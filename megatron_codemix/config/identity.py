@@ -5,10 +5,12 @@ ran. The parent's identity is part of a child's, so the hash covers the whole ch
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.files import hash_json
+
+HASHED_SECTIONS = ("model", "optimizer", "schedule", "train", "precision")
+"""Sections that decide what is learned with every field."""
 
 
 def run_identity(
@@ -24,42 +26,19 @@ def run_identity(
     weight_units: the mixture in units of 2^-20, as quantised for the run.
     manifest_hashes: content hash of the training shard of each source that has a weight.
     """
-    return hash_json(
-        identity_fields(
-            config,
-            weight_units=weight_units,
-            tokenizer_hash=tokenizer_hash,
-            manifest_hashes=manifest_hashes,
-            parent_identity=parent_identity,
-        )
-    )
-
-
-def identity_fields(
-    config: RunConfig,
-    *,
-    weight_units: Mapping[str, int],
-    tokenizer_hash: str,
-    manifest_hashes: Mapping[str, str],
-    parent_identity: str | None,
-) -> dict[str, Any]:  # Any: JSON values
-    """What is hashed, readable: two runs of different identity can be compared field by field."""
     dump = config.model_dump()  # numbers, not their spelling: "0.5M" and "500K" are one value
-    return {
-        "model": dump["model"],
-        "tokenizer": tokenizer_hash,
-        "data": {
-            "sequence_length": config.data.sequence_length,
-            "mixture": {name: units for name, units in weight_units.items() if units},
-            "sources": {
-                name: manifest_hashes[name] for name, units in weight_units.items() if units
+    mixture = {name: units for name, units in weight_units.items() if units}
+    return hash_json(
+        {
+            **{section: dump[section] for section in HASHED_SECTIONS},
+            "tokenizer": tokenizer_hash,
+            "data": {
+                "sequence_length": config.data.sequence_length,
+                "mixture": mixture,
+                "sources": {name: manifest_hashes[name] for name in mixture},
+                "restart": config.data.restart,
             },
-            "restart": config.data.restart,
-        },
-        "optimizer": dump["optimizer"],
-        "schedule": dump["schedule"],
-        "train": dump["train"],
-        "precision": dump["precision"],
-        "parent": parent_identity,
-        "load": config.init_from.load if config.init_from else None,
-    }
+            "parent": parent_identity,
+            "load": config.init_from.load if config.init_from else None,
+        }
+    )
