@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from megatron_codemix.config.identity import HASHED_SECTIONS
 from megatron_codemix.config.schema import RunConfig
 
 Path = tuple[str, ...]
@@ -11,7 +12,6 @@ Decides = Literal["yes", "by content", "no"]
 """Whether a field is part of the identity. "by content": the files that the path leads to are, not
 their place."""
 
-_ALWAYS = frozenset({"model", "optimizer", "schedule", "train", "precision"})
 _NEVER = frozenset({"layout", "checkpoint", "backend", "logging"})
 
 
@@ -66,7 +66,7 @@ def _decides(path: Path, weighted: set[str], is_set: bool) -> Decides:
             return "yes"
         case ("tokenizer", *_) | ("init_from", *_):
             return "by content"
-    if path[0] in _ALWAYS:
+    if path[0] in HASHED_SECTIONS:
         return "yes"
     assert path[0] in _NEVER, f"{path}: not known whether it is part of the identity"
     return "no"
