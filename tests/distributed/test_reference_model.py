@@ -1,12 +1,11 @@
 """The model is the architecture it says it is: losses against the same formulas in plain "
 "PyTorch."""
 
-import math
-
 import pytest
 
 from megatron_codemix.config.schema import LayoutConfig, ModelConfig
 from megatron_codemix.launch.placement import RankContext
+from tests.helpers.plain_model import plain_losses
 from tests.helpers.ranks import run_distributed
 from tests.helpers.training import MODEL, Job, build_on_rank, markov_batch
 
@@ -45,64 +44,6 @@ def losses_of_both(context: RankContext, model: ModelConfig) -> tuple[object, ob
         weights, model, torch.from_numpy(batch.tokens), torch.from_numpy(batch.labels)
     )
     return token_losses(built, batch, backend).numpy(), plain.detach().numpy()
-
-
-def plain_losses(weights, model, tokens, labels):  # type: ignore[no-untyped-def]  # torch tensors
-    """Decoder-only transformer, sequential pre-norm blocks, by the book."""
-    import torch
-    import torch.nn.functional as F
-
-    head = model.head_dim or model.hidden_size // model.num_attention_heads
-    groups = model.num_query_groups
-    per_group = model.num_attention_heads // groups
-    x = weights["embedding.word_embeddings.weight"][tokens]
-    batch, length, _ = x.shape
-
-    def norm(name, value):  # type: ignore[no-untyped-def]
-        scale = weights[f"{name}.weight"]
-        if model.normalization == "layernorm":
-            bias = weights[f"{name}.bias"]
-            return F.layer_norm(value, value.shape[-1:], scale, bias, model.norm_epsilon)
-        mean_square = value.pow(2).mean(-1, keepdim=True)
-        return value / torch.sqrt(mean_square + model.norm_epsilon) * scale
-
-    def rotate(value):  # type: ignore[no-untyped-def]
-        """RoPE, halves (arXiv 2104.09864 as in GPT-NeoX). value [B, heads, S, head]."""
-        inverse = model.rope_base ** (-torch.arange(0, head, 2, dtype=torch.float64) / head)
-        angle = torch.arange(length, dtype=torch.float64)[:, None] * inverse
-        cos, sin = angle.cos().float(), angle.sin().float()
-        first, second = value.chunk(2, dim=-1)
-        return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
-
-    for layer in range(model.num_layers):
-        prefix = f"decoder.layers.{layer}."
-        y = norm(f"{prefix}input_layernorm", x)
-        mixed = y @ weights[f"{prefix}self_attention.linear_qkv.weight"].T
-        mixed = mixed.view(batch, length, groups, per_group + 2, head)
-        query = mixed[:, :, :, :per_group].reshape(batch, length, -1, head).transpose(1, 2)
-        key = mixed[:, :, :, per_group].transpose(1, 2)
-        value = mixed[:, :, :, per_group + 1].transpose(1, 2)
-        query, key = rotate(query), rotate(key)
-        key, value = (t.repeat_interleave(per_group, dim=1) for t in (key, value))
-        scores = query @ key.transpose(2, 3) / math.sqrt(head)
-        future = torch.ones(length, length, dtype=torch.bool).triu(1)
-        attended = scores.masked_fill(future, -torch.inf).softmax(-1) @ value
-        attended = attended.transpose(1, 2).reshape(batch, length, -1)
-        x = x + attended @ weights[f"{prefix}self_attention.linear_proj.weight"].T
-        y = norm(f"{prefix}pre_mlp_layernorm", x)
-        y = y @ weights[f"{prefix}mlp.linear_fc1.weight"].T
-        if model.activation == "swiglu":
-            gate, up = y.chunk(2, dim=-1)
-            y = gate * torch.sigmoid(gate) * up
-        else:
-            y = F.gelu(y)
-        x = x + y @ weights[f"{prefix}mlp.linear_fc2.weight"].T
-    x = norm("decoder.final_layernorm", x)
-    name = "embedding.word_embeddings.weight" if model.tie_embeddings else "output_layer.weight"
-    logits = x @ weights[name].T
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(
-        labels.shape
-    )
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -9,6 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from megatron_codemix.data.token_shard import TokenShardWriter
 from megatron_codemix.data.tokenizer import tokenizer_hash
+from megatron_codemix.files import rewrite_jsonl
 
 END_OF_DOCUMENT = 256
 VOCABULARY = 257
@@ -68,10 +69,19 @@ def write_run(folder: Path, **changes: object) -> Path:
         write_shard(
             folder / source, markov_documents(seed, 200), tokenizer=tokenizer, source=source
         )
+        write_held_out(folder / f"{source}.held", seed + 10, tokenizer=tokenizer, source=source)
     config = merge(default_config(folder), changes)
     path = folder / "run.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
+
+
+def write_held_out(prefix: Path, seed: int, *, tokenizer: str, source: str) -> None:
+    """A shard of 12 documents, some longer than a window, with the list that evaluation reads."""
+    documents = markov_documents(seed, 12)
+    write_shard(prefix, documents, tokenizer=tokenizer, source=source)
+    rows = [{"id": f"{source}-{n}", "bytes": len(tokens)} for n, tokens in enumerate(documents)]
+    rewrite_jsonl(prefix.with_name(prefix.name + ".documents.jsonl"), rows)
 
 
 def write_tokenizer_into(folder: Path) -> str:
@@ -94,8 +104,8 @@ def default_config(folder: Path) -> dict[str, object]:
         "data": {
             "sequence_length": SEQUENCE,
             "sources": {
-                "code": {"train": str(folder / "code")},
-                "text": {"train": str(folder / "text")},
+                name: {"train": str(folder / name), "validation": str(folder / f"{name}.held")}
+                for name in ("code", "text")
             },
             "mixture": {"kind": "constant", "weights": {"code": 0.6, "text": 0.4}},
         },
