@@ -7,6 +7,7 @@ import ast
 import dataclasses
 import importlib
 import inspect
+from pathlib import Path
 
 import pytest
 import torch
@@ -43,6 +44,7 @@ CALLS = {
         "layer_norm",
     ],
     "megatron.core.transformer.module:Float16Module": ["config", "module"],
+    "megatron.core.transformer.module:MegatronModule": ["config"],
     "megatron.core.distributed:DistributedDataParallel": [
         "config",
         "ddp_config",
@@ -130,6 +132,28 @@ FIELDS = {
     "megatron.core.process_groups_config:ProcessGroupCollection": ["tp", "pp", "dp", "dp_cp"],
 }
 
+ATTRIBUTES = {
+    "megatron.core.optimizer:MegatronOptimizer": [
+        "load_state_dict",
+        "reload_model_params",
+        "scale_loss",
+        "sharded_state_dict",
+        "step",
+        "zero_grad",
+    ],
+    "megatron.core.distributed:DistributedDataParallel": ["zero_grad_buffer"],
+    "megatron.core.models.gpt:GPTModel": ["load_state_dict", "sharded_state_dict"],
+    "megatron.core.dist_checkpointing:core": ["CheckpointingException"],
+    "megatron.core.process_groups_config:ProcessGroupCollection": ["use_mpu_process_groups"],
+}
+"""Methods that we call."""
+
+PARAMETER_ATTRIBUTES = {
+    "megatron.core.tensor_parallel.layers": ["tensor_model_parallel", "partition_dim"],
+    "megatron.core.distributed.finalize_model_grads": ["sequence_parallel"],
+}
+"""Marks on parameters that one side sets and the other reads, by the module that names them."""
+
 PATCHED = {
     "megatron.core.tensor_parallel.random": ["_get_cuda_rng_state", "_set_cuda_rng_state"],
     "megatron.core.optimizer": ["Adam", "USING_PYTORCH_OPTIMIZER"],
@@ -145,7 +169,12 @@ PATCHED = {
 
 def _resolve(address: str) -> object:
     module, name = address.split(":")
-    return getattr(importlib.import_module(module), name)
+    found = importlib.import_module(module)
+    return (
+        getattr(found, name)
+        if hasattr(found, name)
+        else importlib.import_module(f"{module}.{name}")
+    )
 
 
 def _assigned_names(module_name: str) -> set[str]:
@@ -176,6 +205,43 @@ def test_every_config_has_the_fields_that_we_set() -> None:
         known = {field.name for field in dataclasses.fields(_resolve(address))}
         missing += [f"{address}.{name}" for name in names if name not in known]
     assert missing == []
+
+
+def test_classes_have_the_methods_that_we_call() -> None:
+    missing = [
+        f"{address}.{name}"
+        for address, names in ATTRIBUTES.items()
+        for name in names
+        if not hasattr(_resolve(address), name)
+    ]
+    assert missing == []
+
+
+def test_parameters_are_marked_by_the_names_that_we_use() -> None:
+    missing = [
+        f"{module}: {name}"
+        for module, names in PARAMETER_ATTRIBUTES.items()
+        for name in names
+        if name not in inspect.getsource(importlib.import_module(module))
+    ]
+    assert missing == []
+
+
+def test_every_import_of_megatron_is_listed_here() -> None:
+    """The lists above cannot fall behind the code: what it imports is read from its source."""
+    folder = Path(megatron_on_cpu.__file__).parents[1]
+    files = [*folder.glob("mcore/*.py"), Path(megatron_on_cpu.__file__)]
+    imported = [
+        f"{node.module}:{name.name}"
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("megatron.")
+        for name in node.names
+    ]
+    assert len(imported) > 20
+    listed = {*CALLS, *FIELDS, *ATTRIBUTES}
+    names = {address for address in imported if not inspect.ismodule(_resolve(address))}
+    assert sorted(names - listed) == []
 
 
 @pytest.mark.parametrize("module", PATCHED)
