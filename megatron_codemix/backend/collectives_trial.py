@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 import torch.distributed as dist
 
-from megatron_codemix.backend import Backend, initialize_process_group
+from megatron_codemix.backend.devices import Backend, initialize_process_group
 from megatron_codemix.errors import UnavailableError
 
 

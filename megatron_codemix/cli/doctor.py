@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
+from megatron_codemix.backend.environment import has_nvidia_driver
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT
-from megatron_codemix.launch.machine import has_nvidia_driver
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.launch.ranks import run_ranks
 from megatron_codemix.train.provenance import source_commit, versions
@@ -94,7 +94,7 @@ def _extension() -> Check:
 def _backend() -> tuple[str | None, Check]:
     """Its name, None where torch itself does not load."""
     try:
-        from megatron_codemix.backend import select_backend
+        from megatron_codemix.backend.devices import select_backend
     except (ImportError, OSError) as error:  # OSError: a shared library of torch is missing
         return None, Check("back end", False, f"torch does not load: {error}")
     name = select_backend("auto").name
@@ -118,8 +118,8 @@ def _collectives() -> Check:
 
 
 def _try_collectives(context: RankContext, done: Path) -> int:
-    from megatron_codemix.backend import CpuBackend
     from megatron_codemix.backend.collectives_trial import try_collectives
+    from megatron_codemix.backend.devices import CpuBackend
 
     def report(name: str) -> None:
         if context.rank == 0:

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
+from megatron_codemix.backend.environment import prepare_environment
 from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.errors import EXIT_DONE, RunError
 from megatron_codemix.files import read_json
-from megatron_codemix.launch.machine import prepare_environment
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
 from megatron_codemix.launch.ranks import run_ranks
 from megatron_codemix.runs import RunDirectory, final_checkpoint

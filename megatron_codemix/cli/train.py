@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from megatron_codemix.backend.environment import prepare_environment
 from megatron_codemix.errors import EXIT_DONE, RetryableError
 from megatron_codemix.launch.local import exclusive
-from megatron_codemix.launch.machine import prepare_environment
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
 from megatron_codemix.launch.ranks import LOST_PEER, run_ranks
 from megatron_codemix.runs import RunDirectory

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch.distributed
 
-from megatron_codemix.backend import Backend, initialize_process_group, select_backend
+from megatron_codemix.backend.devices import Backend, initialize_process_group, select_backend
 from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.schema import LayoutConfig, RunConfig
 from megatron_codemix.data.resolve import open_shard

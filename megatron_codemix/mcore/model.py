@@ -12,7 +12,7 @@ from megatron.core.distributed import (
 from megatron.core.models.gpt import GPTModel
 from megatron.core.transformer.module import Float16Module
 
-from megatron_codemix.backend import Backend
+from megatron_codemix.backend.devices import Backend
 from megatron_codemix.config.plan import padded_vocabulary_size
 from megatron_codemix.config.schema import LayoutConfig, ModelConfig, PrecisionConfig
 from megatron_codemix.mcore.groups import ModelParallel

@@ -15,7 +15,7 @@ from megatron.core.distributed import DistributedDataParallel
 from megatron.core.optimizer import MegatronOptimizer
 from megatron.core.pipeline_parallel import get_forward_backward_func
 
-from megatron_codemix.backend import Backend
+from megatron_codemix.backend.devices import Backend
 from megatron_codemix.data.batches import Batch
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.model import Model

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from megatron_codemix.backend.environment import require_device
 from megatron_codemix.config.checks import check_config, check_layout
 from megatron_codemix.config.loader import dump_yaml, load_run_config
 from megatron_codemix.config.parameters import checkpoint_bytes
@@ -15,7 +16,6 @@ from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.resolve import DataPlan, resolve_data
 from megatron_codemix.errors import ConfigError, UnavailableError
 from megatron_codemix.files import require_free_bytes, write_json, write_text
-from megatron_codemix.launch.machine import has_nvidia_driver
 from megatron_codemix.runs import RunDirectory, Status, final_checkpoint
 from megatron_codemix.units import format_bytes
 
@@ -58,7 +58,7 @@ def prepare_phase(
     problems = [*check_config(config), *check_layout(config, world_size)]
     if problems:
         raise ConfigError(problems)
-    _require_device(config)
+    require_device(config.backend.device)
     if config.init_from is not None:
         _require_parent(config, RunDirectory(config.init_from.run))
     data = resolve_data(config)
@@ -70,15 +70,6 @@ def prepare_phase(
     return Phase(
         config=config, plan=make_plan(config, world_size), data=data, run=run, identity=identity
     )
-
-
-def _require_device(config: RunConfig) -> None:
-    """Raises UnavailableError where CUDA is asked for on a machine without an NVIDIA driver."""
-    if config.backend.device == "cuda" and not has_nvidia_driver():
-        raise UnavailableError(
-            "backend.device: cuda, but this machine has no NVIDIA driver (nvidia-smi is not on "
-            "PATH); run on a GPU node, or set backend.device=cpu"
-        )
 
 
 def _require_parent(config: RunConfig, parent: RunDirectory) -> None:

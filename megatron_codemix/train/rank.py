@@ -4,7 +4,7 @@ import logging
 
 import torch.distributed
 
-from megatron_codemix.backend import initialize_process_group, select_backend
+from megatron_codemix.backend.devices import initialize_process_group, select_backend
 from megatron_codemix.errors import CodemixError, PreemptedError
 from megatron_codemix.files import write_json
 from megatron_codemix.launch.placement import RankContext

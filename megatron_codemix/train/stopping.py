@@ -6,7 +6,7 @@ from types import FrameType, TracebackType
 import torch
 import torch.distributed
 
-from megatron_codemix.backend import Backend
+from megatron_codemix.backend.devices import Backend
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 

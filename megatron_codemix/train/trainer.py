@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from megatron_codemix.backend import Backend
+from megatron_codemix.backend.devices import Backend
 from megatron_codemix.data.batches import Batch, samples_of_step
 from megatron_codemix.data.dataset import MixtureDataset
 from megatron_codemix.data.ledger import Ledger

@@ -23,7 +23,7 @@ def train_and_record(
     context: RankContext, config: Path, overrides: list[str], run: Path
 ) -> list[Sample]:
     """Trains the whole run as `codemix train` does; every sample that reached this rank's model."""
-    from megatron_codemix.backend import select_backend
+    from megatron_codemix.backend.devices import select_backend
     from megatron_codemix.mcore.groups import initialize_model_parallel
     from megatron_codemix.train import trainer
 

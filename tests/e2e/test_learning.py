@@ -28,7 +28,7 @@ MODEL = ModelConfig(
 
 def memorise(context: RankContext, prefix: Path, shuffle_labels: bool) -> float:
     """Loss of the last epoch over the shard."""
-    from megatron_codemix.backend import select_backend
+    from megatron_codemix.backend.devices import select_backend
     from megatron_codemix.mcore.groups import initialize_model_parallel
     from megatron_codemix.mcore.model import build_model, wrap_data_parallel
     from megatron_codemix.mcore.optimizer import build_optimizer, set_step_sizes

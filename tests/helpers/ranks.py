@@ -96,7 +96,7 @@ def _run(
     """Body of a rank."""
     import torch.distributed
 
-    from megatron_codemix.backend import initialize_process_group, select_backend
+    from megatron_codemix.backend.devices import initialize_process_group, select_backend
 
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # let each rank say what it sees
     backend = select_backend("cpu")

@@ -106,7 +106,7 @@ def train_on_rank(context: RankContext, job: Job) -> Curve:
 
 def build_on_rank(job: Job):  # type: ignore[no-untyped-def]  # torch is imported inside
     """(model with its weights at step 0, ModelParallel, Backend) of this rank."""
-    from megatron_codemix.backend import select_backend
+    from megatron_codemix.backend.devices import select_backend
     from megatron_codemix.mcore.groups import initialize_model_parallel
     from megatron_codemix.mcore.model import build_model
 

@@ -4,10 +4,21 @@ import os
 import shutil
 from typing import Literal
 
+from megatron_codemix.errors import UnavailableError
+
 
 def has_nvidia_driver() -> bool:
     """Whether nvidia-smi is there, as it is with every driver."""
     return shutil.which("nvidia-smi") is not None
+
+
+def require_device(device: Literal["auto", "cpu", "cuda"]) -> None:
+    """Raises UnavailableError where CUDA is asked for on a machine without an NVIDIA driver."""
+    if device == "cuda" and not has_nvidia_driver():
+        raise UnavailableError(
+            "backend.device: cuda, but this machine has no NVIDIA driver (nvidia-smi is not on "
+            "PATH); run on a GPU node, or set backend.device=cpu"
+        )
 
 
 def prepare_environment(device: Literal["auto", "cpu", "cuda"]) -> None:

@@ -1,0 +1,137 @@
+"""What the rest of the program may ask of the hardware, on a CPU and on NVIDIA GPUs."""
+
+import ctypes
+import datetime
+import logging
+import os
+import resource
+from typing import Literal, Protocol
+
+import torch
+import torch.distributed
+
+from megatron_codemix.errors import UnavailableError
+
+log = logging.getLogger(__name__)
+
+DISTRIBUTED_TIMEOUT = datetime.timedelta(minutes=30)
+
+
+class Backend(Protocol):
+    """What the rest of the program may ask of the hardware."""
+
+    @property
+    def name(self) -> Literal["cpu", "cuda"]: ...
+
+    @property
+    def collectives(self) -> Literal["gloo", "nccl"]: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def prepare(self) -> None:
+        """Sets up this process for the device, once, before any tensor is made."""
+
+    def synchronize(self) -> None:
+        """Waits until the device has finished all work queued so far."""
+
+    def peak_memory_bytes(self) -> int:
+        """Largest memory used by this process since it started."""
+
+
+class CpuBackend:
+    """Host processors with gloo; megatron-core runs through `megatron_on_cpu`."""
+
+    name: Literal["cpu"] = "cpu"
+    collectives: Literal["gloo"] = "gloo"
+    device = torch.device("cpu")
+
+    def prepare(self) -> None:
+        """One thread for each rank unless OMP_NUM_THREADS says otherwise, and memory that is kept
+        rather than returned to the kernel: fresh pages for every logits tensor cost about a fifth
+        of a small model's step."""
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+        _keep_freed_memory()
+
+    def synchronize(self) -> None:
+        """Nothing is queued on a CPU."""
+
+    def peak_memory_bytes(self) -> int:
+        """Peak resident set."""
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class CudaBackend:
+    """NVIDIA GPUs with NCCL, one for each process."""
+
+    name: Literal["cuda"] = "cuda"
+    collectives: Literal["nccl"] = "nccl"
+
+    def __init__(self, local_rank: int) -> None:
+        self.device = torch.device("cuda", local_rank)
+
+    def prepare(self) -> None:
+        """Binds the process to its GPU. CUDA_DEVICE_MAX_CONNECTIONS=1 keeps megatron-core's
+        overlapped collectives in the order in which they were queued (needed before Blackwell)."""
+        os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "1")
+        torch.cuda.set_device(self.device)
+
+    def synchronize(self) -> None:
+        torch.cuda.synchronize(self.device)
+
+    def peak_memory_bytes(self) -> int:
+        return int(torch.cuda.max_memory_allocated(self.device))
+
+
+def select_backend(device: Literal["auto", "cpu", "cuda"], local_rank: int = 0) -> Backend:
+    """The back end for `device`; `auto` takes CUDA where PyTorch finds a GPU.
+
+    Raises UnavailableError if CUDA is asked for and is not there, or has fewer devices than ranks.
+    """
+    if device == "cpu" and torch.cuda.is_available():
+        # megatron-core asks torch.cuda directly; on a machine with a GPU it would take it.
+        raise UnavailableError(
+            "backend.device: cpu on a machine with a GPU: hide the GPU from the process with "
+            "CUDA_VISIBLE_DEVICES= "
+        )
+    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
+        return CpuBackend()
+    if not torch.cuda.is_available():
+        built = torch.version.cuda or "no CUDA at all"
+        raise UnavailableError(
+            f"backend.device: cuda, but PyTorch {torch.__version__} (built with {built}) finds no "
+            "GPU; "
+            "check nvidia-smi and the installed torch, or set backend.device=cpu"
+        )
+    if local_rank >= torch.cuda.device_count():
+        raise UnavailableError(
+            f"rank {local_rank} of this node has no GPU of its own: {torch.cuda.device_count()} "
+            "are visible; "
+            "start as many ranks on a node as it has GPUs"
+        )
+    return CudaBackend(local_rank)
+
+
+def initialize_process_group(
+    backend: Backend, *, rank: int, world_size: int, init_method: str
+) -> None:
+    """Starts torch.distributed for this process."""
+    torch.distributed.init_process_group(
+        backend.collectives,
+        init_method=init_method,
+        rank=rank,
+        world_size=world_size,
+        timeout=DISTRIBUTED_TIMEOUT,
+        device_id=backend.device if backend.name == "cuda" else None,
+    )
+
+
+def _keep_freed_memory() -> None:
+    """glibc: serve large blocks from the heap and never trim it (mallopt(3): M_MMAP_THRESHOLD -3,
+    M_TRIM_THRESHOLD -1)."""
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+    except OSError:  # musl or another system: only speed is lost
+        return
+    libc.mallopt(-3, 1 << 30)
+    libc.mallopt(-1, (1 << 31) - 1)
