@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from megatron_codemix.backend.devices import collectives_trial
+from megatron_codemix.backend import collectives_trial
 from megatron_codemix.cli import doctor
 from megatron_codemix.cli.main import main
 
