@@ -5,14 +5,11 @@ interrupted three times and must end with the report of the first, which was not
 """
 
 import json
-import os
 import pydoc_data.topics
 import re
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 import sysconfig
 import time
 from collections.abc import Callable
@@ -20,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import ENVIRONMENT, codemix, start_codemix
+from tests.helpers.commands import codemix, start_codemix
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCALE = ["--scale", "0.01"]
@@ -37,7 +34,7 @@ def readme_commands() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of a user after a quickstart: the examples, some prose, some code, runs."""
+    """A folder of a user: the examples, some prose, some code."""
     folder = tmp_path_factory.mktemp("user")
     (folder / "examples").symlink_to(REPOSITORY / "examples")
     (folder / "texts").mkdir()
@@ -48,8 +45,6 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in sorted(standard_library.glob("[a-m]*.py")):
         (folder / "src").mkdir(exist_ok=True)
         shutil.copy(path, folder / "src" / path.name)
-    done = codemix("quickstart", *OWN_FILES, *SCALE, cwd=folder)
-    assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -130,48 +125,3 @@ def check_report(report: dict[str, object]) -> None:
             base = report["variants"][0]["heldout"][source]["bits_per_byte"]
             assert values["relative"] == pytest.approx((values["bits_per_byte"] - base) / base)
             assert 0 < values["bits_per_byte"] < 8
-
-
-@pytest.mark.timeout(TIMEOUT_SECONDS)
-def test_srun_and_torchrun_lines_of_the_cluster_section(workspace: Path, tmp_path: Path) -> None:
-    """Ranks started by others: torchrun for real, srun by the variables that it sets."""
-    config = workspace / "examples" / "quickstart" / "train.yaml"
-    arguments = [str(config), "train.train_tokens=8K", "layout.pipeline=1", "--run-dir"]
-    torchrun = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
-            *("-m", "megatron_codemix", "train", *arguments, str(tmp_path / "torchrun")),
-        ],
-        cwd=workspace,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-    )
-    assert torchrun.returncode == 0, torchrun.stderr
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-m", "megatron_codemix", "train", *arguments, str(tmp_path / "srun")],
-            cwd=workspace,
-            env={**ENVIRONMENT, **slurm_variables(rank, 2)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    outputs = [rank.communicate(timeout=100) for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0, 0], outputs
-    ledgers = [(tmp_path / name / "ledger.jsonl").read_bytes() for name in ("torchrun", "srun")]
-    assert ledgers[0] == ledgers[1]
-
-
-def slurm_variables(rank: int, num_ranks: int) -> dict[str, str]:
-    return {
-        "SLURM_PROCID": str(rank),
-        "SLURM_NTASKS": str(num_ranks),
-        "SLURM_LOCALID": str(rank),
-        "SLURM_STEP_ID": "0",
-        "SLURM_JOB_ID": str(os.getpid()),
-        "SLURM_JOB_NODELIST": "localhost",
-        "MASTER_ADDR": "127.0.0.1",
-    }
