@@ -1,6 +1,7 @@
 """Files that are whole or absent: atomic writes, JSON lines that survive a kill, content hashes."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -9,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from megatron_codemix.errors import UnavailableError
+from megatron_codemix.errors import RunError, UnavailableError
 from megatron_codemix.units import format_bytes
 
 Json = Any  # the json module's own notion of a value
@@ -36,10 +37,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def unusable_path(error: OSError) -> UnavailableError | None:
+    """The readable error for a path that the system refuses (read-only, no permission, a file where
+    a folder is wanted); None for an OSError about no path, such as a lost connection."""
+    if error.filename is None:
+        return None
+    path = Path(os.fsdecode(error.filename))
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        readable = full_disk(error, path)
+        assert isinstance(readable, UnavailableError), error
+        return readable
+    return UnavailableError(
+        f"{path}: {error.strerror}; give a path that exists and may be read or written here"
+    )
+
+
 def full_disk(error: OSError, path: Path) -> OSError | UnavailableError:
     """`error` itself, or the readable error where it says that the disk under `path` is full."""
-    import errno
-
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return error
     return UnavailableError(
@@ -77,16 +91,31 @@ def read_json(path: Path) -> Json:
 def append_jsonl(path: Path, record: Mapping[str, Json]) -> None:
     """Appends one line in one write, so that a kill leaves at most one cut line, at the end."""
     line = json.dumps(record, ensure_ascii=False) + "\n"
-    with open(path, "a", encoding="utf-8") as handle:
-        handle.write(line)
+    try:
+        with open(path, "a", encoding="utf-8") as handle:
+            handle.write(line)
+    except OSError as error:
+        raise full_disk(error, path) from error
 
 
 def read_jsonl(path: Path) -> list[dict[str, Json]]:
-    """All whole records; a cut last line is left out; [] where the file is absent."""
+    """All whole records; a cut last line is left out; [] where the file is absent.
+
+    Raises RunError that names file and line where something else than JSON stands in it.
+    """
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+    records = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            if line:
+                records.append(json.loads(line))
+        except ValueError as error:  # not JSON, or not UTF-8
+            raise RunError(
+                f"{path}:{number}: damaged ({error}); restore the file from a copy, or delete this "
+                "line and those after it"
+            ) from error
+    return records
 
 
 def rewrite_jsonl(path: Path, records: list[dict[str, Json]]) -> None:

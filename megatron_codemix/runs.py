@@ -86,6 +86,11 @@ class RunDirectory:
         markers = self.checkpoints.glob(f"iter_*/{COMPLETE_MARKER}")
         return sorted(int(marker.parent.name.removeprefix("iter_")) for marker in markers)
 
+    def incomplete_checkpoints(self) -> list[Path]:
+        """Folders of saves that were cut short, or whose marker is gone."""
+        folders = sorted(self.checkpoints.glob("iter_*"))
+        return [folder for folder in folders if not (folder / COMPLETE_MARKER).exists()]
+
     def read_status(self) -> Status | None:
         """The status; None where the run was never started. Raises RunError on a damaged file."""
         if not self.status.exists():
@@ -128,16 +133,16 @@ class RunDirectory:
         return status
 
 
-def parent_of(run: RunDirectory) -> Status:
-    """Status of a run that others start from. Raises RunError unless it is done."""
+def require_done(run: RunDirectory) -> Status:
+    """Status of a run that others start from or evaluate. Raises RunError unless it is done."""
     status = run.read_status()
     if status is None:
         raise RunError(
-            f"{run.path}: no run here to start from; set init_from.run to a run directory"
+            f"{run.path}: no run here (status.json is missing); give the directory of a run"
         )
     if status.state != "done":
         raise RunError(
-            f"{run.path}: the parent run is {status.state} at step {status.step} of "
+            f"{run.path}: this run is {status.state} at step {status.step} of "
             f"{status.num_steps}; finish it first"
         )
     return status
@@ -152,11 +157,10 @@ def newest_checkpoint(run: RunDirectory) -> Path | None:
 def final_checkpoint(run: RunDirectory) -> Path:
     """The last checkpoint of a finished run. Raises RunError if the run is not done or the
     checkpoint is gone."""
-    status = parent_of(run)
+    status = require_done(run)
     if status.num_steps not in run.complete_steps():
         raise RunError(
             f"{run.checkpoint(status.num_steps)}: the run is done but its last checkpoint is "
-            "gone; train it again in "
-            "an empty directory"
+            "gone; train it again in an empty directory"
         )
     return run.checkpoint(status.num_steps)

@@ -83,8 +83,8 @@ install_torch() {
   fi
   say "torch $version for the CPU (no NVIDIA driver here)"
   # First where pip is configured to look, then at PyTorch's own index.
-  pip_install --no-deps "torch==$version+cpu" 2>/dev/null && return
-  pip_install --no-deps --retries 1 --timeout 20 --index-url "$TORCH_CPU_INDEX" \
+  pip_install --no-deps --no-warn-conflicts "torch==$version+cpu" 2>/dev/null && return
+  pip_install --no-deps --no-warn-conflicts --retries 1 --timeout 20 --index-url "$TORCH_CPU_INDEX" \
     "torch==$version+cpu" 2>/dev/null && return
   say "no CPU build of torch $version to be had: taking the default one, with CUDA libraries"
   pip_install "torch==$version"

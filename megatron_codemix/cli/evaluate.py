@@ -38,6 +38,9 @@ def command(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--max-bytes-per-source") from error
 
+    if max_bytes < 1:
+        raise typer.BadParameter("expected a size above 0", param_hint="--max-bytes-per-source")
+
     def rank_main(rank: RankContext) -> int:
         from megatron_codemix.evaluation.heldout import evaluate_rank
 

@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from megatron_codemix import __version__
 from megatron_codemix.errors import EXIT_BUG, CodemixError, ConfigError, RetryableError
+from megatron_codemix.files import unusable_path
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -114,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except _Interrupted:
-        print("interrupted", file=sys.stderr)
+        print("interrupted; the same command goes on from what is there", file=sys.stderr)
         return EXIT_INTERRUPTED
     except CodemixError as error:
         if is_debug:
@@ -122,6 +123,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error_block(error), file=sys.stderr)
         return error.exit_code
     except Exception as error:
+        refused = unusable_path(error) if isinstance(error, OSError) else None
+        if refused is not None and not is_debug:
+            print(error_block(refused), file=sys.stderr)
+            return refused.exit_code
         traceback.print_exc()
         name = type(error).__name__
         print(

@@ -1,14 +1,15 @@
 """`codemix quickstart`: a whole tiny study on this machine, by the code of all other commands."""
 
+import json as json_module
 import sys
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from megatron_codemix.cli.study import parse_scale, run_and_report
-from megatron_codemix.corpus.local import SOURCES, build_local_corpus
+from megatron_codemix.corpus.local import SOURCES, build_local_corpus, plan_local_corpus
 from megatron_codemix.data.prepare import prepare_corpus
 from megatron_codemix.data.tokenizer import train_tokenizer
 from megatron_codemix.errors import EXIT_DONE
@@ -17,7 +18,7 @@ from megatron_codemix.obs.progress import progress_bar
 from megatron_codemix.resources import find_example
 from megatron_codemix.study.spec import load_study
 from megatron_codemix.study.tree import StudyTree, expand, identify
-from megatron_codemix.units import format_bytes
+from megatron_codemix.units import format_bytes, format_count
 
 VOCABULARY_SIZE = 8192
 STUDY_FILE = "quickstart/study.yaml"
@@ -48,13 +49,13 @@ def command(
     After Ctrl-C or a kill the same command goes on from where it was.
     """
     factor = parse_scale(scale)
-    if dry_run:
-        _print_plan(out, factor)
-        return
-    require_free_bytes(out, NEEDED_BYTES, "the quickstart")
     patterns = {
         name: given for name, given in zip(SOURCES, (code, markup, text), strict=True) if given
     }
+    if dry_run:
+        _print_plan(_plan(out, factor, patterns), as_json=json)
+        return
+    require_free_bytes(out, NEEDED_BYTES, "the quickstart")
     vocabulary_size = _make_data(out, patterns)
     tree = identify(_tree(out, factor, [f"model.vocabulary_size={vocabulary_size}"]))
     _say(f"4/4 study: {len(tree.nodes)} phases, {len(tree.spec.variants)} variants")
@@ -92,13 +93,47 @@ def _tree(out: Path, factor: Decimal, overrides: list[str]) -> StudyTree:
     return expand(load_study(study, data_root=out / "data", scale=factor, overrides=overrides))
 
 
-def _print_plan(out: Path, factor: Decimal) -> None:
+def _plan(out: Path, factor: Decimal, patterns: dict[str, list[str]]) -> dict[str, Any]:
+    """What would be done, as JSON values. Raises what the real start would raise of wrong input."""
+    corpus = plan_local_corpus(out / "corpus", patterns)
     tree = _tree(out, factor, [])
-    print(f"1. corpus         {out / 'corpus'}: code, markup and text of this machine")
-    print(f"2. tokenizer      {out / 'data' / 'tokenizer.json'}: {VOCABULARY_SIZE} entries")
-    print(f"3. token shards   {out / 'data'}")
-    print(f"4. study          {out}: {len(tree.nodes)} phases, {len(tree.spec.variants)} variants")
-    print(f"   report         {out / 'report.html'}")
+    return {
+        "corpus": {
+            "folder": str(out / "corpus"),
+            "is_complete": corpus.is_complete,
+            "own_files": corpus.own_files,
+            "from_this_machine": corpus.from_this_machine,
+        },
+        "tokenizer": {
+            "path": str(out / "data" / "tokenizer.json"),
+            "vocabulary_size": VOCABULARY_SIZE,
+        },
+        "token_shards": str(out / "data"),
+        "study": {
+            "phases": len(tree.nodes),
+            "variants": list(tree.spec.variants),
+            "tokens": sum(tree.plan(node).train_tokens for node in tree.nodes.values()),
+        },
+        "report": str(out / "report.html"),
+    }
+
+
+def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json_module.dumps(plan, indent=1))
+        return
+    corpus, study = plan["corpus"], plan["study"]
+    own = [f"{name} from {count} files of yours" for name, count in corpus["own_files"].items()]
+    local = [f"{name} of this machine" for name in corpus["from_this_machine"]]
+    print(f"1. corpus         {corpus['folder']}: {', '.join(own + local)}")
+    tokenizer = plan["tokenizer"]
+    print(f"2. tokenizer      {tokenizer['path']}: {tokenizer['vocabulary_size']} entries")
+    print(f"3. token shards   {plan['token_shards']}")
+    print(
+        f"4. study          {study['phases']} phases, {len(study['variants'])} variants, "
+        f"{format_count(study['tokens'])} tokens"
+    )
+    print(f"   report         {plan['report']}")
 
 
 def _say(line: str) -> None:

@@ -17,7 +17,7 @@ from megatron_codemix.data.token_shard import TokenShard, require_tokenizer
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.errors import ConfigError, DataError, RunError
 from megatron_codemix.files import read_jsonl
-from megatron_codemix.runs import RunDirectory, parent_of
+from megatron_codemix.runs import RunDirectory, require_done
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ def resolve_data(config: RunConfig) -> DataPlan:
         tokenizer_hash=tokenizer.hash,
         manifest_hashes=hashes,
         inherited={} if parent is None or config.data.restart else _inherited(parent),
-        parent_identity=parent_of(parent).identity if parent else None,
+        parent_identity=require_done(parent).identity if parent else None,
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from megatron_codemix.errors import EXIT_BUG, EXIT_RETRY, CodemixError, ConfigError, PreemptedError
-from megatron_codemix.files import read_json, write_json
+from megatron_codemix.files import read_json, unusable_path, write_json
 from megatron_codemix.launch.placement import RankContext
 
 Target = Callable[[RankContext], int]
@@ -87,7 +87,10 @@ def _exit_code(target: Target, context: RankContext, process: RankProcess) -> in
     except CodemixError as error:
         problems = error.problems if isinstance(error, ConfigError) else [str(error)]
         return fail(error.exit_code, "error", "\n".join(f"error: {each}" for each in problems))
-    except Exception:
+    except Exception as error:
+        refused = unusable_path(error) if isinstance(error, OSError) else None
+        if refused is not None:
+            return fail(refused.exit_code, "error", str(refused))
         return fail(EXIT_BUG, "bug", traceback.format_exc().rstrip())
     return fail(exit_code, "stopped", "") if exit_code == EXIT_RETRY else exit_code
 

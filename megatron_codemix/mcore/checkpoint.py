@@ -7,6 +7,7 @@ the same step replaces it.
 
 import errno
 import os
+import pickle
 import queue
 import shutil
 from pathlib import Path
@@ -25,6 +26,16 @@ from megatron_codemix.files import full_disk, read_json, write_json
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.model import Model, gpt_of
 from megatron_codemix.runs import COMPLETE_MARKER
+
+# torch's CheckpointException is a BaseException and holds the errors of all ranks.
+_LOAD_ERRORS = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    pickle.UnpicklingError,
+    dist_checkpointing.core.CheckpointingException,
+    CheckpointException,
+)
 
 PAGE_BYTES = 4096
 """A disk with less than this free is full."""
@@ -57,9 +68,11 @@ def save_checkpoint(
     try:
         dist_checkpointing.save(state, str(folder), content_metadata=_CONTENT)
     except (OSError, RuntimeError, CheckpointException) as error:
-        raise _as_full_disk(error, folder) from error
+        readable = _as_full_disk(error, folder)
+        shutil.rmtree(folder, ignore_errors=True)  # it is of no use, and its space is
+        raise readable from error
     if parallel.rank == 0:
-        write_json(folder / COMPLETE_MARKER, record)
+        write_json(folder / COMPLETE_MARKER, {**record, "file_bytes": _file_sizes(folder)})
     torch.distributed.barrier()
 
 
@@ -97,8 +110,25 @@ def read_marker(folder: Path) -> dict[str, Any]:
             f"{folder}: not a complete checkpoint (no {COMPLETE_MARKER} in it)"
         ) from None
     except ValueError as error:
-        raise RunError(f"{folder / COMPLETE_MARKER}: not readable ({error})") from error
+        raise RunError(
+            f"{folder / COMPLETE_MARKER}: not readable ({error}); delete the folder and the run "
+            "goes on from the checkpoint before"
+        ) from error
+    if _file_sizes(folder) != record["file_bytes"]:
+        raise RunError(
+            f"{folder}: files are missing or have another size than when they were written; "
+            "restore them, or delete the folder and the run goes on from the checkpoint before"
+        )
     return record
+
+
+def _file_sizes(folder: Path) -> dict[str, int]:
+    """Bytes of every file but the marker."""
+    return {
+        path.name: path.stat().st_size
+        for path in sorted(folder.iterdir())
+        if path.name != COMPLETE_MARKER
+    }
 
 
 def _as_full_disk(error: BaseException, folder: Path) -> BaseException:
@@ -123,10 +153,9 @@ def _load(state: dict[str, Any], folder: Path) -> dict[str, Any]:
     read_marker(folder)
     try:
         loaded: dict[str, Any] = dist_checkpointing.load(state, str(folder))
-    except (OSError, RuntimeError, dist_checkpointing.core.CheckpointingException) as error:
+    except _LOAD_ERRORS as error:
         raise RunError(
-            f"{folder}: cannot be loaded: {error}; if files in it are damaged, delete the folder "
-            "and the run goes on "
-            "from the checkpoint before"
+            f"{folder}: cannot be loaded ({type(error).__name__}: {error}); if files in it are "
+            "damaged, delete the folder and the run goes on from the checkpoint before"
         ) from error
     return loaded

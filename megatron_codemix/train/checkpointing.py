@@ -29,6 +29,8 @@ def starting_record(
 
     model and optimizer are megatron-core's, as `mcore` builds them. Every rank calls it.
     """
+    for folder in run.incomplete_checkpoints():
+        log.warning("%s is not complete and is left out; the next save deletes it", folder)
     own = newest_checkpoint(run)
     if own is not None:
         record = read_marker(own)
@@ -47,14 +49,16 @@ def starting_record(
     return None
 
 
+def remove_incomplete_checkpoints(run: RunDirectory) -> None:
+    """Makes room before a save: nothing can be loaded from them."""
+    for folder in run.incomplete_checkpoints():
+        shutil.rmtree(folder)
+
+
 def remove_old_checkpoints(run: RunDirectory, keep_last: int) -> None:
-    """Deletes all but the newest complete checkpoints, and remnants of saves that were cut
-    short."""
-    complete = run.complete_steps()
-    keep = {run.checkpoint(step) for step in complete[-keep_last:]}
-    for folder in run.checkpoints.glob("iter_*"):
-        if folder not in keep:
-            shutil.rmtree(folder)
+    """Deletes all but the newest complete checkpoints."""
+    for step in run.complete_steps()[:-keep_last]:
+        shutil.rmtree(run.checkpoint(step))
 
 
 def _require_same_optimizer(folder: Path, record: dict[str, Any], config: RunConfig) -> None:

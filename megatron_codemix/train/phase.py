@@ -107,7 +107,13 @@ def start_attempt(phase: Phase) -> int:
     write_text(phase.run.config, dump_yaml(phase.config))
     write_json(folder / "plan.json", phase.plan.as_dict())
     phase.run.write_status(
-        replace(status, attempts=number, state="running", num_steps=phase.plan.num_steps)
+        replace(
+            status,
+            attempts=number,
+            state="running",
+            num_steps=phase.plan.num_steps,
+            last_error=None,
+        )
     )
     return number
 
@@ -133,6 +139,7 @@ def require_disk(run: RunDirectory, config: RunConfig) -> None:
     """Raises UnavailableError if the run's checkpoints will not fit; one more than is kept is held
     for a while, since the oldest goes only once the newest is complete."""
     each = checkpoint_bytes(config)
-    missing = max(0, config.checkpoint.keep_last + 1 - len(run.complete_steps()))
+    held = len(run.complete_steps()) + len(run.incomplete_checkpoints())  # the latter are replaced
+    missing = max(0, config.checkpoint.keep_last + 1 - held)
     purpose = f"keeping {config.checkpoint.keep_last} checkpoints of {format_bytes(each)}"
     require_free_bytes(run.path, missing * each, purpose)

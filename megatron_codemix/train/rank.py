@@ -31,7 +31,8 @@ def train_rank(phase: Phase, context: RankContext, attempt: int | None = None) -
             record_failure(phase.run, str(error), is_failure=False)
         raise
     except Exception as error:
-        record_failure(phase.run, f"rank {context.rank}: {error}", is_failure=True)
+        what = str(error) if isinstance(error, CodemixError) else f"{type(error).__name__}: {error}"
+        record_failure(phase.run, f"rank {context.rank}: {what}", is_failure=True)
         if not isinstance(error, CodemixError):
             log.exception("rank %d failed", context.rank)
         raise

@@ -21,6 +21,7 @@ from megatron_codemix.obs.metrics import MetricWriter
 from megatron_codemix.runs import Status
 from megatron_codemix.train.checkpointing import (
     is_save_due,
+    remove_incomplete_checkpoints,
     remove_old_checkpoints,
     starting_record,
 )
@@ -190,6 +191,8 @@ class Trainer:
             "world_size": self.parallel.world_size,
             "distributed_optimizer": self.phase.config.layout.distributed_optimizer,
         }
+        if self.parallel.rank == 0:
+            remove_incomplete_checkpoints(self.phase.run)
         save_checkpoint(
             self.phase.run.checkpoint(self.step),
             self.model,

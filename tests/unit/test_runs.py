@@ -12,7 +12,7 @@ from megatron_codemix.runs import (
     Status,
     final_checkpoint,
     newest_checkpoint,
-    parent_of,
+    require_done,
 )
 
 
@@ -85,12 +85,12 @@ def test_an_empty_run_has_no_checkpoint(run: RunDirectory) -> None:
 
 def test_a_parent_must_exist_and_be_done(run: RunDirectory) -> None:
     with pytest.raises(RunError, match="no run here to start from"):
-        parent_of(run)
+        require_done(run)
     run.write_status(Status(identity="a", state="failed", step=3, num_steps=9))
     with pytest.raises(RunError, match="is failed at step 3 of 9; finish it first"):
-        parent_of(run)
+        require_done(run)
     done = run.write_status(Status(identity="a", state="done", step=9, num_steps=9))
-    assert parent_of(run) == done
+    assert require_done(run) == done
 
 
 def test_the_final_checkpoint_of_a_done_run(run: RunDirectory) -> None:

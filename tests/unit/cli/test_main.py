@@ -12,6 +12,8 @@ from megatron_codemix.cli import main as main_module
 from megatron_codemix.cli.main import COMMANDS, load_command, main
 from megatron_codemix.errors import ConfigError, DataError, PreemptedError
 
+INTERRUPTED = "interrupted; the same command goes on from what is there\n"
+
 
 def with_command(monkeypatch: pytest.MonkeyPatch, error: BaseException | None) -> None:
     """`codemix doctor` raises `error`, or prints."""
@@ -41,7 +43,7 @@ def test_a_command_that_ends_well_is_0(
         (ConfigError(["a:1: x: wrong", "y: no"]), 2, "error: a:1: x: wrong\nerror: y: no\n"),
         (DataError("a.bin: damaged"), 2, "error: a.bin: damaged\n"),
         (PreemptedError("stopped"), 75, "error: stopped\nthe same command may succeed later\n"),
-        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (KeyboardInterrupt(), 130, INTERRUPTED),
         (typer.Exit(75), 75, ""),
         (SystemExit(3), 3, ""),
     ],
@@ -138,6 +140,8 @@ def test_help_imports_no_command() -> None:
 def test_ctrl_c_in_a_real_process_is_130() -> None:
     code = (
         "import os, signal, time, typer\n"
+        # A shell that starts this in the background leaves SIGINT ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from megatron_codemix.cli import main as m\n"
         "app = typer.Typer(pretty_exceptions_enable=False)\n"
         "@app.command()\n"
@@ -147,4 +151,4 @@ def test_ctrl_c_in_a_real_process_is_130() -> None:
         "raise SystemExit(m.main(['doctor']))\n"
     )
     result = run_python("-c", code)
-    assert (result.returncode, result.stderr) == (130, "interrupted\n")
+    assert (result.returncode, result.stderr) == (130, INTERRUPTED)

@@ -1,0 +1,86 @@
+"""Damaged run directories: refused by name with what to do, or gone around with a word."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from megatron_codemix.runs import RunDirectory
+from tests.helpers.checkpoints import differing_tensors
+from tests.helpers.commands import codemix, count_lines
+from tests.helpers.tiny import SEQUENCE, write_run
+
+SAVE_EVERY = f"checkpoint.save_every_tokens={5 * 8 * SEQUENCE}"
+
+
+@pytest.fixture
+def unfinished(tmp_path: Path) -> tuple[Path, RunDirectory]:
+    """A run that was killed, as its files tell, after step 17 of 20: complete at 10 and 15."""
+    config = write_run(tmp_path / "data")
+    run = RunDirectory(tmp_path / "run")
+    done = codemix("train", config, SAVE_EVERY, "checkpoint.keep_last=3", "--run-dir", run.path)
+    assert done.returncode == 0, done.stderr
+    run.checkpoint(20).rename(tmp_path / "whole")
+    status = run.read_status()
+    run.write_status(type(status)(**{**vars(status), "state": "running", "step": 17}))
+    return config, run
+
+
+def empty_a_shard(run: RunDirectory) -> None:
+    next(run.checkpoint(15).glob("*.distcp")).write_bytes(b"")
+
+
+def damage_marker(run: RunDirectory) -> None:
+    (run.checkpoint(15) / "complete.json").write_bytes(b"\xff\x00garbage")
+
+
+def damage_metrics(run: RunDirectory) -> None:
+    run.metrics.write_bytes(b"\xff\xfe\x00 not lines\n" + run.metrics.read_bytes())
+
+
+def damage_status(run: RunDirectory) -> None:
+    run.status.write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (empty_a_shard, "iter_0000015"),
+        (damage_marker, "complete.json"),
+        (damage_metrics, "metrics.jsonl"),
+        (damage_status, "status.json"),
+    ],
+)
+def test_damage_is_refused_by_name(
+    damage: Callable[[RunDirectory], None], named: str, unfinished: tuple[Path, RunDirectory]
+) -> None:
+    config, run = unfinished
+    damage(run)
+    done = codemix("train", config, SAVE_EVERY, "--run-dir", run.path)
+    assert done.returncode == 2, done.stderr
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_checkpoint_without_marker_is_left_out_with_a_word(
+    unfinished: tuple[Path, RunDirectory], tmp_path: Path
+) -> None:
+    config, run = unfinished
+    (run.checkpoint(15) / "complete.json").unlink()
+    done = codemix("train", config, SAVE_EVERY, "--run-dir", run.path)
+    assert done.returncode == 0, done.stderr
+    assert "iter_0000015 is not complete and is left out" in done.stderr
+    assert "resume after step 10" in done.stderr
+    assert differing_tensors(tmp_path / "whole", run.checkpoint(20)) == []
+    assert count_lines(run.metrics) == 20
+
+
+@pytest.mark.parametrize("place", ["data/run.yaml", "data/run.yaml/below"])
+def test_run_directory_that_is_a_file(
+    place: str, unfinished: tuple[Path, RunDirectory], tmp_path: Path
+) -> None:
+    config, _ = unfinished
+    done = codemix("train", config, "--run-dir", tmp_path / place)
+    assert done.returncode == 2, done.stderr
+    assert "run.yaml" in done.stderr
+    assert "Traceback" not in done.stderr
