@@ -84,7 +84,7 @@ def test_an_empty_run_has_no_checkpoint(run: RunDirectory) -> None:
 
 
 def test_a_parent_must_exist_and_be_done(run: RunDirectory) -> None:
-    with pytest.raises(RunError, match="no run here to start from"):
+    with pytest.raises(RunError, match="no run here"):
         require_done(run)
     run.write_status(Status(identity="a", state="failed", step=3, num_steps=9))
     with pytest.raises(RunError, match="is failed at step 3 of 9; finish it first"):
