@@ -28,6 +28,8 @@ def progress_bar(
 ) -> Iterator[Advance]:
     """Yields `advance(n)`. Writes to stderr, so that standard output stays machine-readable.
 
+    Nothing is said at the end of what had nothing to do.
+
     total: absent where it is not known; then there is no remaining time.
     unit: what is counted, in the plural; "bytes" are shown as KiB, MiB, ...
     """
@@ -65,6 +67,8 @@ def _terminal_bar(
             bar.update(task, completed=done, amount=_amount(done, total, unit))
 
         yield advance
+        if done == 0:
+            bar.update(task, visible=False)
 
 
 class _Lines:
@@ -100,7 +104,8 @@ class _Lines:
         return f"about {format_duration(left)} left"
 
     def finish(self) -> None:
-        self.write(f"done in {format_duration(self.clock() - self.start)}")
+        if self.done:
+            self.write(f"done in {format_duration(self.clock() - self.start)}")
 
     def write(self, text: str) -> None:
         amount = _amount(self.done, self.total, self.unit)
@@ -113,4 +118,5 @@ def _amount(done: float, total: float | None, unit: str) -> str:
     if unit == "bytes":
         return format_bytes(done) + ("" if total is None else f" of {format_bytes(total)}")
     of_total = "" if total is None else f" of {format_count(round(total))}"
-    return f"{format_count(round(done))}{of_total} {unit}"
+    is_one = round(done if total is None else total) == 1
+    return f"{format_count(round(done))}{of_total} {unit.removesuffix('s') if is_one else unit}"

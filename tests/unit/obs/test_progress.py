@@ -70,4 +70,16 @@ def test_standard_output_stays_clean(capsys: pytest.CaptureFixture[str]) -> None
         advance()
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("reading: 1 of 1 files, done in")
+    assert captured.err.startswith("reading: 1 of 1 file, done in")
+
+
+def test_nothing_done_is_nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    with progress_bar("reading", 80, "bytes", stream=stream, clock=Clock()):
+        pass
+    assert stream.getvalue() == ""
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    with progress_bar("reading", 80, "files", stream=terminal):
+        pass
+    assert "reading" not in terminal.getvalue().rpartition("\x1b[2K")[2]
