@@ -13,6 +13,7 @@ from megatron_codemix.corpus.local import (
     build_local_corpus,
     plan_local_corpus,
 )
+from megatron_codemix.errors import DataError
 from megatron_codemix.obs.progress import progress_bar
 from megatron_codemix.units import format_bytes, format_duration, parse_bytes
 
@@ -24,8 +25,9 @@ def corpus() -> None:
     """Raw text before tokens."""  # a callback keeps `local` a subcommand while it is the only one
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True})
 def local(
+    context: typer.Context,
     out: Annotated[Path, typer.Argument(help="Folder for the corpus.")],
     text: Annotated[
         list[str] | None,
@@ -58,6 +60,7 @@ def local(
     Patterns are globs or folders; files are JSON lines (.jsonl, .jsonl.gz, .jsonl.zst), Parquet, or
     one document a file.
     """
+    _refuse_extra(context.args)
     given = {"text": text, "code": code, "markup": markup}
     patterns = {source: given[source] or [] for source in SOURCES}
     try:
@@ -84,6 +87,16 @@ def local(
             advance=advance,
         )
     _print(result, as_json=json)
+
+
+def _refuse_extra(arguments: list[str]) -> None:
+    """What an unquoted pattern gives: the shell puts the names of the files in its place."""
+    if arguments:
+        more = f" and {len(arguments) - 1} more" if len(arguments) > 1 else ""
+        raise DataError(
+            f"unexpected argument {arguments[0]!r}{more}; quote patterns, so that the shell "
+            "leaves them alone: --code 'src/*.py'"
+        )
 
 
 def _print(result: LocalCorpus, *, as_json: bool) -> None:

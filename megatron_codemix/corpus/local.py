@@ -2,7 +2,10 @@
 of any of them.
 """
 
+import contextlib
 import logging
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +18,7 @@ from megatron_codemix.corpus import collect
 from megatron_codemix.corpus.deduplicate import ExactDuplicates, drop_contained
 from megatron_codemix.corpus.document import Document, normalise
 from megatron_codemix.corpus.installed import Machine, python_version, this_machine
+from megatron_codemix.corpus.output_place import require_folder_place
 from megatron_codemix.corpus.readers import InputFile, Skipped, expand_patterns, read_documents
 from megatron_codemix.corpus.store import (
     CORPUS_FILE,
@@ -90,10 +94,11 @@ def build_local_corpus(
     """Writes `<source>.jsonl.zst` for code, markup and text, and corpus.json last.
 
     `patterns` puts the user's files in place of a source. A complete corpus with equal arguments is
-    left as it is. `advance` is told of characters read. Raises DataError: a pattern without files,
-    a damaged file, an empty source.
+    left as it is, and what stood there stays where it cannot be built. `advance` is told of
+    characters read. Raises DataError: a pattern without files, a damaged file, an empty source.
     """
     start = time.monotonic()
+    _require_sensible(out, source_bytes)
     own = OwnFiles(_expand(patterns or {}), text_field, origin_field)
     arguments = _arguments(own, source_bytes)
     complete = _complete(out, arguments)
@@ -102,12 +107,15 @@ def build_local_corpus(
         return complete
     own_bytes = sum(entry[1] for entries in own.fingerprint().values() for entry in entries)
     require_free_bytes(out, 3 * source_bytes + 2 * own_bytes, "the corpus")
-    (out / CORPUS_FILE).unlink(missing_ok=True)
     skipped = Skipped()
     local = _of_this_machine(
         machine or this_machine(), own, source_bytes, skipped, advance or _ignore
     )
-    sources = _write(out, local, own, skipped, advance or _ignore)
+    with _new_folder(out) as folder:
+        sources = _write(folder, local, own, skipped, advance or _ignore)
+        (out / CORPUS_FILE).unlink(missing_ok=True)  # before the first of its files goes
+        for entry in sources.values():
+            os.replace(folder / entry.file, out / entry.file)
     write_json(out / CORPUS_FILE, corpus_record(arguments, _environment(), sources, skipped))
     return LocalCorpus(out, sources, skipped.counts, time.monotonic() - start, False)
 
@@ -133,6 +141,7 @@ def plan_local_corpus(
     source_bytes: int = SOURCE_BYTES,
 ) -> LocalPlan:
     """Checks the patterns and writes nothing. Raises DataError as `build_local_corpus` does."""
+    _require_sensible(out, source_bytes)
     own = OwnFiles(_expand(patterns), text_field, origin_field)
     return LocalPlan(
         out=str(out),
@@ -141,6 +150,30 @@ def plan_local_corpus(
         from_this_machine=[source for source in SOURCES if source not in own.files],
         source_bytes=source_bytes,
     )
+
+
+def _require_sensible(out: Path, source_bytes: int) -> None:
+    if source_bytes <= 0:
+        raise DataError(f"source bytes {source_bytes}: nothing can be taken; give more than 0")
+    require_folder_place(out, "the corpus")
+
+
+@contextlib.contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """A folder inside `out` that is gone afterwards, and `out` with it where nothing came of
+    it."""
+    folder = out / ".partial"
+    if folder.is_dir():  # of a killed run
+        shutil.rmtree(folder)
+    made = [place for place in (out, *out.parents) if not place.exists()]
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+        for place in made:
+            if not any(place.iterdir()):
+                place.rmdir()
 
 
 def _arguments(own: OwnFiles, source_bytes: int) -> dict[str, Any]:
@@ -238,19 +271,22 @@ def _without_duplicates(documents: list[Document], skipped: Skipped) -> list[Doc
 
 
 def _write(
-    out: Path, local: list[Document], own: OwnFiles, skipped: Skipped, advance: Advance
+    folder: Path, local: list[Document], own: OwnFiles, skipped: Skipped, advance: Advance
 ) -> dict[str, SourceFile]:
     """Two passes over the user's files, which may be larger than memory: what is a duplicate, then
     the rest.
     """
     duplicates = ExactDuplicates()
-    for document in (*local, *own.documents(Skipped())) if own.files else local:
+    for document in (*local, *own.documents(Skipped(is_announced=False))) if own.files else local:
         duplicates.add(document)
 
+    own_skipped = {source: Skipped() for source in own.files}
+
     def unique(source: str) -> Iterator[Document]:
+        left_out = own_skipped.get(source, skipped)
         if source in own.files:
             one = OwnFiles({source: own.files[source]}, own.text_field, own.origin_field)
-            candidates: Iterator[Document] = one.documents(skipped)
+            candidates: Iterator[Document] = one.documents(left_out)
         else:
             mine = (document for document in local if document.source == source)
             candidates = iter(sorted(mine, key=lambda document: document.id))
@@ -260,19 +296,39 @@ def _write(
             if duplicates.keeps(document):
                 yield document
             else:
-                skipped.add("duplicate", document.id)
+                left_out.add("duplicate", document.id)
 
-    sources = {source: write_source(out, source, unique(source)) for source in SOURCES}
+    sources = {source: write_source(folder, source, unique(source)) for source in SOURCES}
     empty = [source for source, entry in sources.items() if entry.num_documents == 0]
     if empty:
-        raise DataError(
-            "\n".join(
-                f"{out}: source {source!r} is empty (skipped: {skipped.counts}); "
-                f"give files with --{source}"
-                for source in empty
-            )
-        )
+        raise DataError("\n".join(_empty(source, own_skipped.get(source)) for source in empty))
+    for others in own_skipped.values():
+        skipped.merge(others)
     return sources
+
+
+_IS = {"duplicate": "in the corpus already"}  # other reasons can stand after "is" as they are
+
+
+def _empty(source: str, skipped: Skipped | None) -> str:
+    """Why nothing is left of a source; `skipped` is None where no files were given for it."""
+    if skipped is None:
+        return (
+            f"source {source!r} is empty: this machine has no such files within the limits; give "
+            f"files with --{source}"
+        )
+    total = sum(skipped.counts.values())
+    reasons = [(count, _IS.get(reason, reason)) for reason, count in sorted(skipped.counts.items())]
+    if not reasons:
+        why = "the files hold no text"
+    elif total == 1:
+        why = f"the only record is {reasons[0][1]}"
+    elif len(reasons) == 1:
+        why = f"all {total} records are {reasons[0][1]}"
+    else:
+        each = ", ".join(f"{count} {'is' if count == 1 else 'are'} {why}" for count, why in reasons)
+        why = f"no record of {total} can be used ({each})"
+    return f"source {source!r} is empty: {why}; give other files with --{source}"
 
 
 def _environment() -> dict[str, Any]:

@@ -26,12 +26,17 @@ _COMPRESSIONS = (".gz", ".zst")
 _MAGIC = "*?["
 _CHUNK_BYTES = 1 << 20
 _MAX_NAMED = 20
+_MAX_WARNINGS = 3  # of each file
 
 
 @dataclass
 class Skipped:
-    """What was left out and why; the first few of each reason by name."""
+    """What was left out and why; the first few of each reason by name.
 
+    is_announced: whether what cannot be read is logged; not where files are read a second time.
+    """
+
+    is_announced: bool = True
     counts: dict[str, int] = field(default_factory=dict)
     names: dict[str, list[str]] = field(default_factory=dict)
 
@@ -40,6 +45,13 @@ class Skipped:
         named = self.names.setdefault(reason, [])
         if len(named) < _MAX_NAMED:
             named.append(name)
+
+    def merge(self, other: "Skipped") -> None:
+        """Adds what another reader left out."""
+        for reason, count in other.counts.items():
+            self.counts[reason] = self.counts.get(reason, 0) + count
+            named = self.names.setdefault(reason, [])
+            named += other.names[reason][: _MAX_NAMED - len(named)]
 
 
 @dataclass(frozen=True)
@@ -174,7 +186,8 @@ def _whole_file(file: InputFile, source: str, skipped: Skipped) -> Iterator[Docu
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        log.warning("%s: not UTF-8, skipped", file.path)
+        if skipped.is_announced:
+            log.warning("%s: not UTF-8, skipped", file.path)
         skipped.add("not UTF-8", file.name)
         return
     if not text.strip():
@@ -184,15 +197,36 @@ def _whole_file(file: InputFile, source: str, skipped: Skipped) -> Iterator[Docu
     yield Document(file.name, source, file.name, file.name, None, text)
 
 
+@dataclass
+class _NotUtf8:
+    """Records of one file that are skipped: a few by number, the others counted."""
+
+    file: InputFile
+    unit: str
+    skipped: Skipped
+    count: int = 0
+
+    def add(self, number: int) -> None:
+        self.count += 1
+        self.skipped.add("not UTF-8", f"{self.file.name}:{number}")
+        if self.skipped.is_announced and self.count <= _MAX_WARNINGS:
+            log.warning("%s: %s %d is not UTF-8, skipped", self.file.path, self.unit, number)
+
+    def finish(self) -> None:
+        if self.skipped.is_announced and self.count > _MAX_WARNINGS:
+            text = "%s: not UTF-8, skipped: %d %ss in all"
+            log.warning(text, self.file.path, self.count, self.unit)
+
+
 def _json_records(file: InputFile, skipped: Skipped) -> Iterator[tuple[int, dict[str, Any]]]:
+    not_utf8 = _NotUtf8(file, "line", skipped)
     for number, line in enumerate(_lines(file.path), 1):
         if not line.strip():
             continue
         try:
             record = json.loads(line.decode("utf-8-sig"))
         except UnicodeDecodeError:
-            log.warning("%s: line %d is not UTF-8, skipped", file.path, number)
-            skipped.add("not UTF-8", f"{file.name}:{number}")
+            not_utf8.add(number)
             continue
         except json.JSONDecodeError as error:
             raise DataError(
@@ -204,6 +238,7 @@ def _json_records(file: InputFile, skipped: Skipped) -> Iterator[tuple[int, dict
                 f"{file.path}: line {number} is a JSON {type(record).__name__}, not an object"
             )
         yield number, record
+    not_utf8.finish()
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -274,6 +309,7 @@ def _parquet_records(
         ) from error
     data = b"".join(read_chunks(file.path)) if file.name.endswith(_COMPRESSIONS) else None
     number = 0
+    not_utf8 = _NotUtf8(file, "row", skipped)
     try:
         table = parquet.ParquetFile(io.BytesIO(data) if data is not None else file.path)
         wanted = [name for name in table.schema_arrow.names if name in _parquet_columns(text_field)]
@@ -285,13 +321,13 @@ def _parquet_records(
                 try:
                     yield number, {name: _decoded(value) for name, value in record.items()}
                 except UnicodeDecodeError:
-                    log.warning("%s: row %d is not UTF-8, skipped", file.path, number)
-                    skipped.add("not UTF-8", f"{file.name}:{number}")
+                    not_utf8.add(number)
     except (arrow.ArrowInvalid, OSError) as error:
         raise DataError(
             f"{file.path}: truncated or damaged Parquet ({str(error).splitlines()[0]}); "
             "copy it again"
         ) from error
+    not_utf8.finish()
 
 
 def _parquet_columns(text_field: str) -> set[str]:

@@ -7,6 +7,8 @@ documents; and what was held out at one fraction stays held out at every larger 
 import hashlib
 from typing import Literal
 
+from megatron_codemix.errors import DataError
+
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, ...] = ("train", "validation")
 
@@ -22,6 +24,12 @@ def _position(key: bytes, origin: str) -> float:
 def split_position(origin: str) -> float:
     """Where in [0, 1) the origin stands; below the validation fraction means held out."""
     return _position(_SPLIT_KEY, origin)
+
+
+def require_validation_fraction(fraction: float) -> None:
+    """Raises DataError where it is no share that leaves something to train on."""
+    if not 0 <= fraction < 1:
+        raise DataError(f"validation fraction {fraction}: expected 0 <= fraction < 1")
 
 
 def split_of(origin: str, validation_fraction: float) -> Split:

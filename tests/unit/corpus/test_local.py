@@ -14,7 +14,7 @@ from megatron_codemix.corpus.collect import PACKAGE_SHARE
 from megatron_codemix.corpus.docstrings import extract_docstrings
 from megatron_codemix.corpus.document import Document, normalise
 from megatron_codemix.corpus.installed import Machine, package_files, this_machine
-from megatron_codemix.corpus.local import LocalCorpus, build_local_corpus
+from megatron_codemix.corpus.local import LocalCorpus, build_local_corpus, plan_local_corpus
 from megatron_codemix.corpus.readers import Skipped, read_documents
 from megatron_codemix.corpus.split import split_of
 from megatron_codemix.corpus.store import load_corpus, source_files
@@ -147,6 +147,77 @@ def test_an_empty_source_is_refused(tmp_path: Path, machine: Machine):
     with pytest.raises(DataError, match="source 'code' is empty"):
         build_local_corpus(tmp_path / "out", {"code": [f"{tmp_path}/empty.jsonl"]}, machine=machine)
     assert load_corpus(tmp_path / "out") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b'{"text": "caf\xe9"}\n' * 3, "all 3 records are not UTF-8"),
+        (b'{"text": ""}\n', "the only record is empty"),
+        (
+            b'{"text": "caf\xe9"}\n{"text": ""}\n',
+            r"no record of 2 .*\(1 is empty, 1 is not UTF-8\)",
+        ),
+        (b"", "the files hold no text"),
+    ],
+)
+def test_an_empty_source_says_why_and_leaves_nothing(
+    tmp_path: Path, machine: Machine, content: bytes, why: str
+):
+    (tmp_path / "mine.jsonl").write_bytes(content)
+    with pytest.raises(DataError, match=f"source 'code' is empty: {why}; give other files"):
+        build_local_corpus(
+            tmp_path / "new" / "out", {"code": [f"{tmp_path}/mine.jsonl"]}, machine=machine
+        )
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_failed_build_leaves_the_corpus_that_was_there(tmp_path: Path, machine: Machine):
+    out = tmp_path / "out"
+    build_local_corpus(out, machine=machine)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    (tmp_path / "mine.jsonl").write_text("no JSON\n")
+    with pytest.raises(DataError, match="not JSON"):
+        build_local_corpus(out, {"text": [f"{tmp_path}/mine.jsonl"]}, machine=machine)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_what_a_killed_build_left_is_in_nobodys_way(tmp_path: Path, machine: Machine):
+    (tmp_path / "out" / ".partial").mkdir(parents=True)
+    (tmp_path / "out" / ".partial" / "code.jsonl.zst").write_text("half")
+    build_local_corpus(tmp_path / "out", machine=machine)
+    assert not (tmp_path / "out" / ".partial").exists()
+    assert len(documents_of(tmp_path / "out")["code"]) == 3
+
+
+def test_sources_of_nothing_are_refused_at_once(tmp_path: Path, machine: Machine):
+    for source_bytes in (0, -5_000_000):
+        with pytest.raises(DataError, match=f"source bytes {source_bytes}"):
+            build_local_corpus(tmp_path / "out", machine=machine, source_bytes=source_bytes)
+        with pytest.raises(DataError, match=f"source bytes {source_bytes}"):
+            plan_local_corpus(tmp_path / "out", {}, source_bytes=source_bytes)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="a folder is wanted for the corpus"):
+        build_local_corpus(tmp_path / "file", machine=machine)
+
+
+def test_bad_records_are_named_once(
+    tmp_path: Path, machine: Machine, caplog: pytest.LogCaptureFixture
+):
+    (tmp_path / "mine.jsonl").write_bytes(b'{"text": "caf\xe9"}\n{"text": "of the text"}\n')
+    result = build_local_corpus(
+        tmp_path / "out", {"text": [f"{tmp_path}/mine.jsonl"]}, machine=machine
+    )
+    assert [text for text in caplog.messages if "mine.jsonl" in text] == [
+        f"{tmp_path}/mine.jsonl: line 1 is not UTF-8, skipped"
+    ]
+    assert result.skipped["not UTF-8"] == 2  # and one of the machine's
+
+
+def test_an_unquoted_pattern_gets_a_hint(tmp_path: Path):
+    result = CliRunner().invoke(app, ["local", str(tmp_path / "out"), "--code", "a.py", "b.py"])
+    assert isinstance(result.exception, DataError)
+    assert "'b.py'; quote patterns" in str(result.exception)
 
 
 def test_too_little_disk_is_refused(tmp_path: Path, machine: Machine):

@@ -167,3 +167,25 @@ def test_public_domain_prose_is_read():
     documents = read(path)
     assert len(documents) > 500
     assert sum(len(one.text) for one in documents) > 6_000_000
+
+
+@pytest.mark.parametrize(("num_bad", "num_lines"), [(3, 3), (9, 4)])
+def test_bad_records_are_named_a_few_times_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, num_bad: int, num_lines: int
+):
+    (tmp_path / "a.jsonl").write_bytes(b'{"text": "caf\xe9"}\n' * num_bad + b'{"text": "x"}\n')
+    files = expand_patterns([f"{tmp_path}/a.jsonl"])
+    skipped = Skipped()
+    assert len(list(read_documents(files, "text", skipped))) == 1
+    assert skipped.counts == {"not UTF-8": num_bad}
+    assert len(caplog.messages) == num_lines
+    assert "line 1 is not UTF-8" in caplog.messages[0]
+    if num_bad > 3:
+        assert caplog.messages[-1].endswith("9 lines in all")
+    caplog.clear()
+    again = Skipped(is_announced=False)
+    list(read_documents(files, "text", again))
+    assert caplog.messages == []
+    again.merge(skipped)
+    assert again.counts == {"not UTF-8": 2 * num_bad}
+    assert len(again.names["not UTF-8"]) == 2 * num_bad
