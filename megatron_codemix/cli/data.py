@@ -8,7 +8,14 @@ from typing import Annotated, Any, Literal
 import typer
 
 from megatron_codemix.corpus.store import source_files
-from megatron_codemix.data.describe import ShardSummary, describe_shard, summarise_shard
+from megatron_codemix.data.describe import (
+    ShardSummary,
+    describe_shard,
+    require_describable,
+    require_source_name,
+    summarise_shard,
+)
+from megatron_codemix.data.manifest import BLOCK_BYTES
 from megatron_codemix.data.prepare import (
     VALIDATION_FRACTION,
     Preparation,
@@ -16,9 +23,10 @@ from megatron_codemix.data.prepare import (
     plan_preparation,
     prepare_corpus,
     source_sizes,
+    warn_of_seen_text,
 )
 from megatron_codemix.data.token_shard import shard_file
-from megatron_codemix.data.tokenizer import Tokenizer, train_tokenizer
+from megatron_codemix.data.tokenizer import Tokenizer, require_trainable, train_tokenizer
 from megatron_codemix.data.verify import VerifiedShard, find_shards, verify_shard
 from megatron_codemix.errors import DataError
 from megatron_codemix.obs.progress import progress_bar
@@ -48,13 +56,16 @@ def tokenizer(
     json: JsonOption = False,
 ) -> None:
     """Train a byte-level BPE on the same number of bytes of each source, held-out text left out."""
+    require_trainable(vocabulary_size, validation_fraction, out)
     files = source_files(corpus)
     sizes = source_sizes(corpus, files)
     if dry_run:
         plan = {"out": str(out), "vocabulary_size": vocabulary_size, "text_bytes": sizes}
         _print_json(plan)
         return
-    with progress_bar("tokenizer", 2 * sum(sizes.values()), "bytes") as advance:
+    with progress_bar(
+        "tokenizer, in two passes over the corpus", 2 * sum(sizes.values()), "bytes"
+    ) as advance:
         result = train_tokenizer(
             corpus,
             vocabulary_size,
@@ -99,6 +110,7 @@ def prepare(
     )
     plan = plan_preparation(corpus, preparation, source)
     if dry_run:
+        warn_of_seen_text(preparation)
         _print_json(
             {
                 "out": str(out),
@@ -131,6 +143,9 @@ def manifest(
     split: Annotated[
         Literal["train", "validation"], typer.Option(help="What it is for.")
     ] = "train",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Even where a manifest that differs is there.")
+    ] = False,
     dry_run: DryRun = False,
     json: JsonOption = False,
 ) -> None:
@@ -141,14 +156,18 @@ def manifest(
     if not bin_path.is_file():
         raise DataError(f"{bin_path}: no such file; give the prefix without .bin or .idx")
     if dry_run:
+        require_source_name(source)
+        if not replace:
+            require_describable(prefix, loaded, source, split)
         _print_json({"would_write": [str(path), str(shard_file(prefix, ".documents.jsonl"))]})
         return
     with progress_bar("manifest", bin_path.stat().st_size, "bytes") as advance:
-        result = describe_shard(prefix, loaded, source, split, advance)
+        result = describe_shard(prefix, loaded, source, split, advance, is_replacing=replace)
     if json:
         _print_json(result.model_dump(mode="json"))
         return
-    print(f"{path}: {result.num_documents} documents, {result.num_tokens} tokens")
+    documents = _counted(result.num_documents, "document")
+    print(f"{path}: {documents}, {_counted(result.num_tokens, 'token')}")
 
 
 @app.command()
@@ -159,11 +178,11 @@ def verify(
     """Compare every block of token shards with its hash; exit code 2 where one has changed."""
     prefixes = find_shards(place) if place.is_dir() else [place]
     total = sum(
-        shard_file(prefix, ".bin").stat().st_size >> 20
+        -(-shard_file(prefix, ".bin").stat().st_size // BLOCK_BYTES)
         for prefix in prefixes
         if shard_file(prefix, ".bin").is_file()
     )
-    with progress_bar("verify", total + len(prefixes), "blocks") as advance:
+    with progress_bar("verify", total, "blocks") as advance:
         results = [verify_shard(prefix, advance) for prefix in prefixes]
     _print_verified(results, as_json=json)
 
@@ -187,6 +206,11 @@ def inspect_shard(
             f"{loaded.hash[:8]}; name the tokenizer that made the shard"
         )
     _print_summary(summary, as_json=json)
+
+
+def _counted(number: int, unit: str) -> str:
+    """`1 block`, `2 blocks`."""
+    return f"{number} {unit}{'' if number == 1 else 's'}"
 
 
 def _print_json(value: Any) -> None:  # Any: JSON values
@@ -222,7 +246,8 @@ def _print_prepared(result: PreparedCorpus, *, as_json: bool) -> None:
             )
     for reason, count in sorted(result.skipped.items()):
         print(f"skipped, {reason}: {count}")
-    print(f"in {format_duration(result.seconds)}")
+    is_complete = len(result.finished_before) == len(result.shards)
+    print("complete already" if is_complete else f"in {format_duration(result.seconds)}")
 
 
 def _print_verified(results: list[VerifiedShard], *, as_json: bool) -> None:
@@ -236,7 +261,7 @@ def _print_verified(results: list[VerifiedShard], *, as_json: bool) -> None:
     if problems:
         raise DataError("\n".join(problems))
     for result in results:
-        print(f"{result.prefix}: {result.num_blocks} blocks, all as in the manifest")
+        print(f"{result.prefix}: {_counted(result.num_blocks, 'block')}, as in the manifest")
 
 
 def _print_summary(summary: ShardSummary, *, as_json: bool) -> None:
@@ -246,7 +271,8 @@ def _print_summary(summary: ShardSummary, *, as_json: bool) -> None:
         return
     print(f"{summary.prefix}: source {manifest.source}, {manifest.split}, {manifest.dtype}")
     print(
-        f"{manifest.num_documents} documents, {manifest.num_tokens} tokens, "
+        f"{_counted(manifest.num_documents, 'document')}, "
+        f"{_counted(manifest.num_tokens, 'token')}, "
         f"{format_bytes(manifest.num_bytes)} of text; "
         f"{manifest.num_bytes / max(1, manifest.num_tokens):.2f} bytes a token"
     )

@@ -68,6 +68,13 @@ def raise_if(problems: Sequence[str]) -> None:
         raise ConfigError(problems)
 
 
+def source_name_problem(name: str) -> str | None:
+    """What is wrong with the name of a source, wherever it is given."""
+    if _SOURCE_NAME.fullmatch(name):
+        return None
+    return "a source's name is part of file and metric names; use letters, digits, '_' and '-'"
+
+
 def _check_attention(model: ModelConfig) -> list[str]:
     problems = []
     heads, groups = model.num_attention_heads, model.num_query_groups
@@ -95,10 +102,9 @@ def _check_attention(model: ModelConfig) -> list[str]:
 def _check_mixture(config: RunConfig) -> list[str]:
     sources, weights = config.data.sources, config.data.mixture.weights
     problems = [
-        f"data.sources.{name}: a source's name is part of file and metric names; use letters, "
-        "digits, '_' and '-'"
+        f"data.sources.{name}: {problem}"
         for name in sources
-        if not _SOURCE_NAME.fullmatch(name)
+        if (problem := source_name_problem(name))
     ]
     problems += [
         f"data.mixture.weights.{name}: no such source{suggestion(name, list(sources))}; "

@@ -1,6 +1,7 @@
 """The manifest of a token shard that another program made, and a look into any shard."""
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from megatron_codemix.config.checks import source_name_problem
 from megatron_codemix.corpus.split import Split
 from megatron_codemix.data.manifest import BLOCK_BYTES, Manifest
 from megatron_codemix.data.token_shard import (
@@ -22,6 +24,8 @@ from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import atomic_path, hash_file
 
+log = logging.getLogger(__name__)
+
 _HISTOGRAM_EDGES = (0, 16, 64, 256, 1024, 4096, 16384, 65536)
 
 
@@ -31,13 +35,18 @@ def describe_shard(
     source: str,
     split: Split,
     advance: Callable[[int], None],
+    *,
+    is_replacing: bool = False,
 ) -> Manifest:
     """Writes manifest and documents.jsonl for an existing .bin and .idx. `advance` is told of bytes
     read.
 
-    Raises DataError: sizes that do not fit, tokens outside the vocabulary, documents without their
-    last token.
+    A manifest that says the same of the shard is left as it is. Raises DataError: one that says
+    something else (unless `is_replacing`), sizes that do not fit, tokens outside the vocabulary,
+    documents without their last token.
     """
+    require_source_name(source)
+    existing = None if is_replacing else require_describable(prefix, tokenizer, source, split)
     index = read_index(shard_file(prefix, ".idx"))
     bin_path = shard_file(prefix, ".bin")
     wanted = index.num_tokens * index.dtype.itemsize
@@ -48,6 +57,10 @@ def describe_shard(
     if size != wanted:
         raise DataError(f"{bin_path}: {size} bytes, the index wants {wanted}; copy the shard again")
     hashes, text_bytes = _read_tokens(bin_path, index, tokenizer, advance)
+    if existing is not None:
+        _refuse_other(prefix, existing, {"bin_sha256": hashes.whole()})
+        if _has_its_documents(prefix, existing):
+            return existing
     num_bytes = _document_bytes(text_bytes, index)
     documents = shard_file(prefix, ".documents.jsonl")
     with atomic_path(documents) as temporary, open(temporary, "w", encoding="utf-8") as lines:
@@ -79,6 +92,59 @@ def describe_shard(
     )
     manifest.save(shard_file(prefix, ".manifest.json"))
     return manifest
+
+
+def require_describable(
+    prefix: Path, tokenizer: Tokenizer, source: str, split: Split
+) -> Manifest | None:
+    """The manifest there, if any. Raises DataError where it says something else of the shard, as
+    far as can be told without reading the tokens."""
+    path = shard_file(prefix, ".manifest.json")
+    if not path.exists():
+        return None
+    try:
+        existing = Manifest.load(path)
+    except DataError as error:  # which advises to write it anew
+        log.warning("%s; a new one takes its place", error)
+        return None
+    wanted = {
+        "source": source,
+        "split": split,
+        "tokenizer_hash": tokenizer.hash,
+        "idx_sha256": hash_file(shard_file(prefix, ".idx")),
+    }
+    _refuse_other(prefix, existing, wanted)
+    return existing
+
+
+def require_source_name(source: str) -> None:
+    """Raises DataError."""
+    problem = source_name_problem(source)
+    if problem is not None:
+        raise DataError(f"source {source!r}: {problem}")
+
+
+def _refuse_other(prefix: Path, existing: Manifest, wanted: dict[str, str]) -> None:
+    differences = [
+        f"{name} {_short(getattr(existing, name))}, not {_short(value)}"
+        for name, value in wanted.items()
+        if getattr(existing, name) != value
+    ]
+    if differences:
+        raise DataError(
+            f"{shard_file(prefix, '.manifest.json')}: a manifest is there already, with "
+            f"{'; '.join(differences)}; check the arguments and the files, or replace it "
+            "knowingly with --replace"
+        )
+
+
+def _short(value: str) -> str:
+    return value[:8] if len(value) == 64 else value  # 64: a sha256
+
+
+def _has_its_documents(prefix: Path, manifest: Manifest) -> bool:
+    documents = shard_file(prefix, ".documents.jsonl")
+    return documents.is_file() and manifest.origin.get("documents_sha256") == hash_file(documents)
 
 
 def _read_tokens(

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from megatron_codemix.corpus.output_place import require_folder_place
 from megatron_codemix.corpus.readers import InputFile, Skipped, read_documents
-from megatron_codemix.corpus.split import SPLITS, Split
+from megatron_codemix.corpus.split import SPLITS, Split, require_validation_fraction
 from megatron_codemix.corpus.store import load_corpus, source_files
 from megatron_codemix.data.manifest import Manifest
 from megatron_codemix.data.token_shard import (
@@ -26,7 +27,7 @@ from megatron_codemix.data.token_shard import (
     token_dtype,
 )
 from megatron_codemix.data.tokenized_blocks import BlockTokenizer, ShuffledDocuments
-from megatron_codemix.data.tokenizer import Tokenizer
+from megatron_codemix.data.tokenizer import Tokenizer, held_out_in_training
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import atomic_path, hash_file, hash_json, require_free_bytes
 
@@ -104,10 +105,8 @@ def plan_preparation(
     corpus: Path, preparation: Preparation, sources: Sequence[str] | None
 ) -> PreparationPlan:
     """Hashes the inputs and looks for finished shards; writes nothing. Raises DataError."""
-    if not 0 <= preparation.validation_fraction < 1:
-        raise DataError(
-            f"validation fraction {preparation.validation_fraction}: expected 0 <= fraction < 1"
-        )
+    require_validation_fraction(preparation.validation_fraction)
+    require_folder_place(preparation.out, "the token shards")
     files = _wanted(source_files(corpus), sources, corpus)
     todo, finished = {}, {}
     for name, file in files.items():
@@ -152,7 +151,8 @@ def prepare_corpus(
         advance=advance or _ignore,
     )
     plan = plan_preparation(corpus, preparation, sources)
-    require_free_bytes(out, plan.disk_bytes, "the token shards")
+    require_free_bytes(out, plan.disk_bytes, "writing the token shards")
+    warn_of_seen_text(preparation)
     for name in plan.finished:
         log.info("%s: shards are complete, skipped", name)
     shards = dict(plan.finished)
@@ -165,6 +165,21 @@ def prepare_corpus(
         skipped=preparation.skipped.counts,
         seconds=time.monotonic() - start,
     )
+
+
+def warn_of_seen_text(preparation: Preparation) -> None:
+    """Warns where the tokenizer was trained with less text held out than is asked for now."""
+    tokenizer = preparation.tokenizer
+    held_out = held_out_in_training(tokenizer)
+    if held_out is not None and held_out < preparation.validation_fraction:
+        log.warning(
+            "%s: trained with validation fraction %g, the shards are made with %g: it may have "
+            "seen held-out text; train the tokenizer with the larger fraction, or use the smaller "
+            "one here",
+            tokenizer.path,
+            held_out,
+            preparation.validation_fraction,
+        )
 
 
 def _ignore(amount: int) -> None:

@@ -171,9 +171,10 @@ class TokenShard:
         size = self.manifest.block_bytes
         found = hashlib.sha256(self._bytes[block * size : (block + 1) * size].data).hexdigest()
         if found != self.manifest.block_sha256[block]:
+            others = f"of 0 to {self.num_blocks - 1}" if self.num_blocks > 1 else "the only one"
             raise DataError(
-                f"{shard_file(self.prefix, '.bin')}: block {block} of {self.num_blocks} "
-                f"(bytes {block * size} to {min((block + 1) * size, len(self._bytes))}) "
+                f"{shard_file(self.prefix, '.bin')}: block {block} ({others}; "
+                f"bytes {block * size} to {min((block + 1) * size, len(self._bytes))}) "
                 "has changed since the manifest was written; copy the shard again or prepare it "
                 "anew"
             )

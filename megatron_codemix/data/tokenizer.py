@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from megatron_codemix.corpus.output_place import require_file_place
 from megatron_codemix.corpus.readers import InputFile, Skipped, read_documents
-from megatron_codemix.corpus.split import split_of
+from megatron_codemix.corpus.split import require_validation_fraction, split_of
 from megatron_codemix.corpus.store import source_files
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import hash_file, hash_json, read_json, write_json, write_text
@@ -136,6 +137,17 @@ class TrainedTokenizer:
     was_complete: bool
 
 
+def require_trainable(vocabulary_size: int, validation_fraction: float, out: Path) -> None:
+    """Raises DataError for arguments of `train_tokenizer` that no corpus can meet."""
+    if vocabulary_size <= _NUM_BYTES:
+        raise DataError(
+            f"vocabulary of {vocabulary_size}: at least {_NUM_BYTES + 1} "
+            "(every byte, end of document)"
+        )
+    require_validation_fraction(validation_fraction)
+    require_file_place(out, "tokenizer.json")
+
+
 def train_tokenizer(
     corpus: Path,
     vocabulary_size: int,
@@ -153,11 +165,7 @@ def train_tokenizer(
     file. Left as it is where `out` was trained with equal arguments. Raises DataError.
     """
     start = time.monotonic()
-    if vocabulary_size <= _NUM_BYTES:
-        raise DataError(
-            f"vocabulary of {vocabulary_size}: at least {_NUM_BYTES + 1} "
-            "(every byte, end of document)"
-        )
+    require_trainable(vocabulary_size, validation_fraction, out)
     files = source_files(corpus)
     arguments = {
         "vocabulary_size": vocabulary_size,
@@ -166,7 +174,7 @@ def train_tokenizer(
         "pattern": _PATTERN,
         "corpus": {name: hash_file(file.path) for name, file in sorted(files.items())},
     }
-    record_path = out.with_name(out.name + ".training.json")
+    record_path = _training_record(out)
     complete = _trained_before(out, record_path, arguments)
     if complete is not None:
         return complete
@@ -193,6 +201,22 @@ def train_tokenizer(
         record_path, {"arguments": arguments, "result": asdict(trained) | {"path": out.name}}
     )
     return trained
+
+
+def _training_record(path: Path) -> Path:
+    return path.with_name(path.name + ".training.json")
+
+
+def held_out_in_training(tokenizer: Tokenizer) -> float | None:
+    """Validation fraction that `train_tokenizer` made this tokenizer with; None where that is not
+    on record."""
+    try:
+        record = read_json(_training_record(tokenizer.path))
+        if record["result"]["hash"] != tokenizer.hash:
+            return None
+        return float(record["arguments"]["validation_fraction"])
+    except (OSError, ValueError, KeyError, TypeError):  # absent, or not ours
+        return None
 
 
 def _trained_before(
@@ -222,6 +246,7 @@ class TrainingSample:
     ) -> None:
         self._advance = advance
         self._files, self._fraction, self._text_field = files, validation_fraction, text_field
+        # What cannot be read is named in this pass, not again in the second.
         sizes = {name: self._document_sizes(name) for name in sorted(files)}
         empty = [name for name, entries in sizes.items() if not entries]
         if empty:
@@ -238,19 +263,18 @@ class TrainingSample:
     def texts(self) -> Iterator[str]:
         """The chosen documents; of each source the last one is cut at the budget."""
         for name, chosen in self._chosen.items():
-            for text in self._training_texts(name):
+            for text in self._training_texts(name, Skipped(is_announced=False)):
                 num_bytes = chosen.pop(_order(text), 0)
                 if num_bytes:
                     yield text.encode()[:num_bytes].decode(errors="ignore")
 
     def _document_sizes(self, name: str) -> list[tuple[int, int]]:
-        unique = {_order(text): len(text.encode()) for text in self._training_texts(name)}
+        texts = self._training_texts(name, Skipped())
+        unique = {_order(text): len(text.encode()) for text in texts}
         return list(unique.items())
 
-    def _training_texts(self, name: str) -> Iterator[str]:
-        documents = read_documents(
-            [self._files[name]], name, Skipped(), text_field=self._text_field
-        )
+    def _training_texts(self, name: str, skipped: Skipped) -> Iterator[str]:
+        documents = read_documents([self._files[name]], name, skipped, text_field=self._text_field)
         for document in documents:
             if self._advance is not None:
                 self._advance(len(document.text.encode()))

@@ -112,7 +112,7 @@ def test_a_shard_of_another_tokenizer_is_refused(
             origin={},
         )
     with pytest.raises(DataError, match=message):
-        describe_shard(tmp_path / "a", tokenizer, "text", "train", ignore)
+        describe_shard(tmp_path / "a", tokenizer, "text", "train", ignore, is_replacing=True)
 
 
 def test_verify_names_every_changed_file(prepared: Path, tmp_path: Path):
@@ -154,6 +154,87 @@ def test_commands(prepared: Path, foreign: Path):
         ],
     )
     assert json.loads(plan.stdout)["finished"] == ["text"]
+
+
+def test_a_manifest_that_says_something_else_is_replaced_only_on_demand(
+    prepared: Path, foreign: Path
+):
+    tokenizer = Tokenizer.load(prepared / "tokenizer.json")
+    first = describe_shard(foreign, tokenizer, "text", "train", ignore)
+    record = json.loads((prepared / "tokenizer.json").read_text())
+    record["normalizer"] = {"type": "NFC"}  # another hash, the same vocabulary
+    other = foreign.with_name("other.json")
+    other.write_text(json.dumps(record))
+    runner = CliRunner()
+    base = ["manifest", str(foreign), "--tokenizer"]
+    for arguments, difference in (
+        (["tokenizer.json", "--source", "code"], "source text, not code"),
+        (["other.json", "--source", "text"], f"tokenizer_hash {tokenizer.hash[:8]}, not"),
+        (["tokenizer.json", "--source", "text", "--split", "validation"], "split train, not"),
+    ):
+        folder = prepared if arguments[0] == "tokenizer.json" else foreign.parent
+        command = [*base, str(folder / arguments[0]), *arguments[1:]]
+        for extra in ([], ["--dry-run"]):
+            refused = runner.invoke(app, [*command, *extra])
+            assert isinstance(refused.exception, DataError)
+            assert difference in str(refused.exception)
+            assert "--replace" in str(refused.exception)
+        assert TokenShard.open(foreign).manifest == first
+    path = prepared / "tokenizer.json"
+    done = runner.invoke(app, [*base, str(path), "--source", "code", "--replace"])
+    assert done.exit_code == 0
+    assert TokenShard.open(foreign).manifest.source == "code"
+
+
+def test_changed_tokens_are_not_described_over_their_manifest(prepared: Path, foreign: Path):
+    tokenizer = Tokenizer.load(prepared / "tokenizer.json")
+    describe_shard(foreign, tokenizer, "text", "train", ignore)
+    path = shard_file(foreign, ".bin")
+    data = bytearray(path.read_bytes())
+    data[0] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="bin_sha256"):
+        describe_shard(foreign, tokenizer, "text", "train", ignore)
+    describe_shard(foreign, tokenizer, "text", "train", ignore, is_replacing=True)
+    assert verify_shard(foreign, ignore).problems == []
+
+
+def test_an_equal_manifest_stays_and_an_unreadable_one_goes(prepared: Path, tmp_path: Path):
+    shutil.copytree(prepared / "shards", tmp_path / "shards")
+    prefix = tmp_path / "shards" / "text.train"
+    before = shard_file(prefix, ".manifest.json").read_bytes()
+    tokenizer = Tokenizer.load(prepared / "tokenizer.json")
+    describe_shard(prefix, tokenizer, "text", "train", ignore)
+    assert shard_file(prefix, ".manifest.json").read_bytes() == before  # with its licences
+    shard_file(prefix, ".manifest.json").write_text("{")
+    described = describe_shard(prefix, tokenizer, "text", "train", ignore)
+    assert TokenShard.open(prefix).manifest == described
+
+
+def test_a_source_name_that_no_configuration_takes_is_refused(prepared: Path, foreign: Path):
+    tokenizer = Tokenizer.load(prepared / "tokenizer.json")
+    with pytest.raises(DataError, match=r"source '\.\./text': a source's name is part of file"):
+        describe_shard(foreign, tokenizer, "../text", "train", ignore)
+    assert not shard_file(foreign, ".manifest.json").exists()
+
+
+def test_what_has_nothing_to_do_shows_no_progress(prepared: Path, tmp_path: Path):
+    runner = CliRunner()
+    absent = runner.invoke(app, ["verify", str(tmp_path / "nope")])
+    assert isinstance(absent.exception, DataError)
+    assert absent.stderr == ""
+    whole = runner.invoke(app, ["verify", str(prepared / "shards" / "text.validation")])
+    assert "1 block, as in the manifest" in whole.stdout
+    assert "1 of 1 block," in whole.stderr
+    tokenizer = str(prepared / "tokenizer.json")
+    corpus, size = str(prepared / "corpus"), ("--vocabulary-size", "300")
+    for command in (
+        ["tokenizer", corpus, "--out", tokenizer, *size],
+        ["prepare", corpus, "--tokenizer", tokenizer, "--out", str(prepared / "shards")],
+    ):
+        again = runner.invoke(app, command)
+        assert again.stderr == ""
+        assert again.stdout.splitlines()[-1] == "complete already"
 
 
 def test_verify_command_fails_on_damage(foreign: Path, prepared: Path):

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -301,3 +302,36 @@ def test_too_little_disk_is_refused_before_anything_is_written(
     with pytest.raises(UnavailableError, match="token shards needs about"):
         prepare(corpus, tokenizer, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_tokenizer_that_may_have_seen_held_out_text_is_warned_of(
+    tmp_path: Path, tokenizer: Path, caplog: pytest.LogCaptureFixture
+):
+    corpus = write_corpus(tmp_path / "corpus")
+    prepare(corpus, tokenizer, tmp_path / "less", validation_fraction=0.05)
+    prepare(corpus, Path(shutil.copy(tokenizer, tmp_path / "bare.json")), tmp_path / "bare")
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
+    prepare(corpus, tokenizer, tmp_path / "more", validation_fraction=0.2)
+    (warning,) = [text for text in caplog.messages if "held-out" in text]
+    assert str(tokenizer) in warning
+    assert "fraction 0.05, the shards are made with 0.2" in warning
+
+
+def test_that_warning_is_on_standard_error(tmp_path: Path, tokenizer: Path):
+    corpus = write_corpus(tmp_path / "corpus")
+    command = ["data", "prepare", corpus, "--tokenizer", tokenizer, "--out", tmp_path / "out"]
+    run = "import sys; from megatron_codemix.cli.main import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", run, *map(str, command), "--validation-fraction", "0.2"],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.count("may have seen held-out text") == 1
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path, tokenizer: Path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(DataError, match="a folder is wanted for the token shards"):
+        prepare(write_corpus(tmp_path / "corpus"), tokenizer, tmp_path / "out")

@@ -210,3 +210,23 @@ def test_a_tokenizer_that_is_not_byte_level_is_refused(tmp_path: Path, tokenizer
     (tmp_path / "t.json").write_text(json.dumps(record))
     with pytest.raises(DataError, match="not a byte-level tokenizer"):
         Tokenizer.load(tmp_path / "t.json")
+
+
+def test_arguments_that_no_corpus_can_meet_are_refused(tmp_path: Path):
+    corpus = write_corpus(tmp_path / "corpus")
+    with pytest.raises(DataError, match=r"fraction 1.5: expected 0 <= fraction < 1"):
+        train_tokenizer(corpus, 300, tmp_path / "tokenizer.json", validation_fraction=1.5)
+    with pytest.raises(DataError, match="a folder is there, and a file is wanted"):
+        train_tokenizer(corpus, 300, tmp_path)
+
+
+def test_a_bad_record_is_named_in_one_of_the_two_passes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    corpus = write_corpus(tmp_path / "corpus")
+    with open(corpus / "text.jsonl", "ab") as lines:
+        lines.write(b'{"text": "caf\xe9"}\n')
+    train_tokenizer(corpus, 300, tmp_path / "tokenizer.json")
+    assert [text for text in caplog.messages if "UTF-8" in text] == [
+        f"{corpus}/text.jsonl: line 81 is not UTF-8, skipped"
+    ]
