@@ -14,12 +14,10 @@ from megatron_codemix.config.difference import differences
 from megatron_codemix.config.editor_schema import editor_schema
 from megatron_codemix.config.loader import (
     Tree,
-    build_run_config,
     dump_yaml,
     load_run_config,
-    load_tree,
+    load_run_config_and_tree,
     origins,
-    read_overrides,
 )
 from megatron_codemix.config.megatron_args import megatron_arguments, what_differs
 from megatron_codemix.config.plan import make_plan
@@ -44,8 +42,7 @@ def _group() -> None:
 @app.command()
 def show(config: _Config, overrides: _Overrides = None, json: _Json = False) -> None:
     """Print the complete configuration, and where each value is from."""
-    tree = read_overrides(load_tree(config), overrides or [])
-    resolved = build_run_config(tree, str(config))
+    resolved, tree = load_run_config_and_tree(config, overrides or [])
     if json:
         content = {
             "config": resolved.model_dump(mode="json"),

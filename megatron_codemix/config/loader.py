@@ -32,6 +32,7 @@ __all__ = [
     "build_section",
     "dump_yaml",
     "load_run_config",
+    "load_run_config_and_tree",
     "load_tree",
     "merge",
     "origins",
@@ -57,6 +58,11 @@ def load_run_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
 
     overrides: such as `train.seed=3` or `data.mixture.weights={text: 1}`.
     """
+    return load_run_config_and_tree(path, overrides)[0]
+
+
+def load_run_config_and_tree(path: Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Tree]:
+    """As `load_run_config`, with the tree that it is built from, which knows all places."""
     problems: list[str] = []
     tree = _load(path, (), problems)
     if problems and not tree:  # unreadable: that everything is missing would only hide it
@@ -65,7 +71,7 @@ def load_run_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     config = _build(RunConfig, tree, os.path.normpath(path), problems)
     _raise_if(problems)
     assert config is not None, "a configuration without problems is built"
-    return config
+    return config, tree
 
 
 def build_run_config(tree: Mapping[str, Any], where: str) -> RunConfig:

@@ -12,6 +12,7 @@ from megatron_codemix.config.loader import (
     build_run_config,
     dump_yaml,
     load_run_config,
+    load_run_config_and_tree,
     load_tree,
     origins,
     read_overrides,
@@ -166,3 +167,12 @@ def test_every_leaf_is_in_the_dump(changed: Changed) -> None:
     text = dump_yaml(changed())
     for word in ("num_query_groups: null", "train_tokens: 500K", "init_from: null", "tensor: 1"):
         assert word in text
+
+
+def test_a_malformed_override_does_not_hide_the_others(complete: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_run_config_and_tree(complete, ["train.sed=3", "layout.tensr=2", "foo=1", "bar"])
+    message = str(caught.value)
+    assert len(caught.value.problems) == 4
+    for words in ("train.sed", "layout.tensr", "foo", "override 'bar'"):
+        assert words in message
