@@ -7,10 +7,16 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from megatron_codemix.errors import EXIT_DONE
-from megatron_codemix.study.outlook import PhaseOutlook, outlook, repetition_warnings
+from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, ConfigError
+from megatron_codemix.study.outlook import (
+    PhaseOutlook,
+    outlook,
+    repetition_warnings,
+    rounding_warnings,
+)
 from megatron_codemix.study.spec import StudySpec, load_study
 from megatron_codemix.study.state import PhaseProgress, read_record, study_progress
 from megatron_codemix.study.tree import StudyTree, expand, identify
@@ -78,12 +84,17 @@ def check(
     json: JsonOption = False,
 ) -> None:
     """Check the study file: names, phases, every configuration and layout. Needs no data."""
-    tree = expand(read_study(study, data, scale, set_))
+    try:
+        tree = expand(read_study(study, data, scale, set_))
+    except ConfigError as error:
+        if not json:
+            raise
+        _print_json({"ok": False, "problems": error.problems})
+        raise typer.Exit(EXIT_INPUT) from error
     cells = len(tree.cells)
     if json:
-        _print_json(
-            {"study": tree.spec.name, "ok": True, "phases": len(tree.nodes), "cells": cells}
-        )
+        counts = {"phases": len(tree.nodes), "cells": cells}
+        _print_json({"ok": True, "problems": [], "study": tree.spec.name, **counts})
         return
     print(
         f"{study}: ok, {len(tree.nodes)} phases, {len(tree.spec.variants)} variants"
@@ -102,7 +113,8 @@ def plan(
     """Show what each phase will do: tokens, steps, learning rates, mixture, epochs, layout."""
     tree = identify(expand(read_study(study, data, scale, set_)))
     phases = outlook(tree)
-    warnings = repetition_warnings(phases)
+    budgets = {phase.label: (phase.requested_tokens, phase.train_tokens) for phase in phases}
+    warnings = [*repetition_warnings(phases), *rounding_warnings(budgets)]
     if json:
         _print_json(
             {
@@ -115,12 +127,8 @@ def plan(
             }
         )
         return
-    console = Console()
-    console.print(_plan_table(tree, phases))
-    for missing in tree.inventory.missing:
-        console.print(f"missing: {missing}", markup=False, highlight=False, soft_wrap=True)
-    for warning in warnings:
-        console.print(f"note: {warning}", markup=False, highlight=False, soft_wrap=True)
+    missing = [f"missing: {name}" for name in tree.inventory.missing]
+    _print_table(_plan_table(tree, phases), [*missing, *(f"note: {text}" for text in warnings)])
 
 
 @app.command()
@@ -207,6 +215,14 @@ def _print_json(value: Any) -> None:  # Any: JSON values
     print(json_module.dumps(value, indent=1, ensure_ascii=False))
 
 
+def _print_table(table: Table, lines: list[str]) -> None:
+    """A table, and lines that are printed as they are."""
+    console = Console()
+    console.print(table)
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def _plan_table(tree: StudyTree, phases: list[PhaseOutlook]) -> Table:
     layouts = sorted({phase.layout for phase in phases})
     table = Table(
@@ -218,12 +234,13 @@ def _plan_table(tree: StudyTree, phases: list[PhaseOutlook]) -> Table:
         table.add_column(name, justify="right" if name == "tokens" else "left", overflow="fold")
     for phase in phases:
         asked = "" if phase.requested_tokens == phase.train_tokens else " asked for"
+        origin = f"\nfrom {phase.parent}\n({phase.load})" if phase.parent else ""
         table.add_row(
-            f"{phase.label}\nfrom {phase.parent}\n({phase.load})" if phase.parent else phase.label,
+            escape(phase.label + origin),
             f"{phase.train_tokens:,}\n{phase.num_steps:,} steps"
             + (f"\n{phase.requested_tokens:,}{asked}" if asked else ""),
             _lr_words(phase),
-            "\n".join(_mixture_words(phase, source) for source in phase.epochs)
+            escape("\n".join(_mixture_words(phase, source) for source in phase.epochs))
             + (f"\n{phase.layout}" if len(layouts) > 1 else ""),
         )
     return table
@@ -259,26 +276,25 @@ def _print_progress(tree: StudyTree, out: Path, as_json: bool) -> None:
             }
         )
         return
-    table = Table(title=f"{tree.spec.name} in {out}, {format_duration(record.wall_seconds)} so far")
+    so_far = f"{format_duration(record.wall_seconds)} so far"
+    table = Table(title=escape(f"{tree.spec.name} in {out}, {so_far}"))
     for name in ("phase", "state", "step", "attempts", "run directory"):
         table.add_column(name)
     for phase in phases:
         table.add_row(
-            phase.node.label,
+            escape(phase.node.label),
             phase.state,
             f"{phase.step} / {phase.num_steps}",
             str(phase.status.attempts if phase.status else 0),
             "-" if phase.run is None else phase.run.path.name,
         )
-    console = Console()
-    console.print(table)
-    for missing in tree.inventory.missing:
-        console.print(f"missing: {missing}", markup=False, highlight=False, soft_wrap=True)
-    for phase in phases:
-        if phase.status is not None and phase.status.state == "failed" and phase.status.last_error:
-            console.print(
-                f"{phase.node.label}: {phase.status.last_error}", markup=False, highlight=False
-            )
+    lines = [f"missing: {name}" for name in tree.inventory.missing]
+    lines += [
+        f"{phase.node.label}: {phase.status.last_error}"
+        for phase in phases
+        if phase.status and phase.status.state == "failed" and phase.status.last_error
+    ]
+    _print_table(table, lines)
 
 
 def _progress_record(phase: PhaseProgress) -> dict[str, Any]:  # Any: JSON values

@@ -11,7 +11,14 @@ from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import Json, read_jsonl
 from megatron_codemix.runs import RunDirectory, Status
-from megatron_codemix.study.state import HELDOUT, PhaseWall, StudyRecord, read_object, read_record
+from megatron_codemix.study.state import (
+    PhaseWall,
+    StudyRecord,
+    is_as_asked,
+    read_object,
+    read_record,
+    read_summary,
+)
 from megatron_codemix.study.tree import PhaseNode, StudyTree
 
 
@@ -31,7 +38,9 @@ class PhaseRecord:
     metrics: list[dict[str, Json]]
     ledger: list[dict[str, Json]]
     heldout: Mapping[str, Json] | None
-    """Summary of the held-out evaluation of the final checkpoint; None before it."""
+    """Summary of the held-out evaluation that the study asks for; None before it."""
+    other_heldout: Mapping[str, Json] | None
+    """Summary of another evaluation that stands in its place."""
     wall: PhaseWall
 
     @property
@@ -70,7 +79,7 @@ def collect(tree: StudyTree, out: Path) -> StudyRecords:
         status = None if run is None else run.read_status()
         if run is not None and status is not None:
             wall = study.phases.get(key, PhaseWall())
-            phases[key] = _read_phase(node, run, status, wall)
+            phases[key] = _read_phase(tree, node, run, status, wall)
     if not phases:
         raise RunError(
             f"{out}: no phase of the study {tree.spec.name!r} was started here; start it with "
@@ -89,7 +98,11 @@ def _run_directory(
     return RunDirectory(out / study.runs[node.key]) if node.key in study.runs else None
 
 
-def _read_phase(node: PhaseNode, run: RunDirectory, status: Status, wall: PhaseWall) -> PhaseRecord:
+def _read_phase(
+    tree: StudyTree, node: PhaseNode, run: RunDirectory, status: Status, wall: PhaseWall
+) -> PhaseRecord:
+    summary = read_summary(run)
+    is_asked = summary is not None and is_as_asked(tree, status, summary)
     attempt = run.attempt(status.attempts)
     return PhaseRecord(
         node=node,
@@ -100,14 +113,10 @@ def _read_phase(node: PhaseNode, run: RunDirectory, status: Status, wall: PhaseW
         provenance=read_object(attempt / "provenance.json") or {},
         metrics=_read_lines(run.metrics),
         ledger=_read_lines(run.ledger),
-        heldout=_heldout(run, status),
+        heldout=summary if is_asked else None,
+        other_heldout=None if is_asked else summary,
         wall=wall,
     )
-
-
-def _heldout(run: RunDirectory, status: Status) -> Mapping[str, Json] | None:
-    summary = read_object(run.evaluation / f"{HELDOUT}.summary.json")
-    return summary if summary is not None and summary.get("step") == status.step else None
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:  # Any: JSON values

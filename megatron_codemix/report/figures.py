@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 
 from megatron_codemix.files import Json
 from megatron_codemix.report.collect import StudyRecords
-from megatron_codemix.units import format_count
 
 # Okabe and Ito's colours, which readers with any colour vision can tell apart; yellow, too light
 # for lines, is left out.
 _COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2")
 _STYLES = ("-", "--", ":", "-.")
+_UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
 _SMOOTHED_STEPS = 9
 """Steps in the running mean of a loss curve: single small batches scatter more than variants
 differ."""
@@ -128,11 +128,18 @@ def _loss_picture(
                 axes.axvline(boundary, color=colour, linewidth=0.6, linestyle=":", alpha=0.6)
         axes.set_xlabel("training tokens along the chain of phases")
         axes.set_ylabel("loss, nats per token")
-        axes.xaxis.set_major_formatter(lambda tokens, _: format_count(round(tokens)))
+        longest = max((max(curve.tokens) for curve in curves.values()), default=0.0)
+        axes.xaxis.set_major_formatter(lambda tokens, _: tick_words(tokens, longest))
         figure.legend(fontsize=8, loc="outside lower center", ncols=2)
         title = f"Training loss on {source}{suffix}"
         alt = f"{title}: {', '.join(curves)}; dotted lines mark where a phase begins"
         return Picture(title=title, alt=alt, uri=_data_uri(figure))
+
+
+def tick_words(tokens: float, longest: float) -> str:
+    """`7.5K`: every tick of an axis that ends at `longest` in the same unit."""
+    unit, name = next(((unit, name) for unit, name in _UNITS if longest >= unit), (1.0, ""))
+    return f"{tokens / unit:g}{name}"
 
 
 def _relative_picture(

@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from jinja2 import BaseLoader, Environment, StrictUndefined
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from megatron_codemix.files import Json, write_text
 from megatron_codemix.report.collect import collect
 from megatron_codemix.report.figures import Picture, draw_figures
-from megatron_codemix.report.tables import Report, build_report, layout_words
+from megatron_codemix.report.tables import Report, build_report
+from megatron_codemix.report.warnings import layout_words
 from megatron_codemix.study.tree import StudyTree
 from megatron_codemix.units import format_duration
 
@@ -44,18 +47,20 @@ def write_report(tree: StudyTree, out: Path) -> WrittenReport:
 
 def render_html(report: Report, pictures: list[Picture]) -> str:
     """One page with its style and figures inside."""
-    return _render("report.html.j2", report, pictures=pictures, escape=True)
+    return _render("report.html.j2", report, pictures=pictures, is_html=True)
 
 
 def render_markdown(report: Report) -> str:
     """The tables as text, for a repository or a message."""
-    return _render("report.md.j2", report, pictures=[], escape=False)
+    return _render("report.md.j2", report, pictures=[], is_html=False)
 
 
 def terminal_table(report: Report) -> Table:
     """The main table for a terminal: variants x held-out sources."""
     table = Table(
-        title=f"{report['study']}: held-out bits per byte (change against {report['baseline']})"
+        title=escape(
+            f"{report['study']}: held-out bits per byte (change against {report['baseline']})"
+        )
     )
     table.add_column("variant", overflow="fold")
     has_cells = _has_cells(report)
@@ -64,15 +69,14 @@ def terminal_table(report: Report) -> Table:
     table.add_column("tokens", justify="right")
     sources = held_out_sources(report)
     for source in sources:
-        table.add_column(source, justify="right")
+        table.add_column(escape(source), justify="right")
     for row in report["variants"]:
         is_baseline = row["name"] == report["baseline"]
         values = [
             _cell_words(row["heldout"].get(source), is_baseline=is_baseline) for source in sources
         ]
-        table.add_row(
-            row["name"], *([row["cell"]] if has_cells else []), f"{row['tokens']:,}", *values
-        )
+        names = [row["name"], *([row["cell"]] if has_cells else [])]
+        table.add_row(*map(escape, names), f"{row['tokens']:,}", *values)
     return table
 
 
@@ -105,10 +109,11 @@ def _has_cells(report: Report) -> bool:
     return len({phase["cell"] for phase in report["phases"]}) > 1
 
 
-def _render(template: str, report: Report, *, pictures: list[Picture], escape: bool) -> str:
+def _render(template: str, report: Report, *, pictures: list[Picture], is_html: bool) -> str:
     environment = Environment(
         loader=BaseLoader(),
-        autoescape=escape,
+        autoescape=is_html,
+        finalize=None if is_html else _markdown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -126,7 +131,15 @@ def _render(template: str, report: Report, *, pictures: list[Picture], escape: b
         pictures=pictures,
         sources=held_out_sources(report),
         has_cells=_has_cells(report),
+        has_seed_cells=any(row["cell"] for row in report["seeds"]),
     )
+
+
+def _markdown(value: Any) -> Any:  # Any: whatever a template puts out
+    """A name must not end the cell of a table, or the table."""
+    if not isinstance(value, str):
+        return value
+    return " ".join(value.splitlines()).replace("|", "\\|")
 
 
 def _agreed_words(value: str | list[str] | None) -> str:

@@ -3,15 +3,12 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from megatron_codemix.files import Json
 from megatron_codemix.report.collect import PhaseRecord, StudyRecords
-from megatron_codemix.study.outlook import MAX_EPOCHS
-
-SEED_AXIS = "train.seed"
-"""Axis of the matrix whose points are repetitions of one another."""
+from megatron_codemix.report.warnings import SEED_AXIS, agreed, warnings
 
 Report = dict[str, Any]  # Any: JSON values
 
@@ -53,8 +50,8 @@ def build_report(records: StudyRecords) -> Report:
         "warnings": warnings(records, rows),
         "token_scale": float(spec.token_scale),
         "evaluation": {"max_bytes_per_source": spec.evaluation.heldout.max_bytes_per_source},
-        "commit": _agreed(phase.provenance.get("commit") for phase in records.phases.values()),
-        "versions": _agreed(phase.provenance.get("versions") for phase in records.phases.values()),
+        "commit": agreed(phase.provenance.get("commit") for phase in records.phases.values()),
+        "versions": agreed(phase.provenance.get("versions") for phase in records.phases.values()),
         "wall_seconds": records.study.wall_seconds,
         "timing": _timing(records),
     }
@@ -199,119 +196,3 @@ def _timing(records: StudyRecords) -> dict[str, Json]:
         "tokens_per_second": tokens / seconds if seconds else None,
         "phases": phases,
     }
-
-
-def _agreed(values: Iterable[Json]) -> Json:
-    """The value on which all phases agree; None if there is none; a list of the different ones
-    otherwise."""
-    different: list[Json] = []
-    for value in values:
-        if value is not None and value not in different:
-            different.append(value)
-    if not different:
-        return None
-    return different[0] if len(different) == 1 else different
-
-
-def warnings(records: StudyRecords, rows: Sequence[Mapping[str, Json]]) -> list[str]:
-    """What a reader must know before believing the table."""
-    return [
-        *_incomplete(records),
-        *_one_seed(records),
-        *_different_layouts(rows),
-        *_different_budgets(rows),
-        *_repetition(records),
-        *_rounding(records),
-        *_ledger_errors(records),
-        *_different_code(records),
-    ]
-
-
-def _incomplete(records: StudyRecords) -> list[str]:
-    missing = [
-        f"{cell}/{variant}" if len(records.tree.cells) > 1 else variant
-        for cell in records.tree.cells
-        for variant in records.tree.spec.variants
-        if not records.is_complete(cell, variant)
-    ]
-    return [f"not finished, so not in the table: {', '.join(missing)}"] if missing else []
-
-
-def _one_seed(records: StudyRecords) -> list[str]:
-    if len(records.tree.spec.matrix.get(SEED_AXIS, [])) > 1:
-        return []
-    return [
-        "one seed: no noise floor, so a small difference between variants may be chance; add "
-        "seeds with "
-        "`matrix: {train.seed: [1, 2, 3]}`"
-    ]
-
-
-def _different_layouts(rows: Sequence[Mapping[str, Json]]) -> list[str]:
-    layouts = {layout_words(row["layout"]) for row in rows}
-    if len(layouts) < 2:
-        return []
-    return [
-        f"compared runs differ in layout ({'; '.join(sorted(layouts))}): their results also "
-        "differ by rounding"
-    ]
-
-
-def _different_budgets(rows: Sequence[Mapping[str, Json]]) -> list[str]:
-    """Rounding to whole steps apart, which may differ by a step or so for each phase."""
-    budgets: dict[str, int] = {row["name"]: row["tokens"] for row in rows}
-    if not budgets or max(budgets.values()) <= 1.02 * min(budgets.values()):
-        return []
-    words = ", ".join(f"{name} {tokens:,}" for name, tokens in budgets.items())
-    return [f"compared variants differ in training tokens: {words}"]
-
-
-def _repetition(records: StudyRecords) -> list[str]:
-    return [
-        f"{phase.node.label}: source {name} was read {source['epochs']:.1f} times by the end of "
-        "this phase; beyond "
-        f"{MAX_EPOCHS:.0f} epochs repeated data is worth less than new data"
-        for phase in records.phases.values()
-        if phase.ledger
-        for name, source in sorted(phase.ledger[-1]["sources"].items())
-        if source["epochs"] > MAX_EPOCHS
-    ]
-
-
-def _rounding(records: StudyRecords) -> list[str]:
-    """Token budgets are met in whole steps: how far off the worst phase is."""
-    worst, name = 0.0, ""
-    for phase in records.phases.values():
-        planned = phase.plan.get("train_tokens")
-        asked = phase.config.train.train_tokens
-        if planned is not None and abs(planned - asked) / asked > worst:
-            worst, name = abs(planned - asked) / asked, phase.node.name
-    if not worst:
-        return []
-    return [f"token budgets are rounded to whole steps: by at most {worst:.2%} (phase {name})"]
-
-
-def _ledger_errors(records: StudyRecords) -> list[str]:
-    return [
-        f"{phase.node.label}: at step {line['step']} a source is {line['max_error_samples']:.2f} "
-        "samples from its plan"
-        for phase in records.phases.values()
-        for line in phase.ledger
-        if line["max_error_samples"] >= 1
-    ]
-
-
-def _different_code(records: StudyRecords) -> list[str]:
-    texts = []
-    for key, what in (("commit", "commits"), ("versions", "package versions")):
-        agreed = _agreed(phase.provenance.get(key) for phase in records.phases.values())
-        if isinstance(agreed, list):
-            texts.append(f"phases ran with different {what}: see report.json")
-    return texts
-
-
-def layout_words(layout: Mapping[str, Json]) -> str:
-    """`TP2 x PP2 x DP1, microbatch 4`."""
-    words = f"TP{layout['tensor']} x PP{layout['pipeline']} x DP{layout['data_parallel'] or '?'}"
-    words += f", microbatch {layout['microbatch_sequences']}"
-    return words + (", sequence parallel" if layout["sequence_parallel"] else "")

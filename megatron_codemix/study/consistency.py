@@ -10,46 +10,49 @@ from megatron_codemix.study.spec import StudySpec
 def check_names(spec: StudySpec) -> list[str]:
     """Names that refer to nothing."""
     problems = [
-        f"phases.{name}.init_from.phase: no phase {phase.init_from.phase!r}"
+        f"{spec.at(f'phases.{name}.init_from.phase')}: no phase {phase.init_from.phase!r}"
         + suggestion(phase.init_from.phase, list(spec.phases))
         for name, phase in spec.phases.items()
         if phase.init_from and phase.init_from.phase not in spec.phases
     ]
     problems += [
-        f"variants.{name}: no phase {phase!r}" + suggestion(phase, list(spec.phases))
+        f"{spec.at(f'variants.{name}')}: no phase {phase!r}" + suggestion(phase, list(spec.phases))
         for name, phase in spec.variants.items()
         if phase not in spec.phases
     ]
     if spec.compare.baseline not in spec.variants:
         baseline = spec.compare.baseline
         problems.append(
-            f"compare.baseline: no variant {baseline!r}" + suggestion(baseline, list(spec.variants))
+            f"{spec.at('compare.baseline')}: no variant {baseline!r}"
+            + suggestion(baseline, list(spec.variants))
         )
     return problems
 
 
 def check_matrix(spec: StudySpec) -> list[str]:
     problems = [
-        f"axes.{axis}: the matrix has no such axis" + suggestion(axis, list(spec.matrix))
+        f"{spec.at(f'axes.{axis}')}: the matrix has no such axis"
+        + suggestion(axis, list(spec.matrix))
         for axis in spec.axes
         if axis not in spec.matrix
     ]
     for axis, values in spec.matrix.items():
+        place = spec.at(f"matrix.{axis}")
         if axis in spec.axes:
             problems += [
-                f"matrix.{axis}: axes.{axis} has no value {value!r}"
+                f"{place}: axes.{axis} has no value {value!r}"
                 + suggestion(value, list(spec.axes[axis]))
                 for value in values
                 if value not in spec.axes[axis]
             ]
         elif axis.partition(".")[0] not in RunConfig.model_fields:
             problems.append(
-                f"matrix.{axis}: neither an axis with values in `axes` nor a key of the run "
+                f"{place}: neither an axis with values in `axes` nor a key of the run "
                 "configuration such as "
                 "train.seed"
             )
         if len(set(values)) < len(values):
-            problems.append(f"matrix.{axis}: a value stands there twice ({', '.join(values)})")
+            problems.append(f"{place}: a value stands there twice ({', '.join(values)})")
     return problems
 
 
@@ -63,5 +66,7 @@ def phase_order(spec: StudySpec, problems: list[str]) -> list[str]:
         return [name for name in TopologicalSorter(graph).static_order() if name in spec.phases]
     except CycleError as error:
         # graphlib lists the cycle along its edges, from a phase to the one that starts from it.
-        problems.append(f"phases: a cycle of init_from: {' -> '.join(error.args[1])}")
+        first = error.args[1][0]
+        place = spec.at(f"phases.{first}.init_from")
+        problems.append(f"{place}: a cycle of init_from: {' -> '.join(error.args[1])}")
         return []

@@ -1,7 +1,9 @@
 """The data that a study needs, as found on disk: hashes for identities, sizes for epochs, and what
 is missing."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.manifest import Manifest
@@ -16,6 +18,7 @@ class Inventory:
     def __init__(self) -> None:
         self.missing: list[str] = []
         self._tokenizers: dict[Path, str | None] = {}
+        self._entries: dict[Path, int] = {}
         self._manifests: dict[Path, Manifest | None] = {}
 
     def tokenizer_hash(self, path: Path) -> str | None:
@@ -24,6 +27,14 @@ class Inventory:
             there = self._exists(path, "tokenizer")
             self._tokenizers[path] = tokenizer_hash(path) if there else None
         return self._tokenizers[path]
+
+    def tokenizer_entries(self, path: Path) -> int | None:
+        """Entries of a `tokenizer.json`, added ones included; None where it is missing."""
+        if self.tokenizer_hash(path) is None:
+            return None
+        if path not in self._entries:
+            self._entries[path] = _count_entries(path)
+        return self._entries[path]
 
     def manifest(self, prefix: Path) -> Manifest | None:
         """Manifest of the token shard `prefix`; None where it is missing."""
@@ -34,12 +45,14 @@ class Inventory:
         return self._manifests[prefix]
 
     def check_fit(self, config: RunConfig) -> list[str]:
-        """Shards of `config` that were made with another tokenizer, as far as the files are
-        there."""
+        """Where model, tokenizer and shards of `config` do not fit one another, as far as the files
+        are there."""
         wanted = self.tokenizer_hash(config.tokenizer.path)
-        problems = []
+        problems = self._check_vocabulary(config)
         for name, source in config.data.sources.items():
             manifest = self.manifest(source.train)
+            if manifest and config.data.mixture.weights.get(name):
+                problems += _check_length(config, name, manifest)
             if wanted and manifest and manifest.tokenizer_hash != wanted:
                 problems.append(
                     f"source {name!r}: {source.train} was made with tokenizer "
@@ -47,6 +60,15 @@ class Inventory:
                     f"{config.tokenizer.path} is {wanted[:8]}; prepare the shard again"
                 )
         return problems
+
+    def _check_vocabulary(self, config: RunConfig) -> list[str]:
+        entries = self.tokenizer_entries(config.tokenizer.path)
+        if entries is None or entries == config.model.vocabulary_size:
+            return []
+        return [
+            f"model.vocabulary_size: {config.model.vocabulary_size}, but {config.tokenizer.path} "
+            f"has {entries} entries; set model.vocabulary_size to {entries}"
+        ]
 
     def _exists(self, path: Path, kind: str) -> bool:
         try:
@@ -56,3 +78,27 @@ class Inventory:
         if not found:
             self.missing.append(f"{kind} {path}")
         return found
+
+
+def _check_length(config: RunConfig, name: str, manifest: Manifest) -> list[str]:
+    """Whether a source that is trained on holds one sample; its last label needs a token more."""
+    length = config.data.sequence_length
+    if manifest.num_tokens > length:
+        return []
+    return [
+        f"data.sequence_length: {length} is too long for source {name!r}: "
+        f"{config.data.sources[name].train} has {manifest.num_tokens} tokens, and one sample needs "
+        f"{length + 1}; prepare more text, or take shorter sequences"
+    ]
+
+
+def _count_entries(path: Path) -> int:
+    """As `Tokenizer.vocabulary_size`, from the file alone: one above the highest id."""
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))  # Any: JSON values
+        vocabulary = record["model"]["vocab"]
+        ids = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
+        added = [token["id"] for token in record.get("added_tokens") or []]
+        return max(map(int, [*ids, *added])) + 1
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(f"{path}: not a tokenizer.json (its vocabulary is not readable)") from error

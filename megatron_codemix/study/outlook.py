@@ -1,6 +1,7 @@
 """What a study will do, before it does it: tokens, learning rates at each edge, epochs. Needs data
 only for epochs."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +17,9 @@ from megatron_codemix.study.tree import PhaseNode, StudyTree
 MAX_EPOCHS = 4.0
 """Repeating data beyond about four epochs loses value (Muennighoff et al. 2023, arXiv
 2305.16264)."""
+
+MAX_ROUNDING = 0.1
+"""Budgets that whole steps change by more than this share are no longer those asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +66,27 @@ def repetition_warnings(outlooks: list[PhaseOutlook]) -> list[str]:
         for phase in outlooks
         for source, epochs in phase.epochs.items()
         if epochs is not None and epochs > MAX_EPOCHS
+    ]
+
+
+def rounding_warnings(budgets: Mapping[str, tuple[int, int]]) -> list[str]:
+    """How far the worst budget is off, being met in whole steps; [] where all are met exactly.
+
+    budgets: phase -> (tokens asked for, tokens in whole steps).
+    """
+    shares = {name: abs(whole - asked) / asked for name, (asked, whole) in budgets.items()}
+    name = max(shares, key=lambda phase: shares[phase], default="")
+    if not name or not shares[name]:
+        return []
+    asked, whole = budgets[name]
+    if shares[name] > MAX_ROUNDING:
+        return [
+            "the token budgets are too small for whole steps, so this is not the comparison asked "
+            f"for: phase {name} trains on {whole:,} tokens in place of {asked:,} "
+            f"({(whole - asked) / asked:+.0%}); raise the scale, or make the global batch smaller"
+        ]
+    return [
+        f"token budgets are rounded to whole steps: by at most {shares[name]:.2%} (phase {name})"
     ]
 
 

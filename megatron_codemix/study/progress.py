@@ -18,6 +18,8 @@ from megatron_codemix.units import format_duration
 
 _TAIL_BYTES = 16384
 _PLAIN_EVERY_SECONDS = 30.0
+_MIN_MEASURED_STEPS = 3
+"""Fewer steps say nothing about the speed of the rest."""
 
 
 def last_records(path: Path) -> list[dict[str, Json]]:
@@ -35,24 +37,26 @@ def last_records(path: Path) -> list[dict[str, Json]]:
 
 def measured_speed(phases: list[PhaseProgress]) -> float | None:
     """Tokens per second of the training loop, over the phases that have trained; None before the
-    first."""
+    first few steps."""
     tokens = seconds = 0.0
+    steps = 0
     for phase in phases:
         if phase.status is not None and phase.status.train_seconds > 0:
             tokens += phase.tokens_done
             seconds += phase.status.train_seconds
-    return tokens / seconds if seconds else None
+            steps += phase.step
+    return tokens / seconds if steps >= _MIN_MEASURED_STEPS else None
 
 
-def measured_overhead(phases: list[PhaseProgress], record: StudyRecord) -> float:
+def measured_overhead(phases: list[PhaseProgress], record: StudyRecord) -> float | None:
     """Seconds that a whole phase takes besides its training loop: start-up, saving, evaluation;
-    mean over done ones."""
+    mean over done ones, None before the first."""
     overheads = []
     for phase in phases:
         wall = record.phases.get(phase.node.key)
         if phase.state == "done" and wall is not None and phase.status is not None:
             overheads.append(max(0.0, wall.train - phase.status.train_seconds) + wall.evaluate)
-    return sum(overheads) / len(overheads) if overheads else 0.0
+    return sum(overheads) / len(overheads) if overheads else None
 
 
 def remaining_seconds(
@@ -60,7 +64,7 @@ def remaining_seconds(
     current_step: int,
     current: str,
     speed: float | None,
-    overhead: float,
+    overhead: float | None,
 ) -> float | None:
     """Estimate for the whole study; None before any speed was measured."""
     if not speed:
@@ -71,7 +75,15 @@ def remaining_seconds(
         if phase.state not in ("done", "trained"):
             tokens += max(0, phase.num_steps - step) * phase.tokens_per_step
         open_phases += phase.state != "done"
-    return tokens / speed + open_phases * overhead
+    return tokens / speed + open_phases * (overhead or 0.0)
+
+
+def left_words(seconds: float | None, overhead: float | None) -> str:
+    """`about 3m left`; says so where start-up and evaluation are not known yet."""
+    if seconds is None:
+        return "estimating the time left"
+    of_what = " of training" if overhead is None else ""
+    return f"about {format_duration(seconds)}{of_what} left"
 
 
 class StudyDisplay:
@@ -80,9 +92,9 @@ class StudyDisplay:
     def __init__(self, *, show: bool = True, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, quiet=not show)
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[text]}", markup=False),
             console=self.console,
         )
         self._study: TaskID | None = None
@@ -123,7 +135,7 @@ class StudyDisplay:
         left = remaining_seconds(phases, step, node.key if node else "", speed, overhead)
         num_done = sum(phase.state == "done" for phase in phases)
         study_text = f"{num_done} of {len(phases)} phases"
-        study_text += f", about {format_duration(left)} left" if left else ""
+        study_text += f", {left_words(left, overhead)}" if num_done < len(phases) else ""
         tokens = sum(p.tokens_done for p in phases if p is not current)
         tokens += step * current.tokens_per_step if current else 0
         phase_text = _phase_text(current, step, speed)
@@ -169,7 +181,7 @@ def _recent_speed(records: list[dict[str, Json]]) -> float | None:
     """Mean tokens per second of the last logged steps, without the first one of a start, which is
     slow."""
     speeds = [float(r["throughput/tokens_per_second"]) for r in records[1:][-20:]]
-    return sum(speeds) / len(speeds) if speeds else None
+    return sum(speeds) / len(speeds) if len(speeds) >= _MIN_MEASURED_STEPS else None
 
 
 def _phase_text(current: PhaseProgress | None, step: int, speed: float | None) -> str:

@@ -19,17 +19,15 @@ from megatron_codemix.errors import (
     ConfigError,
     RunError,
 )
-from megatron_codemix.files import write_json, write_text
+from megatron_codemix.files import write_text
 from megatron_codemix.launch.local import ChildExit, StopRequest, exclusive, run_child, try_lock
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.progress import StudyDisplay
 from megatron_codemix.study.state import (
     PhaseProgress,
     StudyRecord,
-    evaluation_request,
     phase_progress,
     read_record,
-    request_path,
     write_record,
 )
 from megatron_codemix.study.tree import PhaseNode, StudyTree
@@ -207,8 +205,6 @@ class _Runner:
         if trained:
             heldout = spec.evaluation.heldout
             command = self.commands.evaluate(run, heldout.world_size, heldout.max_bytes_per_source)
-            # A result that was made for another request must not pass for this one's.
-            request_path(run).unlink(missing_ok=True)
         else:
             config = dump_yaml(self.tree.resolved_config(self.out, phase.node))
             write_text(run.config, config)
@@ -221,8 +217,6 @@ class _Runner:
             pass_fds=[child_lock.fileno()],
             environment={"NO_COLOR": "1"},
         )
-        if trained and ended.code == EXIT_DONE:
-            write_json(request_path(run), evaluation_request(self.tree))
         seconds = {"evaluate" if trained else "train": ended.seconds}
         self.record = self.record.with_wall(phase.node.key, **seconds)
         self._poll(phase.node)

@@ -15,7 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt, StringConstraints
+from pydantic import BeforeValidator, Field, PositiveInt, PrivateAttr, StringConstraints
 
 from megatron_codemix.config.loader import build_section, load_tree, resolve_extends
 from megatron_codemix.config.problems import field_paths, suggestion
@@ -113,6 +113,12 @@ class StudySpec(Section):
     origin: dict[str, str] = {}
     """Path in this file -> where the value is from: `paper <section>` or `inferred`, with an
     optional `: reason`."""
+    _places: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def at(self, path: str) -> str:
+        """`study.yaml:12: ` + path, where the file's line is known."""
+        place = self._places.get(path)
+        return f"{place}: {path}" if place else path
 
 
 def load_study(
@@ -132,9 +138,10 @@ def load_study(
 
     Raises ConfigError with all problems found.
     """
-    tree = _apply_overrides(load_tree(path), overrides)
+    problems: list[str] = []
+    tree = _apply_overrides(load_tree(path), overrides, problems)
     origin = tree.pop("origin", None)
-    spec = build_section(StudySpec, tree, str(path))
+    spec = _build_spec(tree, path, problems)
     defaults = resolve_extends(spec.defaults, path.parent)
     inherited = defaults.pop("origin", None)
     root = _data_root(spec, path, data_root)
@@ -145,6 +152,7 @@ def load_study(
     problems = _origin_problems(origins, {**tree, "defaults": defaults})
     if problems:
         raise ConfigError(problems)
+    spec._places = dict(_places(tree))
     return spec.model_copy(
         update={
             "defaults": _absolute_paths(defaults, root, path.parent),
@@ -153,6 +161,28 @@ def load_study(
             "origin": origins,
         }
     )
+
+
+def _build_spec(tree: Tree, path: Path, problems: list[str]) -> StudySpec:
+    """The typed study file. Raises ConfigError with `problems` and those of the file."""
+    try:
+        spec = build_section(StudySpec, tree, str(path))
+    except ConfigError as error:
+        raise ConfigError([*problems, *error.problems]) from error
+    if problems:
+        raise ConfigError(problems)
+    return spec
+
+
+def _places(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(path in the study file, place) of every key that has a line; run configurations know
+    theirs."""
+    for key, value in tree.items():
+        path = f"{prefix}{key}"
+        if where_of(key):
+            yield path, where_of(key)
+        if isinstance(value, Mapping) and path != "defaults":
+            yield from _places(value, f"{path}.")
 
 
 def leaf_paths(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -210,9 +240,8 @@ def _absolute_paths(defaults: Tree, root: Path | None, folder: Path) -> Tree:
     return resolved
 
 
-def _apply_overrides(tree: Tree, overrides: Sequence[str]) -> Tree:
-    """The study file's tree with each `key=value` in its place. Raises ConfigError."""
-    problems: list[str] = []
+def _apply_overrides(tree: Tree, overrides: Sequence[str], problems: list[str]) -> Tree:
+    """The study file's tree with each `key=value` in its place; adds to `problems`."""
     for text in overrides:
         setting = parse_override(text, problems)
         if setting is None:
@@ -235,9 +264,10 @@ def _apply_overrides(tree: Tree, overrides: Sequence[str]) -> Tree:
                 if key == setter or key.startswith(f"{setter}.")
             ]
         where = f"--set {text}"
-        tree = set_dotted(tree, f"defaults.{key}" if is_run_key else key, value, where=where)
-    if problems:
-        raise ConfigError(problems)
+        try:
+            tree = set_dotted(tree, f"defaults.{key}" if is_run_key else key, value, where=where)
+        except ConfigError as error:
+            problems += error.problems
     return tree
 
 

@@ -121,29 +121,27 @@ def _state(tree: StudyTree, run: RunDirectory | None, status: Status | None) -> 
         return "pending"
     if status.state != "done":
         return status.state
-    return "done" if is_evaluated(tree, run, status) else "trained"
+    summary = read_summary(run)
+    is_evaluated = summary is not None and is_as_asked(tree, status, summary)
+    return "done" if is_evaluated else "trained"
 
 
-def is_evaluated(tree: StudyTree, run: RunDirectory, status: Status) -> bool:
-    """Whether the held-out evaluation of the final checkpoint is there, made as the study now
-    asks."""
-    summary = read_object(run.evaluation / f"{HELDOUT}.summary.json")
-    asked = read_object(request_path(run))
+def read_summary(run: RunDirectory) -> Mapping[str, Json] | None:
+    """Summary of the held-out evaluation, whoever asked for it; None where there is none."""
+    return read_object(run.evaluation / f"{HELDOUT}.summary.json")
+
+
+def is_as_asked(tree: StudyTree, status: Status, summary: Mapping[str, Json]) -> bool:
+    """Whether `summary` is of the final checkpoint and made as the study now asks: a run can also
+    be evaluated by hand, which overwrites the study's result."""
+    asked = tree.spec.evaluation.heldout
+    layout = summary.get("layout")
     return (
-        summary is not None
-        and summary.get("step") == status.step
-        and asked == evaluation_request(tree)
+        summary.get("step") == status.step
+        and summary.get("max_bytes_per_source") == asked.max_bytes_per_source
+        and isinstance(layout, dict)
+        and layout.get("data") == asked.world_size
     )
-
-
-def request_path(run: RunDirectory) -> Path:
-    """What the study asked of the evaluation in this run directory."""
-    return run.evaluation / f"{HELDOUT}.request.json"
-
-
-def evaluation_request(tree: StudyTree) -> dict[str, Json]:
-    """What decides the evaluation's result; the number of its processes does not."""
-    return {"max_bytes_per_source": tree.spec.evaluation.heldout.max_bytes_per_source}
 
 
 def read_object(path: Path) -> Mapping[str, Json] | None:

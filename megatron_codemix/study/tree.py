@@ -4,6 +4,7 @@ directories."""
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 
 from megatron_codemix.config.checks import check_config, check_layout
@@ -100,9 +101,10 @@ class StudyTree:
 def expand(spec: StudySpec) -> StudyTree:
     """The study's phases, without identities: needs no data. Raises ConfigError with all problems
     found."""
-    problems = [*check_names(spec), *check_matrix(spec)]
-    order = phase_order(spec, problems)
-    if problems:
+    matrix_problems = check_matrix(spec)
+    problems = [*check_names(spec), *matrix_problems]
+    order = phase_order(spec, problems) or list(spec.phases)
+    if matrix_problems:  # without its points, phases lack what the matrix sets
         raise ConfigError(problems)
     found: dict[str, list[str]] = {}  # problem -> phases that have it
     points = dict(_matrix_points(spec))
@@ -120,10 +122,9 @@ def expand(spec: StudySpec) -> StudyTree:
                     parent=init_from.phase if init_from else None,
                 )
                 nodes[node.key] = node
-    if found:
-        raise ConfigError(
-            [_for_phases(problem, keys, spec, points) for problem, keys in found.items()]
-        )
+    problems += [_for_phases(problem, keys, spec, points) for problem, keys in found.items()]
+    if problems:
+        raise ConfigError(problems)
     twins = _check_twins(spec, points, nodes)
     if twins:
         raise ConfigError(twins)
@@ -225,26 +226,52 @@ def _for_phases(
 
 
 def _check_twins(
-    spec: StudySpec, points: Mapping[str, object], nodes: Mapping[str, PhaseNode]
+    spec: StudySpec, points: Mapping[str, Mapping[str, str]], nodes: Mapping[str, PhaseNode]
 ) -> list[str]:
-    """Phases of one cell that would train the same thing. Files stand for their hashes, so no data
-    is needed."""
-    problems: dict[str, None] = {}
+    """Phases of one cell that would train the same thing."""
+    twins = _twins(nodes)
+    at_full_scale = _twins(_unscaled(spec, points, nodes)) if twins else {}
+    problems = []
+    for name, twin in twins.items():
+        place = spec.at(f"phases.{name}")
+        if at_full_scale.get(name) == twin:
+            problems.append(
+                f"{place}: trains exactly what phase {twin!r} trains; remove it, and let children "
+                f"and variants name {twin!r}"
+            )
+        else:
+            problems.append(
+                f"{place}: the scale is too small: at a token scale of {spec.token_scale:g} "
+                f"its budget is rounded to that of phase {twin!r}, and both train the same; "
+                "raise the scale"
+            )
+    return problems
+
+
+def _twins(nodes: Mapping[str, PhaseNode]) -> dict[str, str]:
+    """Phase -> earlier phase of its cell that trains the same. Files stand for their hashes, so no
+    data is needed."""
     identities: dict[str, str] = {}
-    for cell in points:
-        first: dict[str, str] = {}
-        for key, node in nodes.items():
-            if node.cell != cell:
-                continue
-            identities[key] = _structural_identity(node, identities)
-            twin = first.setdefault(identities[key], node.name)
-            if twin != node.name:
-                problems[
-                    f"phases.{node.name}: trains exactly what phase {twin!r} trains; remove it, "
-                    "and let children and "
-                    f"variants name {twin!r}"
-                ] = None
-    return list(problems)
+    first: dict[tuple[str, str], str] = {}
+    twins: dict[str, str] = {}
+    for key, node in nodes.items():
+        identities[key] = _structural_identity(node, identities)
+        twin = first.setdefault((node.cell, identities[key]), node.name)
+        if twin != node.name:
+            twins.setdefault(node.name, twin)
+    return twins
+
+
+def _unscaled(
+    spec: StudySpec, points: Mapping[str, Mapping[str, str]], nodes: Mapping[str, PhaseNode]
+) -> dict[str, PhaseNode]:
+    """The same phases with the budgets that the study file states."""
+    full = spec.model_copy(update={"token_scale": Decimal(1)})
+    unscaled = {}
+    for key, node in nodes.items():
+        tree = _phase_tree(full, points[node.cell], spec.phases[node.name], node.cell)
+        unscaled[key] = replace(node, config=build_run_config(tree, ""))
+    return unscaled
 
 
 def _structural_identity(node: PhaseNode, done: Mapping[str, str]) -> str:

@@ -10,7 +10,6 @@ from megatron_codemix.data.tokenizer import tokenizer_hash
 from megatron_codemix.files import append_jsonl, write_json, write_text
 from megatron_codemix.runs import RunDirectory, Status
 from megatron_codemix.study.spec import load_study
-from megatron_codemix.study.state import evaluation_request, request_path
 from megatron_codemix.study.tree import PhaseNode, StudyTree, expand, identify
 
 SOURCES = ("code", "markup", "text")
@@ -66,10 +65,18 @@ def write_study(folder: Path, text: str = STUDY) -> Path:
     return path
 
 
+def write_tokenizer(path: Path, num_entries: int = 64) -> None:
+    """A tokenizer.json of which the last entry, the end of a document, is an added token."""
+    vocabulary = {f"t{number}": number for number in range(num_entries - 1)}
+    added = [{"id": num_entries - 1, "content": "<|endoftext|>"}]
+    content = {"added_tokens": added, "model": {"type": "BPE", "vocab": vocabulary}}
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
 def write_data(folder: Path, *, num_tokens: int = 4001) -> Path:
     """A tokenizer and manifests of train shards (no tokens): what identities and epochs need."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "tokenizer.json").write_text(json.dumps({"model": "small"}), encoding="utf-8")
+    write_tokenizer(folder / "tokenizer.json")
     for number, source in enumerate(SOURCES):
         Manifest(
             source=source,
@@ -156,9 +163,15 @@ def write_evaluated(
         name: {"documents": 3, "bytes": num_bytes, "tokens": 300, "nats": value}
         for name, value in nats.items()
     }
-    summary = {"step": status.step, "layout": {}, "seconds": 1.0, "sources": sources}
+    asked = tree.spec.evaluation.heldout
+    summary = {
+        "step": status.step,
+        "layout": {"tensor": 1, "pipeline": 1, "data": asked.world_size},
+        "max_bytes_per_source": asked.max_bytes_per_source,
+        "seconds": 1.0,
+        "sources": sources,
+    }
     write_json(run.evaluation / "heldout.summary.json", summary)
-    write_json(request_path(run), evaluation_request(tree))
 
 
 def write_all(tree: StudyTree, out: Path, nats: dict[str, dict[str, float]]) -> None:

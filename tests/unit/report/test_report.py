@@ -1,6 +1,7 @@
 """The report: hand-computed numbers, warnings, and pages that stand alone."""
 
 import base64
+import io
 import json
 import math
 import re
@@ -13,7 +14,7 @@ from rich.console import Console
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import read_json, write_json
 from megatron_codemix.report.collect import collect
-from megatron_codemix.report.figures import loss_curves
+from megatron_codemix.report.figures import loss_curves, tick_words
 from megatron_codemix.report.render import print_report, write_report
 from megatron_codemix.report.tables import (
     bits_per_byte,
@@ -150,6 +151,7 @@ def test_relative_changes_stay_within_a_cell(tmp_path: Path) -> None:
     write_report(tree, tmp_path / "out")
     assert "Over seeds" in (tmp_path / "out/report.html").read_text()
     assert "Over seeds" in (tmp_path / "out/report.md").read_text()
+    assert "| variant | seeds | code | text |" in (tmp_path / "out/report.md").read_text()
 
 
 def test_the_page_stands_alone(tmp_path: Path) -> None:
@@ -277,10 +279,9 @@ def test_loss_curves_go_on_where_the_parent_ended(tmp_path: Path) -> None:
 def test_the_terminal_shows_the_table(tmp_path: Path) -> None:
     tree = small_tree(tmp_path)
     write_all(tree, tmp_path / "out", NATS)
-    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=100, record=True, file=io.StringIO())
     print_report(write_report(tree, tmp_path / "out"), console)
     text = console.export_text()
-    console.file.close()
     assert "3.000 (-25.0%)" in text
     assert str(tmp_path / "out/report.html") in text
 
@@ -293,3 +294,40 @@ def test_report_json_is_strict_json(tmp_path: Path) -> None:
         raise AssertionError(constant)
 
     json.loads(write_report(tree, tmp_path / "out").json.read_text(), parse_constant=refuse)
+
+
+def test_an_evaluation_that_nobody_asked_for_is_left_out_and_named(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    write_all(tree, tmp_path / "out", NATS)
+    run = tree.run_directory(tmp_path / "out", tree.nodes["single/cooldown"])
+    path = run.evaluation / "heldout.summary.json"
+    write_json(path, read_json(path) | {"max_bytes_per_source": 3000})
+    report = write_report(tree, tmp_path / "out").report
+    assert [row["name"] for row in report["variants"]] == ["text-only", "mixed"]
+    [row] = [row for row in report["phases"] if row["name"] == "cooldown"]
+    assert row["heldout"] == {}
+    assert report["warnings"][0] == "not finished, so not in the table: cooled"
+    assert report["warnings"][1].startswith("cooldown: left out, because its evaluation is not")
+    assert "3000 bytes of each source" in report["warnings"][1]
+    assert "1024 bytes of each source" in report["warnings"][1]
+
+
+def test_names_with_markup_are_shown_as_they_are(tmp_path: Path) -> None:
+    text = STUDY.replace("  mixed:", '  "[red]a|b[/red]":')
+    tree = small_tree(tmp_path, text)
+    write_all(tree, tmp_path / "out", NATS)
+    written = write_report(tree, tmp_path / "out")
+    console = Console(width=120, file=io.StringIO(), record=True)
+    print_report(written, console)
+    assert "[red]a|b[/red]" in console.export_text()
+    markdown = written.markdown.read_text(encoding="utf-8")
+    assert "| [red]a\\|b[/red] | balanced, " in markdown
+    for table in re.findall(r"(?:^\|.*\n)+", markdown, flags=re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+
+
+def test_ticks_of_one_axis_have_one_unit() -> None:
+    ticks = [tick_words(tokens, 12_000) for tokens in (0, 2500, 5000, 7500, 10_000)]
+    assert ticks == ["0K", "2.5K", "5K", "7.5K", "10K"]
+    assert tick_words(500, 640) == "500"
+    assert tick_words(200_000, 1_480_000) == "0.2M"

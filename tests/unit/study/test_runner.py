@@ -1,10 +1,13 @@
 """The local run: what is started in which order, retries, refusals. Children are small scripts that
 write run directories as training and evaluation would."""
 
+import io
+import json
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.errors import (
@@ -15,12 +18,23 @@ from megatron_codemix.errors import (
     ConfigError,
     RunError,
 )
+from megatron_codemix.files import read_json, write_json
 from megatron_codemix.launch.local import exclusive
-from megatron_codemix.runs import RunDirectory
-from megatron_codemix.study.progress import last_records, remaining_seconds
+from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.study.progress import (
+    StudyDisplay,
+    last_records,
+    left_words,
+    remaining_seconds,
+)
 from megatron_codemix.study.runner import MAX_FAILURES, run_study
 from megatron_codemix.study.spec import load_study
-from megatron_codemix.study.state import phase_progress, read_record, study_progress
+from megatron_codemix.study.state import (
+    StudyRecord,
+    phase_progress,
+    read_record,
+    study_progress,
+)
 from megatron_codemix.study.tree import StudyTree, expand, identify
 from tests.helpers.study_files import STUDY, small_tree, write_study
 
@@ -59,7 +73,9 @@ import json, pathlib, sys
 run = pathlib.Path(sys.argv[1])
 step = json.loads((run / "status.json").read_text())["step"]
 (run / "evaluation").mkdir(exist_ok=True)
-(run / "evaluation/heldout.summary.json").write_text(json.dumps({"step": step, "sources": {}}))
+summary = {"step": step, "max_bytes_per_source": int(sys.argv[3]), "sources": {}}
+summary["layout"] = {"tensor": 1, "pipeline": 1, "data": int(sys.argv[2])}
+(run / "evaluation/heldout.summary.json").write_text(json.dumps(summary))
 """
 
 
@@ -81,7 +97,8 @@ class Scripts:
     def evaluate(self, run: RunDirectory, world_size: int, max_bytes_per_source: int) -> list[str]:
         name = run.path.name.rpartition("-")[0]
         self.started.append(f"evaluate {name} on {world_size} to {max_bytes_per_source}")
-        return [sys.executable, "-c", EVALUATE, str(run.path)]
+        asked = [str(world_size), str(max_bytes_per_source)]
+        return [sys.executable, "-c", EVALUATE, str(run.path), *asked]
 
 
 def test_a_study_runs_in_order_and_then_has_nothing_left(tmp_path: Path) -> None:
@@ -208,3 +225,49 @@ def test_the_tail_of_metrics_leaves_out_cut_lines(tmp_path: Path) -> None:
     records = last_records(path)
     assert records[-1]["step"] == 199
     assert 50 < len(records) < 100
+
+
+def test_an_evaluation_by_hand_does_not_pass_for_the_studys(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    out = tmp_path / "out"
+    run_study(tree, out, commands=Scripts(tree), show=False)
+    for name, changes in (
+        ("text", {"max_bytes_per_source": 3000}),
+        ("balanced", {"layout": {"tensor": 1, "pipeline": 1, "data": 2}}),
+        ("cooldown", {"step": 1}),
+    ):
+        run = tree.run_directory(out, tree.nodes[f"single/{name}"])
+        path = run.evaluation / "heldout.summary.json"
+        write_json(path, read_json(path) | changes)
+    states = {phase.node.name: phase.state for phase in study_progress(tree, out)}
+    assert states.pop("balanced-then-text") == "done"
+    assert set(states.values()) == {"trained"}
+    scripts = Scripts(tree)
+    run_study(tree, out, commands=scripts, show=False)
+    assert [step.split()[1] for step in scripts.started] == ["text", "balanced", "cooldown"]
+    assert {phase.state for phase in study_progress(tree, out)} == {"done"}
+
+
+def test_no_time_is_told_before_it_can_be_known(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    out = tmp_path / "out"
+    node = tree.nodes["single/text"]
+    run = tree.run_directory(out, node)
+    texts = []
+    for step in (0, 2, 5):
+        status = Status(identity="0", state="running", step=0, num_steps=10)
+        run.write_status(status)
+        run.metrics.write_text(
+            "".join(
+                json.dumps({"step": i + 1, "throughput/tokens_per_second": 64.0}) + "\n"
+                for i in range(step)
+            )
+        )
+        console = Console(file=io.StringIO(), width=200)
+        StudyDisplay(console=console).update(tree, out, StudyRecord(name="small"), node)
+        texts.append(console.file.getvalue())  # type: ignore[attr-defined]  # StringIO
+    assert "0 of 4 phases, estimating the time left" in texts[0]
+    assert "estimating" in texts[1]
+    # (33 - 5) steps of 64 tokens at 64 tokens/s; no phase is done, so the rest is not known.
+    assert "0 of 4 phases, about 28s of training left" in texts[2]
+    assert left_words(90.0, 2.0) == "about 1m30s left"

@@ -171,9 +171,58 @@ def test_the_quickstart_has_the_budgets_of_the_paper() -> None:
         "balanced-only": ["balanced-only"],
         "balanced->text": ["balanced-init", "balanced-then-text"],
         "code->text": ["code-init", "code-then-text"],
-        "balanced->text->cooldown": ["balanced-init", "balanced-then-text", "balanced-cooldown"],
+        "balanced->text + cooldown": ["balanced-init", "balanced-then-text", "balanced-cooldown"],
     }
     mixtures = {n.name: dict(n.config.data.mixture.weights) for n in tree.nodes.values()}
     assert mixtures["code-init"] == {"code": 0.8, "markup": 0.2}
     assert mixtures["code-then-text"] == {"text": 0.9, "code": 0.1}
     assert mixtures["balanced-cooldown"] == {"text": 0.8, "code": 0.2}
+
+
+def test_wrong_names_do_not_hide_wrong_values(tmp_path: Path) -> None:
+    text = STUDY.replace("{phase: balanced,", "{phase: nobody,").replace(
+        "peak_lr: 1e-3", "peak_lr: fast"
+    )
+    text = text.replace("seed: 1", "seed: one").replace("kind: fp32", "kind: fp12")
+    with pytest.raises(ConfigError) as caught:
+        expand(load_study(write_study(tmp_path, text)))
+    message = str(caught.value)
+    place = "study.yaml:25: phases.balanced-then-text.init_from.phase"
+    for words in (f"{place}: no phase 'nobody'", "'fast'", "'one'", "'fp12'"):
+        assert words in message
+
+
+def test_wrong_overrides_and_a_wrong_file_are_reported_together(tmp_path: Path) -> None:
+    text = STUDY.replace("variants:", "varaints:")
+    with pytest.raises(ConfigError) as caught:
+        load_study(write_study(tmp_path, text), overrides=["bar", "foo=1", "name.x=2"])
+    message = str(caught.value)
+    for words in ("'bar'", "foo=1", "name is a value", "varaints"):
+        assert words in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("mixed: balanced-then-text", "mixed: nobody", "variants.mixed: no phase"),
+        ("baseline: text-only", "baseline: nobody", "compare.baseline: no variant"),
+        ("phases:\n", "matrix: {size: [small]}\nphases:\n", "matrix.size: neither"),
+        ("  text: {}\n", "  text: {}\n  again: {}\n", "phases.again: trains exactly"),
+    ],
+)
+def test_wrong_names_are_placed_in_the_file(old: str, new: str, place: str, tmp_path: Path) -> None:
+    text = STUDY.replace(old, new, 1)
+    word = new.strip().splitlines()[-1 if "again" in new else 0].strip()
+    line = 1 + next(n for n, content in enumerate(text.splitlines()) if word in content)
+    with pytest.raises(ConfigError) as caught:
+        expand(load_study(write_study(tmp_path, text)))
+    assert f"study.yaml:{line}: {place}" in str(caught.value)
+
+
+def test_phases_that_only_the_scale_makes_equal_blame_the_scale() -> None:
+    with pytest.raises(ConfigError) as caught:
+        expand(load_study(QUICKSTART, scale=Decimal("1e-9")))
+    assert caught.value.problems
+    for problem in caught.value.problems:
+        assert "the scale is too small" in problem
+        assert "remove it" not in problem

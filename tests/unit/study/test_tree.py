@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from megatron_codemix.errors import ConfigError, RunError
-from megatron_codemix.study.outlook import outlook, repetition_warnings
+from megatron_codemix.errors import ConfigError, DataError, RunError
+from megatron_codemix.study.outlook import outlook, repetition_warnings, rounding_warnings
 from megatron_codemix.study.spec import load_study
 from megatron_codemix.study.tree import StudyTree, expand, identify
 from tests.helpers.study_files import (
@@ -14,6 +14,7 @@ from tests.helpers.study_files import (
     with_changed_manifest,
     write_data,
     write_study,
+    write_tokenizer,
 )
 
 
@@ -133,7 +134,7 @@ def test_missing_data_is_named_and_leaves_identities_open(tmp_path: Path) -> Non
 
 def test_a_shard_of_another_tokenizer_is_refused(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data")
-    (data / "tokenizer.json").write_text('{"model": "another"}')
+    write_tokenizer(data / "tokenizer.json", 65)
     with pytest.raises(ConfigError, match="made with tokenizer"):
         identify(expand(load_study(write_study(tmp_path), data_root=data)))
 
@@ -164,3 +165,38 @@ def test_repetition_beyond_four_epochs_is_noted(tmp_path: Path) -> None:
         "balanced-then-text: text",
         "cooldown: text",
     ]
+
+
+def test_vocabulary_and_sequences_that_do_not_fit_are_found_together(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", num_tokens=16)  # a sample of 16 needs 17
+    text = STUDY.replace("vocabulary_size: 64", "vocabulary_size: 60")
+    with pytest.raises(ConfigError) as caught:
+        identify(expand(load_study(write_study(tmp_path, text), data_root=data)))
+    vocabulary, *lengths = caught.value.problems
+    assert "60, but" in vocabulary
+    assert "has 64 entries; set model.vocabulary_size to 64" in vocabulary
+    assert [
+        f"source {name!r}" in text for name, text in zip(("text", "code"), lengths, strict=True)
+    ] == [
+        True,
+        True,
+    ]
+    assert all("16 is too long" in text and "needs 17" in text for text in lengths)
+    write_data(data, num_tokens=17)
+    identify(expand(load_study(write_study(tmp_path), data_root=data)))
+
+
+def test_a_tokenizer_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    (data / "tokenizer.json").write_text('{"model": "small"}')
+    with pytest.raises(DataError, match="vocabulary is not readable"):
+        identify(expand(load_study(write_study(tmp_path), data_root=data)))
+
+
+def test_budgets_lost_in_rounding_are_warned_of_strongly() -> None:
+    assert rounding_warnings({"a": (100, 100)}) == []
+    [mild] = rounding_warnings({"a": (100, 109), "b": (100, 92)})
+    assert mild.endswith("by at most 9.00% (phase a)")
+    [strong] = rounding_warnings({"a": (100, 109), "b": (100, 256)})
+    assert "too small for whole steps, so this is not the comparison asked for" in strong
+    assert "phase b trains on 256 tokens in place of 100 (+156%)" in strong

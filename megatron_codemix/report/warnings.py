@@ -1,0 +1,143 @@
+"""What a reader of a report must know before believing its table."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from megatron_codemix.files import Json
+from megatron_codemix.report.collect import StudyRecords
+from megatron_codemix.study.outlook import MAX_EPOCHS, rounding_warnings
+
+SEED_AXIS = "train.seed"
+"""Axis of the matrix whose points are repetitions of one another."""
+
+
+def warnings(records: StudyRecords, rows: Sequence[Mapping[str, Json]]) -> list[str]:
+    """What a reader must know before believing the table."""
+    return [
+        *_incomplete(records),
+        *_other_evaluations(records),
+        *_one_seed(records),
+        *_different_layouts(rows),
+        *_different_budgets(rows),
+        *_repetition(records),
+        *_rounding(records),
+        *_ledger_errors(records),
+        *_different_code(records),
+    ]
+
+
+def _other_evaluations(records: StudyRecords) -> list[str]:
+    """Phases whose evaluation is not the study's own, so that their numbers are not shown."""
+    asked = records.tree.spec.evaluation.heldout
+    return [
+        f"{phase.node.label}: left out, because its evaluation is not the one asked for: "
+        f"{_evaluation_words(phase.other_heldout)}; the study asks for step {phase.status.step}, "
+        f"{asked.max_bytes_per_source} bytes of each source, {asked.world_size} processes; "
+        "'codemix study run' evaluates it again"
+        for phase in records.phases.values()
+        if phase.other_heldout is not None and phase.status.state == "done"
+    ]
+
+
+def _evaluation_words(summary: Mapping[str, Json]) -> str:
+    size = summary.get("max_bytes_per_source", "an unknown number of")
+    processes = (summary.get("layout") or {}).get("data", "an unknown number of")
+    return f"step {summary.get('step')}, {size} bytes of each source, {processes} processes"
+
+
+def _incomplete(records: StudyRecords) -> list[str]:
+    missing = [
+        f"{cell}/{variant}" if len(records.tree.cells) > 1 else variant
+        for cell in records.tree.cells
+        for variant in records.tree.spec.variants
+        if not records.is_complete(cell, variant)
+    ]
+    return [f"not finished, so not in the table: {', '.join(missing)}"] if missing else []
+
+
+def _one_seed(records: StudyRecords) -> list[str]:
+    if len(records.tree.spec.matrix.get(SEED_AXIS, [])) > 1:
+        return []
+    return [
+        "one seed: no noise floor, so a small difference between variants may be chance; add "
+        "seeds with "
+        "`matrix: {train.seed: [1, 2, 3]}`"
+    ]
+
+
+def _different_layouts(rows: Sequence[Mapping[str, Json]]) -> list[str]:
+    layouts = {layout_words(row["layout"]) for row in rows}
+    if len(layouts) < 2:
+        return []
+    return [
+        f"compared runs differ in layout ({'; '.join(sorted(layouts))}): their results also "
+        "differ by rounding"
+    ]
+
+
+def _different_budgets(rows: Sequence[Mapping[str, Json]]) -> list[str]:
+    """Rounding to whole steps apart, which may differ by a step or so for each phase."""
+    budgets: dict[str, int] = {row["name"]: row["tokens"] for row in rows}
+    if not budgets or max(budgets.values()) <= 1.02 * min(budgets.values()):
+        return []
+    words = ", ".join(f"{name} {tokens:,}" for name, tokens in budgets.items())
+    return [f"compared variants differ in training tokens: {words}"]
+
+
+def _repetition(records: StudyRecords) -> list[str]:
+    return [
+        f"{phase.node.label}: source {name} was read {source['epochs']:.1f} times by the end of "
+        "this phase; beyond "
+        f"{MAX_EPOCHS:.0f} epochs repeated data is worth less than new data"
+        for phase in records.phases.values()
+        if phase.ledger
+        for name, source in sorted(phase.ledger[-1]["sources"].items())
+        if source["epochs"] > MAX_EPOCHS
+    ]
+
+
+def _rounding(records: StudyRecords) -> list[str]:
+    """Token budgets are met in whole steps: how far off the worst phase is."""
+    budgets = {
+        phase.node.name: (phase.config.train.train_tokens, phase.plan["train_tokens"])
+        for phase in records.phases.values()
+        if phase.plan.get("train_tokens") is not None
+    }
+    return rounding_warnings(budgets)
+
+
+def _ledger_errors(records: StudyRecords) -> list[str]:
+    return [
+        f"{phase.node.label}: at step {line['step']} a source is {line['max_error_samples']:.2f} "
+        "samples from its plan"
+        for phase in records.phases.values()
+        for line in phase.ledger
+        if line["max_error_samples"] >= 1
+    ]
+
+
+def _different_code(records: StudyRecords) -> list[str]:
+    texts = []
+    for key, what in (("commit", "commits"), ("versions", "package versions")):
+        values = agreed(phase.provenance.get(key) for phase in records.phases.values())
+        if isinstance(values, list):
+            texts.append(f"phases ran with different {what}: see report.json")
+    return texts
+
+
+def agreed(values: Iterable[Json]) -> Json:
+    """The value on which all phases agree; None if there is none; a list of the different ones
+    otherwise."""
+    different: list[Json] = []
+    for value in values:
+        if value is not None and value not in different:
+            different.append(value)
+    if not different:
+        return None
+    return different[0] if len(different) == 1 else different
+
+
+def layout_words(layout: Mapping[str, Json]) -> str:
+    """`TP2 x PP2 x DP1, microbatch 4`."""
+    words = f"TP{layout['tensor']} x PP{layout['pipeline']} x DP{layout['data_parallel'] or '?'}"
+    words += f", microbatch {layout['microbatch_sequences']}"
+    return words + (", sequence parallel" if layout["sequence_parallel"] else "")
