@@ -76,7 +76,7 @@ def _make_data(out: Path, patterns: dict[str, list[str]]) -> int:
             f"      {name:8s} {source.num_documents:6d} documents  {format_bytes(source.num_bytes)}"
         )
     total = sum(source.num_bytes for source in built.sources.values())
-    with progress_bar("2/4 tokenizer", 2 * total, "bytes") as advance:
+    with progress_bar("2/4 tokenizer, two passes", 2 * total, "bytes") as advance:
         trained = train_tokenizer(corpus, VOCABULARY_SIZE, tokenizer, advance=advance)
     _say(f"      {trained.vocabulary_size} entries, hash {trained.hash[:8]}")
     with progress_bar("3/4 token shards", total, "bytes") as advance:
