@@ -32,9 +32,6 @@ class Backend(Protocol):
     def prepare(self) -> None:
         """Sets up this process for the device, once, before any tensor is made."""
 
-    def synchronize(self) -> None:
-        """Waits until the device has finished all work queued so far."""
-
     def peak_memory_bytes(self) -> int:
         """Largest memory used by this process since it started."""
 
@@ -52,9 +49,6 @@ class CpuBackend:
         of a small model's step."""
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         _keep_freed_memory()
-
-    def synchronize(self) -> None:
-        """Nothing is queued on a CPU."""
 
     def peak_memory_bytes(self) -> int:
         """Peak resident set."""
@@ -75,9 +69,6 @@ class CudaBackend:
         overlapped collectives in the order in which they were queued (needed before Blackwell)."""
         os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "1")
         torch.cuda.set_device(self.device)
-
-    def synchronize(self) -> None:
-        torch.cuda.synchronize(self.device)
 
     def peak_memory_bytes(self) -> int:
         return int(torch.cuda.max_memory_allocated(self.device))

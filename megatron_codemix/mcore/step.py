@@ -53,7 +53,7 @@ def train_step(
     it."""
     model.zero_grad_buffer()
     optimizer.zero_grad()
-    reports = _run_schedule(model, microbatches, num_sources, backend, forward_only=False)
+    reports = _run_schedule(model, microbatches, num_sources, backend)
     _, grad_norm, _ = optimizer.step()
     totals = _reduce_reports(reports, num_sources, parallel, backend)
     return StepResult(
@@ -77,8 +77,6 @@ def _run_schedule(
     microbatches: Sequence[Batch],
     num_sources: int,
     backend: Backend,
-    *,
-    forward_only: bool,
 ) -> list[torch.Tensor]:
     """megatron-core's pipeline schedule over the microbatches; the last stage's reports, []
     elsewhere."""
@@ -90,7 +88,7 @@ def _run_schedule(
         num_microbatches=len(microbatches),
         seq_length=length,
         micro_batch_size=size,
-        forward_only=forward_only,
+        forward_only=False,
     )
     return reports
 

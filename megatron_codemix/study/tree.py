@@ -18,7 +18,7 @@ from megatron_codemix.errors import ConfigError, RunError
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.consistency import check_matrix, check_names, phase_order
 from megatron_codemix.study.inventory import Inventory
-from megatron_codemix.study.spec import DATA_ROOT, PhaseSpec, StudySpec
+from megatron_codemix.study.spec import PhaseSpec, StudySpec
 from megatron_codemix.study.token_scale import scale_tokens
 
 SINGLE_CELL = "single"
@@ -282,16 +282,4 @@ def _structural_identity(node: PhaseNode, done: Mapping[str, str]) -> str:
         tokenizer_hash=str(node.config.tokenizer.path),
         manifest_hashes={n: str(node.config.data.sources[n].train) for n in units},
         parent_identity=None if node.parent is None else done[f"{node.cell}/{node.parent}"],
-    )
-
-
-def needs_data_root(tree: StudyTree) -> bool:
-    """Whether some path still holds `{data}`."""
-    return any(
-        DATA_ROOT in str(path)
-        for node in tree.nodes.values()
-        for path in (
-            node.config.tokenizer.path,
-            *(source.train for source in node.config.data.sources.values()),
-        )
     )

@@ -28,7 +28,7 @@ from megatron_codemix.train.checkpointing import (
 from megatron_codemix.train.phase import Phase
 from megatron_codemix.train.schedule import learning_rate
 from megatron_codemix.train.stopping import StopRequests
-from megatron_codemix.units import format_count, format_duration
+from megatron_codemix.units import format_bytes, format_count, format_duration
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,10 @@ class Trainer:
                     written = time.monotonic()
                     self._write_status()
         self._write_status(state="done")
-        log.info("done after step %d: %s", self.step, self.phase.run.path)
+        memory = format_bytes(self.backend.peak_memory_bytes())
+        log.info(
+            "done after step %d, at most %s of memory: %s", self.step, memory, self.phase.run.path
+        )
 
     def _restore(self) -> None:
         record = starting_record(self.phase.run, self.phase.config, self.model, self.optimizer)
