@@ -131,12 +131,15 @@ def _file_sizes(folder: Path) -> dict[str, int]:
     }
 
 
-def _as_full_disk(error: BaseException, folder: Path) -> BaseException:
+def _as_full_disk(error: BaseException, folder: Path) -> Exception:
     """The readable error where the disk is full: other ranks' errors come as text, and torch's own
     writer says nothing but "iostream error"."""
     no_space = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     is_full = str(no_space.strerror) in str(error) or shutil.disk_usage(folder).free < PAGE_BYTES
-    return full_disk(no_space, folder) if is_full else error
+    if is_full:
+        return full_disk(no_space, folder)
+    # torch's CheckpointException is no Exception and would pass every handler on the way out.
+    return error if isinstance(error, Exception) else RuntimeError(f"{folder}: {error}")
 
 
 def _sharded_state(
