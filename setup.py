@@ -35,8 +35,8 @@ class BuildWithExamples(build_py):
 
 extension = Extension(
     "megatron_codemix._C",
-    sources=sorted(str(path) for path in CSRC.glob("*.cpp")),
-    depends=sorted(str(path) for path in CSRC.glob("*.h")),
+    sources=sorted(str(path) for path in CSRC.rglob("*.cpp")),
+    depends=sorted(str(path) for path in CSRC.rglob("*.h")),
     include_dirs=[str(CSRC), pybind11.get_include()],
     language="c++",
     # No -march=native: a wheel runs on other machines than the one that built it. No contraction to

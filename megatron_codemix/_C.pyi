@@ -1,4 +1,4 @@
-"""Types of the C++ extension (csrc/bindings.cpp). Call it through megatron_codemix.ops."""
+"""Types of the C++ extension (csrc/bindings). Call it through megatron_codemix.ops."""
 
 import numpy as np
 import numpy.typing as npt

@@ -8,15 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from megatron_codemix.corpus.store import source_files
-from megatron_codemix.data.describe import (
-    ShardSummary,
-    describe_shard,
-    require_describable,
-    require_source_name,
-    summarise_shard,
-)
-from megatron_codemix.data.manifest import BLOCK_BYTES
-from megatron_codemix.data.prepare import (
+from megatron_codemix.data.preparation.prepare import (
     VALIDATION_FRACTION,
     Preparation,
     PreparedCorpus,
@@ -25,9 +17,17 @@ from megatron_codemix.data.prepare import (
     source_sizes,
     warn_of_seen_text,
 )
-from megatron_codemix.data.token_shard import shard_file
+from megatron_codemix.data.shards.describe import (
+    ShardSummary,
+    describe_shard,
+    require_describable,
+    require_source_name,
+    summarise_shard,
+)
+from megatron_codemix.data.shards.manifest import BLOCK_BYTES
+from megatron_codemix.data.shards.token_shard import shard_file
+from megatron_codemix.data.shards.verify import VerifiedShard, find_shards, verify_shard
 from megatron_codemix.data.tokenizer import Tokenizer, require_trainable, train_tokenizer
-from megatron_codemix.data.verify import VerifiedShard, find_shards, verify_shard
 from megatron_codemix.errors import DataError
 from megatron_codemix.obs.progress import progress_bar
 from megatron_codemix.units import format_bytes, format_duration

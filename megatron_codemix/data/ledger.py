@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from megatron_codemix.data.mixture import WEIGHT_UNITS
+from megatron_codemix.data.mixture.weights import WEIGHT_UNITS
 from megatron_codemix.data.resolve import DataPlan
 
 

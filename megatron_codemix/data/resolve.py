@@ -12,8 +12,8 @@ from typing import Any
 from megatron_codemix.config.identity import run_identity
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.dataset import MixtureDataset, SourceSpec
-from megatron_codemix.data.mixture import quantise_weights
-from megatron_codemix.data.token_shard import TokenShard, require_tokenizer
+from megatron_codemix.data.mixture.weights import quantise_weights
+from megatron_codemix.data.shards.token_shard import TokenShard, require_tokenizer
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.errors import ConfigError, DataError, RunError
 from megatron_codemix.files import read_jsonl

@@ -19,7 +19,7 @@ from megatron_codemix.backend.devices import Backend, initialize_process_group, 
 from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.schema import LayoutConfig, RunConfig
 from megatron_codemix.data.resolve import open_shard
-from megatron_codemix.data.token_shard import TokenShard
+from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.errors import DataError
 from megatron_codemix.evaluation.windows import Window, batches_of, choose_documents, cut_document

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from megatron_codemix.data.batches import Batch
-from megatron_codemix.data.token_shard import TokenShard
+from megatron_codemix.data.shards.token_shard import TokenShard
 
 
 @dataclass(frozen=True)

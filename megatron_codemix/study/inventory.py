@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_codemix.config.schema import RunConfig
-from megatron_codemix.data.manifest import Manifest
+from megatron_codemix.data.shards.manifest import Manifest
 from megatron_codemix.data.tokenizer import tokenizer_hash
 from megatron_codemix.errors import DataError
 

@@ -11,7 +11,7 @@ from megatron_codemix.config.schema import (
     LinearSchedule,
     ScheduleConfig,
 )
-from megatron_codemix.data.mixture import quantise_weights
+from megatron_codemix.data.mixture.weights import quantise_weights
 from megatron_codemix.study.tree import PhaseNode, StudyTree
 
 MAX_EPOCHS = 4.0

@@ -13,7 +13,7 @@ from megatron_codemix.config.loader import build_run_config
 from megatron_codemix.config.plan import RunPlan, make_plan
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.config.tree import Tree, set_dotted, where_of
-from megatron_codemix.data.mixture import quantise_weights
+from megatron_codemix.data.mixture.weights import quantise_weights
 from megatron_codemix.errors import ConfigError, RunError
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.consistency import check_matrix, check_names, phase_order

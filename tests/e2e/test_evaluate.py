@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from megatron_codemix.config.loader import load_run_config
-from megatron_codemix.data.token_shard import TokenShard
+from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.files import read_jsonl
 from megatron_codemix.runs import RunDirectory
 from tests.helpers.checkpoints import read_tensors

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from megatron_codemix.config.loader import dump_yaml
-from megatron_codemix.data.manifest import Manifest
-from megatron_codemix.data.mixture import WEIGHT_UNITS, quantise_weights
+from megatron_codemix.data.mixture.weights import WEIGHT_UNITS, quantise_weights
+from megatron_codemix.data.shards.manifest import Manifest
 from megatron_codemix.data.tokenizer import tokenizer_hash
 from megatron_codemix.files import append_jsonl, write_json, write_text
 from megatron_codemix.runs import RunDirectory, Status

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from megatron_codemix.data.batches import samples_of_step
-from megatron_codemix.data.dataset import MixtureDataset, SourceOrder, SourceSpec
-from megatron_codemix.data.mixture import quantise_weights
-from megatron_codemix.data.token_shard import TokenShard, TokenShardWriter
+from megatron_codemix.data.dataset import MixtureDataset, SourceSpec
+from megatron_codemix.data.mixture.weights import quantise_weights
+from megatron_codemix.data.order.megatron import SourceOrder
+from megatron_codemix.data.shards.token_shard import TokenShard, TokenShardWriter
 from megatron_codemix.errors import ConfigError, DataError
 
 VOCABULARY_SIZE = 5000

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from megatron_codemix.corpus.split import split_of
-from megatron_codemix.data.fast_encoder import FastEncoder
+from megatron_codemix.data.preparation.fast_encoder import FastEncoder
 from megatron_codemix.data.tokenizer import (
     END_OF_DOCUMENT,
     Tokenizer,

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from megatron_codemix.config.checks import source_name_problem
 from megatron_codemix.corpus.split import Split
-from megatron_codemix.data.manifest import BLOCK_BYTES, Manifest
-from megatron_codemix.data.token_shard import (
+from megatron_codemix.data.shards.manifest import BLOCK_BYTES, Manifest
+from megatron_codemix.data.shards.token_shard import (
     BlockHashes,
     Index,
     TokenShard,

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from megatron_codemix.data.manifest import BLOCK_BYTES, Manifest
-from megatron_codemix.data.token_shard import (
+from megatron_codemix.data.shards.manifest import BLOCK_BYTES, Manifest
+from megatron_codemix.data.shards.token_shard import (
     TokenShard,
     TokenShardWriter,
     require_tokenizer,
@@ -53,7 +53,7 @@ WRITE_UNDER_A_LIMIT = """
 import resource, signal, sys
 from pathlib import Path
 import numpy as np
-from megatron_codemix.data.token_shard import TokenShardWriter
+from megatron_codemix.data.shards.token_shard import TokenShardWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 with TokenShardWriter(Path(sys.argv[1]), np.uint16) as writer:

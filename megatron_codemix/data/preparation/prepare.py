@@ -19,14 +19,14 @@ from megatron_codemix.corpus.output_place import require_folder_place
 from megatron_codemix.corpus.readers import InputFile, Skipped, read_documents
 from megatron_codemix.corpus.split import SPLITS, Split, require_validation_fraction
 from megatron_codemix.corpus.store import load_corpus, source_files
-from megatron_codemix.data.manifest import Manifest
-from megatron_codemix.data.token_shard import (
+from megatron_codemix.data.preparation.tokenized_blocks import BlockTokenizer, ShuffledDocuments
+from megatron_codemix.data.shards.manifest import Manifest
+from megatron_codemix.data.shards.token_shard import (
     TokenShard,
     TokenShardWriter,
     shard_file,
     token_dtype,
 )
-from megatron_codemix.data.tokenized_blocks import BlockTokenizer, ShuffledDocuments
 from megatron_codemix.data.tokenizer import Tokenizer, held_out_in_training
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import atomic_path, hash_file, hash_json, require_free_bytes

@@ -8,12 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from megatron_codemix.cli.data import app
-from megatron_codemix.data.describe import describe_shard
-from megatron_codemix.data.manifest import BLOCK_BYTES
-from megatron_codemix.data.prepare import prepare_corpus, shard_prefix
-from megatron_codemix.data.token_shard import TokenShard, TokenShardWriter, shard_file
+from megatron_codemix.data.preparation.prepare import prepare_corpus, shard_prefix
+from megatron_codemix.data.shards.describe import describe_shard
+from megatron_codemix.data.shards.manifest import BLOCK_BYTES
+from megatron_codemix.data.shards.token_shard import TokenShard, TokenShardWriter, shard_file
+from megatron_codemix.data.shards.verify import find_shards, verify_shard
 from megatron_codemix.data.tokenizer import Tokenizer, train_tokenizer
-from megatron_codemix.data.verify import find_shards, verify_shard
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import read_jsonl
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from megatron_codemix.corpus.split import split_of
-from megatron_codemix.data.prepare import PreparedCorpus, prepare_corpus, shard_prefix
-from megatron_codemix.data.token_shard import TokenShard, shard_file
+from megatron_codemix.data.preparation.prepare import PreparedCorpus, prepare_corpus, shard_prefix
+from megatron_codemix.data.shards.token_shard import TokenShard, shard_file
 from megatron_codemix.data.tokenizer import END_OF_DOCUMENT, Tokenizer, train_tokenizer
 from megatron_codemix.errors import DataError, UnavailableError
 from megatron_codemix.files import read_jsonl
@@ -155,7 +155,7 @@ def test_documents_are_shuffled(tmp_path: Path, tokenizer: Path):
 KILL_AT_EVERY_STEP = """
 import os, shutil, signal, sys
 from pathlib import Path
-from megatron_codemix.data.prepare import prepare_corpus
+from megatron_codemix.data.preparation.prepare import prepare_corpus
 
 corpus, tokenizer, out, fraction, block = sys.argv[1:]
 

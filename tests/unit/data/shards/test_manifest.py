@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from megatron_codemix.data.manifest import Manifest
+from megatron_codemix.data.shards.manifest import Manifest
 from megatron_codemix.errors import DataError
 
 FIELDS: dict[str, Any] = {

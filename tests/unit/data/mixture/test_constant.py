@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megatron_codemix.data.mixture import WEIGHT_UNITS, ConstantMixture, quantise_weights
+from megatron_codemix.data.mixture.constant import ConstantMixture
+from megatron_codemix.data.mixture.weights import WEIGHT_UNITS, quantise_weights
 from megatron_codemix.errors import ConfigError
 
 SMALL_MIXTURES = st.dictionaries(

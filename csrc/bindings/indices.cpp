@@ -1,47 +1,19 @@
-// What Python sees of this folder: megatron_codemix._C. The only file here that knows Python.
-//
-// Arguments are never converted: a wrong dtype is a TypeError, a wrong shape or value a ValueError.
-// The arguments' meaning is documented in megatron_codemix/ops, which checks them first.
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
-
+// megatron-core's indices for Python.
 #include <cstdint>
 
+#include "bindings/arrays.h"
+#include "bindings/module.h"
 #include "blending_index.h"
-#include "check.h"
 #include "document_index.h"
-#include "earliest_deadline_order.h"
 #include "mersenne_twister.h"
 #include "sample_index.h"
 #include "shuffle_index.h"
-#include "span.h"
-
-namespace py = pybind11;
-using namespace pybind11::literals;
 
 namespace codemix {
+
+using namespace pybind11::literals;
+
 namespace {
-
-template <typename T>
-using Array = py::array_t<T, py::array::c_style>;
-
-template <typename T>
-void CheckFlat(const Array<T>& array, const char* name) {
-  CHECK(array.ndim() == 1, name, " has ", array.ndim(), " dimensions, not 1");
-  CHECK(reinterpret_cast<uintptr_t>(array.data()) % alignof(T) == 0, name, " is not aligned");
-}
-
-template <typename T>
-Span<const T> View(const Array<T>& array, const char* name) {
-  CheckFlat(array, name);
-  return {array.data(), array.size()};
-}
-
-template <typename T>
-Span<T> MutableView(Array<T>& array, const char* name) {
-  CheckFlat(array, name);
-  return {array.mutable_data(), array.size()};
-}
 
 // Runs `build(rng)` without the GIL, from RandomState's `key` and `position`; `key` is brought up
 // to date in place and the new position returned.
@@ -133,34 +105,14 @@ py::tuple BuildBlendingIndexArrays(const Array<double>& weights, int64_t size) {
   return py::make_tuple(dataset_index, dataset_sample_index);
 }
 
-py::tuple BuildEarliestDeadlineOrderArrays(const Array<int64_t>& weights, Array<int64_t> counts,
-                                           int64_t num_samples) {
-  CHECK(num_samples >= 0, "num_samples is ", num_samples);
-  const Span<const int64_t> input = View(weights, "weights");
-  const Span<int64_t> state = MutableView(counts, "counts");
-  Array<int16_t> order(num_samples);
-  Array<int64_t> draws(num_samples);
-  const Span<int16_t> sources = MutableView(order, "order");
-  const Span<int64_t> numbers = MutableView(draws, "draws");
-  {
-    py::gil_scoped_release unlocked;
-    BuildEarliestDeadlineOrder(input, state, sources, numbers);
-  }
-  return py::make_tuple(order, draws);
-}
-
 }  // namespace
-}  // namespace codemix
 
-PYBIND11_MODULE(_C, module) {
-  using namespace codemix;
-  module.doc() = "Index builders and mixture orders in C++; call them through megatron_codemix.ops";
+void BindIndices(py::module_& module) {
   const auto documents = py::arg("documents").noconvert();
   const auto document_lengths = py::arg("document_lengths").noconvert();
   const auto document_index = py::arg("document_index").noconvert();
   const auto key = py::arg("key").noconvert();
   const auto weights = py::arg("weights").noconvert();
-  const auto counts = py::arg("counts").noconvert();
 
   module.def("build_document_index", &BuildDocumentIndexArray<int32_t>, documents, "num_epochs"_a,
              "separate_final_epoch"_a, key, "position"_a);
@@ -173,6 +125,6 @@ PYBIND11_MODULE(_C, module) {
   module.def("build_shuffle_index", &BuildShuffleIndexOfFittingType, "num_samples"_a, "size"_a, key,
              "position"_a);
   module.def("build_blending_index", &BuildBlendingIndexArrays, weights, "size"_a);
-  module.def("build_earliest_deadline_order", &BuildEarliestDeadlineOrderArrays, weights, counts,
-             "num_samples"_a);
 }
+
+}  // namespace codemix

@@ -16,7 +16,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from megatron_codemix.data.manifest import BLOCK_BYTES, Manifest
+from megatron_codemix.data.shards.manifest import BLOCK_BYTES, Manifest
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import atomic_path, full_disk, hash_file
 

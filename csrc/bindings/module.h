@@ -1,0 +1,11 @@
+// The parts of megatron_codemix._C, a function for each file of this folder.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace codemix {
+
+void BindIndices(pybind11::module_& module);
+void BindMixture(pybind11::module_& module);
+
+}  // namespace codemix

@@ -1,0 +1,1 @@
+"""Which source each sample comes from."""

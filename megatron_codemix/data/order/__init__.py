@@ -1,0 +1,1 @@
+"""In which order the samples of one source are read."""
