@@ -1,0 +1,18 @@
+"""`codemix data`: tokenizer and token shards. A module here holds one command, or a few of a kind.
+
+Each has a typer `app`; its commands become commands of `codemix data`, in the order below.
+"""
+
+import typer
+
+from megatron_codemix.cli.data import inspection, manifest, prepare, tokenizer, verify
+
+app = typer.Typer(help="Tokenizer and token shards.", no_args_is_help=True)
+for _group in (
+    tokenizer,
+    prepare,
+    manifest,
+    verify,
+    inspection,
+):
+    app.add_typer(_group.app)

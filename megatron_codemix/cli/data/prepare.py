@@ -1,0 +1,112 @@
+"""`codemix data prepare`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from megatron_codemix.cli.data.options import (
+    DryRun,
+    Fraction,
+    JsonOption,
+    OriginField,
+    TextField,
+    TokenizerFile,
+    print_json,
+)
+from megatron_codemix.data.preparation.prepare import (
+    VALIDATION_FRACTION,
+    Preparation,
+    PreparedCorpus,
+    plan_preparation,
+    prepare_corpus,
+    warn_of_seen_text,
+)
+from megatron_codemix.data.tokenizer import Tokenizer
+from megatron_codemix.obs.progress import progress_bar
+from megatron_codemix.units import format_bytes, format_duration
+
+app = typer.Typer()
+
+
+@app.command()
+def prepare(
+    corpus: Annotated[Path, typer.Argument(help="Corpus folder, a file for each source.")],
+    tokenizer: TokenizerFile,
+    out: Annotated[Path, typer.Option(help="Folder for the shards.")],
+    source: Annotated[
+        list[str] | None, typer.Option(help="Only this source. May be repeated.")
+    ] = None,
+    validation_fraction: Fraction = VALIDATION_FRACTION,
+    text_field: TextField = "text",
+    origin_field: OriginField = "origin",
+    dry_run: DryRun = False,
+    json: JsonOption = False,
+) -> None:
+    """Tokenise a corpus into shards, training and held-out; a rerun goes on after a kill."""
+    preparation = Preparation(
+        tokenizer=Tokenizer.load(tokenizer),
+        out=out,
+        validation_fraction=validation_fraction,
+        text_field=text_field,
+        origin_field=origin_field,
+        advance=lambda amount: None,
+    )
+    plan = plan_preparation(corpus, preparation, source)
+    if dry_run:
+        warn_of_seen_text(preparation)
+        print_json(
+            {
+                "out": str(out),
+                "todo": sorted(plan.todo),
+                "finished": sorted(plan.finished),
+                "text_bytes": plan.text_bytes,
+                "disk_bytes": plan.disk_bytes,
+            }
+        )
+        return
+    with progress_bar("prepare", plan.text_bytes, "bytes") as advance:
+        result = prepare_corpus(
+            corpus,
+            tokenizer,
+            out,
+            sources=source,
+            validation_fraction=validation_fraction,
+            text_field=text_field,
+            origin_field=origin_field,
+            advance=advance,
+        )
+    _print_prepared(result, as_json=json)
+
+
+def _print_prepared(result: PreparedCorpus, *, as_json: bool) -> None:
+    if as_json:
+        shards = {
+            source: {
+                split: entry.model_dump(
+                    mode="json", include={"num_documents", "num_tokens", "num_bytes", "dtype"}
+                )
+                for split, entry in splits.items()
+            }
+            for source, splits in result.shards.items()
+        }
+        print_json(
+            {
+                "folder": str(result.folder),
+                "shards": shards,
+                "finished_before": result.finished_before,
+                "skipped": result.skipped,
+                "seconds": result.seconds,
+            }
+        )
+        return
+    for source, splits in result.shards.items():
+        for split, entry in splits.items():
+            print(
+                f"{source + '.' + split:24s} {entry.num_documents:8d} documents "
+                f"{entry.num_tokens:12d} tokens  {format_bytes(entry.num_bytes):>10s} of text"
+            )
+    for reason, count in sorted(result.skipped.items()):
+        print(f"skipped, {reason}: {count}")
+    is_complete = len(result.finished_before) == len(result.shards)
+    print("complete already" if is_complete else f"in {format_duration(result.seconds)}")

@@ -1,0 +1,56 @@
+"""`codemix data tokenizer`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from megatron_codemix.cli.data.options import DryRun, Fraction, JsonOption, TextField, print_json
+from megatron_codemix.corpus.store import source_files
+from megatron_codemix.data.preparation.prepare import VALIDATION_FRACTION, source_sizes
+from megatron_codemix.data.tokenizer import require_trainable, train_tokenizer
+from megatron_codemix.obs.progress import progress_bar
+from megatron_codemix.units import format_bytes, format_duration
+
+app = typer.Typer()
+
+
+@app.command()
+def tokenizer(
+    corpus: Annotated[Path, typer.Argument(help="Corpus folder, a file for each source.")],
+    out: Annotated[Path, typer.Option(help="The tokenizer.json to write.")],
+    vocabulary_size: Annotated[int, typer.Option(help="Entries, end of document included.")],
+    validation_fraction: Fraction = VALIDATION_FRACTION,
+    text_field: TextField = "text",
+    dry_run: DryRun = False,
+    json: JsonOption = False,
+) -> None:
+    """Train a byte-level BPE on the same number of bytes of each source, held-out text left out."""
+    require_trainable(vocabulary_size, validation_fraction, out)
+    files = source_files(corpus)
+    sizes = source_sizes(corpus, files)
+    if dry_run:
+        plan = {"out": str(out), "vocabulary_size": vocabulary_size, "text_bytes": sizes}
+        print_json(plan)
+        return
+    with progress_bar(
+        "tokenizer, in two passes over the corpus", 2 * sum(sizes.values()), "bytes"
+    ) as advance:
+        result = train_tokenizer(
+            corpus,
+            vocabulary_size,
+            out,
+            validation_fraction=validation_fraction,
+            text_field=text_field,
+            advance=advance,
+        )
+    if json:
+        print_json(asdict(result) | {"path": str(result.path)})
+        return
+    trained_on = ", ".join(
+        f"{name} {format_bytes(size)}" for name, size in result.bytes_per_source.items()
+    )
+    print(f"{result.path}: {result.vocabulary_size} entries, hash {result.hash[:8]}")
+    print(f"trained on {trained_on}")
+    print("complete already" if result.was_complete else f"in {format_duration(result.seconds)}")

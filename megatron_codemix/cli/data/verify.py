@@ -1,0 +1,47 @@
+"""`codemix data verify`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from megatron_codemix.cli.data.options import JsonOption, counted, print_json
+from megatron_codemix.data.shards.manifest import BLOCK_BYTES
+from megatron_codemix.data.shards.token_shard import shard_file
+from megatron_codemix.data.shards.verify import VerifiedShard, find_shards, verify_shard
+from megatron_codemix.errors import DataError
+from megatron_codemix.obs.progress import progress_bar
+
+app = typer.Typer()
+
+
+@app.command()
+def verify(
+    place: Annotated[Path, typer.Argument(help="Prefix of a shard, or a folder of shards.")],
+    json: JsonOption = False,
+) -> None:
+    """Compare every block of token shards with its hash; exit code 2 where one has changed."""
+    prefixes = find_shards(place) if place.is_dir() else [place]
+    total = sum(
+        -(-shard_file(prefix, ".bin").stat().st_size // BLOCK_BYTES)
+        for prefix in prefixes
+        if shard_file(prefix, ".bin").is_file()
+    )
+    with progress_bar("verify", total, "blocks") as advance:
+        results = [verify_shard(prefix, advance) for prefix in prefixes]
+    _print_verified(results, as_json=json)
+
+
+def _print_verified(results: list[VerifiedShard], *, as_json: bool) -> None:
+    problems = [problem for result in results for problem in result.problems]
+    if as_json:
+        shards = [asdict(result) | {"prefix": str(result.prefix)} for result in results]
+        print_json({"ok": not problems, "shards": shards})
+        if problems:
+            raise typer.Exit(DataError.exit_code)
+        return
+    if problems:
+        raise DataError("\n".join(problems))
+    for result in results:
+        print(f"{result.prefix}: {counted(result.num_blocks, 'block')}, as in the manifest")
