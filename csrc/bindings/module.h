@@ -7,5 +7,6 @@ namespace codemix {
 
 void BindIndices(pybind11::module_& module);
 void BindMixture(pybind11::module_& module);
+void BindOrder(pybind11::module_& module);
 
 }  // namespace codemix

@@ -1,4 +1,4 @@
-"""Index builders and mixture orders: numpy in, numpy out, computed by the C++ extension.
+"""Index builders, data and mixture orders: numpy in, numpy out, computed by the C++ extension.
 
 `ops/reference.py` has the same functions in numpy: slow, plain, and the oracle of the tests.
 """
@@ -6,13 +6,18 @@
 from megatron_codemix.ops.blending_index import build_blending_index
 from megatron_codemix.ops.document_index import build_document_index
 from megatron_codemix.ops.earliest_deadline_order import build_earliest_deadline_order
+from megatron_codemix.ops.keyed_permutation import invert_permutation, permute
 from megatron_codemix.ops.sample_index import build_sample_index
 from megatron_codemix.ops.shuffle_index import build_shuffle_index
+from megatron_codemix.ops.window_order import WindowOrder
 
 __all__ = [
+    "WindowOrder",
     "build_blending_index",
     "build_document_index",
     "build_earliest_deadline_order",
     "build_sample_index",
     "build_shuffle_index",
+    "invert_permutation",
+    "permute",
 ]

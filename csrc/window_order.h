@@ -1,0 +1,65 @@
+// The endless order of the windows of one token stream: epoch after epoch, each cut at another
+// place and read in another order, and nothing held in memory for it.
+//
+// The stream is seen as a circle of num_tokens tokens. Epoch e starts at a keyed offset, and from
+// there holds (num_tokens - 1) / sequence_length windows that start sequence_length tokens apart
+// and are one token longer (the last label); a KeyedPermutation says in which order they are read.
+// The epoch's offset and its permutation's key are the first two draws of SplitMix64, seeded with
+// word e of the SplitMix64 that the order's key seeds.
+//
+// Part of a run's identity: the data order follows from it, so it never changes.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "keyed_permutation.h"
+#include "span.h"
+
+namespace codemix {
+
+// Where windows lie, in pieces: a window over the end of the stream is two.
+struct WindowParts {
+  std::vector<int64_t> row;    // which of the asked windows, ascending
+  std::vector<int64_t> first;  // first token
+  std::vector<int64_t> length;
+};
+
+class WindowOrder {
+ public:
+  // Needs sequence_length >= 1 and sequence_length < num_tokens <= 2^62.
+  WindowOrder(int64_t num_tokens, int64_t sequence_length, uint64_t key);
+
+  int64_t windows_per_epoch() const { return windows_per_epoch_; }
+
+  // A cursor is the number of a window over all epochs. Raises on a negative one. Thread-safe.
+  WindowParts Parts(Span<const int64_t> cursors) const;
+
+  // The cursor of the window of `epoch` that reads `token` as an input, if one does. Thread-safe.
+  std::optional<int64_t> CursorOf(int64_t epoch, int64_t token) const;
+
+ private:
+  struct Epoch {
+    int64_t number;
+    int64_t offset;
+    KeyedPermutation permutation;
+  };
+
+  std::shared_ptr<const Epoch> EpochAt(int64_t number) const;
+
+  int64_t num_tokens_;
+  int64_t sequence_length_;
+  int64_t windows_per_epoch_;
+  uint64_t key_;
+  // A batch that crosses the border of two epochs reads both; the table of a small one costs up to
+  // 0.2 ms to make.
+  mutable std::array<std::shared_ptr<const Epoch>, 2> latest_;
+  mutable std::mutex mutex_;
+};
+
+}  // namespace codemix
