@@ -259,16 +259,27 @@ class TokenShardWriter:
     def add_document(self, tokens: npt.NDArray[np.integer] | Sequence[int]) -> None:
         """Appends a document as it is: the caller has put the end-of-document token."""
         array = np.ascontiguousarray(tokens, dtype=self.dtype)
-        if self.num_documents == len(self._lengths):
-            self._lengths = np.resize(self._lengths, 2 * len(self._lengths))
-        self._lengths[self.num_documents] = len(array)
-        self.num_documents += 1
-        self.num_tokens += len(array)
+        self.append_block(array, np.array([len(array)], dtype=np.int32))
+
+    def append_block(self, tokens: npt.NDArray[Any], lengths: npt.NDArray[np.integer]) -> None:
+        """Appends whole documents that lie one after another in `tokens`, of the shard's type.
+
+        lengths: tokens of each. Costs a copy to the file and its hash, whatever their number.
+        """
+        assert tokens.dtype == self.dtype, (tokens.dtype, self.dtype)
+        assert int(lengths.sum()) == len(tokens), (int(lengths.sum()), len(tokens))
+        wanted = self.num_documents + len(lengths)
+        if wanted > len(self._lengths):
+            self._lengths = np.resize(self._lengths, max(wanted, 2 * len(self._lengths)))
+        self._lengths[self.num_documents : wanted] = lengths
+        self.num_documents = wanted
+        self.num_tokens += len(tokens)
+        data = np.ascontiguousarray(tokens).data
         try:
-            self._file.write(array.data)
+            self._file.write(data)
         except OSError as error:
             raise full_disk(error, shard_file(self.prefix, ".bin")) from error
-        self._hashes.update(array.data)
+        self._hashes.update(data)
 
     def finish(self, **fields: Any) -> Manifest:  # Any: the manifest's fields, checked there
         """Puts .bin and .idx in place and the manifest last.

@@ -264,3 +264,18 @@ def test_a_full_disk_leaves_nothing_that_looks_whole(tmp_path: Path):
     )
     assert "File too large" in finished.stderr
     assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32])
+def test_blocks_of_documents_give_the_bytes_of_single_documents(tmp_path: Path, dtype: Any):
+    documents = random_documents(3_000, 40)
+    write_shard(tmp_path / "single", documents, dtype)
+    lengths = np.array([len(document) for document in documents], np.int32)
+    with TokenShardWriter(tmp_path / "blocks", dtype) as writer:
+        for part in np.split(np.arange(3_000), [0, 1, 1_500]):
+            tokens = [token for number in part for token in documents[number]]
+            writer.append_block(np.array(tokens, dtype), lengths[part])
+        writer.finish(**FIELDS)
+    for suffix in (".bin", ".idx", ".manifest.json"):
+        single, blocks = (shard_file(tmp_path / name, suffix) for name in ("single", "blocks"))
+        assert single.read_bytes() == blocks.read_bytes()
