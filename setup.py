@@ -48,7 +48,9 @@ extension = Extension(
         "-ffp-contract=off",
         "-Wall",
         "-Wextra",
+        "-pthread",
     ],
+    extra_link_args=["-pthread"],
 )
 
 setup(ext_modules=[extension], cmdclass={"build_py": BuildWithExamples})

@@ -23,4 +23,12 @@ class Span {
   int64_t size_;
 };
 
+// The same in two dimensions, row after row.
+template <typename T>
+struct Matrix {
+  T* data;
+  int64_t rows;
+  int64_t columns;
+};
+
 }  // namespace codemix

@@ -40,3 +40,36 @@ class WindowOrder:
         self, cursors: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]: ...
     def cursor_of(self, epoch: int, token: int) -> int | None: ...
+
+class TokenGather:
+    def __init__(self, arrays: list[npt.NDArray[np.integer]], num_threads: int) -> None: ...
+    def tokens_and_labels(
+        self,
+        source: npt.NDArray[np.int16],
+        row: npt.NDArray[np.int64],
+        first: npt.NDArray[np.int64],
+        length: npt.NDArray[np.int64],
+        fill: int,
+        tokens: npt.NDArray[np.int64],
+        labels: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.int64]: ...
+    def windows(
+        self,
+        source: npt.NDArray[np.int16],
+        row: npt.NDArray[np.int64],
+        first: npt.NDArray[np.int64],
+        length: npt.NDArray[np.int64],
+        fill: int,
+        rows: npt.NDArray[np.integer],
+    ) -> npt.NDArray[np.int64]: ...
+
+def fill_document_positions(
+    document_lengths: list[npt.NDArray[np.int32]],
+    source: npt.NDArray[np.int16],
+    row: npt.NDArray[np.int64],
+    length: npt.NDArray[np.int64],
+    document: npt.NDArray[np.int64],
+    offset: npt.NDArray[np.int64],
+    document_ids: npt.NDArray[np.int64],
+    position_ids: npt.NDArray[np.int64],
+) -> None: ...

@@ -34,4 +34,13 @@ Span<T> MutableView(Array<T>& array, const char* name) {
   return {array.mutable_data(), array.size()};
 }
 
+// Of two dimensions.
+template <typename T>
+Matrix<T> MutableMatrix(Array<T>& array, const char* name) {
+  CHECK(array.ndim() == 2, name, " has ", array.ndim(), " dimensions, not 2");
+  T* const data = array.mutable_data();
+  CHECK(reinterpret_cast<uintptr_t>(data) % alignof(T) == 0, name, " is not aligned");
+  return {data, array.shape(0), array.shape(1)};
+}
+
 }  // namespace codemix

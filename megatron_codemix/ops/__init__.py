@@ -1,23 +1,28 @@
-"""Index builders, data and mixture orders: numpy in, numpy out, computed by the C++ extension.
+"""Index builders, orders and the token gather: numpy in, numpy out, computed in C++.
 
 `ops/reference.py` has the same functions in numpy: slow, plain, and the oracle of the tests.
 """
 
 from megatron_codemix.ops.blending_index import build_blending_index
 from megatron_codemix.ops.document_index import build_document_index
+from megatron_codemix.ops.document_positions import fill_document_positions
 from megatron_codemix.ops.earliest_deadline_order import build_earliest_deadline_order
 from megatron_codemix.ops.keyed_permutation import invert_permutation, permute
 from megatron_codemix.ops.sample_index import build_sample_index
 from megatron_codemix.ops.shuffle_index import build_shuffle_index
+from megatron_codemix.ops.token_gather import RowParts, TokenGather
 from megatron_codemix.ops.window_order import WindowOrder
 
 __all__ = [
+    "RowParts",
+    "TokenGather",
     "WindowOrder",
     "build_blending_index",
     "build_document_index",
     "build_earliest_deadline_order",
     "build_sample_index",
     "build_shuffle_index",
+    "fill_document_positions",
     "invert_permutation",
     "permute",
 ]

@@ -8,6 +8,8 @@ from math import ceil, floor, isqrt
 import numpy as np
 import numpy.typing as npt
 
+from megatron_codemix.ops.token_gather import RowParts
+
 
 def build_document_index(
     documents: npt.NDArray[np.integer],
@@ -179,3 +181,41 @@ def window_parts(
         if length < sequence_length + 1:
             parts.append((row, 0, sequence_length + 1 - length))
     return parts
+
+
+def gather_windows(
+    arrays: Sequence[npt.NDArray[np.integer]], parts: RowParts, num_rows: int, width: int, fill: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The windows of ops.TokenGather, [num_rows, width], and the tokens of each."""
+    rows: list[list[int]] = [[] for _ in range(num_rows)]
+    for source, row, first, length in zip(*(column.tolist() for column in parts), strict=True):
+        rows[row] += arrays[source][first : first + length].tolist()
+    counts = np.array([len(row) for row in rows], np.int64)
+    padded = [row + [fill] * (width - len(row)) for row in rows]
+    return np.array(padded, np.int64).reshape(num_rows, width), counts
+
+
+def fill_document_positions(
+    document_lengths: Sequence[npt.NDArray[np.int32]],
+    parts: RowParts,
+    document: npt.NDArray[np.int64],
+    offset: npt.NDArray[np.int64],
+    document_ids: npt.NDArray[np.int64],
+    position_ids: npt.NDArray[np.int64],
+) -> None:
+    """See ops.fill_document_positions. Token by token."""
+    num_rows, width = document_ids.shape
+    rows: list[list[tuple[int, int]]] = [[] for _ in range(num_rows)]
+    for i, row in enumerate(parts.row.tolist()):
+        lengths = document_lengths[parts.source[i]]
+        owners = np.repeat(np.arange(len(lengths)), lengths)
+        start = int(lengths[: document[i]].sum() + offset[i])
+        position = 0
+        for token in range(start, start + int(parts.length[i])):
+            is_border = token > start and owners[token] != owners[token - 1]
+            position = 0 if is_border else position
+            rows[row].append((int(owners[token]), position))
+            position += 1
+    for row, known in enumerate(rows):
+        padding = [(-1, position) for position in range(width - len(known))]
+        document_ids[row], position_ids[row] = np.array((known + padding)[:width]).T
