@@ -37,8 +37,15 @@ def run_identity(
                 "mixture": mixture,
                 "sources": {name: manifest_hashes[name] for name in mixture},
                 "restart": config.data.restart,
+                **_asked_only(config),
             },
             "parent": parent_identity,
             "load": config.init_from.load if config.init_from else None,
         }
     )
+
+
+def _asked_only(config: RunConfig) -> dict[str, object]:
+    """Options that change what is learned where they are set. Left out where they are not: a run
+    without one learns what it learned before the option existed, and keeps its identity."""
+    return {"document_mask": True} if config.data.document_mask else {}

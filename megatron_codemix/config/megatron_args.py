@@ -69,6 +69,13 @@ Flags = list[tuple[str, ...]]
 
 def megatron_arguments(config: RunConfig, plan: RunPlan) -> Flags:
     """Each flag with its values. Raises ConfigError for what Megatron-LM has no flag for."""
+    if config.data.document_mask:
+        raise ConfigError(
+            [
+                "data.document_mask: Megatron-LM's --reset-attention-mask puts the end-of-document "
+                "token into the document that it ends, not into the one that it opens"
+            ]
+        )
     model, layout, optimizer = config.model, config.layout, config.optimizer
     flags: Flags = [
         *_model_flags(model),

@@ -110,6 +110,10 @@ class DataConfig(Section):
     on."""
     mixture: ConstantMixtureConfig
     """Share of each source."""
+    document_mask: bool = False
+    """Whether tokens see only their own document of a sample, with positions from its start. On
+    GPUs too through a dense mask of sequence_length x sequence_length, without the fused kernels
+    for packed sequences."""
     restart: bool = False
     """With `init_from`: read every source from its beginning again. Default: go on where the parent
     stood, so that nothing is repeated or skipped within an epoch."""

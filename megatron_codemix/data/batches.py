@@ -17,11 +17,12 @@ class Batch:
     labels: npt.NDArray[np.int64]
     """The token after each input token [B, S]."""
     loss_mask: npt.NDArray[np.float32]
-    """Weight of each label in the loss [B, S]."""
+    """Weight of each label in the loss [B, S]; 0 in padding."""
     position_ids: npt.NDArray[np.int64]
-    """Position of each input token in its sample [B, S]."""
-    document_ids: npt.NDArray[np.int32]
-    """Number, in the source's shard, of the document that each input token is from [B, S]."""
+    """Position of each input token in its sample, or with `document_ids` in its document [B, S]."""
+    document_ids: npt.NDArray[np.int64] | None
+    """Document that each input token helps to predict [B, S], -1 in padding; None where samples are
+    read across documents. See data/documents.py."""
     source_id: npt.NDArray[np.int16]
     """Index of each sample's source in the mixture's sorted names [B]."""
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from megatron_codemix.data.batches import Batch
+from megatron_codemix.data.documents import positions_in_documents
 from megatron_codemix.data.mixture.constant import ConstantMixture
 from megatron_codemix.data.order.megatron import SourceOrder
 from megatron_codemix.data.shards.token_shard import TokenShard
@@ -47,17 +48,20 @@ class MixtureDataset:
         start_cursors: Mapping[str, int],
         sequence_length: int,
         seed: int,
+        document_mask: bool = False,
     ) -> None:
         """Opens the shards of all sources that have a weight.
 
         weights: units by source name (quantise_weights). start_cursors: samples that each source
         has given before this segment; absent is 0, and names without a weight are handed on.
+        document_mask: batches have document_ids, and positions from each document's start.
         Raises DataError on an unknown name, a damaged shard or one too short, or shards of
         different tokenizers.
         """
         self.mixture = ConstantMixture(weights)
         self.source_names = self.mixture.source_names
         self.sequence_length = sequence_length
+        self.document_mask = document_mask
         self._start_cursors = {**dict.fromkeys(self.source_names, 0), **start_cursors}
         prefixes = {spec.name: spec.prefix for spec in sources}
         _check_names(prefixes, len(sources), weights, self._start_cursors)
@@ -95,20 +99,25 @@ class MixtureDataset:
         shape = (len(source_id), self.sequence_length)
         tokens = np.empty(shape, np.int64)
         labels = np.empty(shape, np.int64)
-        document_ids = np.empty(shape, np.int32)
+        document_ids = np.empty(shape, np.int64) if self.document_mask else None
         for number in np.unique(source_id).tolist():
             name = self.source_names[number]
             rows = np.flatnonzero(source_id == number)
             stream, windows = self._orders[name].read(self._start_cursors[name] + draws[rows])
             tokens[rows] = stream[:, :-1]
             labels[rows] = stream[:, 1:]
-            documents = np.repeat(windows.document.astype(np.int32), windows.length)
-            document_ids[rows] = documents.reshape(stream.shape)[:, :-1]
+            if document_ids is not None:
+                documents = np.repeat(windows.document, windows.length)
+                document_ids[rows] = documents.reshape(stream.shape)[:, 1:]
+        if document_ids is None:
+            position_ids = np.tile(np.arange(self.sequence_length), (len(source_id), 1))
+        else:
+            position_ids = positions_in_documents(document_ids)
         return Batch(
             tokens=tokens,
             labels=labels,
             loss_mask=np.ones(shape, np.float32),
-            position_ids=np.tile(np.arange(self.sequence_length), (len(source_id), 1)),
+            position_ids=position_ids,
             document_ids=document_ids,
             source_id=source_id,
         )

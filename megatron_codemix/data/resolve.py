@@ -41,6 +41,7 @@ class DataPlan:
     seed: int
     tokenizer_hash: str
     manifest_hashes: dict[str, str]
+    document_mask: bool = False
     inherited: dict[str, Inherited] = field(default_factory=dict)
     """State of every source that the chain of parents has read; {} for a first phase or with
     data.restart."""
@@ -64,6 +65,7 @@ class DataPlan:
             {name: state.cursor for name, state in self.inherited.items()},
             self.sequence_length,
             self.seed,
+            self.document_mask,
         )
 
     def as_dict(self) -> dict[str, Any]:  # Any: JSON values
@@ -107,6 +109,7 @@ def resolve_data(config: RunConfig) -> DataPlan:
         seed=config.train.seed,
         tokenizer_hash=tokenizer.hash,
         manifest_hashes=hashes,
+        document_mask=config.data.document_mask,
         inherited={} if parent is None or config.data.restart else _inherited(parent),
         parent_identity=require_done(parent).identity if parent else None,
     )

@@ -2,7 +2,8 @@
 batches. Pure numpy.
 
 A document is scored from its first token: the end-of-document token, which separates documents in
-training, stands before it. Long documents are cut into consecutive windows without overlap, so a
+training, stands before it; with a document mask, too, it opens the document (data/documents.py).
+Long documents are cut into consecutive windows without overlap, so a
 window's first tokens have little context; that is the same for every model that is compared.
 """
 
@@ -67,18 +68,17 @@ def batches_of(windows: Sequence[Window], max_tokens: int) -> Iterator[tuple[lis
 def _pad(windows: Sequence[Window]) -> Batch:
     shape = (len(windows), len(windows[0].inputs))
     tokens, labels = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    mask, documents = np.zeros(shape, np.float32), np.zeros(shape, np.int32)
+    mask = np.zeros(shape, np.float32)
     for row, window in enumerate(windows):
         length = len(window.inputs)
         tokens[row, :length] = window.inputs
         labels[row, :length] = window.labels
         mask[row, :length] = 1.0
-        documents[row] = window.document
     return Batch(
         tokens=tokens,
         labels=labels,
         loss_mask=mask,
         position_ids=np.broadcast_to(np.arange(shape[1]), shape).copy(),
-        document_ids=documents,
+        document_ids=None,  # a row is of one document, and its padding comes last
         source_id=np.zeros(shape[0], np.int16),
     )

@@ -35,6 +35,20 @@ def _mark_parameters(module: torch.nn.Module, config: TransformerConfig) -> None
         parameter.sequence_parallel = config.sequence_parallel  # type: ignore[attr-defined]  # megatron-core's protocol
 
 
+def document_attention_mask(document_ids_BS: torch.Tensor) -> torch.Tensor:
+    """bool [B, 1, S, S] in megatron-core's sense: True where a token must not see another, because
+    that is later or of another document.
+
+    Dense, S * S bytes a sample, on every device: megatron-core's way without the square is
+    Transformer Engine's packed sequences, which are not used here.
+    """
+    length = document_ids_BS.shape[1]
+    order_S = torch.arange(length, device=document_ids_BS.device)
+    is_later_SS = order_S[:, None] < order_S[None, :]
+    is_other_BSS = document_ids_BS[:, :, None] != document_ids_BS[:, None, :]
+    return (is_other_BSS | is_later_SS).unsqueeze(1)
+
+
 class SdpaCoreAttention(MegatronModule):
     """Causal attention by torch's scaled_dot_product_attention, with grouped queries.
 
@@ -62,14 +76,18 @@ class SdpaCoreAttention(MegatronModule):
         attention_mask: torch.Tensor | None = None,
         **unused: Any,
     ) -> torch.Tensor:
-        """[S, B, H, D] each (fewer heads in key and value with grouped queries) -> [S, B, H *
-        D]."""
+        """[S, B, H, D] each (fewer heads in key and value with grouped queries) -> [S, B, H * D].
+
+        attention_mask: bool [B, 1, S, S] as document_attention_mask makes it, True where a query
+        must not see a key, the future included; None: causal, by torch's faster path for that.
+        """
         query, key, value = (tensor.permute(1, 2, 0, 3) for tensor in (query, key, value))
         output = F.scaled_dot_product_attention(
             query,
             key,
             value,
-            is_causal=True,
+            attn_mask=None if attention_mask is None else ~attention_mask,
+            is_causal=attention_mask is None,
             scale=self.softmax_scale,
             enable_gqa=key.shape[1] != query.shape[1],
         )

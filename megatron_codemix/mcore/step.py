@@ -18,6 +18,7 @@ from megatron.core.pipeline_parallel import get_forward_backward_func
 from megatron_codemix.backend.devices import Backend
 from megatron_codemix.data.batches import Batch
 from megatron_codemix.mcore.groups import ModelParallel
+from megatron_codemix.mcore.layers import document_attention_mask
 from megatron_codemix.mcore.model import Model
 
 
@@ -103,10 +104,14 @@ def _forward_step(
 
 
 def _forward(model: Any, batch: Batch, backend: Backend) -> Any:
+    """Every pipeline stage reads the batch itself, so every stage has the mask."""
+    mask = None
+    if batch.document_ids is not None:
+        mask = document_attention_mask(_on_device(batch.document_ids, backend))
     return model(
         _on_device(batch.tokens, backend),
         _on_device(batch.position_ids, backend),
-        None,
+        mask,
         labels=_on_device(batch.labels, backend),
     )
 

@@ -62,7 +62,7 @@ def markov_batch(samples: list[int]) -> Batch:
         labels=rows[:, 1:].copy(),
         loss_mask=np.ones(shape, np.float32),
         position_ids=np.tile(np.arange(SEQUENCE), (len(samples), 1)),
-        document_ids=np.zeros(shape, np.int32),
+        document_ids=None,
         source_id=np.array([number % 2 for number in samples], np.int16),
     )
 

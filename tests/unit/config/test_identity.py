@@ -34,6 +34,7 @@ DECIDES = [
     "data.mixture.weights={text: 0.7, code: 0.3}",
     "data.mixture.weights={text: 0.8, markup: 0.2}",
     "data.restart=true",
+    "data.document_mask=true",
     "optimizer.weight_decay=0.2",
     "optimizer.clip_grad_norm=null",
     "schedule.peak_lr=1e-3",

@@ -63,8 +63,10 @@ def three_sources(tmp_path_factory) -> list[SourceSpec]:
 WEIGHTS = quantise_weights({"code": 0.2, "markup": 0.1, "text": 0.7})
 
 
-def make_dataset(sources, weights=WEIGHTS, cursors=None, sequence_length=SEQUENCE_LENGTH):
-    return MixtureDataset(sources, weights, cursors or {}, sequence_length, SEED)
+def make_dataset(
+    sources, weights=WEIGHTS, cursors=None, sequence_length=SEQUENCE_LENGTH, document_mask=False
+):
+    return MixtureDataset(sources, weights, cursors or {}, sequence_length, SEED, document_mask)
 
 
 class MegatronTokenizer:
@@ -115,7 +117,7 @@ def test_an_epoch_is_megatrons_gpt_dataset(tmp_path, dtype, sequence_length, epo
 
 
 def test_batch_record_has_the_stated_shapes_and_types(three_sources):
-    batch = make_dataset(three_sources).batch([5, 0, 17])
+    batch = make_dataset(three_sources, document_mask=True).batch([5, 0, 17])
     shape = (3, SEQUENCE_LENGTH)
     arrays = {
         name: (array.dtype.name, array.shape, array.flags.c_contiguous)
@@ -126,16 +128,19 @@ def test_batch_record_has_the_stated_shapes_and_types(three_sources):
         "labels": ("int64", shape, True),
         "loss_mask": ("float32", shape, True),
         "position_ids": ("int64", shape, True),
-        "document_ids": ("int32", shape, True),
+        "document_ids": ("int64", shape, True),
         "source_id": ("int16", (3,), True),
     }
     np.testing.assert_array_equal(batch.labels[:, :-1], batch.tokens[:, 1:])
     assert (batch.loss_mask == 1).all()
-    assert (batch.position_ids == np.arange(SEQUENCE_LENGTH)).all()
+    without = make_dataset(three_sources).batch([5, 0, 17])
+    assert without.document_ids is None
+    assert (without.position_ids == np.arange(SEQUENCE_LENGTH)).all()
+    np.testing.assert_array_equal(without.tokens, batch.tokens)
 
 
-def test_document_ids_and_trace_name_the_documents_that_the_tokens_are_from(three_sources):
-    dataset = make_dataset(three_sources)
+def test_document_ids_and_trace_name_the_documents_that_the_labels_are_from(three_sources):
+    dataset = make_dataset(three_sources, document_mask=True)
     shards = {spec.name: TokenShard.open(spec.prefix) for spec in three_sources}
     num_borders = 0
     for i in range(150):
@@ -150,7 +155,10 @@ def test_document_ids_and_trace_name_the_documents_that_the_tokens_are_from(thre
         stream = np.append(batch.tokens[0], batch.labels[0, -1])
         np.testing.assert_array_equal(np.concatenate(pieces), stream)
         owners = np.repeat([span.document for span in spans], [len(piece) for piece in pieces])
-        np.testing.assert_array_equal(batch.document_ids[0], owners[:-1])
+        np.testing.assert_array_equal(batch.document_ids[0], owners[1:])
+        runs = [len(list(run)) for _, run in itertools.groupby(owners[1:].tolist())]
+        expected = np.concatenate([np.arange(length) for length in runs])
+        np.testing.assert_array_equal(batch.position_ids[0], expected)
         num_borders += len(spans) - 1
     assert num_borders > 50
 
@@ -234,9 +242,9 @@ def test_ranks_read_each_sample_once_in_an_order_that_dp_size_does_not_change(
 
 
 def test_random_access_equals_sequential(three_sources):
-    expected = make_dataset(three_sources).batch(range(400))
+    expected = make_dataset(three_sources, document_mask=True).batch(range(400))
     indices = np.random.default_rng(3).permutation(400)
-    dataset = make_dataset(three_sources)
+    dataset = make_dataset(three_sources, document_mask=True)
     for chunk in np.split(indices, 20):
         batch = dataset.batch(chunk.tolist())
         for name, array in vars(batch).items():
@@ -266,7 +274,7 @@ def test_one_sample_may_be_the_whole_shard(tmp_path):
     num_tokens = TokenShard.open(prefix).num_tokens
     dataset = make_dataset([SourceSpec("code", prefix)], {"code": 1}, None, num_tokens - 1)
     assert dataset.samples_per_epoch == {"code": 1}
-    assert len(np.unique(dataset.batch([0]).document_ids)) >= 59
+    assert len(dataset.documents(0)) >= 59
 
 
 def test_refuses_a_weight_for_a_source_that_is_not_there(three_sources):
