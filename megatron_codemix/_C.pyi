@@ -73,3 +73,9 @@ def fill_document_positions(
     document_ids: npt.NDArray[np.int64],
     position_ids: npt.NDArray[np.int64],
 ) -> None: ...
+def locate_in_period(
+    order: npt.NDArray[np.int16],
+    draws: npt.NDArray[np.int32],
+    draws_per_period: npt.NDArray[np.int64],
+    samples: npt.NDArray[np.int64],
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64]]: ...

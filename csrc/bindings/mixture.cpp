@@ -4,6 +4,7 @@
 #include "bindings/arrays.h"
 #include "bindings/module.h"
 #include "earliest_deadline_order.h"
+#include "period_table.h"
 
 namespace codemix {
 
@@ -27,11 +28,31 @@ py::tuple BuildEarliestDeadlineOrderArrays(const Array<int64_t>& weights, Array<
   return py::make_tuple(order, draws);
 }
 
+py::tuple LocateInPeriodArrays(const Array<int16_t>& order, const Array<int32_t>& draws,
+                               const Array<int64_t>& draws_per_period,
+                               const Array<int64_t>& samples) {
+  const PeriodTable table{View(order, "order"), View(draws, "draws"),
+                          View(draws_per_period, "draws_per_period")};
+  const Span<const int64_t> asked = View(samples, "samples");
+  Array<int16_t> sources(asked.size());
+  Array<int64_t> numbers(asked.size());
+  const Span<int16_t> found_sources = MutableView(sources, "sources");
+  const Span<int64_t> found_numbers = MutableView(numbers, "numbers");
+  {
+    py::gil_scoped_release unlocked;
+    LocateInPeriod(table, asked, found_sources, found_numbers);
+  }
+  return py::make_tuple(sources, numbers);
+}
+
 }  // namespace
 
 void BindMixture(py::module_& module) {
   module.def("build_earliest_deadline_order", &BuildEarliestDeadlineOrderArrays,
              py::arg("weights").noconvert(), py::arg("counts").noconvert(), "num_samples"_a);
+  module.def("locate_in_period", &LocateInPeriodArrays, py::arg("order").noconvert(),
+             py::arg("draws").noconvert(), py::arg("draws_per_period").noconvert(),
+             py::arg("samples").noconvert());
 }
 
 }  // namespace codemix

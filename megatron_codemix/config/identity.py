@@ -5,6 +5,7 @@ ran. The parent's identity is part of a child's, so the hash covers the whole ch
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.files import hash_json
@@ -16,26 +17,26 @@ HASHED_SECTIONS = ("model", "optimizer", "schedule", "train", "precision")
 def run_identity(
     config: RunConfig,
     *,
-    weight_units: Mapping[str, int],
+    mixture: Mapping[str, Any],  # Any: JSON values
     tokenizer_hash: str,
     manifest_hashes: Mapping[str, str],
     parent_identity: str | None,
 ) -> str:
     """Identity (64 hex digits).
 
-    weight_units: the mixture in units of 2^-20, as quantised for the run.
-    manifest_hashes: content hash of the training shard of each source that has a weight.
+    mixture: the record of the run's mixture plan.
+    manifest_hashes: content hash of the training shard of each source that the plan reads.
     """
     dump = config.model_dump()  # numbers, not their spelling: "0.5M" and "500K" are one value
-    mixture = {name: units for name, units in weight_units.items() if units}
+    knots = [units for segment in mixture["segments"] for _, units in segment["knots"]]
     return hash_json(
         {
             **{section: dump[section] for section in HASHED_SECTIONS},
             "tokenizer": tokenizer_hash,
             "data": {
                 "sequence_length": config.data.sequence_length,
-                "mixture": mixture,
-                "sources": {name: manifest_hashes[name] for name in mixture},
+                "mixture": dict(mixture),
+                "sources": {name: manifest_hashes[name] for units in knots for name in units},
                 "restart": config.data.restart,
                 **_asked_only(config),
             },

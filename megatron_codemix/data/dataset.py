@@ -9,7 +9,8 @@ import numpy as np
 
 from megatron_codemix.data.batches import Batch
 from megatron_codemix.data.documents import positions_in_documents
-from megatron_codemix.data.mixture.constant import ConstantMixture
+from megatron_codemix.data.mixture.mixture import Mixture
+from megatron_codemix.data.mixture.plan import MixturePlan
 from megatron_codemix.data.order.megatron import SourceOrder
 from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.errors import DataError
@@ -33,9 +34,9 @@ class DocumentSpan(NamedTuple):
 
 
 class MixtureDataset:
-    """Samples of one segment: constant weights over sources that go on where they stood.
+    """Samples of one phase: a mixture of sources that go on where they stood.
 
-    Sample i (from 0, the segment's start) is a pure function of the arguments and i: the mixture
+    Sample i (from 0, the phase's start) is a pure function of the arguments and i: the mixture
     names its source and how often this was drawn since the start, `start_cursors` where that source
     stood. Each draw takes the source's next sample, so nothing is skipped and nothing read twice
     within an epoch when weights change.
@@ -44,30 +45,28 @@ class MixtureDataset:
     def __init__(
         self,
         sources: Sequence[SourceSpec],
-        weights: Mapping[str, int],
+        plan: MixturePlan,
         start_cursors: Mapping[str, int],
         sequence_length: int,
         seed: int,
         document_mask: bool = False,
     ) -> None:
-        """Opens the shards of all sources that have a weight.
+        """Opens the shards of all sources that the plan reads.
 
-        weights: units by source name (quantise_weights). start_cursors: samples that each source
-        has given before this segment; absent is 0, and names without a weight are handed on.
+        start_cursors: samples that each source has given before this phase; absent is 0, and
+        names that the plan does not read are handed on.
         document_mask: batches have document_ids, and positions from each document's start.
         Raises DataError on an unknown name, a damaged shard or one too short, or shards of
         different tokenizers.
         """
-        self.mixture = ConstantMixture(weights)
+        self.mixture = Mixture(plan)
         self.source_names = self.mixture.source_names
         self.sequence_length = sequence_length
         self.document_mask = document_mask
         self._start_cursors = {**dict.fromkeys(self.source_names, 0), **start_cursors}
         prefixes = {spec.name: spec.prefix for spec in sources}
-        _check_names(prefixes, len(sources), weights, self._start_cursors)
-        shards = {
-            name: TokenShard.open(prefixes[name]) for name in self.source_names if weights[name]
-        }
+        _check_names(prefixes, len(sources), self.source_names, self._start_cursors)
+        shards = {name: TokenShard.open(prefixes[name]) for name in self.source_names}
         _check_one_tokenizer(shards)
         self._orders = {
             name: SourceOrder(shard, sequence_length, seed) for name, shard in shards.items()
@@ -75,7 +74,7 @@ class MixtureDataset:
         self.samples_per_epoch = {
             name: order.samples_per_epoch for name, order in self._orders.items()
         }
-        """By name, of the sources that have a weight."""
+        """By name, of the sources that the plan reads."""
 
     def locate(self, i: int) -> tuple[str, int]:
         """(source name, its cursor) of sample `i`."""
@@ -84,7 +83,7 @@ class MixtureDataset:
         return name, self._start_cursors[name] + draw
 
     def cursors_after(self, num_samples: int) -> dict[str, int]:
-        """Where each source stands after the segment's first `num_samples` samples.
+        """Where each source stands after the phase's first `num_samples` samples.
 
         Holds every name of the mixture and of start_cursors: the start_cursors of what comes next.
         """
@@ -138,12 +137,12 @@ class MixtureDataset:
 def _check_names(
     prefixes: Mapping[str, Path],
     num_specs: int,
-    weights: Mapping[str, int],
+    wanted: Sequence[str],
     start_cursors: Mapping[str, int],
 ) -> None:
     if len(prefixes) != num_specs:
         raise DataError(f"two sources have the same name (names: {', '.join(sorted(prefixes))})")
-    unknown = sorted(set(weights) - set(prefixes))
+    unknown = sorted(set(wanted) - set(prefixes))
     if unknown:
         raise DataError(
             f"the mixture names {', '.join(map(repr, unknown))}, which no source is called "

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from megatron_codemix.data.mixture.weights import WEIGHT_UNITS
+from megatron_codemix.data.mixture.mixture import Mixture
 from megatron_codemix.data.resolve import DataPlan
+from megatron_codemix.errors import RunError
 
 
 @dataclass
@@ -35,12 +36,13 @@ class Ledger:
     counts: dict[str, SourceCount] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.mixture = Mixture(self.plan.mixture)
         self.counts = self.counts or {name: SourceCount() for name in self.names}
 
     @property
     def names(self) -> list[str]:
-        """Sources with a weight, in the order of their numbers."""
-        return [source.name for source in self.plan.sources]
+        """Sources that the plan reads, in the order of their numbers."""
+        return self.mixture.source_names
 
     def add(
         self,
@@ -58,11 +60,17 @@ class Ledger:
     def record(self, step: int) -> dict[str, Any]:  # Any: JSON values
         """The ledger line after `step` steps of this phase."""
         samples = sum(count.samples for count in self.counts.values())
-        sources = {name: self._source_record(name, samples) for name in self._all_names()}
+        planned = dict(zip(self.names, self.mixture.planned(samples).tolist(), strict=True))
+        sources = {
+            name: self._source_record(name, planned.get(name, 0.0)) for name in self._all_names()
+        }
+        segment = self.plan.mixture.segment_at(max(samples - 1, 0))
         return {
             "step": step,
             "samples": samples,
             "tokens": samples * self.plan.sequence_length,
+            "segment": segment,
+            "method": self.plan.mixture.segments[segment].method,
             "sources": sources,
             "max_error_samples": max(
                 abs(source["consumed_samples"] - source["planned_samples"])
@@ -71,9 +79,23 @@ class Ledger:
         }
 
     def restore(self, record: Mapping[str, Any]) -> None:
-        """Goes on from a line that `record` made."""
-        for name in self.names:
-            source = record["sources"][name]
+        """Goes on from a line that `record` made.
+
+        Raises RunError if its counts are not where the mixture stands after as many samples: what
+        comes next would repeat or skip samples.
+        """
+        expected = self.mixture.counts(record["samples"]).tolist()
+        for name, count in zip(self.names, expected, strict=True):
+            source = record["sources"].get(name)
+            if source is None and not count:  # added by a change that is still to come
+                continue
+            if source is None or source["consumed_samples"] != count:
+                raise RunError(
+                    f"the checkpoint after step {record['step']} has consumed "
+                    f"{source['consumed_samples'] if source else 0} samples of source {name!r}, "
+                    f"where the mixture has given {count}: it was not made by this mixture, or its "
+                    "record is damaged; resume from another checkpoint"
+                )
             self.counts[name] = SourceCount(
                 samples=source["consumed_samples"],
                 loss_tokens=source["loss_tokens"],
@@ -83,17 +105,15 @@ class Ledger:
     def _all_names(self) -> list[str]:
         return sorted({*self.names, *self.plan.inherited})
 
-    def _source_record(self, name: str, samples: int) -> dict[str, Any]:
-        units = self.plan.weight_units.get(name, 0)
+    def _source_record(self, name: str, planned: float) -> dict[str, Any]:
         count = self.counts.get(name, SourceCount())
         parent = self.plan.inherited.get(name)
         per_epoch = self.samples_per_epoch.get(name) or (parent.samples_per_epoch if parent else 0)
         cursor = count.samples + (parent.cursor if parent else 0)
         length = self.plan.sequence_length
         return {
-            "weight_units": units,
-            "planned_samples": samples * units / WEIGHT_UNITS,
-            "planned_tokens": samples * units * length / WEIGHT_UNITS,
+            "planned_samples": planned,
+            "planned_tokens": planned * length,
             "consumed_samples": count.samples,
             "consumed_tokens": count.samples * length,
             "cursor": cursor,

@@ -12,6 +12,7 @@ from typing import Any
 from megatron_codemix.config.identity import run_identity
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.dataset import MixtureDataset, SourceSpec
+from megatron_codemix.data.mixture.plan import MixturePlan, constant_plan
 from megatron_codemix.data.mixture.weights import quantise_weights
 from megatron_codemix.data.shards.token_shard import TokenShard, require_tokenizer
 from megatron_codemix.data.tokenizer import Tokenizer
@@ -34,9 +35,8 @@ class DataPlan:
     """Everything that decides which samples a run reads."""
 
     sources: list[SourceSpec]
-    """Sources with a weight, by name."""
-    weight_units: dict[str, int]
-    """Their weights in units of 2^-20, as recorded in the run."""
+    """Sources that the mixture reads, by name."""
+    mixture: MixturePlan
     sequence_length: int
     seed: int
     tokenizer_hash: str
@@ -51,7 +51,7 @@ class DataPlan:
         """Identity of the run that `config` describes on this data."""
         return run_identity(
             config,
-            weight_units=self.weight_units,
+            mixture=self.mixture.as_dict(),
             tokenizer_hash=self.tokenizer_hash,
             manifest_hashes=self.manifest_hashes,
             parent_identity=self.parent_identity,
@@ -61,7 +61,7 @@ class DataPlan:
         """The samples of the run, 0, 1, 2, ..."""
         return MixtureDataset(
             self.sources,
-            self.weight_units,
+            self.mixture,
             {name: state.cursor for name, state in self.inherited.items()},
             self.sequence_length,
             self.seed,
@@ -71,7 +71,7 @@ class DataPlan:
     def as_dict(self) -> dict[str, Any]:  # Any: JSON values
         """For the provenance record of an attempt."""
         return {
-            "weight_units": self.weight_units,
+            "mixture": self.mixture.as_dict(),
             "start_cursors": {name: state.cursor for name, state in self.inherited.items()},
             "tokenizer_hash": self.tokenizer_hash,
             "manifest_hashes": self.manifest_hashes,
@@ -104,7 +104,7 @@ def resolve_data(config: RunConfig) -> DataPlan:
     parent = RunDirectory(config.init_from.run) if config.init_from else None
     return DataPlan(
         sources=sources,
-        weight_units=quantise_weights(weights),
+        mixture=constant_plan(quantise_weights(weights)),
         sequence_length=config.data.sequence_length,
         seed=config.train.seed,
         tokenizer_hash=tokenizer.hash,

@@ -8,6 +8,7 @@ from megatron_codemix.ops.document_index import build_document_index
 from megatron_codemix.ops.document_positions import fill_document_positions
 from megatron_codemix.ops.earliest_deadline_order import build_earliest_deadline_order
 from megatron_codemix.ops.keyed_permutation import invert_permutation, permute
+from megatron_codemix.ops.locate_in_period import locate_in_period
 from megatron_codemix.ops.sample_index import build_sample_index
 from megatron_codemix.ops.shuffle_index import build_shuffle_index
 from megatron_codemix.ops.token_gather import RowParts, TokenGather
@@ -24,5 +25,6 @@ __all__ = [
     "build_shuffle_index",
     "fill_document_positions",
     "invert_permutation",
+    "locate_in_period",
     "permute",
 ]

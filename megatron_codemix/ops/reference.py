@@ -219,3 +219,16 @@ def fill_document_positions(
     for row, known in enumerate(rows):
         padding = [(-1, position) for position in range(width - len(known))]
         document_ids[row], position_ids[row] = np.array((known + padding)[:width]).T
+
+
+def locate_in_period(
+    order: npt.NDArray[np.int16],
+    draws: npt.NDArray[np.int32],
+    draws_per_period: npt.NDArray[np.int64],
+    samples: npt.NDArray[np.int64],
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64]]:
+    """See ops.locate_in_period."""
+    periods, position = np.divmod(samples, len(order))
+    sources = order[position]
+    numbers = draws[position] + periods * draws_per_period[sources]
+    return sources, numbers.astype(np.int64)

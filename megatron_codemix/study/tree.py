@@ -13,6 +13,7 @@ from megatron_codemix.config.loader import build_run_config
 from megatron_codemix.config.plan import RunPlan, make_plan
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.config.tree import Tree, set_dotted, where_of
+from megatron_codemix.data.mixture.plan import constant_plan
 from megatron_codemix.data.mixture.weights import quantise_weights
 from megatron_codemix.errors import ConfigError, RunError
 from megatron_codemix.runs import RunDirectory
@@ -162,7 +163,7 @@ def _identity(node: PhaseNode, done: Mapping[str, PhaseNode], inventory: Invento
         return None
     return run_identity(
         config,
-        weight_units=units,
+        mixture=constant_plan(units).as_dict(),
         tokenizer_hash=tokenizer,
         manifest_hashes=hashes,
         parent_identity=parent,
@@ -278,7 +279,7 @@ def _structural_identity(node: PhaseNode, done: Mapping[str, str]) -> str:
     units = quantise_weights(node.config.data.mixture.weights)
     return run_identity(
         node.config,
-        weight_units=units,
+        mixture=constant_plan(units).as_dict(),
         tokenizer_hash=str(node.config.tokenizer.path),
         manifest_hashes={n: str(node.config.data.sources[n].train) for n in units},
         parent_identity=None if node.parent is None else done[f"{node.cell}/{node.parent}"],

@@ -8,6 +8,8 @@ import pytest
 from megatron_codemix.config.difference import differences
 from megatron_codemix.config.identity import run_identity
 from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.data.mixture.plan import constant_plan
+from megatron_codemix.data.mixture.weights import quantise_weights
 
 Changed = Callable[..., RunConfig]
 
@@ -15,9 +17,9 @@ HASHES = {"text": "aa", "code": "bb", "markup": "cc"}
 
 
 def identity(config: RunConfig, **known: Any) -> str:
-    units = {name: round(w * 2**20) for name, w in config.data.mixture.weights.items()}
+    units = quantise_weights(config.data.mixture.weights)
     arguments: dict[str, Any] = {
-        "weight_units": units,
+        "mixture": constant_plan(units).as_dict(),
         "tokenizer_hash": "tt",
         "manifest_hashes": HASHES,
         "parent_identity": None,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from megatron_codemix.data.batches import samples_of_step
 from megatron_codemix.data.dataset import MixtureDataset, SourceSpec
+from megatron_codemix.data.mixture.plan import constant_plan
 from megatron_codemix.data.mixture.weights import quantise_weights
 from megatron_codemix.data.order.megatron import SourceOrder
 from megatron_codemix.data.shards.token_shard import TokenShard, TokenShardWriter
@@ -66,7 +67,8 @@ WEIGHTS = quantise_weights({"code": 0.2, "markup": 0.1, "text": 0.7})
 def make_dataset(
     sources, weights=WEIGHTS, cursors=None, sequence_length=SEQUENCE_LENGTH, document_mask=False
 ):
-    return MixtureDataset(sources, weights, cursors or {}, sequence_length, SEED, document_mask)
+    plan = constant_plan(weights)
+    return MixtureDataset(sources, plan, cursors or {}, sequence_length, SEED, document_mask)
 
 
 class MegatronTokenizer:
@@ -295,7 +297,7 @@ def test_refuses_negative_cursors(three_sources):
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_refuses_a_seed_that_numpy_does_not_take(three_sources, seed):
     with pytest.raises(ConfigError, match=f"seed {seed} is outside"):
-        MixtureDataset(three_sources, WEIGHTS, {}, SEQUENCE_LENGTH, seed)
+        MixtureDataset(three_sources, constant_plan(WEIGHTS), {}, SEQUENCE_LENGTH, seed)
 
 
 def test_refuses_shards_of_different_tokenizers(tmp_path, three_sources):

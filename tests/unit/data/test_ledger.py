@@ -7,13 +7,14 @@ import pytest
 
 from megatron_codemix.data.dataset import SourceSpec
 from megatron_codemix.data.ledger import Ledger
+from megatron_codemix.data.mixture.plan import constant_plan
 from megatron_codemix.data.resolve import DataPlan, Inherited
 
 
 def plan(**changes: object) -> DataPlan:
     values = {
         "sources": [SourceSpec("code", Path("code")), SourceSpec("text", Path("text"))],
-        "weight_units": {"code": 2**18, "text": 3 * 2**18},
+        "mixture": constant_plan({"code": 2**18, "text": 3 * 2**18}),
         "sequence_length": 16,
         "seed": 1,
         "tokenizer_hash": "t",

@@ -1,0 +1,109 @@
+"""Which source each sample of a run comes from, and which draw of that source it is."""
+
+import numpy as np
+import numpy.typing as npt
+
+from megatron_codemix.data.mixture.earliest_deadline import EarliestDeadline
+from megatron_codemix.data.mixture.plan import MixturePlan, Segment
+
+Order = EarliestDeadline
+
+
+class Mixture:
+    """Random access to a plan. Sample and draw numbers count from the start of the phase.
+
+    Draws go on over segments: a source's draws are 0, 1, 2, ... in the order of the samples, so a
+    change of weights repeats and skips nothing.
+    """
+
+    def __init__(self, plan: MixturePlan) -> None:
+        self.plan = plan
+        self.source_names = plan.source_names
+        self._orders = [order_of(segment) for segment in plan.segments]
+        numbers = {name: number for number, name in enumerate(self.source_names)}
+        self._numbers = [
+            np.array([numbers[name] for name in order.source_names], np.int16)
+            for order in self._orders
+        ]
+        self._firsts = np.array([segment.first_sample for segment in plan.segments], np.int64)
+        self._anchors = [np.zeros(len(self.source_names), np.int64)]
+
+    @property
+    def error_bound(self) -> float:
+        """No source is ever further from the plan of the segment it is in, in samples."""
+        return max(order.error_bound for order in self._orders)
+
+    def locate_many(
+        self, samples: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64]]:
+        """(source number, draw number within that source) of each of `samples`, in any order.
+
+        Raises ValueError on a negative sample number.
+        """
+        if samples.size and samples.min() < 0:
+            raise ValueError(f"sample numbers start at 0, got {samples.min()}")
+        if len(self._orders) == 1:
+            return self._locate(0, samples)
+        sources = np.empty(samples.shape, np.int16)
+        draws = np.empty(samples.shape, np.int64)
+        segments = np.searchsorted(self._firsts, samples, side="right") - 1
+        for segment in np.unique(segments).tolist():
+            chosen = segments == segment
+            sources[chosen], draws[chosen] = self._locate(segment, samples[chosen])
+        return sources, draws
+
+    def locate_range(
+        self, start: int, stop: int
+    ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64]]:
+        """As locate_many for samples [start, stop)."""
+        return self.locate_many(np.arange(start, stop))
+
+    def locate(self, sample: int) -> tuple[int, int]:
+        """As locate_many for one sample."""
+        sources, draws = self.locate_many(np.array([sample]))
+        return int(sources[0]), int(draws[0])
+
+    def counts(self, n: int) -> npt.NDArray[np.int64]:
+        """Draws of each source among the first `n` samples [sources]."""
+        segment = self.plan.segment_at(n)
+        counts = self._anchor(segment).copy()
+        counts[self._numbers[segment]] += self._orders[segment].counts(n - self._first(segment))
+        return counts
+
+    def planned(self, n: int) -> npt.NDArray[np.float64]:
+        """Samples of each source that the plan asks for among the first `n` [sources].
+
+        Counted on from what was drawn before the segment that sample n - 1 is in, so that counts(n)
+        is within that segment's error bound of it.
+        """
+        segment = self.plan.segment_at(max(n - 1, 0))
+        planned = self._anchor(segment).astype(np.float64)
+        planned[self._numbers[segment]] += self._orders[segment].planned(n - self._first(segment))
+        return planned
+
+    def _first(self, segment: int) -> int:
+        return self.plan.segments[segment].first_sample
+
+    def _locate(
+        self, segment: int, samples: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64]]:
+        numbers, anchor = self._numbers[segment], self._anchor(segment)
+        sources, draws = self._orders[segment].locate_many(samples - self._first(segment))
+        if len(numbers) != len(self.source_names):
+            sources = numbers[sources]
+        return sources, draws + anchor[sources] if segment else draws
+
+    def _anchor(self, segment: int) -> npt.NDArray[np.int64]:
+        """Draws of each source before the segment, worked out when it is first asked for."""
+        while len(self._anchors) <= segment:
+            before = len(self._anchors) - 1
+            length = self._first(before + 1) - self._first(before)
+            counts = self._anchors[before].copy()
+            counts[self._numbers[before]] += self._orders[before].counts(length)
+            self._anchors.append(counts)
+        return self._anchors[segment]
+
+
+def order_of(segment: Segment) -> Order:
+    """What gives out the samples of a segment, numbered from its start."""
+    return EarliestDeadline(segment.knots[0][1])
