@@ -79,3 +79,10 @@ def locate_in_period(
     draws_per_period: npt.NDArray[np.int64],
     samples: npt.NDArray[np.int64],
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64]]: ...
+def find_unchecked_blocks(
+    first: npt.NDArray[np.int64],
+    length: npt.NDArray[np.int64],
+    block_shift: int,
+    num_items: int,
+    is_checked: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.int64]: ...

@@ -12,6 +12,7 @@ from megatron_codemix.ops.locate_in_period import locate_in_period
 from megatron_codemix.ops.sample_index import build_sample_index
 from megatron_codemix.ops.shuffle_index import build_shuffle_index
 from megatron_codemix.ops.token_gather import RowParts, TokenGather
+from megatron_codemix.ops.unchecked_blocks import find_unchecked_blocks
 from megatron_codemix.ops.window_order import WindowOrder
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "build_sample_index",
     "build_shuffle_index",
     "fill_document_positions",
+    "find_unchecked_blocks",
     "invert_permutation",
     "locate_in_period",
     "permute",

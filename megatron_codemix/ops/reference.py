@@ -232,3 +232,18 @@ def locate_in_period(
     sources = order[position]
     numbers = draws[position] + periods * draws_per_period[sources]
     return sources, numbers.astype(np.int64)
+
+
+def find_unchecked_blocks(
+    first: npt.NDArray[np.int64],
+    length: npt.NDArray[np.int64],
+    block_shift: int,
+    num_items: int,
+    is_checked: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.int64]:
+    """See ops.find_unchecked_blocks."""
+    is_touched = np.zeros(num_items, bool)
+    for begin, count in zip(first.tolist(), length.tolist(), strict=True):
+        is_touched[begin : begin + count] = True
+    blocks = np.unique(np.flatnonzero(is_touched) >> block_shift)
+    return blocks[~is_checked[blocks]]

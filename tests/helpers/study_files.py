@@ -89,9 +89,7 @@ def write_data(folder: Path, *, num_tokens: int = 4001) -> Path:
             num_tokens=num_tokens,
             num_bytes=4 * num_tokens,
             licences={},
-            bin_sha256=f"{number:064x}",
-            idx_sha256=f"{number + 10:064x}",
-            block_sha256=(),
+            blocks_root=f"{number:064x}",
             origin={},
         ).save(folder / f"{source}_train.manifest.json")
     return folder
@@ -184,4 +182,4 @@ def with_changed_manifest(folder: Path, source: str) -> None:
     """Changes the tokens that the shard of `source` is said to hold."""
     path = folder / f"{source}_train.manifest.json"
     manifest = Manifest.load(path)
-    manifest.model_copy(update={"bin_sha256": "f" * 64}).save(path)
+    manifest.model_copy(update={"blocks_root": "f" * 64}).save(path)

@@ -7,7 +7,7 @@ import numpy as np
 import yaml
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from megatron_codemix.data.shards.token_shard import TokenShardWriter
+from megatron_codemix.data.shards.writer import TokenShardWriter
 from megatron_codemix.data.tokenizer import tokenizer_hash
 from megatron_codemix.files import rewrite_jsonl
 

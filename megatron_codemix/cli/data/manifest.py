@@ -17,7 +17,7 @@ from megatron_codemix.data.shards.describe import (
     require_describable,
     require_source_name,
 )
-from megatron_codemix.data.shards.token_shard import shard_file
+from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.errors import DataError
 from megatron_codemix.obs.progress import progress_bar
@@ -51,7 +51,7 @@ def manifest(
             require_describable(prefix, loaded, source, split)
         print_json({"would_write": [str(path), str(shard_file(prefix, ".documents.jsonl"))]})
         return
-    with progress_bar("manifest", bin_path.stat().st_size, "bytes") as advance:
+    with progress_bar("manifest", 2 * bin_path.stat().st_size, "bytes") as advance:
         result = describe_shard(prefix, loaded, source, split, advance, is_replacing=replace)
     if json:
         print_json(result.model_dump(mode="json"))

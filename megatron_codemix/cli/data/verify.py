@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from megatron_codemix.cli.data.options import JsonOption, counted, print_json
-from megatron_codemix.data.shards.manifest import BLOCK_BYTES
-from megatron_codemix.data.shards.token_shard import shard_file
+from megatron_codemix.data.shards.block_hashes import count_blocks
+from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.verify import VerifiedShard, find_shards, verify_shard
 from megatron_codemix.errors import DataError
 from megatron_codemix.obs.progress import progress_bar
@@ -24,9 +24,10 @@ def verify(
     """Compare every block of token shards with its hash; exit code 2 where one has changed."""
     prefixes = find_shards(place) if place.is_dir() else [place]
     total = sum(
-        -(-shard_file(prefix, ".bin").stat().st_size // BLOCK_BYTES)
+        count_blocks(shard_file(prefix, suffix).stat().st_size)
         for prefix in prefixes
-        if shard_file(prefix, ".bin").is_file()
+        for suffix in (".bin", ".idx")
+        if shard_file(prefix, suffix).is_file()
     )
     with progress_bar("verify", total, "blocks") as advance:
         results = [verify_shard(prefix, advance) for prefix in prefixes]

@@ -114,23 +114,7 @@ class SourceOrder:
             (ends - windows.length).tolist(), begin.tolist(), windows.length.tolist(), strict=True
         ):
             stream[place : place + length] = self.shard.tokens(source, source + length)
-        self._check_vocabulary(stream, windows, ends)
         return stream.reshape(len(cursors), self.sequence_length + 1), windows
-
-    def _check_vocabulary(
-        self, stream: npt.NDArray[np.int64], windows: Windows, ends: npt.NDArray[np.int64]
-    ) -> None:
-        size = self.shard.manifest.vocabulary_size
-        if stream.min() >= 0 and stream.max() < size:
-            return
-        place = int(np.flatnonzero((stream < 0) | (stream >= size))[0])
-        part = int(np.searchsorted(ends, place, side="right"))
-        offset = windows.first[part] + place - (ends[part] - windows.length[part])
-        raise DataError(
-            f"{self.shard.prefix}: token {offset} of document {windows.document[part]} is "
-            f"{stream[place]}, outside the vocabulary of {size} entries; prepare the shard again "
-            "with the tokenizer of this run"
-        )
 
     def _indices(self, epoch: int) -> EpochIndices:
         if epoch not in self._epochs:

@@ -20,13 +20,10 @@ from megatron_codemix.corpus.readers import InputFile, Skipped, read_documents
 from megatron_codemix.corpus.split import SPLITS, Split, require_validation_fraction
 from megatron_codemix.corpus.store import load_corpus, source_files
 from megatron_codemix.data.preparation.tokenized_blocks import BlockTokenizer, ShuffledDocuments
+from megatron_codemix.data.shards.layout import shard_file, token_dtype
 from megatron_codemix.data.shards.manifest import Manifest
-from megatron_codemix.data.shards.token_shard import (
-    TokenShard,
-    TokenShardWriter,
-    shard_file,
-    token_dtype,
-)
+from megatron_codemix.data.shards.token_shard import TokenShard
+from megatron_codemix.data.shards.writer import TokenShardWriter
 from megatron_codemix.data.tokenizer import Tokenizer, held_out_in_training
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import atomic_path, hash_file, hash_json, require_free_bytes

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from megatron_codemix.corpus.document import Document
 from megatron_codemix.corpus.split import SPLITS, Split, split_of
 from megatron_codemix.data.preparation.fast_encoder import FastEncoder
-from megatron_codemix.data.shards.token_shard import token_dtype
+from megatron_codemix.data.shards.layout import token_dtype
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.files import full_disk, sync_folder
 

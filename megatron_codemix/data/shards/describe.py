@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -12,20 +12,19 @@ import numpy.typing as npt
 
 from megatron_codemix.config.checks import source_name_problem
 from megatron_codemix.corpus.split import Split
-from megatron_codemix.data.shards.manifest import BLOCK_BYTES, Manifest
-from megatron_codemix.data.shards.token_shard import (
-    BlockHashes,
-    Index,
-    TokenShard,
-    read_index,
-    shard_file,
-)
+from megatron_codemix.data.shards.block_hashes import finish_tree, hash_blocks
+from megatron_codemix.data.shards.index_file import PIECE
+from megatron_codemix.data.shards.layout import shard_file
+from megatron_codemix.data.shards.manifest import Manifest
+from megatron_codemix.data.shards.token_shard import TokenShard
+from megatron_codemix.data.shards.unchecked_shard import UncheckedShard, open_unchecked
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import atomic_path, hash_file
 
 log = logging.getLogger(__name__)
 
+_PIECE_TOKENS = 1 << 19
 _HISTOGRAM_EDGES = (0, 16, 64, 256, 1024, 4096, 16384, 65536)
 
 
@@ -47,47 +46,32 @@ def describe_shard(
     """
     require_source_name(source)
     existing = None if is_replacing else require_describable(prefix, tokenizer, source, split)
-    index = read_index(shard_file(prefix, ".idx"))
-    bin_path = shard_file(prefix, ".bin")
-    wanted = index.num_tokens * index.dtype.itemsize
-    try:
-        size = bin_path.stat().st_size
-    except OSError as error:
-        raise DataError(f"{bin_path}: cannot be read ({error.strerror})") from error
-    if size != wanted:
-        raise DataError(f"{bin_path}: {size} bytes, the index wants {wanted}; copy the shard again")
-    hashes, text_bytes = _read_tokens(bin_path, index, tokenizer, advance)
-    if existing is not None:
-        _refuse_other(prefix, existing, {"bin_sha256": hashes.whole()})
-        if _has_its_documents(prefix, existing):
-            return existing
-    num_bytes = _document_bytes(text_bytes, index)
+    shard = open_unchecked(prefix)
     documents = shard_file(prefix, ".documents.jsonl")
-    with atomic_path(documents) as temporary, open(temporary, "w", encoding="utf-8") as lines:
-        for number, tokens in enumerate(index.lengths.tolist()):
-            record = {
-                "id": f"{prefix.name}:{number}",
-                "source": source,
-                "path": prefix.name,
-                "licence": None,
-                "bytes": int(num_bytes[number]),
-                "tokens": tokens,
-            }
-            lines.write(json.dumps(record) + "\n")
+    blocks_path = shard_file(prefix, ".blocks")
+    with atomic_path(blocks_path) as temporary, open(temporary, "w+b") as blocks:
+        for suffix in (".bin", ".idx"):
+            hash_blocks(shard_file(prefix, suffix), blocks, advance)
+        root = finish_tree(blocks)
+        if existing is not None:
+            _refuse_other(prefix, existing, {"blocks_root": root})
+        if existing is None or not _has_its_documents(prefix, existing):
+            num_bytes = _write_documents(documents, prefix, source, shard, tokenizer, advance)
+            existing = None
+    if existing is not None:
+        return existing
     manifest = Manifest(
         source=source,
         split=split,
         tokenizer_hash=tokenizer.hash,
         vocabulary_size=tokenizer.vocabulary_size,
         end_of_document_id=tokenizer.end_of_document_id,
-        dtype="uint16" if index.dtype == np.uint16 else "int32",
-        num_documents=len(index.lengths),
-        num_tokens=index.num_tokens,
-        num_bytes=int(num_bytes.sum()),
-        licences={"unknown": len(index.lengths)},
-        bin_sha256=hashes.whole(),
-        idx_sha256=hash_file(shard_file(prefix, ".idx")),
-        block_sha256=hashes.blocks(),
+        dtype="uint16" if shard.tokens.dtype == np.uint16 else "int32",
+        num_documents=len(shard.lengths),
+        num_tokens=len(shard.tokens),
+        num_bytes=num_bytes,
+        licences={"unknown": len(shard.lengths)},
+        blocks_root=root,
         origin={"described": prefix.name, "documents_sha256": hash_file(documents)},
     )
     manifest.save(shard_file(prefix, ".manifest.json"))
@@ -111,7 +95,6 @@ def require_describable(
         "source": source,
         "split": split,
         "tokenizer_hash": tokenizer.hash,
-        "idx_sha256": hash_file(shard_file(prefix, ".idx")),
     }
     _refuse_other(prefix, existing, wanted)
     return existing
@@ -147,42 +130,76 @@ def _has_its_documents(prefix: Path, manifest: Manifest) -> bool:
     return documents.is_file() and manifest.origin.get("documents_sha256") == hash_file(documents)
 
 
-def _read_tokens(
-    path: Path, index: Index, tokenizer: Tokenizer, advance: Callable[[int], None]
-) -> tuple[BlockHashes, npt.NDArray[np.int64]]:
-    """Hashes, and the text bytes before each document border. [documents + 1]"""
-    borders = np.append(index.offsets, index.num_tokens)
-    before = np.zeros(len(borders), dtype=np.int64)
-    last_tokens = index.offsets + index.lengths - 1
-    hashes = BlockHashes()
-    first = total = num_unended = 0
-    with open(path, "rb") as handle:
-        while piece := handle.read(BLOCK_BYTES):
-            hashes.update(memoryview(piece))
-            tokens = np.frombuffer(piece, dtype=index.dtype)
-            _require_vocabulary(path, tokens, first, tokenizer)
-            stop = first + len(tokens)
-            ends = np.cumsum(tokenizer.token_byte_lengths[tokens], dtype=np.int64)
-            inside = slice(*np.searchsorted(borders, [first + 1, stop + 1]))
-            before[inside] = total + ends[borders[inside] - first - 1]
-            lasts = last_tokens[slice(*np.searchsorted(last_tokens, [first, stop]))]
-            num_unended += int((tokens[lasts - first] != tokenizer.end_of_document_id).sum())
-            total += int(ends[-1])
-            first = stop
-            advance(len(piece))
-    num_unended += int((index.lengths == 0).sum())
+def _write_documents(
+    path: Path,
+    prefix: Path,
+    source: str,
+    shard: UncheckedShard,
+    tokenizer: Tokenizer,
+    advance: Callable[[int], None],
+) -> int:
+    """Writes a line for each document. Returns the UTF-8 bytes of all."""
+    number = total = 0
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as lines:
+        for lengths, num_bytes in _read_documents(prefix, shard, tokenizer, advance):
+            for tokens, size in zip(lengths.tolist(), num_bytes.tolist(), strict=True):
+                record = {
+                    "id": f"{prefix.name}:{number}",
+                    "source": source,
+                    "path": prefix.name,
+                    "licence": None,
+                    "bytes": size,
+                    "tokens": tokens,
+                }
+                lines.write(json.dumps(record) + "\n")
+                number += 1
+            total += int(num_bytes.sum())
+    assert number == len(shard.lengths), (number, len(shard.lengths))
+    return total
+
+
+def _read_documents(
+    prefix: Path, shard: UncheckedShard, tokenizer: Tokenizer, advance: Callable[[int], None]
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Tokens and UTF-8 bytes of each document, a piece of the .bin at a time.
+
+    Raises DataError at the end where documents do not end with the end-of-document token.
+    """
+    bin_path = shard_file(prefix, ".bin")
+    if num_empty := sum(
+        int((shard.lengths[start : start + PIECE] == 0).sum())
+        for start in range(0, len(shard.lengths), PIECE)
+    ):
+        raise _unended(bin_path, num_empty, len(shard.lengths), tokenizer)
+    document = num_unended = 0
+    started = unfinished_bytes = 0  # of the document that a piece begins in
+    for first in range(0, len(shard.tokens), _PIECE_TOKENS):
+        tokens = shard.tokens[first : first + _PIECE_TOKENS]
+        _require_vocabulary(bin_path, tokens, first, tokenizer)
+        # No document is empty, so at most as many end in the piece as it has tokens.
+        lengths = shard.lengths[document : document + len(tokens)].astype(np.int64)
+        ends = started + np.cumsum(lengths)
+        ends = ends[: np.searchsorted(ends, first + len(tokens), side="right")]
+        before = np.cumsum(tokenizer.token_byte_lengths[tokens], dtype=np.int64)
+        num_bytes = np.diff(before[ends - first - 1], prepend=-unfinished_bytes)
+        num_unended += int((tokens[ends - first - 1] != tokenizer.end_of_document_id).sum())
+        yield lengths[: len(ends)], num_bytes
+        if len(ends):
+            unfinished_bytes = int(before[-1] - before[ends[-1] - first - 1])
+            started, document = int(ends[-1]), document + len(ends)
+        else:
+            unfinished_bytes += int(before[-1])
+        advance(tokens.nbytes)
     if num_unended:
-        raise DataError(
-            f"{path}: {num_unended} of {len(index.lengths)} documents do not end with the "
-            f"end-of-document token ({tokenizer.end_of_document_id}) of {tokenizer.path}; "
-            "make the shard with --append-eod, or name the tokenizer that made it"
-        )
-    return hashes, before
+        raise _unended(bin_path, num_unended, len(shard.lengths), tokenizer)
 
 
-def _document_bytes(before: npt.NDArray[np.int64], index: Index) -> npt.NDArray[np.int64]:
-    assert len(before) == len(index.lengths) + 1, (len(before), len(index.lengths))
-    return np.diff(before)
+def _unended(path: Path, num_unended: int, num_documents: int, tokenizer: Tokenizer) -> DataError:
+    return DataError(
+        f"{path}: {num_unended} of {num_documents} documents do not end with the "
+        f"end-of-document token ({tokenizer.end_of_document_id}) of {tokenizer.path}; "
+        "make the shard with --append-eod, or name the tokenizer that made it"
+    )
 
 
 def _require_vocabulary(

@@ -10,8 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import hash_json, write_json
 
-FORMAT_VERSION = 1
-BLOCK_BYTES = 1 << 20
+FORMAT_VERSION = 2
 
 
 class Manifest(BaseModel):
@@ -19,7 +18,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     source: str
     split: Literal["train", "validation"]
     tokenizer_hash: str
@@ -34,11 +33,8 @@ class Manifest(BaseModel):
     """UTF-8 bytes of the text, end-of-document tokens not counted."""
     licences: dict[str, int]
     """Documents under each licence; `unknown` where the corpus does not say."""
-    bin_sha256: str
-    idx_sha256: str
-    block_bytes: int = Field(default=BLOCK_BYTES, gt=0)
-    block_sha256: tuple[str, ...]
-    """Of each `block_bytes` of the .bin; the last block may be shorter."""
+    blocks_root: str
+    """Of the tree of hashes in `.blocks`, over every byte of .bin and .idx (see block_hashes)."""
     origin: dict[str, Any]
     """What the shard was made from: corpus file and hash, split, versions."""
 
@@ -49,8 +45,9 @@ class Manifest(BaseModel):
         """
         return hash_json(
             {
-                "bin_sha256": self.bin_sha256,
-                "idx_sha256": self.idx_sha256,
+                "blocks_root": self.blocks_root,
+                "num_documents": self.num_documents,
+                "num_tokens": self.num_tokens,
                 "dtype": self.dtype,
                 "tokenizer_hash": self.tokenizer_hash,
                 "vocabulary_size": self.vocabulary_size,

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.manifest import Manifest
-from megatron_codemix.data.shards.token_shard import TokenShard, shard_file
+from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import hash_file
 

@@ -12,7 +12,8 @@ from megatron_codemix.data.dataset import MixtureDataset, SourceSpec
 from megatron_codemix.data.mixture.plan import constant_plan
 from megatron_codemix.data.mixture.weights import quantise_weights
 from megatron_codemix.data.order.megatron import SourceOrder
-from megatron_codemix.data.shards.token_shard import TokenShard, TokenShardWriter
+from megatron_codemix.data.shards.token_shard import TokenShard
+from megatron_codemix.data.shards.writer import TokenShardWriter
 from megatron_codemix.errors import ConfigError, DataError
 
 VOCABULARY_SIZE = 5000
@@ -312,8 +313,8 @@ def test_names_the_token_that_is_outside_the_vocabulary(tmp_path):
     with pytest.raises(DataError, match="outside the vocabulary of 4500 entries") as caught:
         make_dataset([SourceSpec("code", prefix)], {"code": 1}).batch(range(30))
     words = str(caught.value).split()
-    token, document = (int(words[words.index(word) + 1]) for word in ("token", "document"))
-    assert int(words[words.index("is") + 1].rstrip(",")) == shard.document(document)[token] >= 4500
+    token, value = (int(words[words.index(word) + 1].rstrip(",")) for word in ("token", "is"))
+    assert shard.data[token] == value >= 4500
 
 
 def test_a_flipped_bit_is_refused_when_it_is_read(tmp_path):

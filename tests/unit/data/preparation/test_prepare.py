@@ -14,7 +14,8 @@ import pytest
 
 from megatron_codemix.corpus.split import split_of
 from megatron_codemix.data.preparation.prepare import PreparedCorpus, prepare_corpus, shard_prefix
-from megatron_codemix.data.shards.token_shard import TokenShard, shard_file
+from megatron_codemix.data.shards.layout import shard_file
+from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.data.tokenizer import END_OF_DOCUMENT, Tokenizer, train_tokenizer
 from megatron_codemix.errors import DataError, UnavailableError
 from megatron_codemix.files import read_jsonl

@@ -10,13 +10,16 @@ from typer.testing import CliRunner
 from megatron_codemix.cli.data import app
 from megatron_codemix.data.preparation.prepare import prepare_corpus, shard_prefix
 from megatron_codemix.data.shards.describe import describe_shard
-from megatron_codemix.data.shards.manifest import BLOCK_BYTES
-from megatron_codemix.data.shards.token_shard import TokenShard, TokenShardWriter, shard_file
+from megatron_codemix.data.shards.layout import shard_file
+from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.data.shards.verify import find_shards, verify_shard
+from megatron_codemix.data.shards.writer import TokenShardWriter
 from megatron_codemix.data.tokenizer import Tokenizer, train_tokenizer
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import read_jsonl
 
+PIECE_TOKENS = 1 << 19
+"""Of the .bin, read at once."""
 LINES = "".join(
     json.dumps({"id": str(number), "text": f"words and {'more ' * (number % 7)}words {number}"})
     + "\n"
@@ -66,7 +69,7 @@ def test_a_described_shard_equals_the_prepared_one(prepared: Path, foreign: Path
 def test_documents_that_cross_blocks_are_counted_right(tmp_path: Path, prepared: Path):
     tokenizer = Tokenizer.load(prepared / "tokenizer.json")
     (tokens,) = tokenizer.encode_batch(["many words and more of them "])
-    lengths = [BLOCK_BYTES // 2 // len(tokens) * copies // 3 for copies in (1, 4, 2, 3)]
+    lengths = [PIECE_TOKENS // len(tokens) * copies // 3 for copies in (1, 4, 2, 3)]
     with TokenShardWriter(tmp_path / "a", "uint16") as writer:
         for copies in lengths:
             writer.add_document([*tokens.tolist() * copies, tokenizer.end_of_document_id])
@@ -193,7 +196,7 @@ def test_changed_tokens_are_not_described_over_their_manifest(prepared: Path, fo
     data = bytearray(path.read_bytes())
     data[0] ^= 1
     path.write_bytes(data)
-    with pytest.raises(DataError, match="bin_sha256"):
+    with pytest.raises(DataError, match="blocks_root"):
         describe_shard(foreign, tokenizer, "text", "train", ignore)
     describe_shard(foreign, tokenizer, "text", "train", ignore, is_replacing=True)
     assert verify_shard(foreign, ignore).problems == []
@@ -224,8 +227,8 @@ def test_what_has_nothing_to_do_shows_no_progress(prepared: Path, tmp_path: Path
     assert isinstance(absent.exception, DataError)
     assert absent.stderr == ""
     whole = runner.invoke(app, ["verify", str(prepared / "shards" / "text.validation")])
-    assert "1 block, as in the manifest" in whole.stdout
-    assert "1 of 1 block," in whole.stderr
+    assert "2 blocks, as in the manifest" in whole.stdout
+    assert "2 of 2 blocks," in whole.stderr
     tokenizer = str(prepared / "tokenizer.json")
     corpus, size = str(prepared / "corpus"), ("--vocabulary-size", "300")
     for command in (

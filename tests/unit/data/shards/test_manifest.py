@@ -19,9 +19,7 @@ FIELDS: dict[str, Any] = {
     "num_tokens": 2,
     "num_bytes": 3,
     "licences": {"unknown": 1},
-    "bin_sha256": "b",
-    "idx_sha256": "i",
-    "block_sha256": ("b",),
+    "blocks_root": "b",
     "origin": {"corpus_file": "code.jsonl.zst"},
 }
 
@@ -37,8 +35,8 @@ def test_round_trip(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "value", "decides_tokens"),
     [
-        ("bin_sha256", "x", True),
-        ("idx_sha256", "x", True),
+        ("blocks_root", "x", True),
+        ("num_tokens", 3, True),
         ("tokenizer_hash", "x", True),
         ("dtype", "int32", True),
         ("end_of_document_id", 1, True),
@@ -57,7 +55,7 @@ def test_the_hash_covers_what_decides_the_tokens(name: str, value: Any, decides_
     [
         ("", "not a manifest"),
         ("{}", "source"),
-        ('{"format_version": 2}', "format_version"),
+        ('{"format_version": 1}', "format_version"),
         ("[1]", "not a manifest"),
     ],
 )

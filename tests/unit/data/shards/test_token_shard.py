@@ -13,21 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from megatron_codemix.data.shards.manifest import BLOCK_BYTES, Manifest
-from megatron_codemix.data.shards.token_shard import (
-    TokenShard,
-    TokenShardWriter,
-    require_tokenizer,
-    shard_file,
-    token_dtype,
-)
+from megatron_codemix.data.shards.block_hashes import BLOCK_BYTES
+from megatron_codemix.data.shards.layout import shard_file, token_dtype
+from megatron_codemix.data.shards.manifest import Manifest
+from megatron_codemix.data.shards.token_shard import TokenShard, require_tokenizer
+from megatron_codemix.data.shards.writer import TokenShardWriter
 from megatron_codemix.errors import DataError
 
 FIELDS: dict[str, Any] = {
     "source": "code",
     "split": "train",
     "tokenizer_hash": "abcdef0123456789",
-    "vocabulary_size": 1000,
+    "vocabulary_size": 71_000,
     "end_of_document_id": 0,
     "num_bytes": 12,
     "licences": {"MIT": 1},
@@ -53,11 +50,11 @@ WRITE_UNDER_A_LIMIT = """
 import resource, signal, sys
 from pathlib import Path
 import numpy as np
-from megatron_codemix.data.shards.token_shard import TokenShardWriter
+from megatron_codemix.data.shards.writer import TokenShardWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 with TokenShardWriter(Path(sys.argv[1]), np.uint16) as writer:
-    writer.add_document(np.ones(100_000, np.uint16))
+    writer.add_document(np.ones(1_000_000, np.uint16))
 """
 
 
@@ -138,7 +135,7 @@ def three_blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     prefix = tmp_path_factory.mktemp("blocks") / "code.train"
     numbers = np.random.default_rng(1)
     with TokenShardWriter(prefix, np.uint16) as writer:
-        for length in (300_000, 400_000, 400_000):
+        for length in (20_000, 26_000, 26_000):
             writer.add_document(numbers.integers(1, 1000, length))
         writer.finish(**FIELDS)
     return prefix
@@ -164,7 +161,7 @@ def test_a_flipped_bit_is_refused_when_its_block_is_touched(
     flip(shard_file(prefix, ".bin"), 8 * (block * BLOCK_BYTES + 5000) + 3)
     shard = TokenShard.open(prefix)
     tokens_per_block = BLOCK_BYTES // 2
-    assert shard.num_blocks == 3
+    assert shard.num_blocks == 4  # one of the .idx
     for other in {0, 1, 2} - {block}:
         start = other * tokens_per_block
         shard.tokens(start, min(start + tokens_per_block, shard.num_tokens))
@@ -182,12 +179,12 @@ def test_any_flipped_bit_of_the_index_is_refused(tmp_path: Path):
     for bit in range(0, 8 * len(whole), 37):
         flip(path, bit)
         with pytest.raises(DataError, match=r"a\.idx"):
-            TokenShard.open(tmp_path / "a")
+            TokenShard.open(tmp_path / "a").document(3)
         path.write_bytes(whole)
     TokenShard.open(tmp_path / "a")
 
 
-@pytest.mark.parametrize("suffix", [".bin", ".idx", ".manifest.json"])
+@pytest.mark.parametrize("suffix", [".bin", ".idx", ".blocks", ".manifest.json"])
 @pytest.mark.parametrize("kept", [0, 10, -1])
 def test_cut_files_are_refused_by_name(tmp_path: Path, suffix: str, kept: int):
     write_shard(tmp_path / "a", random_documents(20, 30))
@@ -205,7 +202,10 @@ def test_files_of_two_shards_do_not_mix(tmp_path: Path):
     write_shard(tmp_path / "a", random_documents(20, 30, seed=1))
     write_shard(tmp_path / "b", random_documents(20, 30, seed=2))
     (tmp_path / "a.idx").write_bytes((tmp_path / "b.idx").read_bytes())
-    with pytest.raises(DataError, match=r"a\.idx: has changed"):
+    with pytest.raises(DataError, match=r"a\.idx: block 0 .*has changed"):
+        TokenShard.open(tmp_path / "a").document(0)
+    (tmp_path / "a.blocks").write_bytes((tmp_path / "b.blocks").read_bytes())
+    with pytest.raises(DataError, match=r"a\.blocks: has changed"):
         TokenShard.open(tmp_path / "a")
 
 

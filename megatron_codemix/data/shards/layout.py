@@ -1,0 +1,22 @@
+"""The files of a token shard and the types of its tokens."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_MAX_UINT16_VOCABULARY = 65_535
+
+
+def shard_file(prefix: Path, suffix: str) -> Path:
+    """`<prefix><suffix>`; the prefix may have dots of its own.
+
+    Suffixes: .bin (tokens), .idx (borders of documents), .blocks (hashes), .manifest.json, and
+    .documents.jsonl (a line for each document).
+    """
+    return prefix.with_name(prefix.name + suffix)
+
+
+def token_dtype(vocabulary_size: int) -> np.dtype[Any]:
+    """uint16 up to 65,535 entries, else int32."""
+    return np.dtype(np.uint16 if vocabulary_size <= _MAX_UINT16_VOCABULARY else np.int32)
