@@ -1,11 +1,15 @@
 """The batch record, and which samples each data-parallel rank reads at a step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from megatron_codemix.errors import ConfigError
+
+Allocate = Callable[[tuple[int, ...], npt.DTypeLike], npt.NDArray[Any]]  # Any: the asked dtype
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,27 @@ class Batch:
     read across documents. See data/documents.py."""
     source_id: npt.NDArray[np.int16]
     """Index of each sample's source in the mixture's sorted names [B]."""
+
+
+def allocate_batch(
+    size: int, sequence_length: int, *, with_documents: bool = False, allocate: Allocate = np.empty
+) -> Batch:
+    """A batch to be read into, in which every label counts and positions are those in the sample.
+
+    allocate: shape and dtype to an array, whatever it holds; pinned memory for a GPU.
+    """
+    shape = (size, sequence_length)
+    batch = Batch(
+        tokens=allocate(shape, np.int64),
+        labels=allocate(shape, np.int64),
+        loss_mask=allocate(shape, np.float32),
+        position_ids=allocate(shape, np.int64),
+        document_ids=allocate(shape, np.int64) if with_documents else None,
+        source_id=allocate((size,), np.int16),
+    )
+    batch.loss_mask[:] = 1
+    batch.position_ids[:] = np.arange(sequence_length)
+    return batch
 
 
 def samples_of_step(

@@ -1,61 +1,49 @@
-"""Sample number -> tokens: the order within each source, and the mixture of sources on top."""
+"""Sample number -> tokens: the mixture of sources, and the order within each of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from megatron_codemix.data.batches import Batch
-from megatron_codemix.data.documents import positions_in_documents
+from megatron_codemix.data.batches import Batch, allocate_batch
+from megatron_codemix.data.gather import SourceRows, label_parts, row_parts
 from megatron_codemix.data.mixture.mixture import Mixture
 from megatron_codemix.data.mixture.plan import MixturePlan
-from megatron_codemix.data.order.megatron import SourceOrder
-from megatron_codemix.data.shards.token_shard import TokenShard
+from megatron_codemix.data.order.stateless import StatelessOrder, source_key
+from megatron_codemix.data.source import DocumentSpan, Source, SourceSpec, open_shards
 from megatron_codemix.errors import DataError
+from megatron_codemix.ops import RowParts, TokenGather, fill_document_positions
 
-
-@dataclass(frozen=True)
-class SourceSpec:
-    """One source: its name in the mixture, and the prefix of its token shard."""
-
-    name: str
-    prefix: Path
-
-
-class DocumentSpan(NamedTuple):
-    """Tokens first_token .. last_token (both included, from 0) of a document of a source."""
-
-    source: str
-    document: int
-    first_token: int
-    last_token: int
+_Int64s = npt.NDArray[np.int64]
 
 
 class MixtureDataset:
-    """Samples of one phase: a mixture of sources that go on where they stood.
+    """Samples of one phase: sources that go on where they stood, mixed as planned.
 
     Sample i (from 0, the phase's start) is a pure function of the arguments and i: the mixture
     names its source and how often this was drawn since the start, `start_cursors` where that source
     stood. Each draw takes the source's next sample, so nothing is skipped and nothing read twice
-    within an epoch when weights change.
+    within an epoch when weights change. Threads may share a dataset, and so may processes that
+    fork.
     """
 
     def __init__(
         self,
         sources: Sequence[SourceSpec],
         plan: MixturePlan,
-        start_cursors: Mapping[str, int],
+        *,
         sequence_length: int,
         seed: int,
+        start_cursors: Mapping[str, int] | None = None,
         document_mask: bool = False,
+        num_threads: int = 1,
     ) -> None:
-        """Opens the shards of all sources that the plan reads.
+        """Opens the shards of all sources that have a weight at some time; reads no token.
 
-        start_cursors: samples that each source has given before this phase; absent is 0, and
-        names that the plan does not read are handed on.
-        document_mask: batches have document_ids, and positions from each document's start.
+        start_cursors: samples that each source has given before this phase; absent is 0, and names
+        without a weight are handed on. document_mask: batches have document_ids, and
+        positions that restart at each document. num_threads: that copy a batch.
         Raises DataError on an unknown name, a damaged shard or one too short, or shards of
         different tokenizers.
         """
@@ -63,23 +51,31 @@ class MixtureDataset:
         self.source_names = self.mixture.source_names
         self.sequence_length = sequence_length
         self.document_mask = document_mask
-        self._start_cursors = {**dict.fromkeys(self.source_names, 0), **start_cursors}
+        self._start_cursors = dict.fromkeys(self.source_names, 0) | dict(start_cursors or {})
+        self._num_threads = num_threads
         prefixes = {spec.name: spec.prefix for spec in sources}
         _check_names(prefixes, len(sources), self.source_names, self._start_cursors)
-        shards = {name: TokenShard.open(prefixes[name]) for name in self.source_names}
-        _check_one_tokenizer(shards)
-        self._orders = {
-            name: SourceOrder(shard, sequence_length, seed) for name, shard in shards.items()
-        }
-        self.samples_per_epoch = {
-            name: order.samples_per_epoch for name, order in self._orders.items()
-        }
-        """By name, of the sources that the plan reads."""
+        shards = open_shards(prefixes, self.source_names, sequence_length)
+        self._sources = [
+            Source(
+                name,
+                shard,
+                StatelessOrder(shard.num_tokens, sequence_length, source_key(seed, name)),
+                self._start_cursors[name],
+            )
+            for name, shard in shards.items()
+        ]
+        self._map_tokens()
+
+    @property
+    def samples_per_epoch(self) -> dict[str, int]:
+        """Samples in one pass over each source, by name, of the sources that have a weight."""
+        return {source.name: source.order.samples_per_epoch for source in self._sources}
 
     def locate(self, i: int) -> tuple[str, int]:
         """(source name, its cursor) of sample `i`."""
-        source, draw = self.mixture.locate(i)
-        name = self.source_names[source]
+        number, draw = self.mixture.locate(i)
+        name = self.source_names[number]
         return name, self._start_cursors[name] + draw
 
     def cursors_after(self, num_samples: int) -> dict[str, int]:
@@ -92,57 +88,77 @@ class MixtureDataset:
         )
         return {name: cursor + counts.get(name, 0) for name, cursor in self._start_cursors.items()}
 
-    def batch(self, indices: Sequence[int]) -> Batch:
-        """The samples with these numbers, in this order. Raises DataError on damaged data."""
-        source_id, draws = self.mixture.locate_many(np.asarray(indices, np.int64))
-        shape = (len(source_id), self.sequence_length)
-        tokens = np.empty(shape, np.int64)
-        labels = np.empty(shape, np.int64)
-        document_ids = np.empty(shape, np.int64) if self.document_mask else None
-        for number in np.unique(source_id).tolist():
-            name = self.source_names[number]
-            rows = np.flatnonzero(source_id == number)
-            stream, windows = self._orders[name].read(self._start_cursors[name] + draws[rows])
-            tokens[rows] = stream[:, :-1]
-            labels[rows] = stream[:, 1:]
-            if document_ids is not None:
-                documents = np.repeat(windows.document, windows.length)
-                document_ids[rows] = documents.reshape(stream.shape)[:, 1:]
-        if document_ids is None:
-            position_ids = np.tile(np.arange(self.sequence_length), (len(source_id), 1))
-        else:
-            position_ids = positions_in_documents(document_ids)
-        return Batch(
-            tokens=tokens,
-            labels=labels,
-            loss_mask=np.ones(shape, np.float32),
-            position_ids=position_ids,
-            document_ids=document_ids,
-            source_id=source_id,
-        )
+    def batch(self, indices: Sequence[int] | _Int64s, into: Batch | None = None) -> Batch:
+        """The samples with these numbers, in this order.
+
+        into: a batch of allocate_batch, of this many samples, to overwrite and return; absent, a
+        new one. Raises DataError on damaged data.
+        """
+        samples = np.asarray(indices, np.int64)
+        if into is None:
+            into = allocate_batch(
+                len(samples), self.sequence_length, with_documents=self.document_mask
+            )
+        into.source_id[:], draws = self.mixture.locate_many(samples)
+        pieces = list(self._pieces(into.source_id, draws))
+        if not pieces:
+            return into
+        parts = row_parts(pieces)
+        self._gather.tokens_and_labels(parts, into.tokens, into.labels, fill=0)
+        if into.document_ids is not None:
+            self._fill_documents(parts, into.document_ids, into.position_ids)
+        return into
 
     def documents(self, i: int) -> list[DocumentSpan]:
         """What sample `i` is made of, in order; its last token is the last label."""
-        name, cursor = self.locate(i)
-        parts = self._orders[name].window(cursor)
-        lasts = parts.first + parts.length - 1
-        return [
-            DocumentSpan(name, document, first, last)
-            for document, first, last in zip(
-                parts.document.tolist(), parts.first.tolist(), lasts.tolist(), strict=True
-            )
-        ]
+        number, draw = self.mixture.locate(i)
+        return self._sources[number].documents(draw)
+
+    def _pieces(self, numbers: npt.NDArray[np.int16], draws: _Int64s) -> list[SourceRows]:
+        pieces = []
+        for number in np.unique(numbers).tolist():
+            rows = np.flatnonzero(numbers == number)
+            parts = self._sources[number].parts(draws[rows])
+            pieces.append(SourceRows(number, rows, parts))
+        if any(
+            source.shard.data is not array
+            for source, array in zip(self._sources, self._arrays, strict=True)
+        ):
+            self._map_tokens()
+        return pieces
+
+    def _fill_documents(
+        self, parts: RowParts, document_ids: _Int64s, position_ids: _Int64s
+    ) -> None:
+        """An input belongs to the document of the token that it predicts (data/documents.py)."""
+        labels = label_parts(parts)
+        document = np.empty(labels.first.shape, np.int64)
+        offset = np.empty(labels.first.shape, np.int64)
+        for number in np.unique(labels.source).tolist():
+            chosen = labels.source == number
+            shard, first = self._sources[number].shard, labels.first[chosen]
+            document[chosen] = shard.documents_of(first)
+            offset[chosen] = first - shard.document_bounds(document[chosen])[0]
+        document_lengths = [source.shard.lengths for source in self._sources]
+        fill_document_positions(
+            document_lengths, labels, document, offset, document_ids, position_ids
+        )
+
+    def _map_tokens(self) -> None:
+        """Again where a shard's files were exchanged for the same content."""
+        self._arrays = [source.shard.data for source in self._sources]
+        self._gather = TokenGather(self._arrays, num_threads=self._num_threads)
 
 
 def _check_names(
     prefixes: Mapping[str, Path],
     num_specs: int,
-    wanted: Sequence[str],
+    weighted: Sequence[str],
     start_cursors: Mapping[str, int],
 ) -> None:
     if len(prefixes) != num_specs:
         raise DataError(f"two sources have the same name (names: {', '.join(sorted(prefixes))})")
-    unknown = sorted(set(wanted) - set(prefixes))
+    unknown = sorted(set(weighted) - set(prefixes))
     if unknown:
         raise DataError(
             f"the mixture names {', '.join(map(repr, unknown))}, which no source is called "
@@ -151,13 +167,3 @@ def _check_names(
     negative = {name: cursor for name, cursor in start_cursors.items() if cursor < 0}
     if negative:
         raise DataError(f"cursors must not be negative, got {negative}")
-
-
-def _check_one_tokenizer(shards: Mapping[str, TokenShard]) -> None:
-    hashes = {name: shard.manifest.tokenizer_hash for name, shard in shards.items()}
-    if len(set(hashes.values())) > 1:
-        listing = ", ".join(f"{name}: {digest[:12]}" for name, digest in sorted(hashes.items()))
-        raise DataError(
-            f"the sources were prepared with different tokenizers ({listing}); prepare them again "
-            "with one"
-        )

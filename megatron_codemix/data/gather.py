@@ -33,3 +33,14 @@ def row_parts(pieces: Iterable[SourceRows]) -> RowParts:
     return RowParts(
         np.concatenate(source), np.concatenate(row), np.concatenate(first), np.concatenate(length)
     )
+
+
+def label_parts(parts: RowParts) -> RowParts:
+    """Where the rows' labels lie: all but the first token of each row."""
+    is_first = np.ones(len(parts.row), bool)
+    is_first[1:] = (parts.row[1:] != parts.row[:-1]) | (parts.source[1:] != parts.source[:-1])
+    length = parts.length - is_first
+    kept = length > 0
+    return RowParts(
+        parts.source[kept], parts.row[kept], (parts.first + is_first)[kept], length[kept]
+    )

@@ -11,10 +11,11 @@ from typing import Any
 
 from megatron_codemix.config.identity import run_identity
 from megatron_codemix.config.schema import RunConfig
-from megatron_codemix.data.dataset import MixtureDataset, SourceSpec
+from megatron_codemix.data.dataset import MixtureDataset
 from megatron_codemix.data.mixture.plan import MixturePlan, constant_plan
 from megatron_codemix.data.mixture.weights import quantise_weights
 from megatron_codemix.data.shards.token_shard import TokenShard, require_tokenizer
+from megatron_codemix.data.source import SourceSpec
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.errors import ConfigError, DataError, RunError
 from megatron_codemix.files import read_jsonl
@@ -62,10 +63,10 @@ class DataPlan:
         return MixtureDataset(
             self.sources,
             self.mixture,
-            {name: state.cursor for name, state in self.inherited.items()},
-            self.sequence_length,
-            self.seed,
-            self.document_mask,
+            sequence_length=self.sequence_length,
+            seed=self.seed,
+            start_cursors={name: state.cursor for name, state in self.inherited.items()},
+            document_mask=self.document_mask,
         )
 
     def as_dict(self) -> dict[str, Any]:  # Any: JSON values

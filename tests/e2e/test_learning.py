@@ -8,8 +8,9 @@ import pytest
 
 from megatron_codemix.config.schema import LayoutConfig, ModelConfig, PrecisionConfig
 from megatron_codemix.data.batches import Batch
-from megatron_codemix.data.dataset import MixtureDataset, SourceSpec
+from megatron_codemix.data.dataset import MixtureDataset
 from megatron_codemix.data.mixture.plan import constant_plan
+from megatron_codemix.data.source import SourceSpec
 from megatron_codemix.launch.placement import RankContext
 from tests.helpers.ranks import run_distributed
 from tests.helpers.tiny import VOCABULARY, write_shard
@@ -50,7 +51,10 @@ def memorise(context: RankContext, prefix: Path, shuffle_labels: bool) -> float:
     model = wrap_data_parallel(bare, layout, parallel)
     optimizer = build_optimizer(OPTIMIZER, layout, precision, model, parallel)
     dataset = MixtureDataset(
-        [SourceSpec("text", prefix)], constant_plan({"text": 2**20}), {}, SEQUENCE, 1
+        [SourceSpec("text", prefix)],
+        constant_plan({"text": 2**20}),
+        sequence_length=SEQUENCE,
+        seed=1,
     )
     epoch = dataset.samples_per_epoch["text"]
     rng = np.random.default_rng(0)

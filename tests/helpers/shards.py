@@ -1,0 +1,40 @@
+"""Token shards of random documents."""
+
+from pathlib import Path
+
+import numpy as np
+
+from megatron_codemix.data.shards.writer import TokenShardWriter
+
+VOCABULARY_SIZE = 5000
+END_OF_DOCUMENT = 0
+
+
+def write_random_shard(
+    prefix: Path,
+    *,
+    num_documents: int = 60,
+    longest: int = 40,
+    seed: int = 0,
+    dtype=np.uint16,
+    vocabulary_size: int = VOCABULARY_SIZE,
+    tokenizer_hash: str = "t" * 64,
+) -> Path:
+    """Documents of 1 to `longest` random tokens, an end-of-document token included."""
+    rng = np.random.default_rng(seed)
+    with TokenShardWriter(prefix, dtype) as writer:
+        for _ in range(num_documents):
+            tokens = rng.integers(1, VOCABULARY_SIZE, rng.integers(1, longest + 1))
+            tokens[-1] = END_OF_DOCUMENT
+            writer.add_document(tokens)
+        writer.finish(
+            source=prefix.name,
+            split="train",
+            tokenizer_hash=tokenizer_hash,
+            vocabulary_size=vocabulary_size,
+            end_of_document_id=END_OF_DOCUMENT,
+            num_bytes=0,
+            licences={},
+            origin={},
+        )
+    return prefix
