@@ -69,15 +69,19 @@ void MersenneTwister::DrawPartners(uint32_t last, Span<uint32_t> partners) {
     const uint32_t mask = static_cast<uint32_t>(MaskCovering(bound));
     const int64_t num_with_this_mask = bound - (mask >> 1);
     const int64_t stop = std::min(partners.size(), count + num_with_this_mask);
+    if (position_ == kStateSize) Refill();
     // No branch on acceptance: it is a coin toss, which would be mispredicted. A value that is
-    // thrown away is overwritten by the next one.
-    while (count < stop) {
-      const uint32_t value = Next32() & mask;
+    // thrown away is overwritten by the next one. The position is local because a store to
+    // `partners` might change the member, as far as the compiler knows.
+    int position = position_;
+    for (; position < kStateSize && count < stop; ++position) {
+      const uint32_t value = tempered_[position] & mask;
       const bool accepted = value <= bound;
       partners[count] = value;
       count += accepted;
       bound -= accepted;
     }
+    position_ = position;
   }
 }
 

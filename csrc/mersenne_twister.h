@@ -52,15 +52,28 @@ void Shuffle(Span<T> items, MersenneTwister& rng) {
   for (; last > int64_t{UINT32_MAX}; --last) {
     std::swap(items[last], items[static_cast<int64_t>(rng.DrawUpTo(last))]);
   }
-  // The swaps go to random cache lines, and waiting for these is the cost on large arrays: draw a
-  // block of partners ahead of the swaps and ask for their lines.
-  std::array<uint32_t, 512> partners;
-  while (last >= 1) {
-    const int64_t count = std::min<int64_t>(last, partners.size());
-    rng.DrawPartners(static_cast<uint32_t>(last), {partners.data(), count});
-    for (int64_t n = 0; n < count; ++n) __builtin_prefetch(&items[partners[n]], /*rw=*/1);
-    for (int64_t n = 0; n < count; ++n) std::swap(items[last - n], items[partners[n]]);
-    last -= count;
+  // The swaps go to random cache lines, and waiting for these is the cost on large arrays: a block
+  // of partners is drawn ahead, and each swap asks for the line of one of the next block. Into L2:
+  // a core has three times as many requests to it on the way as to L1.
+  constexpr int64_t kBlock = 128;
+  std::array<uint32_t, 2 * kBlock> blocks;
+  uint32_t* partners = blocks.data();
+  uint32_t* next_partners = partners + kBlock;
+  int64_t count = std::min(last, kBlock);
+  if (count > 0) rng.DrawPartners(static_cast<uint32_t>(last), {partners, count});
+  while (count > 0) {
+    const int64_t next_last = last - count;
+    const int64_t next_count = std::min(next_last, kBlock);
+    if (next_count > 0) {
+      rng.DrawPartners(static_cast<uint32_t>(next_last), {next_partners, next_count});
+    }
+    for (int64_t n = 0; n < count; ++n) {
+      if (n < next_count) __builtin_prefetch(&items[next_partners[n]], /*rw=*/0, /*locality=*/2);
+      std::swap(items[last - n], items[partners[n]]);
+    }
+    last = next_last;
+    count = next_count;
+    std::swap(partners, next_partners);
   }
 }
 

@@ -4,7 +4,8 @@ import numpy as np
 import numpy.typing as npt
 
 def build_document_index(
-    documents: npt.NDArray[np.signedinteger],
+    first: int,
+    num_documents: int,
     num_epochs: int,
     separate_final_epoch: bool,
     key: npt.NDArray[np.uint32],

@@ -28,17 +28,30 @@ int WithGenerator(Array<uint32_t>& key, int position, const Build& build) {
 }
 
 template <typename Index>
-py::tuple BuildDocumentIndexArray(const Array<Index>& documents, int64_t num_epochs,
-                                  bool separate_final_epoch, Array<uint32_t> key, int position) {
-  const Span<const Index> input = View(documents, "documents");
-  CHECK(num_epochs >= 1 && (input.size() == 0 || num_epochs <= INT64_MAX / 8 / input.size()),
-        "num_epochs is ", num_epochs);
-  Array<Index> result(num_epochs * input.size());
+py::tuple BuildDocumentIndexArray(int64_t first, int64_t num_documents, int64_t num_epochs,
+                                  bool separate_final_epoch, Array<uint32_t>& key, int position) {
+  Array<Index> result(num_epochs * num_documents);
   const Span<Index> output = MutableView(result, "result");
   const int end = WithGenerator(key, position, [&](MersenneTwister& rng) {
-    BuildDocumentIndex(input, num_epochs, separate_final_epoch, rng, output);
+    BuildDocumentIndex(static_cast<Index>(first), num_epochs, separate_final_epoch, rng, output);
   });
   return py::make_tuple(result, end);
+}
+
+// megatron-core's documents are int32; past that it would wrap around.
+py::tuple BuildDocumentIndexOfFittingType(int64_t first, int64_t num_documents, int64_t num_epochs,
+                                          bool separate_final_epoch, Array<uint32_t> key,
+                                          int position) {
+  CHECK(first >= 0 && num_documents >= 0 && num_documents <= INT64_MAX - first, "documents ", first,
+        " to ", first, " + ", num_documents);
+  CHECK(num_epochs >= 1 && (num_documents == 0 || num_epochs <= INT64_MAX / 8 / num_documents),
+        "num_epochs is ", num_epochs);
+  if (first + num_documents - 1 <= INT32_MAX) {
+    return BuildDocumentIndexArray<int32_t>(first, num_documents, num_epochs, separate_final_epoch,
+                                            key, position);
+  }
+  return BuildDocumentIndexArray<int64_t>(first, num_documents, num_epochs, separate_final_epoch,
+                                          key, position);
 }
 
 template <typename Document, typename Index>
@@ -108,16 +121,13 @@ py::tuple BuildBlendingIndexArrays(const Array<double>& weights, int64_t size) {
 }  // namespace
 
 void BindIndices(py::module_& module) {
-  const auto documents = py::arg("documents").noconvert();
   const auto document_lengths = py::arg("document_lengths").noconvert();
   const auto document_index = py::arg("document_index").noconvert();
   const auto key = py::arg("key").noconvert();
   const auto weights = py::arg("weights").noconvert();
 
-  module.def("build_document_index", &BuildDocumentIndexArray<int32_t>, documents, "num_epochs"_a,
-             "separate_final_epoch"_a, key, "position"_a);
-  module.def("build_document_index", &BuildDocumentIndexArray<int64_t>, documents, "num_epochs"_a,
-             "separate_final_epoch"_a, key, "position"_a);
+  module.def("build_document_index", &BuildDocumentIndexOfFittingType, "first"_a, "num_documents"_a,
+             "num_epochs"_a, "separate_final_epoch"_a, key, "position"_a);
   module.def("build_sample_index", &BuildSampleIndexForInt32, document_lengths, document_index,
              "num_tokens"_a, "sequence_length"_a, "drop_last"_a, "extra_token"_a);
   module.def("build_sample_index", &BuildSampleIndexArray<int64_t, int64_t>, document_lengths,

@@ -12,13 +12,13 @@ from megatron_codemix.ops.token_gather import RowParts
 
 
 def build_document_index(
-    documents: npt.NDArray[np.integer],
+    documents: range,
     num_epochs: int,
     rng: np.random.RandomState,
     separate_final_epoch: bool = False,
 ) -> npt.NDArray[np.signedinteger]:
     """See ops.build_document_index."""
-    is_small = documents.size == 0 or documents.max() <= np.iinfo(np.int32).max
+    is_small = documents.stop - 1 <= np.iinfo(np.int32).max
     together = num_epochs - 1 if separate_final_epoch and num_epochs > 1 else num_epochs
     parts = [np.tile(documents, together), np.tile(documents, num_epochs - together)]
     for part in parts:

@@ -126,7 +126,7 @@ class SourceOrder:
     def _build(self, epoch: int) -> EpochIndices:
         # One generator for both shuffles, in this order, as GPTDataset.
         rng = np.random.RandomState((self.seed + epoch) % NUM_SEEDS)
-        document_index = build_document_index(np.arange(self.shard.num_documents), 1, rng)
+        document_index = build_document_index(range(self.shard.num_documents), 1, rng)
         sample_index = build_sample_index(
             self.shard.lengths,
             document_index,

@@ -20,7 +20,7 @@ def states_are_equal(a: np.random.RandomState, b: np.random.RandomState) -> bool
 @pytest.mark.parametrize("num_epochs", [1, 3])
 def test_equals_numpy_and_advances_its_generator(num_documents, num_epochs):
     ours, numpys = np.random.RandomState(7), np.random.RandomState(7)
-    documents = np.arange(num_documents, dtype=np.int32)
+    documents = range(num_documents)
     for separate in (False, True):
         result = ops.build_document_index(documents, num_epochs, ours, separate)
         expected = reference.build_document_index(documents, num_epochs, numpys, separate)
@@ -30,28 +30,31 @@ def test_equals_numpy_and_advances_its_generator(num_documents, num_epochs):
 
 
 @given(
-    documents=st.lists(st.integers(0, 2**31 - 1), max_size=80),
+    first=st.integers(0, 2**31 - 81),
+    num_documents=st.integers(0, 80),
     num_epochs=st.integers(1, 5),
     separate=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
     used_up=st.integers(0, 1300),
 )
 def test_equals_megatron_from_any_generator_state(
-    gpt_dataset, documents, num_epochs, separate, seed, used_up
+    gpt_dataset, first, num_documents, num_epochs, separate, seed, used_up
 ):
     ours, megatrons = np.random.RandomState(seed), np.random.RandomState(seed)
     for rng in (ours, megatrons):
         rng.randint(2**31, size=used_up)
-    array = np.array(documents, np.int32)
-    result = ops.build_document_index(array, num_epochs, ours, separate)
-    expected = gpt_dataset._build_document_index(array, num_epochs, megatrons, separate)
+    documents = range(first, first + num_documents)
+    result = ops.build_document_index(documents, num_epochs, ours, separate)
+    expected = gpt_dataset._build_document_index(
+        np.array(documents, np.int32), num_epochs, megatrons, separate
+    )
     assert result.dtype == expected.dtype
     np.testing.assert_array_equal(result, expected)
     assert states_are_equal(ours, megatrons)
 
 
 def test_document_numbers_past_int32_give_int64():
-    documents = np.array([3, 2**31, 2**40 + 5, 0, 9], np.int64)
+    documents = range(2**31 - 3, 2**31 + 50)
     result = ops.build_document_index(documents, 2, np.random.RandomState(1))
     expected = reference.build_document_index(documents, 2, np.random.RandomState(1))
     assert result.dtype == np.int64
@@ -59,28 +62,23 @@ def test_document_numbers_past_int32_give_int64():
 
 
 def test_largest_int32_document_number_stays_int32():
-    documents = np.array([2**31 - 1, 0], np.int64)
-    result = ops.build_document_index(documents, 1, np.random.RandomState(1))
+    result = ops.build_document_index(range(2**31 - 2, 2**31), 1, np.random.RandomState(1))
     assert result.dtype == np.int32
-    assert sorted(result) == [0, 2**31 - 1]
+    assert sorted(result) == [2**31 - 2, 2**31 - 1]
 
 
-@pytest.mark.parametrize(
-    "documents",
-    [np.zeros((2, 2), np.int32), np.zeros(3, np.float32), np.array([-1, 2])],
-    ids=["two-dimensional", "float", "negative"],
-)
-def test_refuses_what_is_not_a_list_of_documents(documents):
-    with pytest.raises(ValueError, match="documents must"):
+@pytest.mark.parametrize("documents", [range(-1, 3), range(0, 9, 2)])
+def test_refuses_gaps_and_negative_numbers(documents):
+    with pytest.raises(ValueError, match="documents must be numbers >= 0 without gaps"):
         ops.build_document_index(documents, 1, np.random.RandomState(0))
 
 
 def test_refuses_no_epochs():
     with pytest.raises(ValueError, match="num_epochs must be at least 1, got 0"):
-        ops.build_document_index(np.arange(3), 0, np.random.RandomState(0))
+        ops.build_document_index(range(3), 0, np.random.RandomState(0))
 
 
 def test_refuses_another_generator():
     rng = np.random.RandomState(np.random.PCG64(0))
     with pytest.raises(ValueError, match="MT19937"):
-        ops.build_document_index(np.arange(3), 1, rng)
+        ops.build_document_index(range(3), 1, rng)

@@ -13,7 +13,7 @@ def shuffled_documents(draw, min_length=0):
     lengths = draw(st.lists(st.integers(min_length, 40), min_size=1, max_size=60))
     num_epochs = draw(st.integers(1, 4))
     rng = np.random.RandomState(draw(st.integers(0, 2**32 - 1)))
-    documents = np.arange(len(lengths), dtype=np.int32)
+    documents = range(len(lengths))
     document_index = ops.build_document_index(documents, num_epochs, rng, draw(st.booleans()))
     return np.array(lengths, np.int32), document_index, num_epochs, sum(lengths)
 
