@@ -87,3 +87,8 @@ def find_unchecked_blocks(
     num_items: int,
     is_checked: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.int64]: ...
+def pack_best_fit(
+    document_lengths: npt.NDArray[np.int32], row_length: int
+) -> tuple[
+    npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32]
+]: ...

@@ -10,5 +10,6 @@ PYBIND11_MODULE(_C, module) {
   codemix::BindIndices(module);
   codemix::BindMixture(module);
   codemix::BindOrder(module);
+  codemix::BindPacking(module);
   codemix::BindShards(module);
 }

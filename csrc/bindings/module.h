@@ -9,6 +9,7 @@ void BindGather(pybind11::module_& module);
 void BindIndices(pybind11::module_& module);
 void BindMixture(pybind11::module_& module);
 void BindOrder(pybind11::module_& module);
+void BindPacking(pybind11::module_& module);
 void BindShards(pybind11::module_& module);
 
 }  // namespace codemix

@@ -3,6 +3,7 @@
 `ops/reference.py` has the same functions in numpy: slow, plain, and the oracle of the tests.
 """
 
+from megatron_codemix.ops.best_fit import PackedRows, pack_best_fit
 from megatron_codemix.ops.blending_index import build_blending_index
 from megatron_codemix.ops.document_index import build_document_index
 from megatron_codemix.ops.document_positions import fill_document_positions
@@ -16,6 +17,7 @@ from megatron_codemix.ops.unchecked_blocks import find_unchecked_blocks
 from megatron_codemix.ops.window_order import WindowOrder
 
 __all__ = [
+    "PackedRows",
     "RowParts",
     "TokenGather",
     "WindowOrder",
@@ -28,5 +30,6 @@ __all__ = [
     "find_unchecked_blocks",
     "invert_permutation",
     "locate_in_period",
+    "pack_best_fit",
     "permute",
 ]

@@ -8,6 +8,7 @@ from math import ceil, floor, isqrt
 import numpy as np
 import numpy.typing as npt
 
+from megatron_codemix.ops.best_fit import PackedRows
 from megatron_codemix.ops.token_gather import RowParts
 
 
@@ -247,3 +248,37 @@ def find_unchecked_blocks(
         is_touched[begin : begin + count] = True
     blocks = np.unique(np.flatnonzero(is_touched) >> block_shift)
     return blocks[~is_checked[blocks]]
+
+
+def pack_best_fit(document_lengths: npt.NDArray[np.int32], row_length: int) -> PackedRows:
+    """See ops.pack_best_fit. Looks at every row for every piece."""
+    full = [
+        (document, offset, row_length)
+        for document, length in enumerate(document_lengths.tolist())
+        for offset in range(0, length - row_length + 1, row_length)
+    ]
+    rests = [
+        (document, length - length % row_length, length % row_length)
+        for document, length in enumerate(document_lengths.tolist())
+        if length % row_length
+    ]
+    rows: list[list[tuple[int, int, int]]] = []
+    room: list[int] = []
+    used: list[int] = []  # when the row got its room
+    for now, piece in enumerate(sorted(rests, key=lambda piece: (-piece[2], piece[0]))):
+        fitting = [row for row in range(len(rows)) if room[row] >= piece[2]]
+        if fitting:
+            row = min(fitting, key=lambda row: (room[row], -used[row]))
+        else:
+            row = len(rows)
+            rows.append([])
+            room.append(row_length)
+            used.append(now)
+        rows[row].append(piece)
+        room[row] -= piece[2]
+        used[row] = now
+    ordered = [sorted(row, key=lambda piece: (piece[1] == 0, piece[0])) for row in rows]
+    ordered += [[piece] for piece in full]
+    starts = np.cumsum([0, *(len(row) for row in ordered)], dtype=np.int64)
+    pieces = np.array([piece for row in ordered for piece in row], np.int64).reshape(-1, 3)
+    return PackedRows(starts, pieces[:, 0], pieces[:, 1], pieces[:, 2].astype(np.int32))
