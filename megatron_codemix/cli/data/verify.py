@@ -9,7 +9,7 @@ import typer
 from megatron_codemix.cli.data.options import JsonOption, counted, print_json
 from megatron_codemix.data.shards.block_hashes import count_blocks
 from megatron_codemix.data.shards.layout import shard_file
-from megatron_codemix.data.shards.verify import VerifiedShard, find_shards, verify_shard
+from megatron_codemix.data.shards.verify import VerifiedShard, find_shards, verify_shards
 from megatron_codemix.errors import DataError
 from megatron_codemix.obs.progress import progress_bar
 
@@ -21,7 +21,7 @@ def verify(
     place: Annotated[Path, typer.Argument(help="Prefix of a shard, or a folder of shards.")],
     json: JsonOption = False,
 ) -> None:
-    """Compare every block of token shards with its hash; exit code 2 where one has changed."""
+    """Read every byte of token shards and compare with their hashes; exit code 2 on a problem."""
     prefixes = find_shards(place) if place.is_dir() else [place]
     total = sum(
         count_blocks(shard_file(prefix, suffix).stat().st_size)
@@ -30,7 +30,7 @@ def verify(
         if shard_file(prefix, suffix).is_file()
     )
     with progress_bar("verify", total, "blocks") as advance:
-        results = [verify_shard(prefix, advance) for prefix in prefixes]
+        results = verify_shards(prefixes, advance)
     _print_verified(results, as_json=json)
 
 

@@ -10,6 +10,7 @@ from megatron_codemix.data.shards.index_file import (
     HEADER_BYTES,
     PIECE,
     IndexHeader,
+    check_structure,
     index_arrays,
 )
 from megatron_codemix.errors import DataError
@@ -24,7 +25,8 @@ class DocumentIndex:
         self._file = file
         self._itemsize = header.dtype.itemsize
         self._num_tokens = num_tokens
-        self._lengths, self._pointers, _ = index_arrays(file.data, header)
+        self._arrays = index_arrays(file.data, header)
+        self._lengths, self._pointers = self._arrays.lengths, self._arrays.pointers
         self.num_documents = header.num_sequences
 
     def bounds(self, documents: _Int64s) -> tuple[_Int64s, _Int64s]:
@@ -89,6 +91,12 @@ class DocumentIndex:
             if (self._pointers[piece] != offsets[piece] * self._itemsize).any():
                 raise self._unsound()
         return offsets
+
+    def check_structure(self) -> None:
+        """Reads all of the index. Raises DataError where documents do not follow one another."""
+        num_tokens = check_structure(self._file.path, self._arrays, self._itemsize)
+        if num_tokens != self._num_tokens:
+            raise self._unsound()
 
     def _starts(self, documents: _Int64s) -> _Int64s:
         """First token of each document; of the one past the last, the number of tokens."""

@@ -112,6 +112,10 @@ class TokenShard:
         else:
             self._idx.check_block(block - self._bin.num_blocks)
 
+    def check_structure(self) -> None:
+        """Reads the whole index. Raises DataError where documents do not follow one another."""
+        self._documents.check_structure()
+
     def recheck(self) -> bool:
         """Looks whether the files have been exchanged or written to since they were opened.
 

@@ -1,8 +1,17 @@
-"""Checks every byte of token shards against their manifests."""
+"""Checks every byte of token shards against their manifests, on all processors.
 
-from collections.abc import Callable
+Hashing and comparing release the GIL, so threads do: measured 1.0 GB/s a thread (SHA extensions),
+where reading the file alone gives 2 to 5 GB/s from the page cache.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.manifest import Manifest
@@ -10,10 +19,15 @@ from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import hash_file
 
+BLOCKS_AT_ONCE = 64
+"""4 MiB: enough that handing out work costs nothing, little enough that the end is even."""
+
+_DOCUMENTS_AT_ONCE = 1 << 18
+
 
 @dataclass(frozen=True)
 class VerifiedShard:
-    """`problems` is empty where every hash agrees."""
+    """`problems` is empty where every hash agrees and the documents are whole."""
 
     prefix: Path
     num_blocks: int
@@ -32,25 +46,84 @@ def find_shards(folder: Path) -> list[Path]:
     return found
 
 
-def verify_shard(prefix: Path, advance: Callable[[int], None]) -> VerifiedShard:
-    """Reads everything; all changed blocks are named, not only the first. `advance` counts
-    blocks."""
+def verify_shards(
+    prefixes: Sequence[Path], advance: Callable[[int], None], num_threads: int | None = None
+) -> list[VerifiedShard]:
+    """Reads everything; all problems are named, not only the first. `advance` counts blocks."""
+    with ThreadPoolExecutor(num_threads or os.cpu_count()) as threads:
+        return [_verify(prefix, advance, threads) for prefix in prefixes]
+
+
+def _verify(
+    prefix: Path, advance: Callable[[int], None], threads: ThreadPoolExecutor
+) -> VerifiedShard:
     try:
         shard = TokenShard.open(prefix)
     except DataError as error:
         return VerifiedShard(prefix, 0, [str(error)])
+    listing = threads.submit(_documents_problems, prefix, shard.manifest)
+    index = threads.submit(_index_problems, shard)
+    blocks = [
+        threads.submit(_block_problems, shard, first, min(first + BLOCKS_AT_ONCE, shard.num_blocks))
+        for first in range(0, shard.num_blocks, BLOCKS_AT_ONCE)
+    ]
+    problems = list(_gather(blocks, advance, shard.num_blocks))
+    # What lies in the wrong place is no news where its hash is wrong.
+    if not problems:
+        problems += index.result()
+    if not problems:
+        # Only an index that is right says where documents end.
+        ends = partial(_count_unended, shard)
+        num_unended = sum(threads.map(ends, range(0, shard.num_documents, _DOCUMENTS_AT_ONCE)))
+        if num_unended:
+            problems.append(_unended(shard, num_unended))
+    return VerifiedShard(prefix, shard.num_blocks, problems + listing.result())
+
+
+def _gather(
+    futures: Iterable[Future[list[str]]], advance: Callable[[int], None], num_blocks: int
+) -> Iterator[str]:
+    for number, future in enumerate(futures):
+        yield from future.result()
+        advance(min(BLOCKS_AT_ONCE, num_blocks - number * BLOCKS_AT_ONCE))
+
+
+def _block_problems(shard: TokenShard, first: int, stop: int) -> list[str]:
     problems = []
-    for block in range(shard.num_blocks):
+    for block in range(first, stop):
         try:
             shard.check_block(block)
         except DataError as error:
             problems.append(str(error))
-        advance(1)
-    problems += _documents_problem(prefix, shard.manifest)
-    return VerifiedShard(prefix, shard.num_blocks, problems)
+    return problems
 
 
-def _documents_problem(prefix: Path, manifest: Manifest) -> list[str]:
+def _index_problems(shard: TokenShard) -> list[str]:
+    try:
+        shard.check_structure()
+    except DataError as error:
+        return [str(error)]
+    return []
+
+
+def _count_unended(shard: TokenShard, first: int) -> int:
+    """Of `_DOCUMENTS_AT_ONCE` documents, those without an end-of-document token at their end."""
+    documents = np.arange(first, min(first + _DOCUMENTS_AT_ONCE, shard.num_documents))
+    starts, lengths = shard.document_bounds(documents)
+    ends = (starts + lengths)[lengths > 0] - 1
+    is_ended = shard.data[ends] == shard.manifest.end_of_document_id
+    return len(documents) - int(is_ended.sum())
+
+
+def _unended(shard: TokenShard, number: int) -> str:
+    return (
+        f"{shard_file(shard.prefix, '.bin')}: {number} of {shard.num_documents} documents do not "
+        f"end with the end-of-document token ({shard.manifest.end_of_document_id}); prepare the "
+        "shard again"
+    )
+
+
+def _documents_problems(prefix: Path, manifest: Manifest) -> list[str]:
     wanted = manifest.origin.get("documents_sha256")
     path = shard_file(prefix, ".documents.jsonl")
     if wanted is None:  # a shard made elsewhere

@@ -12,7 +12,7 @@ from megatron_codemix.data.preparation.prepare import prepare_corpus, shard_pref
 from megatron_codemix.data.shards.describe import describe_shard
 from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.token_shard import TokenShard
-from megatron_codemix.data.shards.verify import find_shards, verify_shard
+from megatron_codemix.data.shards.verify import find_shards, verify_shards
 from megatron_codemix.data.shards.writer import TokenShardWriter
 from megatron_codemix.data.tokenizer import Tokenizer, train_tokenizer
 from megatron_codemix.errors import DataError
@@ -121,17 +121,44 @@ def test_a_shard_of_another_tokenizer_is_refused(
 def test_verify_names_every_changed_file(prepared: Path, tmp_path: Path):
     shutil.copytree(prepared / "shards", tmp_path / "shards")
     prefixes = find_shards(tmp_path / "shards")
-    assert [verify_shard(prefix, ignore).problems for prefix in prefixes] == [[], []]
+    assert [result.problems for result in verify_shards(prefixes, ignore)] == [[], []]
     path = tmp_path / "shards" / "text.train.bin"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 8
     path.write_bytes(data)
     lines = tmp_path / "shards" / "text.train.documents.jsonl"
     lines.write_bytes(lines.read_bytes()[:-3])
-    problems = verify_shard(prefixes[0], ignore).problems
+    problems = verify_shards(prefixes, ignore)[0].problems
     assert len(problems) == 2
     assert "text.train.bin: block 0" in problems[0]
     assert "documents.jsonl: has changed" in problems[1]
+
+
+def test_verify_names_all_that_is_wrong(prepared: Path, tmp_path: Path):
+    tokenizer = Tokenizer.load(prepared / "tokenizer.json")
+    end = tokenizer.end_of_document_id
+    with TokenShardWriter(tmp_path / "a", "uint16") as writer:
+        for number in range(9):
+            writer.add_document([5] * 99_999 + [end if number % 4 else 6])
+        fields = {"vocabulary_size": 300, "end_of_document_id": end, "num_bytes": 0}
+        writer.finish(
+            source="text", split="train", tokenizer_hash="?", licences={}, origin={}, **fields
+        )
+    (result,) = verify_shards([tmp_path / "a"], ignore)
+    assert len(result.problems) == 1
+    assert "3 of 9 documents do not end with the end-of-document token" in result.problems[0]
+    path = tmp_path / "a.bin"
+    data = bytearray(path.read_bytes())
+    wrong = [0, 5, 6, 20, 27]
+    for block in wrong:
+        data[65_536 * block + 9] ^= 1
+    path.write_bytes(data)
+    counted: list[int] = []
+    (result,) = verify_shards([tmp_path / "a"], counted.append, num_threads=3)
+    assert len(result.problems) == len(wrong)
+    for block, problem in zip(wrong, result.problems, strict=True):
+        assert f"a.bin: block {block} (" in problem
+    assert sum(counted) == result.num_blocks == 29
 
 
 def test_commands(prepared: Path, foreign: Path):
@@ -199,7 +226,7 @@ def test_changed_tokens_are_not_described_over_their_manifest(prepared: Path, fo
     with pytest.raises(DataError, match="blocks_root"):
         describe_shard(foreign, tokenizer, "text", "train", ignore)
     describe_shard(foreign, tokenizer, "text", "train", ignore, is_replacing=True)
-    assert verify_shard(foreign, ignore).problems == []
+    assert verify_shards([foreign], ignore)[0].problems == []
 
 
 def test_an_equal_manifest_stays_and_an_unreadable_one_goes(prepared: Path, tmp_path: Path):
