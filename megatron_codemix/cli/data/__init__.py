@@ -5,14 +5,24 @@ Each has a typer `app`; its commands become commands of `codemix data`, in the o
 
 import typer
 
-from megatron_codemix.cli.data import inspection, manifest, prepare, tokenizer, verify
+from megatron_codemix.cli.data import (
+    importing,
+    inspection,
+    ledger,
+    manifest,
+    prepare,
+    tokenizer,
+    verify,
+)
 
 app = typer.Typer(help="Tokenizer and token shards.", no_args_is_help=True)
 for _group in (
     tokenizer,
     prepare,
     manifest,
+    importing,
     verify,
     inspection,
+    ledger,
 ):
     app.add_typer(_group.app)

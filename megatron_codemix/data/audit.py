@@ -1,0 +1,152 @@
+"""What a run's ledger says, compared with what its recorded plan gives: neither believed alone.
+
+A run records the plan of its data in `attempts/<n>/provenance.json`; `ledger.jsonl` counts the
+batches that went through the model. Both are read here, along the chain of parents.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from megatron_codemix.config.loader import load_run_config
+from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.data.mixture.mixture import Mixture
+from megatron_codemix.data.mixture.plan import MixturePlan
+from megatron_codemix.errors import RunError
+from megatron_codemix.files import read_json, read_jsonl
+from megatron_codemix.runs import RunDirectory
+
+Record = Mapping[str, Any]  # a line of the ledger, or one source of it
+
+_SAMPLE_TOLERANCE = 1e-6
+"""Planned samples are floating point: some 1e-16 of their number away from exact."""
+
+
+@dataclass(frozen=True)
+class RecordedPlan:
+    """What decided a run's samples, as it wrote it down when it started."""
+
+    mixture: MixturePlan
+    start_cursors: dict[str, int]
+    manifest_hashes: dict[str, str]
+
+
+@dataclass(frozen=True)
+class AuditedRun:
+    """`lines` are the ledger's, one for each checkpoint, with `chain_planned_tokens` of each source
+    added; `problems` name the line and the source where plan and ledger disagree."""
+
+    path: str
+    lines: list[dict[str, Any]]
+    problems: list[str]
+
+
+def chain_of(path: Path) -> list[tuple[RunDirectory, RunConfig]]:
+    """The run and the runs that it started from, oldest first. Raises RunError."""
+    chain: list[tuple[RunDirectory, RunConfig]] = []
+    place: Path | None = path
+    while place is not None:
+        run = RunDirectory(place)
+        if not run.config.is_file():
+            raise RunError(f"{place}: no run here (config.yaml is missing); give a run's directory")
+        if any(run.path.resolve() == known.path.resolve() for known, _ in chain):
+            raise RunError(f"{place}: starts from itself; its configuration was changed by hand")
+        config = load_run_config(run.config)
+        chain.append((run, config))
+        place = config.init_from.run if config.init_from else None
+    return chain[::-1]
+
+
+def recorded_plan(run: RunDirectory) -> RecordedPlan:
+    """Of the newest attempt that got so far as to write it. Raises RunError."""
+    attempts = run.path / "attempts"
+    numbers = sorted(int(path.name) for path in attempts.glob("[0-9]*") if path.name.isdigit())
+    for number in reversed(numbers):
+        path = run.attempt(number) / "provenance.json"
+        if path.is_file():
+            return _read_plan(path)
+    raise RunError(f"{run.path}: no attempt recorded its data (attempts/*/provenance.json)")
+
+
+def _read_plan(path: Path) -> RecordedPlan:
+    try:
+        data = read_json(path)["data"]
+        return RecordedPlan(
+            MixturePlan.from_dict(data["mixture"]), data["start_cursors"], data["manifest_hashes"]
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: the plan of the data cannot be read ({error!r})") from error
+
+
+def audit_ledger(path: Path) -> list[AuditedRun]:
+    """Every line of the ledgers of a run and its parents, oldest first."""
+    audited = []
+    inherited: Record = {}
+    planned_before: dict[str, float] = {}
+    for run, config in chain_of(path):
+        lines = read_jsonl(run.ledger)
+        starts = {} if config.data.restart else inherited
+        planned_before = {} if config.data.restart else planned_before
+        try:
+            problems = list(_problems(run, config, lines, starts))
+        except (KeyError, TypeError) as error:
+            problems = [f"{run.ledger}: a line lacks what a ledger has ({error!r})"]
+        planned_before = _add_chain_plan(lines, planned_before)
+        audited.append(AuditedRun(str(run.path), lines, problems))
+        inherited = lines[-1].get("sources", {}) if lines else {}
+    return audited
+
+
+def _add_chain_plan(lines: list[dict[str, Any]], before: Mapping[str, float]) -> dict[str, float]:
+    """Puts `chain_planned_tokens` beside each line's `chain_tokens`; those of the last line."""
+    chain = dict(before)
+    for line in lines:
+        for name, source in line.get("sources", {}).items():
+            chain[name] = before.get(name, 0.0) + source.get("planned_tokens", 0.0)
+            source["chain_planned_tokens"] = chain[name]
+    return chain
+
+
+def _problems(
+    run: RunDirectory, config: RunConfig, lines: list[dict[str, Any]], starts: Record
+) -> Iterator[str]:
+    plan = recorded_plan(run)
+    cursors = {name: source["cursor"] for name, source in starts.items()}
+    if plan.start_cursors != cursors:
+        yield f"{run.path}: started at {plan.start_cursors}, its parent ended at {cursors}"
+    mixture = Mixture(plan.mixture)
+    batch, length = config.train.global_batch_sequences, config.data.sequence_length
+    for line in lines:
+        where = f"{run.ledger}, step {line['step']}"
+        samples = line["samples"]
+        if samples != line["step"] * batch or line["tokens"] != samples * length:
+            yield f"{where}: {samples} samples and {line['tokens']} tokens of {batch} x {length}"
+            continue
+        given = dict(zip(mixture.source_names, mixture.counts(samples).tolist(), strict=True))
+        wanted = dict(zip(mixture.source_names, mixture.planned(samples).tolist(), strict=True))
+        for name in sorted({*given, *line["sources"], *cursors}):
+            found = line["sources"].get(name)
+            if found is None:
+                yield f"{where}, {name}: missing"
+                continue
+            start = starts.get(name, {"cursor": 0, "chain_tokens": 0})
+            expected = _expected(given.get(name, 0), wanted.get(name, 0.0), length, start)
+            yield from (
+                f"{where}, {name}: {key} is {found[key]}, the plan gives {value}"
+                for key, value in expected.items()
+                if not math.isclose(found[key], value, rel_tol=1e-12, abs_tol=_SAMPLE_TOLERANCE)
+            )
+
+
+def _expected(given: int, wanted: float, length: int, start: Record) -> dict[str, float]:
+    """What the ledger should say of one source after its mixture drew `given` samples of it."""
+    return {
+        "consumed_samples": given,
+        "consumed_tokens": given * length,
+        "planned_samples": wanted,
+        "planned_tokens": wanted * length,
+        "cursor": start["cursor"] + given,
+        "chain_tokens": start["chain_tokens"] + given * length,
+    }
