@@ -82,6 +82,27 @@ class Tokenizer:
         text: str = self._backend.decode([int(i) for i in ids], skip_special_tokens=False)
         return text
 
+    def decode_bytes(self, ids: Sequence[int] | npt.NDArray[np.integer]) -> bytes:
+        """Bytes that the tokens stand for; of a cut character those that are there."""
+        return b"".join([self._token_bytes[number] for number in ids])
+
+    def token_id(self, token: str) -> int | None:
+        """Number of a token such as `<|endoftext|>`; None where the vocabulary has none of it."""
+        number: int | None = self._backend.token_to_id(token)
+        return number
+
+    @cached_property
+    def _token_bytes(self) -> list[bytes]:
+        """By number."""
+        table = [b""] * self.vocabulary_size
+        byte_of = _bytes_of_characters()
+        for token, number in self._backend.get_vocab(with_added_tokens=False).items():
+            if number not in self._added:
+                table[number] = bytes(byte_of[character] for character in token)
+        for number, token in self._added.items():
+            table[number] = token.encode()
+        return table
+
     @cached_property
     def token_byte_lengths(self) -> npt.NDArray[np.int32]:
         """UTF-8 bytes that each token stands for; 0 for the end-of-document token.
@@ -105,6 +126,16 @@ def _read(path: Path) -> str:
         raise DataError(
             f"{path}: cannot be read ({error.strerror}); `codemix data tokenizer` makes a tokenizer"
         ) from error
+
+
+def _bytes_of_characters() -> dict[str, int]:
+    """What each character of a byte-level vocabulary stands for: GPT-2's table, in which printable
+    bytes are themselves and the others are counted on from U+0100."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = [byte for byte in range(_NUM_BYTES) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {
+        chr(_NUM_BYTES + number): byte for number, byte in enumerate(others)
+    }
 
 
 def _end_of_document_id(vocabulary: dict[str, int], path: Path) -> int:
