@@ -27,6 +27,8 @@ from megatron_codemix.files import hash_file, hash_json, read_json, write_json, 
 log = logging.getLogger(__name__)
 
 END_OF_DOCUMENT = "<|endoftext|>"
+FILL_IN_THE_MIDDLE = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
+"""What `train_tokenizer` adds for data/transforms/fill_in_the_middle.py."""
 _END_OF_DOCUMENT_NAMES = (END_OF_DOCUMENT, "<|end_of_text|>", "</s>", "<eos>")
 # GPT-4's pattern after a split into single digits. Measured on 20 MB of this machine's code, markup
 # and text with 8,192 entries: 3.45 bytes a token, GPT-2's pattern 3.32; the fast encoder gives the
@@ -168,12 +170,16 @@ class TrainedTokenizer:
     was_complete: bool
 
 
-def require_trainable(vocabulary_size: int, validation_fraction: float, out: Path) -> None:
+def require_trainable(
+    vocabulary_size: int, validation_fraction: float, out: Path, *, fill_in_the_middle: bool = False
+) -> None:
     """Raises DataError for arguments of `train_tokenizer` that no corpus can meet."""
-    if vocabulary_size <= _NUM_BYTES:
+    num_special = 1 + len(FILL_IN_THE_MIDDLE) * fill_in_the_middle
+    if vocabulary_size < _NUM_BYTES + num_special:
+        asked = ", fill-in-the-middle" if fill_in_the_middle else ""
         raise DataError(
-            f"vocabulary of {vocabulary_size}: at least {_NUM_BYTES + 1} "
-            "(every byte, end of document)"
+            f"vocabulary of {vocabulary_size}: at least {_NUM_BYTES + num_special} "
+            f"(every byte, end of document{asked})"
         )
     require_validation_fraction(validation_fraction)
     require_file_place(out, "tokenizer.json")
@@ -187,22 +193,27 @@ def train_tokenizer(
     validation_fraction: float = 0.05,
     max_bytes: int = _MAX_TRAINING_BYTES,
     text_field: str = "text",
+    fill_in_the_middle: bool = False,
     advance: Callable[[int], None] | None = None,
 ) -> TrainedTokenizer:
     """Trains on the same number of bytes of each source of the corpus folder, held-out documents
-    left out.
+    left out. `fill_in_the_middle`: its three tokens are among the entries.
 
     `advance` is told of UTF-8 bytes read; the corpus is read twice. The same corpus gives the same
     file. Left as it is where `out` was trained with equal arguments. Raises DataError.
     """
     start = time.monotonic()
-    require_trainable(vocabulary_size, validation_fraction, out)
+    require_trainable(
+        vocabulary_size, validation_fraction, out, fill_in_the_middle=fill_in_the_middle
+    )
     files = source_files(corpus)
+    special_tokens = [END_OF_DOCUMENT, *(FILL_IN_THE_MIDDLE if fill_in_the_middle else ())]
     arguments = {
         "vocabulary_size": vocabulary_size,
         "validation_fraction": validation_fraction,
         "max_bytes": max_bytes,
         "pattern": _PATTERN,
+        "special_tokens": special_tokens,
         "corpus": {name: hash_file(file.path) for name, file in sorted(files.items())},
     }
     record_path = _training_record(out)
@@ -210,7 +221,7 @@ def train_tokenizer(
     if complete is not None:
         return complete
     sample = TrainingSample(files, validation_fraction, max_bytes, text_field, advance)
-    content = _train(sample.texts(), vocabulary_size)
+    content = _train(sample.texts(), vocabulary_size, special_tokens)
     write_text(out, content)
     tokenizer = Tokenizer(content, out)
     if tokenizer.vocabulary_size < vocabulary_size:
@@ -329,7 +340,7 @@ def _chosen(entries: list[tuple[int, int]], budget: int) -> dict[int, int]:
     return taken
 
 
-def _train(texts: Iterator[str], vocabulary_size: int) -> str:
+def _train(texts: Iterator[str], vocabulary_size: int, special_tokens: list[str]) -> str:
     from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
     from tokenizers import Tokenizer as Backend
 
@@ -344,7 +355,7 @@ def _train(texts: Iterator[str], vocabulary_size: int) -> str:
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary_size,
-        special_tokens=[END_OF_DOCUMENT],
+        special_tokens=special_tokens,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )

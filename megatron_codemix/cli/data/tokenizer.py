@@ -23,11 +23,17 @@ def tokenizer(
     vocabulary_size: Annotated[int, typer.Option(help="Entries, end of document included.")],
     validation_fraction: Fraction = VALIDATION_FRACTION,
     text_field: TextField = "text",
+    fill_in_the_middle: Annotated[
+        bool,
+        typer.Option("--fill-in-the-middle", help="With the tokens that fill-in-the-middle needs."),
+    ] = False,
     dry_run: DryRun = False,
     json: JsonOption = False,
 ) -> None:
     """Train a byte-level BPE on the same number of bytes of each source, held-out text left out."""
-    require_trainable(vocabulary_size, validation_fraction, out)
+    require_trainable(
+        vocabulary_size, validation_fraction, out, fill_in_the_middle=fill_in_the_middle
+    )
     files = source_files(corpus)
     sizes = source_sizes(corpus, files)
     if dry_run:
@@ -43,6 +49,7 @@ def tokenizer(
             out,
             validation_fraction=validation_fraction,
             text_field=text_field,
+            fill_in_the_middle=fill_in_the_middle,
             advance=advance,
         )
     if json:

@@ -15,10 +15,12 @@ from megatron_codemix.corpus.split import split_of
 from megatron_codemix.data.preparation.fast_encoder import FastEncoder
 from megatron_codemix.data.tokenizer import (
     END_OF_DOCUMENT,
+    FILL_IN_THE_MIDDLE,
     Tokenizer,
     tokenizer_hash,
     train_tokenizer,
 )
+from megatron_codemix.data.transforms.fill_in_the_middle import find_sentinels
 from megatron_codemix.errors import DataError
 
 TEXTS = st.one_of(
@@ -230,3 +232,20 @@ def test_a_bad_record_is_named_in_one_of_the_two_passes(
     assert [text for text in caplog.messages if "UTF-8" in text] == [
         f"{corpus}/text.jsonl: line 81 is not UTF-8, skipped"
     ]
+
+
+def test_tokens_of_fill_in_the_middle_are_added_when_asked_for(tmp_path: Path):
+    corpus, path = write_corpus(tmp_path / "corpus"), tmp_path / "t.json"
+    train_tokenizer(corpus, 280, path)
+    with pytest.raises(DataError, match="fill-in-the-middle needs tokens of its own"):
+        find_sentinels(Tokenizer.load(path))
+    trained = train_tokenizer(corpus, 280, path, fill_in_the_middle=True)
+    assert not trained.was_complete
+    assert trained.vocabulary_size == 280
+    tokenizer = Tokenizer.load(path)
+    sentinels = find_sentinels(tokenizer)
+    assert [tokenizer.decode([number]) for number in sentinels] == list(FILL_IN_THE_MIDDLE)
+    (tokens,) = tokenizer.encode_batch(["".join(FILL_IN_THE_MIDDLE)])
+    assert not set(tokens.tolist()) & set(sentinels), "a text cannot spell them"
+    with pytest.raises(DataError, match="at least 260 "):
+        train_tokenizer(corpus, 259, path, fill_in_the_middle=True)
