@@ -1,5 +1,6 @@
 """Sample number -> tokens: the mixture of sources, and the order within each of them."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from megatron_codemix.data.batches import Batch, allocate_batch
 from megatron_codemix.data.gather import SourceRows, label_parts, row_parts
 from megatron_codemix.data.mixture.mixture import Mixture
 from megatron_codemix.data.mixture.plan import MixturePlan
+from megatron_codemix.data.order.megatron import MegatronOrder
+from megatron_codemix.data.order.parts import SampleOrder
 from megatron_codemix.data.order.stateless import StatelessOrder, source_key
 from megatron_codemix.data.source import DocumentSpan, Source, SourceSpec, open_shards
 from megatron_codemix.errors import DataError
@@ -55,22 +58,48 @@ class MixtureDataset:
         self._num_threads = num_threads
         prefixes = {spec.name: spec.prefix for spec in sources}
         _check_names(prefixes, len(sources), self.source_names, self._start_cursors)
-        shards = open_shards(prefixes, self.source_names, sequence_length)
-        self._sources = [
-            Source(
-                name,
-                shard,
-                StatelessOrder(shard.num_tokens, sequence_length, source_key(seed, name)),
-                self._start_cursors[name],
+        if plan.is_megatron and any(self._start_cursors.values()):
+            raise DataError(
+                f"sources stand at {self._start_cursors}, but Megatron's order lays the data out "
+                "for one run, from the beginning; use order: stateless"
             )
-            for name, shard in shards.items()
-        ]
-        self._map_tokens()
+        self._shards = open_shards(prefixes, self.source_names, sequence_length)
+        self._seed = seed
+        self._gather: tuple[list[npt.NDArray[np.integer]], TokenGather] | None = None
 
     @property
     def samples_per_epoch(self) -> dict[str, int]:
         """Samples in one pass over each source, by name, of the sources that have a weight."""
         return {source.name: source.order.samples_per_epoch for source in self._sources}
+
+    @functools.cached_property
+    def _sources(self) -> list[Source]:
+        return [
+            Source(name, shard, order, self._start_cursors[name])
+            for (name, shard), order in zip(self._shards.items(), self._orders(), strict=True)
+        ]
+
+    def _orders(self) -> Sequence[SampleOrder]:
+        megatron, length = self.mixture.megatron, self.sequence_length
+        if megatron is None:
+            return [
+                StatelessOrder(shard.num_tokens, length, source_key(self._seed, name))
+                for name, shard in self._shards.items()
+            ]
+        orders = [
+            MegatronOrder(
+                shard.lengths,
+                shard.offsets,
+                sequence_length=length,
+                seed=self._seed,
+                num_samples=num_samples,
+            )
+            for shard, num_samples in zip(
+                self._shards.values(), megatron.blend.requested, strict=True
+            )
+        ]
+        megatron.blend.require([order.available for order in orders])
+        return orders
 
     def locate(self, i: int) -> tuple[str, int]:
         """(source name, its cursor) of sample `i`."""
@@ -100,11 +129,11 @@ class MixtureDataset:
                 len(samples), self.sequence_length, with_documents=self.document_mask
             )
         into.source_id[:], draws = self.mixture.locate_many(samples)
-        pieces = list(self._pieces(into.source_id, draws))
+        pieces = self._pieces(into.source_id, draws)
         if not pieces:
             return into
         parts = row_parts(pieces)
-        self._gather.tokens_and_labels(parts, into.tokens, into.labels, fill=0)
+        self._current_gather().tokens_and_labels(parts, into.tokens, into.labels, fill=0)
         if into.document_ids is not None:
             self._fill_documents(parts, into.document_ids, into.position_ids)
         return into
@@ -120,12 +149,15 @@ class MixtureDataset:
             rows = np.flatnonzero(numbers == number)
             parts = self._sources[number].parts(draws[rows])
             pieces.append(SourceRows(number, rows, parts))
-        if any(
-            source.shard.data is not array
-            for source, array in zip(self._sources, self._arrays, strict=True)
-        ):
-            self._map_tokens()
         return pieces
+
+    def _current_gather(self) -> TokenGather:
+        """Another one where a shard's files were exchanged for the same content meanwhile."""
+        arrays = [source.shard.data for source in self._sources]
+        kept = self._gather
+        if kept is None or any(a is not b for a, b in zip(arrays, kept[0], strict=True)):
+            kept = self._gather = (arrays, TokenGather(arrays, num_threads=self._num_threads))
+        return kept[1]
 
     def _fill_documents(
         self, parts: RowParts, document_ids: _Int64s, position_ids: _Int64s
@@ -143,11 +175,6 @@ class MixtureDataset:
         fill_document_positions(
             document_lengths, labels, document, offset, document_ids, position_ids
         )
-
-    def _map_tokens(self) -> None:
-        """Again where a shard's files were exchanged for the same content."""
-        self._arrays = [source.shard.data for source in self._sources]
-        self._gather = TokenGather(self._arrays, num_threads=self._num_threads)
 
 
 def _check_names(

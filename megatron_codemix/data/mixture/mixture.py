@@ -4,9 +4,10 @@ import numpy as np
 import numpy.typing as npt
 
 from megatron_codemix.data.mixture.earliest_deadline import EarliestDeadline
+from megatron_codemix.data.mixture.megatron import MegatronMixture
 from megatron_codemix.data.mixture.plan import MixturePlan, Segment
 
-Order = EarliestDeadline
+Order = EarliestDeadline | MegatronMixture
 
 
 class Mixture:
@@ -27,6 +28,12 @@ class Mixture:
         ]
         self._firsts = np.array([segment.first_sample for segment in plan.segments], np.int64)
         self._anchors = [np.zeros(len(self.source_names), np.int64)]
+
+    @property
+    def megatron(self) -> MegatronMixture | None:
+        """The order of a plan that is_megatron."""
+        order = self._orders[0]
+        return order if isinstance(order, MegatronMixture) else None
 
     @property
     def error_bound(self) -> float:
@@ -106,4 +113,8 @@ class Mixture:
 
 def order_of(segment: Segment) -> Order:
     """What gives out the samples of a segment, numbered from its start."""
+    if segment.method == "megatron":
+        assert segment.shares is not None, segment
+        assert segment.num_samples is not None, segment
+        return MegatronMixture(segment.shares, segment.num_samples)
     return EarliestDeadline(segment.knots[0][1])

@@ -1,12 +1,12 @@
 """The mixture of a run as it is planned and recorded: segments of integer weights."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from megatron_codemix.data.mixture.weights import WEIGHT_UNITS
+from megatron_codemix.data.mixture.weights import WEIGHT_UNITS, quantise_weights
 
-Method = Literal["earliest-deadline", "split-tree"]
+Method = Literal["earliest-deadline", "split-tree", "megatron"]
 
 Knot = tuple[int, dict[str, int]]
 """(sample number in the segment, units of each source there)."""
@@ -32,6 +32,8 @@ class Segment:
     knots: tuple[Knot, ...]
     tree: Tree | None = None
     """Shape of the split tree."""
+    shares: dict[str, float] | None = None
+    """The weights as they were asked for: Megatron's blend depends on their last bit."""
 
     @property
     def source_names(self) -> list[str]:
@@ -51,6 +53,7 @@ class Segment:
             "method": self.method,
             "knots": [[sample, units] for sample, units in self.knots],
             "tree": self.tree,
+            "shares": self.shares,
         }
 
 
@@ -77,6 +80,11 @@ class MixturePlan:
     def source_names(self) -> list[str]:
         """Sources of all segments, sorted: their positions are the numbers of the sources."""
         return sorted({name for segment in self.segments for name in segment.source_names})
+
+    @property
+    def is_megatron(self) -> bool:
+        """Whether the samples, too, are in Megatron's order; such a plan is one segment."""
+        return self.segments[0].method == "megatron"
 
     def segment_at(self, sample: int) -> int:
         """Number of the segment that `sample` belongs to."""
@@ -116,6 +124,7 @@ class MixturePlan:
                     method=segment["method"],
                     knots=tuple((sample, dict(units)) for sample, units in segment["knots"]),
                     tree=_tree(segment["tree"]),
+                    shares=segment["shares"],
                 )
                 for segment in record["segments"]
             )
@@ -127,9 +136,16 @@ def constant_plan(units: Mapping[str, int]) -> MixturePlan:
     return MixturePlan((constant_segment(units),))
 
 
+def megatron_plan(shares: Mapping[str, float], num_samples: int) -> MixturePlan:
+    """Megatron's blend of `num_samples` samples; `shares` are the weights as asked for."""
+    weighted = {name: shares[name] for name in sorted(shares) if shares[name]}
+    segment = constant_segment(quantise_weights(weighted), num_samples=num_samples)
+    return MixturePlan((replace(segment, method="megatron", shares=weighted),))
+
+
 def _order(segment: Segment) -> tuple[Any, ...]:
     """All that decides what the segment gives, but its length."""
-    return segment.first_sample, segment.method, segment.knots, segment.tree
+    return segment.first_sample, segment.method, segment.knots, segment.tree, segment.shares
 
 
 def _tree(record: Any) -> Tree | None:  # Any: a JSON value

@@ -4,9 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from megatron_codemix.data.dataset import MixtureDataset
+from megatron_codemix.data.mixture.plan import MixturePlan, megatron_plan
 from megatron_codemix.data.order.megatron import MegatronBlend, MegatronOrder
 from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.data.shards.writer import TokenShardWriter
+from megatron_codemix.data.source import SourceSpec
 from megatron_codemix.errors import ConfigError, DataError
 
 VOCABULARY_SIZE = 5000
@@ -297,3 +300,32 @@ def test_refuses_a_seed_that_numpy_does_not_take(seed):
     lengths, offsets = np.array([40], np.int32), np.array([0])
     with pytest.raises(ConfigError, match=f"seed {seed} is outside"):
         MegatronOrder(lengths, offsets, sequence_length=8, seed=seed, num_samples=3)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [0.5, 0.3, 0.2]])
+def test_a_dataset_with_megatrons_plan_reads_its_blend(megatron, prefixes, weights):
+    """Through MixtureDataset: sources, samples and labels, in the blend's order."""
+    num_samples = 150
+    theirs = megatron_blend(megatron, prefixes[: len(weights)], weights, num_samples)
+    sources = [SourceSpec(prefix.name, prefix) for prefix in prefixes[: len(weights)]]
+    shares = {source.name: weight for source, weight in zip(sources, weights, strict=True)}
+    plan = MixturePlan.from_dict(megatron_plan(shares, num_samples).as_dict())
+    dataset = MixtureDataset(sources, plan, sequence_length=SEQUENCE_LENGTH, seed=SEED)
+    batch = dataset.batch(range(num_samples))
+    for i in range(num_samples):
+        np.testing.assert_array_equal(batch.tokens[i], theirs[i]["tokens"].numpy())
+        np.testing.assert_array_equal(batch.labels[i], theirs[i]["labels"].numpy())
+        assert batch.source_id[i] == theirs.dataset_index[i]
+    assert sum(dataset.cursors_after(num_samples).values()) == num_samples
+
+
+def test_megatrons_order_does_not_go_on_from_a_parent(prefixes):
+    plan = megatron_plan({"source0": 1.0}, 10)
+    with pytest.raises(DataError, match="from the beginning; use order: stateless"):
+        MixtureDataset(
+            [SourceSpec("source0", prefixes[0])],
+            plan,
+            sequence_length=SEQUENCE_LENGTH,
+            seed=SEED,
+            start_cursors={"source0": 4},
+        )
