@@ -44,5 +44,6 @@ class MegatronMixture:
 
     def planned(self, n: int) -> npt.NDArray[np.float64]:
         """Samples of each source that the weights ask for among the first `n` [sources]."""
-        shares = np.array(self._weights, np.float64)
-        return np.multiply(shares, n / shares.sum())
+        shares: npt.NDArray[np.float64] = np.array(self._weights, np.float64)
+        total = float(shares.sum())
+        return shares * (n / total)
