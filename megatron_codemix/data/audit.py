@@ -23,6 +23,12 @@ Record = Mapping[str, Any]  # a line of the ledger, or one source of it
 _SAMPLE_TOLERANCE = 1e-6
 """Planned samples are floating point: some 1e-16 of their number away from exact."""
 
+_LINE_NUMBERS = ("step", "samples", "tokens")
+_SOURCE_NUMBERS = (
+    *("planned_samples", "planned_tokens", "consumed_samples", "consumed_tokens"),
+    *("cursor", "epochs", "chain_tokens"),
+)
+
 
 @dataclass(frozen=True)
 class RecordedPlan:
@@ -89,22 +95,40 @@ def audit_ledger(path: Path) -> list[AuditedRun]:
         lines = read_jsonl(run.ledger)
         starts = {} if config.data.restart else inherited
         planned_before = {} if config.data.restart else planned_before
-        try:
+        problems = [
+            f"{run.ledger}: line {number} is not one of a ledger; restore the file"
+            for number, line in enumerate(lines, start=1)
+            if not _is_ledger_line(line)
+        ]
+        if problems:
+            lines = []
+        else:
             problems = list(_problems(run, config, lines, starts))
-        except (KeyError, TypeError) as error:
-            problems = [f"{run.ledger}: a line lacks what a ledger has ({error!r})"]
-        planned_before = _add_chain_plan(lines, planned_before)
+            planned_before = _add_chain_plan(lines, planned_before)
         audited.append(AuditedRun(str(run.path), lines, problems))
-        inherited = lines[-1].get("sources", {}) if lines else {}
+        inherited = lines[-1]["sources"] if lines else {}
     return audited
+
+
+def _is_ledger_line(line: Record) -> bool:
+    sources = line.get("sources")
+    return (
+        all(isinstance(line.get(key), int) for key in _LINE_NUMBERS)
+        and isinstance(sources, dict)
+        and all(
+            isinstance(source, dict) and isinstance(source.get(key), int | float)
+            for source in sources.values()
+            for key in _SOURCE_NUMBERS
+        )
+    )
 
 
 def _add_chain_plan(lines: list[dict[str, Any]], before: Mapping[str, float]) -> dict[str, float]:
     """Puts `chain_planned_tokens` beside each line's `chain_tokens`; those of the last line."""
     chain = dict(before)
     for line in lines:
-        for name, source in line.get("sources", {}).items():
-            chain[name] = before.get(name, 0.0) + source.get("planned_tokens", 0.0)
+        for name, source in line["sources"].items():
+            chain[name] = before.get(name, 0.0) + source["planned_tokens"]
             source["chain_planned_tokens"] = chain[name]
     return chain
 

@@ -101,6 +101,10 @@ class MixtureDataset:
         megatron.blend.require([order.available for order in orders])
         return orders
 
+    def source(self, name: str) -> Source:
+        """One of `source_names`, opened."""
+        return self._sources[self.source_names.index(name)]
+
     def locate(self, i: int) -> tuple[str, int]:
         """(source name, its cursor) of sample `i`."""
         number, draw = self.mixture.locate(i)

@@ -12,6 +12,7 @@ from megatron_codemix.cli.data import (
     manifest,
     prepare,
     tokenizer,
+    trace,
     verify,
 )
 
@@ -24,5 +25,6 @@ for _group in (
     verify,
     inspection,
     ledger,
+    trace,
 ):
     app.add_typer(_group.app)

@@ -1,0 +1,98 @@
+"""A ledger is worked out again from the recorded plan; what was changed in it is named."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from megatron_codemix.cli.data import app
+from megatron_codemix.data.audit import audit_ledger
+from megatron_codemix.errors import RunError
+from megatron_codemix.files import read_jsonl, rewrite_jsonl
+from megatron_codemix.runs import RunDirectory
+from tests.helpers.reading import BATCH, SAVED_AT, read_run
+from tests.helpers.tiny import SEQUENCE, write_run
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, RunDirectory]:
+    folder = tmp_path_factory.mktemp("runs")
+    config = write_run(folder)
+    parent = read_run(folder / "parent", config)
+    init_from = {"run": str(parent.path), "load": "weights"}
+    return parent, read_run(folder / "child", config, init_from=init_from)
+
+
+@pytest.fixture
+def runs(original):
+    """The two runs; their ledgers are put back afterwards."""
+    kept = [run.ledger.read_bytes() for run in original]
+    yield original
+    for run, content in zip(original, kept, strict=True):
+        run.ledger.write_bytes(content)
+
+
+def test_ledgers_of_a_chain_agree_with_their_plans(runs):
+    parent, child = audit_ledger(runs[1].path)
+    assert parent.problems == child.problems == []
+    assert [line["step"] for line in child.lines] == list(SAVED_AT)
+    code = child.lines[-1]["sources"]["code"]
+    samples = SAVED_AT[-1] * BATCH
+    # 0.6 of two runs, in units of 2^-20; the child goes on with the parent's counts.
+    planned = 2 * samples * SEQUENCE * round(0.6 * 2**20) / 2**20
+    assert code["chain_planned_tokens"] == pytest.approx(planned, rel=1e-12)
+    assert abs(code["chain_tokens"] - planned) < 2 * SEQUENCE
+
+
+@pytest.mark.parametrize(
+    ("which", "key", "change", "message"),
+    [
+        (1, "consumed_samples", 1, "step 7, code: consumed_samples is"),
+        (1, "planned_tokens", 0.01, "step 7, code: planned_tokens is"),
+        (1, "cursor", -1, "step 7, code: cursor is"),
+        (0, "chain_tokens", SEQUENCE, "step 7, code: chain_tokens is"),
+    ],
+)
+def test_a_changed_number_is_named(runs, which: int, key: str, change: float, message: str):
+    lines = read_jsonl(runs[which].ledger)
+    lines[0]["sources"]["code"][key] += change
+    rewrite_jsonl(runs[which].ledger, lines)
+    problems = [problem for run in audit_ledger(runs[1].path) for problem in run.problems]
+    assert len(problems) == 1
+    assert message in problems[0]
+
+
+def test_a_parent_whose_end_was_changed_is_named(runs):
+    lines = read_jsonl(runs[0].ledger)
+    lines[-1]["sources"]["text"]["cursor"] += 3
+    rewrite_jsonl(runs[0].ledger, lines)
+    child = audit_ledger(runs[1].path)[1]
+    assert any("its parent ended at" in problem for problem in child.problems)
+
+
+@pytest.mark.parametrize("change", [{"samples": 9}, {"sources": {}}, {"sources": 5}])
+def test_lines_of_another_form_are_named(runs, change: dict[str, Any]):
+    lines = read_jsonl(runs[0].ledger)
+    rewrite_jsonl(runs[0].ledger, [lines[0] | change, *lines[1:]])
+    assert audit_ledger(runs[0].path)[0].problems
+
+
+def test_command(runs):
+    shown = CliRunner().invoke(app, ["ledger", str(runs[1].path)])
+    assert shown.exit_code == 0
+    assert "4 lines of 2 runs agree with the recorded plans" in shown.stdout
+    lines = read_jsonl(runs[1].ledger)
+    lines[1]["sources"]["text"]["consumed_tokens"] += 1
+    rewrite_jsonl(runs[1].ledger, lines)
+    result = CliRunner().invoke(app, ["ledger", str(runs[1].path), "--json"])
+    assert result.exit_code == 2
+    record = json.loads(result.stdout)
+    assert record["ok"] is False
+    assert "step 20, text: consumed_tokens" in record["runs"][1]["problems"][0]
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path):
+    with pytest.raises(RunError, match="no run here"):
+        audit_ledger(tmp_path)
