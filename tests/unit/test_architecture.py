@@ -32,12 +32,15 @@ MAY_IMPORT = {
     "mcore": _DATA | {"backend"},
     "train": _ENGINE,
     "evaluation": _ENGINE,
+    "adapters": _DATA,
     # Beside the engine: they meet it in the run directory.
     "launch": _LOW,
     "planner": _DATA,
     "scaling": _LOW,
     "study": _DATA | {"launch"},
     "report": _DATA | {"launch", "study", "scaling"},
+    # Measures the others.
+    "bench": _ENGINE | {"train", "evaluation", "adapters", "planner", "scaling", "study", "report"},
 }
 """Package -> packages it may import. `cli` may import all."""
 
