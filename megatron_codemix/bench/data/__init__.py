@@ -1,0 +1,1 @@
+"""`codemix bench data`: the data engine against megatron-core's."""

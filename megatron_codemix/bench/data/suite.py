@@ -1,0 +1,56 @@
+"""All rows of `codemix bench data`, section by section."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from megatron_codemix.bench.data.setting import Setting
+from megatron_codemix.bench.rows import Row
+from megatron_codemix.errors import ConfigError
+
+SECTIONS = {
+    "start-up": "start_up:start_up",
+    "order": "orders:orders",
+    "blend": "blend:blends",
+    "gather": "gather:gathers",
+    "index-file": "index_file:index_file",
+    "new-mixture": "new_mixture:new_mixture",
+}
+"""By the name that --only takes, module and function, which are loaded when they run: megatron-core
+takes seconds."""
+
+
+def require_sections(names: Sequence[str]) -> None:
+    """Raises ConfigError where a name is not one of SECTIONS."""
+    unknown = sorted(set(names) - set(SECTIONS))
+    if unknown:
+        raise ConfigError(
+            [f"no section {', '.join(map(repr, unknown))}; there are {', '.join(SECTIONS)}"]
+        )
+
+
+def run_sections(
+    names: Sequence[str],
+    folder: Path,
+    *,
+    scale: float,
+    repeats: int,
+    finished: Callable[[str], None],
+) -> Iterator[Row]:
+    """Rows as they are measured. Works in a folder of its own below `folder` and removes it.
+
+    `finished` is told of each section that is done.
+    """
+    with tempfile.TemporaryDirectory(prefix="codemix-bench-", dir=folder) as work:
+        for name in names:
+            yield from _section(name)(Setting(Path(work), scale, repeats))
+            finished(name)
+
+
+def _section(name: str) -> Callable[[Setting], Iterator[Row]]:
+    module, function = SECTIONS[name].split(":")
+    section: Callable[[Setting], Iterator[Row]] = getattr(
+        import_module(f"{__package__}.{module}"), function
+    )
+    return section
