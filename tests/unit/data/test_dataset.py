@@ -256,3 +256,26 @@ def test_a_flipped_bit_is_refused_when_it_is_read(tmp_path):
     dataset = make_dataset([SourceSpec("code", prefix)], {"code": 1})
     with pytest.raises(DataError, match="block 0"):
         dataset.batch([0])
+
+
+def test_a_shard_that_is_replaced_is_noticed_at_the_next_epoch(tmp_path):
+    prefix = write_random_shard(tmp_path / "code")
+    dataset = make_dataset([SourceSpec("code", prefix)], {"code": 1})
+    per_epoch = dataset.samples_per_epoch["code"]
+    before = dataset.batch([0]).tokens
+    write_random_shard(prefix, seed=1)
+    np.testing.assert_array_equal(dataset.batch([0]).tokens, before)  # the files it has mapped
+    with pytest.raises(DataError, match="code: replaced by another shard while it was read"):
+        dataset.batch([per_epoch])
+
+
+def test_a_shard_that_is_copied_again_is_read_on(tmp_path):
+    prefix = write_random_shard(tmp_path / "code")
+    dataset = make_dataset([SourceSpec("code", prefix)], {"code": 1})
+    per_epoch = dataset.samples_per_epoch["code"]
+    expected = dataset.batch(range(2 * per_epoch)).tokens
+    dataset = make_dataset([SourceSpec("code", prefix)], {"code": 1})
+    np.testing.assert_array_equal(dataset.batch([0]).tokens, expected[:1])
+    write_random_shard(prefix)
+    rest = range(per_epoch, 2 * per_epoch)
+    np.testing.assert_array_equal(dataset.batch(rest).tokens, expected[per_epoch:])
