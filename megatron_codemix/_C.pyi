@@ -92,3 +92,12 @@ def pack_best_fit(
 ) -> tuple[
     npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32]
 ]: ...
+def pack_tokens(
+    tokens: npt.NDArray[np.uint32],
+    borders: npt.NDArray[np.int64],
+    end: int,
+    vocabulary_size: int,
+    packed: npt.NDArray[np.integer],
+    lengths: npt.NDArray[np.int32],
+) -> int: ...
+def are_known_texts(texts: list[str], is_known: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]: ...

@@ -11,5 +11,6 @@ PYBIND11_MODULE(_C, module) {
   codemix::BindMixture(module);
   codemix::BindOrder(module);
   codemix::BindPacking(module);
+  codemix::BindPreparation(module);
   codemix::BindShards(module);
 }

@@ -10,6 +10,7 @@ void BindIndices(pybind11::module_& module);
 void BindMixture(pybind11::module_& module);
 void BindOrder(pybind11::module_& module);
 void BindPacking(pybind11::module_& module);
+void BindPreparation(pybind11::module_& module);
 void BindShards(pybind11::module_& module);
 
 }  // namespace codemix

@@ -25,6 +25,7 @@ _LINE_FORMATS = (".jsonl", ".ndjson")
 _COMPRESSIONS = (".gz", ".zst")
 _MAGIC = "*?["
 _CHUNK_BYTES = 1 << 20
+_ZSTD_BYTES = 2048
 _MAX_NAMED = 20
 _MAX_WARNINGS = 3  # of each file
 
@@ -152,21 +153,28 @@ def _from_records(
         elif not text.strip():
             skipped.add("empty", place)
         else:
-            identity = record.get("id")
-            known = str(identity) if isinstance(identity, str | int) else None
-            yield Document(
-                id=known or place,
-                source=source,
-                path=_text_or(record.get("path"), place),
-                origin=_text_or(record.get(origin_field), known or f"text:{digest(text).hex()}"),
-                licence=_text_or(record.get("licence") or record.get("license"), "") or None,
-                text=text,
-            )
+            yield document_of(record, text, source, place, origin_field)
     if num_bad:
         raise DataError(
             f"{file.path}: {num_bad} of {num_records} records have no text in field {text_field!r} "
             f"(first: record {first_bad}); name the right field with --text-field"
         )
+
+
+def document_of(
+    record: dict[str, Any], text: str, source: str, place: str, origin_field: str
+) -> Document:
+    """The document of a record whose text is `text`; `place` stands for a missing id or path."""
+    identity = record.get("id")
+    known = str(identity) if isinstance(identity, str | int) else None
+    return Document(
+        id=known or place,
+        source=source,
+        path=_text_or(record.get("path"), place),
+        origin=_text_or(record.get(origin_field), known or f"text:{digest(text).hex()}"),
+        licence=_text_or(record.get("licence") or record.get("license"), "") or None,
+        text=text,
+    )
 
 
 def _text_or(value: Any, default: str) -> str:  # Any: a field of the user's JSON
@@ -278,21 +286,28 @@ def _pieces(handle: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
 def _zstd_pieces(handle: IO[bytes], path: Path) -> Iterator[bytes]:
     import zstandard  # 20 ms: only where a file needs it
 
-    # Not stream_reader: it ends quietly where a frame is cut.
+    # Not stream_reader: it ends quietly where a frame is cut. Little at a time: 4 bytes may stand
+    # for 128 KiB, so this makes 64 MiB at most.
     decoder = zstandard.ZstdDecompressor().decompressobj()
     is_fresh = True
+    pieces: list[bytes] = []
+    num_bytes = 0
     try:
-        while data := handle.read(_CHUNK_BYTES // 4):
+        while data := handle.read(_ZSTD_BYTES):
             while data:
                 if decoder.eof:
                     decoder = zstandard.ZstdDecompressor().decompressobj()
-                piece = decoder.decompress(data)
+                pieces.append(decoder.decompress(data))
+                num_bytes += len(pieces[-1])
                 is_fresh = False
-                if piece:
-                    yield piece
                 data = decoder.unused_data if decoder.eof else b""
+            if num_bytes >= _CHUNK_BYTES:
+                yield b"".join(pieces)
+                pieces, num_bytes = [], 0
     except zstandard.ZstdError as error:
         raise DataError(f"{path}: damaged zstd ({error}); copy it again") from error
+    if pieces:
+        yield b"".join(pieces)
     if not decoder.eof and not is_fresh:
         raise DataError(f"{path}: truncated zstd; copy it again")
 

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,16 @@ _NUM_BYTES = 256
 class Tokenizer:
     """A tokenizer.json, for encoding documents and for counting the bytes that tokens stand for."""
 
-    def __init__(self, content: str, path: Path) -> None:
+    def __init__(
+        self,
+        content: str,
+        path: Path,
+        *,
+        end_of_document: str | None = None,
+        matches_special_tokens: bool = False,
+    ) -> None:
+        """`end_of_document`: its token, else one of the usual names. `matches_special_tokens`:
+        where a text spells a special token it becomes that token, as Megatron-LM's tool has it."""
         from tokenizers import Tokenizer as Backend  # 30 ms, and only where tokens are made
 
         self.path = path
@@ -56,21 +65,37 @@ class Tokenizer:
             self._backend = Backend.from_str(content)
         except Exception as error:  # tokenizers raises bare Exception
             raise DataError(f"{path}: not a tokenizer.json ({error})") from error
-        self._backend.encode_special_tokens = True
+        self._end_of_document = end_of_document
+        self.matches_special_tokens = matches_special_tokens
+        self._backend.encode_special_tokens = not matches_special_tokens
         self.hash = hash_json(record)
         vocabulary = self._backend.get_vocab(with_added_tokens=True)
         self.vocabulary_size: int = max(vocabulary.values()) + 1
-        self.end_of_document_id = _end_of_document_id(vocabulary, path)
+        self.end_of_document_id = _end_of_document_id(vocabulary, path, end_of_document)
         if "ByteLevel" not in json.dumps(record.get("decoder")):
             raise DataError(f"{path}: not a byte-level tokenizer; only those are supported")
         self._added = {
             int(entry["id"]): entry["content"] for entry in record.get("added_tokens") or []
         }
 
+    def __reduce__(self) -> Any:
+        make = partial(
+            Tokenizer,
+            end_of_document=self._end_of_document,
+            matches_special_tokens=self.matches_special_tokens,
+        )
+        return make, (self.content, self.path)
+
+    @property
+    def added_tokens(self) -> list[str]:
+        """Tokens that are found in a text before it is split, such as the end-of-document token."""
+        return list(self._added.values())
+
     @classmethod
-    def load(cls, path: Path) -> "Tokenizer":
-        """Raises DataError: absent, damaged, not byte-level, without an end-of-document token."""
-        return cls(_read(path), path)
+    def load(cls, path: Path, **options: Any) -> "Tokenizer":
+        """Options as of the class. Raises DataError: absent, damaged, not byte-level, without an
+        end-of-document token."""
+        return cls(_read(path), path, **options)
 
     def encode_batch(self, texts: Sequence[str]) -> list[npt.NDArray[np.int32]]:
         """Tokens of each text, without an end-of-document token. Uses the machine's cores."""
@@ -140,14 +165,12 @@ def _bytes_of_characters() -> dict[str, int]:
     }
 
 
-def _end_of_document_id(vocabulary: dict[str, int], path: Path) -> int:
-    for name in _END_OF_DOCUMENT_NAMES:
+def _end_of_document_id(vocabulary: dict[str, int], path: Path, wanted: str | None) -> int:
+    names = _END_OF_DOCUMENT_NAMES if wanted is None else (wanted,)
+    for name in names:
         if name in vocabulary:
             return vocabulary[name]
-    raise DataError(
-        f"{path}: has no end-of-document token; "
-        f"one of {', '.join(_END_OF_DOCUMENT_NAMES)} is needed"
-    )
+    raise DataError(f"{path}: has no end-of-document token; {' or '.join(names)} is needed")
 
 
 def tokenizer_hash(path: Path) -> str:

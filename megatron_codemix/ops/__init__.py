@@ -10,6 +10,7 @@ from megatron_codemix.ops.document_positions import fill_document_positions
 from megatron_codemix.ops.earliest_deadline_order import build_earliest_deadline_order
 from megatron_codemix.ops.keyed_permutation import invert_permutation, permute
 from megatron_codemix.ops.locate_in_period import locate_in_period
+from megatron_codemix.ops.pack_tokens import are_known_texts, pack_tokens
 from megatron_codemix.ops.sample_index import build_sample_index
 from megatron_codemix.ops.shuffle_index import build_shuffle_index
 from megatron_codemix.ops.token_gather import RowParts, TokenGather
@@ -21,6 +22,7 @@ __all__ = [
     "RowParts",
     "TokenGather",
     "WindowOrder",
+    "are_known_texts",
     "build_blending_index",
     "build_document_index",
     "build_earliest_deadline_order",
@@ -31,5 +33,6 @@ __all__ = [
     "invert_permutation",
     "locate_in_period",
     "pack_best_fit",
+    "pack_tokens",
     "permute",
 ]

@@ -14,6 +14,7 @@ from megatron_codemix.cli.data.options import (
     TokenizerFile,
     print_json,
 )
+from megatron_codemix.data.preparation.blocks import WHOLE, Part
 from megatron_codemix.data.preparation.prepare import (
     VALIDATION_FRACTION,
     Preparation,
@@ -29,6 +30,14 @@ from megatron_codemix.units import format_bytes, format_duration
 app = typer.Typer()
 
 
+def part_of(text: str) -> Part:
+    """`2/8`: the second of eight."""
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise typer.BadParameter(f"{text!r}: expected I/N with 1 <= I <= N, such as 1/4")
+    return Part(int(number) - 1, int(count))
+
+
 @app.command()
 def prepare(
     corpus: Annotated[Path, typer.Argument(help="Corpus folder, a file for each source.")],
@@ -40,6 +49,13 @@ def prepare(
     validation_fraction: Fraction = VALIDATION_FRACTION,
     text_field: TextField = "text",
     origin_field: OriginField = "origin",
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes; 1 is this one, with a thread for each core.")
+    ] = 1,
+    shard: Annotated[
+        Part | None,
+        typer.Option(parser=part_of, metavar="I/N", help="Only part I of N, for `merge`."),
+    ] = None,
     dry_run: DryRun = False,
     json: JsonOption = False,
 ) -> None:
@@ -74,6 +90,8 @@ def prepare(
             validation_fraction=validation_fraction,
             text_field=text_field,
             origin_field=origin_field,
+            num_workers=workers,
+            part=shard or WHOLE,
             advance=advance,
         )
     _print_prepared(result, as_json=json)
@@ -95,6 +113,7 @@ def _print_prepared(result: PreparedCorpus, *, as_json: bool) -> None:
                 "folder": str(result.folder),
                 "shards": shards,
                 "finished_before": result.finished_before,
+                "waiting": result.waiting,
                 "skipped": result.skipped,
                 "seconds": result.seconds,
             }
@@ -108,5 +127,9 @@ def _print_prepared(result: PreparedCorpus, *, as_json: bool) -> None:
             )
     for reason, count in sorted(result.skipped.items()):
         print(f"skipped, {reason}: {count}")
+    if result.waiting:
+        print(f"a part of {', '.join(result.waiting)}, in {format_duration(result.seconds)}")
+        print(f"once all are: codemix data merge {result.folder}")
+        return
     is_complete = len(result.finished_before) == len(result.shards)
     print("complete already" if is_complete else f"in {format_duration(result.seconds)}")

@@ -5,28 +5,34 @@ their text. A rerun skips finished shards and goes on from the last tokenised bl
 bytes that an undisturbed run gives.
 """
 
-import json
 import logging
 import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from megatron_codemix.corpus.output_place import require_folder_place
-from megatron_codemix.corpus.readers import InputFile, Skipped, read_documents
+from megatron_codemix.corpus.readers import InputFile
 from megatron_codemix.corpus.split import SPLITS, Split, require_validation_fraction
 from megatron_codemix.corpus.store import load_corpus, source_files
-from megatron_codemix.data.preparation.tokenized_blocks import BlockTokenizer, ShuffledDocuments
+from megatron_codemix.data.preparation.blocks import WHOLE, BlockJob, Part
+from megatron_codemix.data.preparation.corpus_blocks import CorpusEncoder
+from megatron_codemix.data.preparation.sorted_shards import (
+    PARTIAL,
+    SourceRecord,
+    shard_prefix,
+    write_sorted_shards,
+)
+from megatron_codemix.data.preparation.workers import run_tasks
 from megatron_codemix.data.shards.layout import shard_file, token_dtype
 from megatron_codemix.data.shards.manifest import Manifest
 from megatron_codemix.data.shards.token_shard import TokenShard
-from megatron_codemix.data.shards.writer import TokenShardWriter
 from megatron_codemix.data.tokenizer import Tokenizer, held_out_in_training
 from megatron_codemix.errors import DataError
-from megatron_codemix.files import atomic_path, hash_file, hash_json, require_free_bytes
+from megatron_codemix.files import hash_file, hash_json, require_free_bytes
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +41,7 @@ Advance = Callable[[int], None]
 VALIDATION_FRACTION = 0.05
 BLOCK_BYTES = 16 * 1024 * 1024
 """Text tokenised at once: the most that a kill can cost."""
-_ORDER_VERSION = 1  # raise when the same corpus would give other bytes
-
-
-def shard_prefix(folder: Path, source: str, split: Split) -> Path:
-    """Where `prepare_corpus` puts the shard of a source and split."""
-    return folder / f"{source}.{split}"
+_ORDER_VERSION = 2  # raise when the same corpus would give other bytes
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class PreparedCorpus:
     shards: dict[str, dict[Split, Manifest]]
     finished_before: list[str]
     """Sources whose shards were complete already."""
+    waiting: list[str]
+    """Sources of which one part is prepared; `codemix data merge` makes the shards of all."""
     skipped: dict[str, int]
     seconds: float
 
@@ -65,8 +68,9 @@ class Preparation:
     text_field: str = "text"
     origin_field: str = "origin"
     block_bytes: int = BLOCK_BYTES
+    num_workers: int = 1
+    part: Part = WHOLE
     advance: Advance
-    skipped: Skipped = field(default_factory=Skipped)
 
     @property
     def splits(self) -> tuple[Split, ...]:
@@ -130,11 +134,15 @@ def prepare_corpus(
     text_field: str = "text",
     origin_field: str = "origin",
     block_bytes: int = BLOCK_BYTES,
+    num_workers: int = 1,
+    part: Part = WHOLE,
     advance: Advance | None = None,
 ) -> PreparedCorpus:
     """Writes the shards of every source of `corpus` (or of `sources`).
 
-    `advance` is told of UTF-8 bytes done. Raises DataError (an unknown or empty source, a split
+    Of a `part` of several it leaves tokenised blocks in `out`, for `merge_parts`. One worker is
+    this process, on all cores; several are processes of one thread. `advance` is told of UTF-8
+    bytes done. Raises DataError (an unknown or empty source, a split
     without documents) and UnavailableError (too little disk).
     """
     start = time.monotonic()
@@ -145,6 +153,8 @@ def prepare_corpus(
         text_field=text_field,
         origin_field=origin_field,
         block_bytes=block_bytes,
+        num_workers=num_workers,
+        part=part,
         advance=advance or _ignore,
     )
     plan = plan_preparation(corpus, preparation, sources)
@@ -153,13 +163,18 @@ def prepare_corpus(
     for name in plan.finished:
         log.info("%s: shards are complete, skipped", name)
     shards = dict(plan.finished)
+    skipped: Counter[str] = Counter()
     for name, inputs in plan.todo.items():
-        shards[name] = _prepare_source(preparation, name, plan.files[name], inputs)
+        work = _encode_source(preparation, name, plan.files[name], inputs)
+        if part == WHOLE:
+            shards[name], left_out = write_sorted_shards(work, out)
+            skipped += left_out
     return PreparedCorpus(
         folder=out,
         shards=dict(sorted(shards.items())),
         finished_before=sorted(plan.finished),
-        skipped=preparation.skipped.counts,
+        waiting=sorted(plan.todo) if part != WHOLE else [],
+        skipped=dict(skipped),
         seconds=time.monotonic() - start,
     )
 
@@ -223,80 +238,32 @@ def _finished(
     return found
 
 
-def _prepare_source(
+def _encode_source(
     preparation: Preparation, source: str, file: InputFile, inputs: dict[str, Any]
-) -> dict[Split, Manifest]:
-    partial = preparation.out / ".partial"
+) -> Path:
+    """Tokenises what is not there yet; returns the folder of the blocks."""
+    tokenizer, partial = preparation.tokenizer, preparation.out / PARTIAL
     work = partial / f"{source}-{hash_json([inputs, preparation.block_bytes])[:16]}"
     for stale in partial.glob(f"{source}-*"):  # of other inputs
         if stale != work:
             shutil.rmtree(stale)
-    documents = read_documents(
-        [file],
+    SourceRecord(
+        source=source,
+        num_files=1,
+        splits=preparation.splits,
+        tokenizer_hash=tokenizer.hash,
+        vocabulary_size=tokenizer.vocabulary_size,
+        end_of_document_id=tokenizer.end_of_document_id,
+        inputs=inputs,
+    ).save(work)
+    encoder = CorpusEncoder(
+        tokenizer,
         source,
-        preparation.skipped,
-        text_field=preparation.text_field,
-        origin_field=preparation.origin_field,
+        preparation.validation_fraction,
+        preparation.text_field,
+        preparation.origin_field,
     )
-    blocks = BlockTokenizer(
-        preparation.tokenizer, source, preparation.validation_fraction, preparation.block_bytes
-    ).write_blocks(documents, work, preparation.advance)
-    dtype = token_dtype(preparation.tokenizer.vocabulary_size)
-    ordered = {split: ShuffledDocuments(blocks, split, dtype) for split in preparation.splits}
-    for split, shuffled in ordered.items():
-        if len(shuffled) == 0:
-            counts = {name: len(others) for name, others in ordered.items()}
-            raise DataError(
-                f"{file.path}: source {source!r} has no {split} document (documents: {counts}, "
-                f"validation fraction {preparation.validation_fraction}); "
-                "give it more documents or change the fraction"
-            )
-    manifests = {
-        split: _write_shard(preparation, source, split, shuffled, inputs)
-        for split, shuffled in ordered.items()
-    }
-    shutil.rmtree(work)
-    if not any(partial.iterdir()):
-        partial.rmdir()
-    return manifests
-
-
-def _write_shard(
-    preparation: Preparation,
-    source: str,
-    split: Split,
-    documents: ShuffledDocuments,
-    inputs: dict[str, Any],
-) -> Manifest:
-    prefix = shard_prefix(preparation.out, source, split)
-    tokenizer = preparation.tokenizer
-    lines_path = shard_file(prefix, ".documents.jsonl")
-    for leftover in prefix.parent.glob(f".{prefix.name}.*.tmp"):  # of a killed run
-        leftover.unlink()
-    licences: Counter[str] = Counter()
-    num_bytes = 0
-    with TokenShardWriter(prefix, token_dtype(tokenizer.vocabulary_size)) as writer:
-        with atomic_path(lines_path) as temporary, open(temporary, "wb") as lines:
-            for document in documents:
-                writer.add_document(document.tokens)
-                lines.write(document.line)
-                num_bytes += document.num_bytes
-                licences[json.loads(document.line)["licence"] or "unknown"] += 1
-        manifest = writer.finish(
-            source=source,
-            split=split,
-            tokenizer_hash=tokenizer.hash,
-            vocabulary_size=tokenizer.vocabulary_size,
-            end_of_document_id=tokenizer.end_of_document_id,
-            num_bytes=num_bytes,
-            licences=dict(sorted(licences.items())),
-            origin={**inputs, "documents_sha256": hash_file(lines_path)},
-        )
-    log.info(
-        "%s: %d documents, %d tokens, %d bytes of text",
-        prefix,
-        manifest.num_documents,
-        manifest.num_tokens,
-        num_bytes,
-    )
-    return manifest
+    job = BlockJob((file,), encoder, work, preparation.block_bytes)
+    tasks = job.tasks(preparation.part, preparation.num_workers)
+    run_tasks(job, tasks, preparation.num_workers, preparation.advance)
+    return work

@@ -74,18 +74,33 @@ def test_decoding_undoes_encoding(tokenizer: Tokenizer, text: str):
 def test_the_fast_encoder_gives_the_same_tokens(
     tokenizer: Tokenizer, encoder: FastEncoder, texts: list[str]
 ):
-    for fast, reference in zip(
-        encoder.encode_batch(texts), tokenizer.encode_batch(texts), strict=True
-    ):
-        assert np.array_equal(fast, reference)
+    tokens, borders = encoder.encode(texts)
+    fast = np.split(tokens, borders[1:-1])
+    for ours, reference in zip(fast, tokenizer.encode_batch(texts), strict=True):
+        assert np.array_equal(ours, reference)
 
 
 def test_characters_that_unicode_tables_may_differ_on_go_to_the_reference(tokenizer: Tokenizer):
     pytest.importorskip("fastokens")
     encoder = FastEncoder(tokenizer, "text", ["a sample"])
     # U+A7CF and U+1F600 are younger than Unicode 3.2; U+00E9 and U+4E2D are not.
-    encoder.encode_batch(["plain", "\u00e9 \u4e2d", "\ua7cf", "\U0001f600", END_OF_DOCUMENT])
+    texts = ["plain", "\ua7cf", "\u00e9 \u4e2d", "", "\U0001f600", END_OF_DOCUMENT, "\ua7cf"]
+    tokens, borders = encoder.encode(texts)
     assert encoder.num_fallbacks == 3
+    for ours, reference in zip(
+        np.split(tokens, borders[1:-1]), tokenizer.encode_batch(texts), strict=True
+    ):
+        assert np.array_equal(ours, reference)
+
+
+@pytest.mark.parametrize("matches", [False, True])
+def test_a_special_token_in_a_text_is_read_as_was_asked(tokenizer: Tokenizer, matches: bool):
+    asked = Tokenizer(tokenizer.content, tokenizer.path, matches_special_tokens=matches)
+    encoder = FastEncoder(asked, "text", ["a sample"])
+    tokens, _ = encoder.encode([f"before {END_OF_DOCUMENT} after"])
+    assert (asked.end_of_document_id in tokens) == matches
+    assert np.array_equal(tokens, asked.encode_batch([f"before {END_OF_DOCUMENT} after"])[0])
+    assert encoder.num_fallbacks == 0
 
 
 def test_the_fast_encoder_is_not_used_where_it_differs(
@@ -103,7 +118,7 @@ def test_the_fast_encoder_is_not_used_where_it_differs(
 
     monkeypatch.setattr(fastokens, "Tokenizer", Package)
     encoder = FastEncoder(tokenizer, "text", ["a sample"])
-    (tokens,) = encoder.encode_batch(["some words"])
+    tokens, _ = encoder.encode(["some words"])
     assert np.array_equal(tokens, tokenizer.encode_batch(["some words"])[0])
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from megatron_codemix.corpus.split import split_of
-from megatron_codemix.data.preparation.prepare import PreparedCorpus, prepare_corpus, shard_prefix
+from megatron_codemix.data.preparation.prepare import PreparedCorpus, prepare_corpus
+from megatron_codemix.data.preparation.sorted_shards import shard_prefix
 from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.data.tokenizer import END_OF_DOCUMENT, Tokenizer, train_tokenizer

@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from megatron_codemix.cli.data import app
-from megatron_codemix.data.preparation.prepare import prepare_corpus, shard_prefix
+from megatron_codemix.data.preparation.prepare import prepare_corpus
+from megatron_codemix.data.preparation.sorted_shards import shard_prefix
 from megatron_codemix.data.shards.describe import describe_shard
 from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.token_shard import TokenShard

@@ -1,0 +1,153 @@
+"""A block of a source as two runs, train and validation, each sorted by the shard's document order.
+
+The order is a keyed hash of the text: adding documents moves none past another, and shards of parts
+of a corpus merge into the shard of the whole.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from megatron_codemix.corpus.document import Document
+from megatron_codemix.corpus.readers import InputFile, Skipped, document_of
+from megatron_codemix.corpus.split import SPLITS, split_of
+from megatron_codemix.data.preparation.fast_encoder import FastEncoder
+from megatron_codemix.data.preparation.input_blocks import Piece
+from megatron_codemix.data.preparation.runs import ENTRY, KEY_BYTES, Documents, RunWriter
+from megatron_codemix.data.shards.layout import token_dtype
+from megatron_codemix.data.tokenizer import Tokenizer
+from megatron_codemix.errors import DataError
+from megatron_codemix.ops import pack_tokens
+
+Advance = Callable[[int], None]
+
+_ORDER_KEY = b"megatron_codemix document order v1"
+
+
+class CorpusEncoder:
+    """Everything that decides what a block holds, apart from its records."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        source: str,
+        validation_fraction: float,
+        text_field: str,
+        origin_field: str,
+    ) -> None:
+        self.columns: Sequence[str] = (
+            *(text_field, origin_field),
+            *("id", "path", "licence", "license"),
+        )
+        self._tokenizer, self._source = tokenizer, source
+        self._validation_fraction = validation_fraction
+        self._text_field, self._origin_field = text_field, origin_field
+        self._encoder: FastEncoder | None = None
+
+    def write_block(
+        self, file: InputFile, pieces: Iterator[Piece], folder: Path, advance: Advance
+    ) -> dict[str, Any]:
+        """`<split>.tokens`, `.lines` and `.entries` of both splits. Raises DataError for records
+        without text."""
+        splits: list[str] = []
+        skipped = Skipped(is_announced=False)
+        licences: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
+        parts = []
+        for piece in pieces:
+            documents = self._documents(file, piece, skipped)
+            if documents:
+                part = self._tokenised(documents)
+                parts.append(part)
+                advance(int(part.entries["num_bytes"].sum()))
+            for document in documents:
+                split = split_of(document.origin, self._validation_fraction)
+                splits.append(split)
+                licences[split][document.licence or "unknown"] += 1
+        self._write(folder, parts, np.array(splits, dtype="S10"))
+        return {
+            "licences": {split: dict(counts) for split, counts in licences.items()},
+            "skipped": skipped.counts,
+            "skipped_names": skipped.names,
+        }
+
+    def _documents(self, file: InputFile, piece: Piece, skipped: Skipped) -> list[Document]:
+        documents = []
+        bad = []
+        for position, record in piece.records:
+            place = f"{file.name}@{position}"
+            if record is None:
+                skipped.add("not UTF-8", place)
+                continue
+            text = record.get(self._text_field)
+            if not isinstance(text, str):
+                bad.append(position)
+            elif not text or text.isspace():
+                skipped.add("empty", place)
+            else:
+                documents.append(document_of(record, text, self._source, place, self._origin_field))
+        if bad:
+            raise DataError(
+                f"{file.path}: {len(bad)} of {len(piece.records)} records have no text in field "
+                f"{self._text_field!r} (first: at {bad[0]}); name the right field with --text-field"
+            )
+        return documents
+
+    def _tokenised(self, documents: list[Document]) -> Documents:
+        texts = [document.text for document in documents]
+        self._encoder = self._encoder or FastEncoder(self._tokenizer, self._source, texts)
+        size = self._tokenizer.vocabulary_size
+        tokens, lengths = pack_tokens(
+            *self._encoder.encode(texts),
+            end_of_document=self._tokenizer.end_of_document_id,
+            vocabulary_size=size,
+            dtype=token_dtype(size),
+        )
+        entries = np.zeros(len(documents), dtype=ENTRY)
+        entries["num_tokens"] = lengths
+        keys, lines = bytearray(), []
+        for number, (document, num_tokens) in enumerate(
+            zip(documents, lengths.tolist(), strict=True)
+        ):
+            data = document.text.encode()
+            line = _line(document, len(data), num_tokens)
+            lines.append(line)
+            keys += hashlib.blake2b(data, key=_ORDER_KEY, digest_size=16).digest()
+            keys += hashlib.blake2b(line, digest_size=8).digest()  # between equal texts
+            entries["num_bytes"][number] = len(data)
+            entries["line_bytes"][number] = len(line)
+        entries["key"] = np.frombuffer(keys, dtype=f"S{KEY_BYTES}")
+        return Documents(entries, tokens, b"".join(lines))
+
+    def _write(self, folder: Path, parts: list[Documents], splits: npt.NDArray[np.bytes_]) -> None:
+        dtype = token_dtype(self._tokenizer.vocabulary_size)
+        block = Documents(
+            np.concatenate([np.empty(0, ENTRY), *(part.entries for part in parts)]),
+            np.concatenate([np.empty(0, dtype), *(part.tokens for part in parts)]),
+            b"".join(part.lines for part in parts),
+        )
+        parts.clear()
+        order = np.argsort(block.entries["key"], kind="stable")
+        for split in SPLITS:
+            with RunWriter(folder / split) as run:
+                run.append(block.in_order(order[splits[order] == split.encode()]))
+
+
+def _line(document: Document, num_bytes: int, num_tokens: int) -> bytes:
+    return orjson.dumps(
+        {
+            "id": document.id,
+            "source": document.source,
+            "path": document.path,
+            "origin": document.origin,
+            "licence": document.licence,
+            "bytes": num_bytes,
+            "tokens": num_tokens,
+        },
+        option=orjson.OPT_APPEND_NEWLINE,
+    )

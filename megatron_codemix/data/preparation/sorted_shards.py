@@ -1,0 +1,203 @@
+"""The tokenised blocks of a source to its shards: merged by key, documents in keyed order.
+
+The order is of the documents alone, so blocks made by one process or on many nodes give the same
+bytes.
+"""
+
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from megatron_codemix.corpus.split import Split
+from megatron_codemix.data.preparation.blocks import (
+    BlockFolders,
+    block_summary,
+    put_folder_in_place,
+)
+from megatron_codemix.data.preparation.runs import (
+    ENTRY,
+    Documents,
+    RunWriter,
+    merge_runs,
+)
+from megatron_codemix.data.shards.layout import shard_file, token_dtype
+from megatron_codemix.data.shards.manifest import Manifest
+from megatron_codemix.data.shards.writer import TokenShardWriter
+from megatron_codemix.errors import DataError
+from megatron_codemix.files import atomic_path, full_disk, hash_file, read_json, write_json
+
+log = logging.getLogger(__name__)
+
+PARTIAL = ".partial"
+"""Folder of what is not finished, in the folder of the shards."""
+_RECORD = "source.json"
+_MAX_RUNS = 256  # merged at once: three open files each
+
+
+def shard_prefix(folder: Path, source: str, split: Split) -> Path:
+    """Where the shard of a source and split stands."""
+    return folder / f"{source}.{split}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceRecord:
+    """What has to be known of a source to make its shards from its blocks."""
+
+    source: str
+    num_files: int
+    splits: tuple[Split, ...]
+    tokenizer_hash: str
+    vocabulary_size: int
+    end_of_document_id: int
+    inputs: dict[str, Any]
+
+    def save(self, work: Path) -> None:
+        """Unless it is there: the folder's name has the hash of what decides it."""
+        if not (work / _RECORD).exists():
+            write_json(work / _RECORD, asdict(self))
+
+    @classmethod
+    def load(cls, work: Path) -> "SourceRecord":
+        """Raises DataError."""
+        try:
+            record = read_json(work / _RECORD)
+            return cls(**(record | {"splits": tuple(record["splits"])}))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{work}: no folder of a prepared part ({error}); prepare the source again"
+            ) from error
+
+
+def merge_parts(folder: Path) -> dict[str, dict[Split, Manifest]]:
+    """Shards of all sources whose parts (`prepare --shard`) are in `folder`. Raises DataError where
+    parts are missing."""
+    works = sorted(path for path in (folder / PARTIAL).glob("*") if path.is_dir())
+    if not works:
+        raise DataError(f"{folder}: holds no prepared parts; `codemix data prepare --shard 1/2`")
+    for work in works:  # before anything is written
+        BlockFolders(work, SourceRecord.load(work).num_files).whole()
+    return {SourceRecord.load(work).source: write_sorted_shards(work, folder)[0] for work in works}
+
+
+def write_sorted_shards(work: Path, folder: Path) -> tuple[dict[Split, Manifest], Counter[str]]:
+    """The shards of a source whose blocks are all in `work`, which is removed then; and how many
+    records were left out, by reason.
+
+    Raises DataError where blocks are missing, or a split has no document.
+    """
+    record = SourceRecord.load(work)
+    folders = BlockFolders(work, record.num_files).whole()
+    _require_documents(record, folders)
+    summaries = [block_summary(block) for block in folders]
+    skipped: Counter[str] = Counter()
+    for summary in summaries:
+        skipped.update(summary["skipped"])
+    _tell_of_skipped(record.source, skipped, summaries)
+    manifests = {
+        split: _write_shard(record, split, work, folder, folders, summaries)
+        for split in record.splits
+    }
+    shutil.rmtree(work)
+    if not any(work.parent.iterdir()):
+        work.parent.rmdir()
+    return manifests, skipped
+
+
+def _require_documents(record: SourceRecord, folders: Sequence[Path]) -> None:
+    counts = {split: _count([folder / split for folder in folders]) for split in record.splits}
+    for split, count in counts.items():
+        if count == 0:
+            raise DataError(
+                f"{record.inputs['corpus_file']}: source {record.source!r} has no {split} document "
+                f"(documents: {counts}, validation fraction "
+                f"{record.inputs['validation_fraction']}); "
+                "give it more documents or change the fraction"
+            )
+
+
+def _count(runs: Sequence[Path]) -> int:
+    return sum(shard_file(run, ".entries").stat().st_size for run in runs) // ENTRY.itemsize
+
+
+def _tell_of_skipped(
+    source: str, skipped: Counter[str], summaries: Sequence[dict[str, Any]]
+) -> None:
+    for reason, count in sorted(skipped.items()):
+        names = [name for summary in summaries for name in summary["skipped_names"].get(reason, ())]
+        text = "source %s: %d records skipped, %s (%s)"
+        log.warning(text, source, count, reason, ", ".join(names[:3]))
+
+
+def _write_shard(
+    record: SourceRecord,
+    split: Split,
+    work: Path,
+    folder: Path,
+    folders: Sequence[Path],
+    summaries: Sequence[dict[str, Any]],
+) -> Manifest:
+    prefix = shard_prefix(folder, record.source, split)
+    dtype = token_dtype(record.vocabulary_size)
+    lines_path = shard_file(prefix, ".documents.jsonl")
+    for leftover in folder.glob(f".{prefix.name}.*.tmp"):  # of a killed run
+        leftover.unlink()
+    licences: Counter[str] = Counter()
+    for summary in summaries:
+        licences.update(summary["licences"][split])
+    num_bytes = 0
+    with TokenShardWriter(prefix, dtype) as writer:
+        with atomic_path(lines_path) as temporary, open(temporary, "wb") as lines:
+            runs = [block / split for block in folders]
+            for documents in _merged(runs, dtype, work / f"merged-{split}"):
+                writer.append_block(documents.tokens, documents.entries["num_tokens"])
+                lines.write(documents.lines)
+                num_bytes += int(documents.entries["num_bytes"].sum())
+        manifest = writer.finish(
+            source=record.source,
+            split=split,
+            tokenizer_hash=record.tokenizer_hash,
+            vocabulary_size=record.vocabulary_size,
+            end_of_document_id=record.end_of_document_id,
+            num_bytes=num_bytes,
+            licences=dict(sorted(licences.items())),
+            origin={**record.inputs, "documents_sha256": hash_file(lines_path)},
+        )
+    text = "%s: %d documents, %d tokens, %d bytes of text"
+    log.info(text, prefix, manifest.num_documents, manifest.num_tokens, num_bytes)
+    return manifest
+
+
+def _merged(runs: Sequence[Path], dtype: np.dtype[Any], place: Path) -> Iterator[Documents]:
+    """All documents in order of their keys; of more runs than can be open at once, groups are
+    merged into `place` first."""
+    level = 0
+    while len(runs) > _MAX_RUNS:
+        groups = [runs[first : first + _MAX_RUNS] for first in range(0, len(runs), _MAX_RUNS)]
+        runs = [
+            _merged_run(group, dtype, place.with_name(f"{place.name}-{level}-{number:06d}"))
+            for number, group in enumerate(groups)
+        ]
+        level += 1
+    return merge_runs(runs, dtype)
+
+
+def _merged_run(runs: Sequence[Path], dtype: np.dtype[Any], folder: Path) -> Path:
+    """One run of several; whole or absent, so a rerun finds it."""
+    if not folder.exists():
+        temporary = folder.with_name(f".{folder.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            temporary.mkdir()
+            with RunWriter(temporary / "run") as writer:
+                for documents in merge_runs(runs, dtype):
+                    writer.append(documents)
+            put_folder_in_place(temporary, folder)
+        except OSError as error:
+            raise full_disk(error, folder) from error
+    return folder / "run"

@@ -1,0 +1,94 @@
+"""Several processes that each take whole tasks: no document goes from one to another."""
+
+import ctypes
+import logging
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from megatron_codemix.data.preparation.blocks import Advance, BlockJob, Task
+from megatron_codemix.errors import CodemixError, UnavailableError
+
+log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def run_tasks(job: BlockJob, tasks: Sequence[Task], num_workers: int, advance: Advance) -> None:
+    """Runs the tasks, here where one worker is enough. `advance` is told of bytes read.
+
+    Raises what a task raises; the other workers are stopped then. UnavailableError: a worker died.
+    """
+    num_workers = min(num_workers, len(tasks))
+    if num_workers <= 1:
+        for task in tasks:
+            job.run(task, advance)
+        return
+    # Not fork: the encoders' threads would not come along.
+    context = multiprocessing.get_context("spawn")
+    todo = deque(tasks)
+    workers: dict[Connection, BaseProcess] = {}
+    try:
+        for _ in range(num_workers):
+            ours, theirs = context.Pipe()
+            process: BaseProcess = context.Process(target=_work, args=(theirs, job), daemon=True)
+            process.start()
+            theirs.close()  # else its end would not be seen here
+            workers[ours] = process
+            ours.send(todo.popleft())
+        while workers:
+            for ready in wait(list(workers)):
+                assert isinstance(ready, Connection)
+                _listen(ready, workers, todo, advance)
+    finally:
+        for process in workers.values():
+            process.terminate()
+            process.join()
+
+
+def _listen(
+    connection: Connection,
+    workers: dict[Connection, BaseProcess],
+    todo: deque[Task],
+    advance: Advance,
+) -> None:
+    try:
+        message = connection.recv()
+    except EOFError:
+        workers[connection].join()
+        code = workers[connection].exitcode
+        raise UnavailableError(
+            f"a worker ended in the middle of a block (exit code {code}; -9 is often a lack of "
+            "memory); run the same command again, with fewer workers if need be"
+        ) from None
+    if isinstance(message, BaseException):
+        raise message
+    if message is not None:
+        advance(message)
+    elif todo:
+        connection.send(todo.popleft())
+    else:
+        connection.send(None)
+        workers.pop(connection).join()
+        connection.close()
+
+
+def _work(connection: Connection, job: BlockJob) -> None:
+    """A worker: takes a task, tells of bytes read, then None; until the task is None."""
+    # Blocks are whole or absent, so it may end at any instruction, and does when its parent dies.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops it
+    # Each process is one thread; the encoders' own pools would take every core in each.
+    os.environ.update(RAYON_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
+    try:
+        while (task := connection.recv()) is not None:
+            job.run(task, connection.send)
+            connection.send(None)
+    except (EOFError, BrokenPipeError):  # the parent is gone
+        return
+    except (CodemixError, OSError) as error:
+        connection.send(error)
