@@ -10,6 +10,7 @@ from megatron_codemix.cli.data import (
     inspection,
     ledger,
     manifest,
+    merge,
     prepare,
     tokenizer,
     trace,
@@ -20,6 +21,7 @@ app = typer.Typer(help="Tokenizer and token shards.", no_args_is_help=True)
 for _group in (
     tokenizer,
     prepare,
+    merge,
     manifest,
     importing,
     verify,

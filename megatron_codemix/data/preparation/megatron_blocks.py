@@ -115,7 +115,7 @@ def _text(file: InputFile, record: Record, key: str) -> str:
 
 
 def _described(fields: dict[str, Any], place: str) -> dict[str, Any]:
-    """What a document's line says of where it came from; `place` stands for a missing id or path."""
+    """What a document's line says of its origin; `place` stands for a missing id or path."""
     identity, path = fields.get("id"), fields.get("path")
     licence = fields.get("licence") or fields.get("license")
     return {
@@ -221,6 +221,11 @@ def _write_shard(
                     writer.append_block(documents.tokens, documents.entries["num_tokens"])
                     lines.write(documents.lines)
                     num_bytes += int(documents.entries["num_bytes"].sum())
+        if not appends_eod:  # codemix needs the ends of documents, so there is no manifest
+            writer.finish_files()
+            for suffix in (".documents.jsonl", ".blocks"):
+                shard_file(prefix, suffix).unlink()
+            return WrittenKey(prefix, writer.num_documents, writer.num_tokens, num_empty, False)
         writer.finish(
             source=_source_name(prefix),
             split="train",
@@ -235,9 +240,6 @@ def _write_shard(
                 "documents_sha256": hash_file(lines_path),
             },
         )
-    if not appends_eod:  # codemix needs the ends of documents
-        for suffix in (".manifest.json", ".documents.jsonl", ".blocks"):
-            shard_file(prefix, suffix).unlink()
     return WrittenKey(prefix, writer.num_documents, writer.num_tokens, num_empty, False)
 
 

@@ -77,12 +77,21 @@ class SourceRecord:
 def merge_parts(folder: Path) -> dict[str, dict[Split, Manifest]]:
     """Shards of all sources whose parts (`prepare --shard`) are in `folder`. Raises DataError where
     parts are missing."""
+    works = {source: folder / PARTIAL / name for source, name in shards_to_merge(folder).items()}
+    return {source: write_sorted_shards(work, folder)[0] for source, work in works.items()}
+
+
+def shards_to_merge(folder: Path) -> dict[str, str]:
+    """Source -> folder of its blocks, all of them there. Raises DataError."""
     works = sorted(path for path in (folder / PARTIAL).glob("*") if path.is_dir())
     if not works:
-        raise DataError(f"{folder}: holds no prepared parts; `codemix data prepare --shard 1/2`")
-    for work in works:  # before anything is written
-        BlockFolders(work, SourceRecord.load(work).num_files).whole()
-    return {SourceRecord.load(work).source: write_sorted_shards(work, folder)[0] for work in works}
+        raise DataError(
+            f"{folder}: holds no prepared parts; `codemix data prepare --shard 1/2` makes one"
+        )
+    records = {work: SourceRecord.load(work) for work in works}
+    for work, record in records.items():
+        BlockFolders(work, record.num_files).whole()
+    return {record.source: work.name for work, record in records.items()}
 
 
 def write_sorted_shards(work: Path, folder: Path) -> tuple[dict[Split, Manifest], Counter[str]]:

@@ -58,7 +58,7 @@ def _listen(
 ) -> None:
     try:
         message = connection.recv()
-    except EOFError:
+    except (EOFError, ConnectionError):
         workers[connection].join()
         code = workers[connection].exitcode
         raise UnavailableError(

@@ -102,6 +102,20 @@ class TokenShardWriter:
         `fields`: source, split, tokenizer_hash, vocabulary_size, end_of_document_id, num_bytes,
         licences, origin.
         """
+        root = self.finish_files()
+        manifest = Manifest(
+            dtype="uint16" if self.dtype == np.uint16 else "int32",
+            num_documents=self.num_documents,
+            num_tokens=self.num_tokens,
+            blocks_root=root,
+            **fields,
+        )
+        manifest.save(shard_file(self.prefix, ".manifest.json"))
+        return manifest
+
+    def finish_files(self) -> str:
+        """Puts .bin, .idx and .blocks in place without a manifest: what Megatron reads. Returns the
+        root of the hashes."""
         self._flush()
         try:
             finish_index(self._idx, self.num_documents, self.dtype)
@@ -112,15 +126,7 @@ class TokenShardWriter:
         except OSError as error:
             raise full_disk(error, shard_file(self.prefix, ".idx")) from error
         self._open.close()
-        manifest = Manifest(
-            dtype="uint16" if self.dtype == np.uint16 else "int32",
-            num_documents=self.num_documents,
-            num_tokens=self.num_tokens,
-            blocks_root=root,
-            **fields,
-        )
-        manifest.save(shard_file(self.prefix, ".manifest.json"))
-        return manifest
+        return root
 
 
 class _AbandonedError(Exception):

@@ -1,5 +1,6 @@
 """Preparation: the same bytes whatever the corpus order, and whatever kills it on the way."""
 
+import gzip
 import json
 import os
 import random
@@ -10,11 +11,19 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
+import zstandard
 
+from megatron_codemix.corpus.readers import InputFile
 from megatron_codemix.corpus.split import split_of
+from megatron_codemix.data.preparation import sorted_shards
+from megatron_codemix.data.preparation.blocks import WHOLE, BlockJob, Part
+from megatron_codemix.data.preparation.corpus_blocks import CorpusEncoder
 from megatron_codemix.data.preparation.prepare import PreparedCorpus, prepare_corpus
-from megatron_codemix.data.preparation.sorted_shards import shard_prefix
+from megatron_codemix.data.preparation.sorted_shards import merge_parts, shard_prefix
+from megatron_codemix.data.preparation.workers import run_tasks
 from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.data.tokenizer import END_OF_DOCUMENT, Tokenizer, train_tokenizer
@@ -214,6 +223,93 @@ def test_kills_at_random_points_change_no_byte(tmp_path: Path, tokenizer: Path, 
     assert int(finished.stdout) >= 1
     prepare(corpus, tokenizer, tmp_path / "out")
     assert contents(tmp_path / "out") == contents(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "jsonl.gz", "jsonl.zst", "parquet"])
+def test_workers_and_parts_give_the_bytes_of_one_process(
+    tmp_path: Path, tokenizer: Path, suffix: str
+):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    write_as(corpus / f"text.{suffix}", records("text", 90))
+    prepare(corpus, tokenizer, tmp_path / "one")
+    prepare(corpus, tokenizer, tmp_path / "two", num_workers=2)
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+    for number in (2, 0, 1):
+        done = prepare(corpus, tokenizer, tmp_path / "parts", part=Part(number, 3))
+        assert (done.shards, done.waiting) == ({}, ["text"])
+        if number != 1:
+            with pytest.raises(DataError, match="not all of the input is there"):
+                merge_parts(tmp_path / "parts")
+    merge_parts(tmp_path / "parts")
+    assert contents(tmp_path / "parts") == contents(tmp_path / "one")
+
+
+def write_as(path: Path, entries: list[dict[str, str]]) -> None:
+    lines = "".join(json.dumps(entry) + "\n" for entry in entries).encode()
+    if path.suffix == ".parquet":
+        table = pyarrow.Table.from_pylist(entries)
+        pyarrow.parquet.write_table(table, path, row_group_size=11)
+    elif path.suffix == ".gz":
+        path.write_bytes(gzip.compress(lines))
+    elif path.suffix == ".zst":
+        path.write_bytes(zstandard.ZstdCompressor().compress(lines))
+    else:
+        path.write_bytes(lines)
+
+
+def test_many_blocks_are_merged_in_levels(
+    tmp_path: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+):
+    corpus = write_corpus(tmp_path / "corpus")
+    prepare(corpus, tokenizer, tmp_path / "one")
+    monkeypatch.setattr(sorted_shards, "_MAX_RUNS", 3)
+    prepare(corpus, tokenizer, tmp_path / "levels", block_bytes=500)
+    assert contents(tmp_path / "levels") == contents(tmp_path / "one")
+
+
+def test_equal_texts_stand_in_one_order(tmp_path: Path, tokenizer: Path):
+    entries = [{**entry, "text": "the same"} for entry in records("text", 40)]
+    write_source(tmp_path / "corpus", "text", entries)
+    write_source(tmp_path / "turned", "text", entries[::-1])
+    for name in ("corpus", "turned"):
+        prepare(tmp_path / name, tokenizer, tmp_path / f"{name}-out", block_bytes=300)
+    one, two = (
+        documents_of(shard_prefix(tmp_path / f"{name}-out", "text", "train"))
+        for name in ("corpus", "turned")
+    )
+    assert one == two
+
+
+def test_what_is_left_out_is_counted_once(
+    tmp_path: Path, tokenizer: Path, caplog: pytest.LogCaptureFixture
+):
+    write_source(tmp_path / "corpus", "text", records("text", 90))
+    with open(tmp_path / "corpus" / "text.jsonl", "ab") as lines:
+        lines.write(b'{"text": "\xff"}\n{"text": " \\n"}\n{"text": "\\ud800"}\n')
+    for workers in (1, 2):
+        done = prepare(tmp_path / "corpus", tokenizer, tmp_path / str(workers), num_workers=workers)
+        assert done.skipped == {"not UTF-8": 2, "empty": 1}
+    assert sum("2 records skipped, not UTF-8 (text.jsonl@" in text for text in caplog.messages) == 2
+
+
+def test_a_worker_that_dies_ends_the_command(tmp_path: Path, tokenizer: Path):
+    write_source(tmp_path / "corpus", "text", records("text", 90))
+    file = InputFile(tmp_path / "corpus" / "text.jsonl", "text.jsonl")
+    encoder = CorpusEncoder(KillsItsReader(tokenizer), "text", FRACTION, "text", "origin")
+    job = BlockJob((file,), encoder, tmp_path / "work", 1000)
+    with pytest.raises(UnavailableError, match=r"a worker ended .*exit code -9"):
+        run_tasks(job, job.tasks(WHOLE, 2), 2, lambda num_bytes: None)
+
+
+class KillsItsReader:
+    """Ends the process that unpickles it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> object:
+        return eval, ("__import__('os').kill(__import__('os').getpid(), 9)",)
 
 
 def test_finished_sources_are_skipped_until_an_input_changes(tmp_path: Path, tokenizer: Path):

@@ -1,0 +1,55 @@
+#!/usr/bin/env python
+"""Megatron-LM's tools/merge_datasets.py, drop-in: joins the .bin and .idx of a folder into one.
+
+The work is in megatron_codemix/data/shards/merge.py.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from megatron_codemix.data.shards.merge import merge_shards
+from megatron_codemix.errors import CodemixError, DataError
+from megatron_codemix.obs.progress import progress_bar
+
+
+def main() -> int:
+    """Returns the exit code: 0, or 2 where the input is wrong."""
+    parser = argparse.ArgumentParser(description="Join the shards of a folder, in order of names.")
+    parser.add_argument("--input", type=Path, required=True, help="folder of .bin and .idx")
+    parser.add_argument("--output-prefix", type=Path, required=True, help="of the joined shard")
+    parser.add_argument("--multimodal", action="store_true", help="refused: text only")
+    given = parser.parse_args()
+    try:
+        if given.multimodal:
+            raise DataError("--multimodal: shards here are of text, without modes")
+        prefixes = pairs_in(given.input)
+        total = sum(prefix.with_name(f"{prefix.name}.bin").stat().st_size for prefix in prefixes)
+        with progress_bar("merge", total, "bytes") as advance:
+            merged = merge_shards(
+                prefixes, given.output_prefix, source=given.output_prefix.name, advance=advance
+            )
+    except CodemixError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    documents, tokens = merged.num_documents, merged.num_tokens
+    print(f"{given.output_prefix}: {documents} documents, {tokens} tokens")
+    return 0
+
+
+def pairs_in(folder: Path) -> list[Path]:
+    """Prefixes of the .bin and .idx in a folder, sorted by name. Raises DataError."""
+    names: dict[str, set[str]] = {".bin": set(), ".idx": set()}
+    for path in folder.glob("*"):
+        if path.suffix in names and not path.name.startswith("."):
+            names[path.suffix].add(path.name.removesuffix(path.suffix))
+    alone = sorted(names[".bin"] ^ names[".idx"])
+    if alone:
+        raise DataError(f"{folder / alone[0]}: .bin and .idx are wanted, one is missing")
+    if not names[".bin"]:
+        raise DataError(f"{folder}: holds no .bin and .idx")
+    return [folder / name for name in sorted(names[".bin"])]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
