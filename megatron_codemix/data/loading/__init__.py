@@ -1,0 +1,1 @@
+"""Batches ahead of their use: the background thread, and NVIDIA DALI in its place."""
