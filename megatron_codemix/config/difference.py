@@ -60,7 +60,7 @@ def _decides(path: Path, weighted: set[str], is_set: bool) -> Decides:
             return "yes" if is_set else "no"  # a weight of 0 and none are the same mixture
         case ("data", "sources", name, "train"):
             return "by content" if name in weighted else "no"
-        case ("data", "sources", *_):
+        case ("data", "sources", *_) | ("data", "loader" | "prefetch_steps"):
             return "no"
         case ("data", *_) | ("init_from", "load"):
             return "yes"

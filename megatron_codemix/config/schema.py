@@ -114,6 +114,11 @@ class DataConfig(Section):
     """Whether tokens see only their own document of a sample, with positions from its start. On
     GPUs too through a dense mask of sequence_length x sequence_length, without the fused kernels
     for packed sequences."""
+    loader: Literal["own", "dali"] = "own"
+    """What prepares the batches: a thread of ours, or NVIDIA DALI (extra `dali`). The same batches,
+    bit for bit."""
+    prefetch_steps: PositiveInt = 2
+    """Steps whose batches are prepared while another is trained."""
     restart: bool = False
     """With `init_from`: read every source from its beginning again. Default: go on where the parent
     stood, so that nothing is repeated or skipped within an epoch."""

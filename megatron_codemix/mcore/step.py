@@ -14,6 +14,7 @@ import torch.distributed
 from megatron.core.distributed import DistributedDataParallel
 from megatron.core.optimizer import MegatronOptimizer
 from megatron.core.pipeline_parallel import get_forward_backward_func
+from torch.utils.dlpack import from_dlpack
 
 from megatron_codemix.backend.devices import Backend
 from megatron_codemix.data.batches import Batch
@@ -152,4 +153,6 @@ def _reduce_reports(
 
 
 def _on_device(array: np.ndarray, backend: Backend) -> torch.Tensor:
-    return torch.from_numpy(array).to(backend.device)
+    """Through DLPack, as a loader may give arrays that are on the device already. Not waited for:
+    host memory is not written again before the step is over, and its report is."""
+    return from_dlpack(array).to(backend.device, non_blocking=True)

@@ -13,6 +13,7 @@ from megatron_codemix.config.loader import dump_yaml, load_run_config
 from megatron_codemix.config.parameters import checkpoint_bytes
 from megatron_codemix.config.plan import RunPlan, make_plan
 from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.data.loading.dali import require_dali
 from megatron_codemix.data.resolve import DataPlan, resolve_data
 from megatron_codemix.errors import ConfigError, UnavailableError
 from megatron_codemix.files import require_free_bytes, write_json, write_text
@@ -59,6 +60,8 @@ def prepare_phase(
     if problems:
         raise ConfigError(problems)
     require_device(config.backend.device)
+    if config.data.loader == "dali":
+        require_dali()
     if config.init_from is not None:
         _require_parent(config, RunDirectory(config.init_from.run))
     data = resolve_data(config)

@@ -1,5 +1,6 @@
 """The loop: one phase from its first step to its last checkpoint."""
 
+import contextlib
 import logging
 import math
 import time
@@ -7,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 from megatron_codemix.backend.devices import Backend
-from megatron_codemix.data.batches import Batch, samples_of_step
 from megatron_codemix.data.dataset import MixtureDataset
 from megatron_codemix.data.ledger import Ledger
 from megatron_codemix.errors import PreemptedError, RunError
@@ -25,6 +25,7 @@ from megatron_codemix.train.checkpointing import (
     remove_old_checkpoints,
     starting_record,
 )
+from megatron_codemix.train.loading import StepLoader, open_loader
 from megatron_codemix.train.phase import Phase
 from megatron_codemix.train.schedule import learning_rate
 from megatron_codemix.train.stopping import StopRequests
@@ -67,9 +68,12 @@ class Trainer:
         started, before = time.monotonic(), self.status.train_seconds
         self._write_status(state="running")
         written = time.monotonic()
-        with StopRequests(self.backend) as stop:
+        loader = open_loader(
+            self.phase, self.dataset, self.parallel, self.backend, first_step=self.step
+        )
+        with contextlib.closing(loader), StopRequests(self.backend) as stop:
             while self.step < self.phase.plan.num_steps:
-                self._one_step()
+                self._one_step(loader)
                 stopping = stop.agreed()
                 if stopping or is_save_due(self.step, self.phase.plan):
                     self.status = replace(
@@ -114,16 +118,18 @@ class Trainer:
         own = [record["ledger"]] if record and record["is_scheduled"] else []
         rewrite_jsonl(ledger, lines + own)
 
-    def _one_step(self) -> None:
+    def _one_step(self, loader: StepLoader) -> None:
         started = time.perf_counter()
         config, plan = self.phase.config, self.phase.plan
         tokens = (self.step + 1) * plan.tokens_per_step
         lr = learning_rate(config.schedule, tokens, plan.train_tokens)
         set_step_sizes(self.optimizer, lr, config.optimizer.weight_decay)
+        microbatches = loader.take()
+        waited = time.perf_counter() - started
         result = train_step(
             self.model,
             self.optimizer,
-            self._microbatches(),
+            microbatches,
             num_sources=len(self.phase.data.sources),
             parallel=self.parallel,
             backend=self.backend,
@@ -137,20 +143,11 @@ class Trainer:
             )
         self.ledger.add(result.source_samples, result.source_tokens, result.source_nats)
         if self.step % config.logging.every_steps == 0 or self.step == plan.num_steps:
-            self._log(result, tokens, lr, time.perf_counter() - started)
+            self._log(result, tokens, lr, time.perf_counter() - started, waited)
 
-    def _microbatches(self) -> list[Batch]:
-        plan, config = self.phase.plan, self.phase.config
-        samples = samples_of_step(
-            self.step,
-            global_batch=plan.samples_per_step,
-            dp_rank=self.parallel.data_rank,
-            dp_size=self.parallel.data_size,
-            microbatch=config.layout.microbatch_sequences,
-        )
-        return [self.dataset.batch(microbatch) for microbatch in samples]
-
-    def _log(self, result: StepResult, tokens: int, lr: float, seconds: float) -> None:
+    def _log(
+        self, result: StepResult, tokens: int, lr: float, seconds: float, waited: float
+    ) -> None:
         if self.metrics is None:
             return
         line: dict[str, Any] = {
@@ -166,6 +163,7 @@ class Trainer:
         line["optimizer/grad_norm"] = result.grad_norm
         line["throughput/tokens_per_second"] = self.phase.plan.tokens_per_step / seconds
         line["time/step_seconds"] = seconds
+        line["time/data_wait_seconds"] = waited
         self.metrics.write(line)
         left = (self.phase.plan.num_steps - self.step) * seconds
         log.info(

@@ -56,6 +56,8 @@ DECIDES_NOTHING = [
     "backend.device=cpu",
     "logging.every_steps=10",
     "data.sources.code.validation=null",
+    "data.loader=dali",
+    "data.prefetch_steps=4",
     "data.sources.markup.train=elsewhere",
     "data.mixture.weights={text: 0.8, code: 0.2, markup: 0}",
 ]
