@@ -3,6 +3,7 @@
 # Says first, all at once, what the system lacks.
 #
 #   tools/setup.sh                     set up
+#   tools/setup.sh --dali              add NVIDIA DALI to what is set up, where there is a wheel of it
 #   tools/setup.sh --missing-packages  only print the Debian or Ubuntu packages to install, if any
 #   PYTHON=/path/to/python             the Python to use, if not the first one >= 3.11 on PATH
 set -euo pipefail
@@ -92,8 +93,24 @@ install_torch() {
 
 pip_install() { "$VENV/bin/python" -m pip install --disable-pip-version-check "$@"; }
 
+# On platforms without a wheel its tests say so and are skipped.
+install_dali() {
+  local output
+  say "NVIDIA DALI, for its tests"
+  if output=$(pip_install --quiet -c constraints.txt --only-binary :all: nvidia-dali-cuda130 2>&1); then
+    return
+  fi
+  echo "$output" >&2
+  grep -q 'No matching distribution found for nvidia-dali' <<<"$output" || exit 1
+  say "there is no wheel of it for this platform: its tests will be skipped"
+}
+
 main() {
   local python packages started=$SECONDS
+  if [ "${1:-}" = --dali ]; then
+    install_dali
+    return
+  fi
   python=$(find_python)
   packages=$(missing_packages "$python")
   if [ "${1:-}" = --missing-packages ]; then

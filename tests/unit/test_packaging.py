@@ -91,7 +91,11 @@ def test_constraints_pin_what_pyproject_asks_for() -> None:
     versions = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
     asked = [
         Requirement(text)
-        for text in (*project["dependencies"], *project["optional-dependencies"]["dev"])
+        for text in (
+            *project["dependencies"],
+            *project["optional-dependencies"]["dev"],
+            *project["optional-dependencies"]["dali"],
+        )
     ]
 
     assert all(str(pin.specifier).startswith("==") for pin in pins)
@@ -103,8 +107,9 @@ def test_constraints_pin_what_pyproject_asks_for() -> None:
 
 
 def test_the_default_install_has_no_cuda_only_package() -> None:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    pins = [line for line in lines if not line.startswith("#")]
+    default, extra = (ROOT / "constraints.txt").read_text().split("# What the dali extra adds")
+    assert "nvidia-dali" in extra
+    pins = [line for line in default.splitlines() if not line.startswith("#")]
 
     cuda_only = ("nvidia", "cuda", "triton", "cupy", "transformer-engine", "flash-attn", "apex")
     assert [pin for pin in pins if any(name in pin for name in cuda_only)] == []
