@@ -73,7 +73,7 @@ def _pieces(path: Path) -> Iterator[tuple[int, int, int]]:
 def _parse(path: Path, number: int, line: bytes) -> Record:
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: line {number + 1} is damaged ({error})") from error
     if not isinstance(record, dict):
         raise DataError(f"{path}: line {number + 1} is not an object; prepare the shard again")

@@ -1,10 +1,8 @@
-"""The manifest of a token shard that another program made, and a look into any shard."""
+"""The manifest of a token shard that another program made."""
 
 import json
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,6 @@ from megatron_codemix.data.shards.block_hashes import finish_tree, hash_blocks
 from megatron_codemix.data.shards.index_file import PIECE
 from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.manifest import Manifest
-from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.data.shards.unchecked_shard import UncheckedShard, open_unchecked
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.errors import DataError
@@ -25,7 +22,6 @@ from megatron_codemix.files import atomic_path, hash_file
 log = logging.getLogger(__name__)
 
 _PIECE_TOKENS = 1 << 19
-_HISTOGRAM_EDGES = (0, 16, 64, 256, 1024, 4096, 16384, 65536)
 
 
 def describe_shard(
@@ -212,42 +208,3 @@ def _require_vocabulary(
             "has "
             f"{tokenizer.vocabulary_size} entries; name the tokenizer that made the shard"
         )
-
-
-@dataclass(frozen=True)
-class ShardSummary:
-    """`length_histogram`: documents by tokens, keys such as "16-63"; `samples`: text of a few
-    documents."""
-
-    prefix: str
-    manifest: Manifest
-    length_histogram: dict[str, int]
-    shortest: int
-    longest: int
-    samples: list[str]
-
-
-def summarise_shard(
-    prefix: Path, tokenizer: Tokenizer | None, *, num_samples: int, sample_tokens: int
-) -> ShardSummary:
-    """Samples are documents at equal distances; none without a tokenizer."""
-    shard = TokenShard.open(prefix)
-    edges = [*_HISTOGRAM_EDGES, np.iinfo(np.int32).max]
-    counts, _ = np.histogram(shard.lengths, bins=edges)
-    names = [f"{low}-{high - 1}" for low, high in pairwise(edges[:-1])]
-    names.append(f"{edges[-2]} and more")
-    chosen = np.linspace(0, shard.num_documents - 1, min(num_samples, shard.num_documents))
-    samples: list[str] = []
-    if tokenizer is not None:
-        samples += (
-            tokenizer.decode(shard.document(number)[:sample_tokens])
-            for number in chosen.astype(int).tolist()
-        )
-    return ShardSummary(
-        prefix=str(prefix),
-        manifest=shard.manifest,
-        length_histogram=dict(zip(names, counts.tolist(), strict=True)),
-        shortest=int(shard.lengths.min()) if shard.num_documents else 0,
-        longest=int(shard.lengths.max()) if shard.num_documents else 0,
-        samples=samples,
-    )

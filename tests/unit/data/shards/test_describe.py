@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -185,6 +186,31 @@ def test_commands(prepared: Path, foreign: Path):
         ],
     )
     assert json.loads(plan.stdout)["finished"] == ["text"]
+
+
+def test_inspect_shows_windows_and_folders(prepared: Path):
+    runner = CliRunner()
+    tokenizer = ["--tokenizer", str(prepared / "tokenizer.json")]
+    prefix = prepared / "shards" / "text.train"
+    shard = TokenShard.open(prefix)
+    shown = runner.invoke(
+        app, ["inspect", str(prefix), *tokenizer, "--sequence-length", "100", "--json"]
+    )
+    summary = json.loads(shown.stdout)
+    decode = Tokenizer.load(prepared / "tokenizer.json").decode
+    last = (shard.num_tokens - 1) // 100 - 1
+    wanted = [shard.tokens(100 * at, 100 * at + 101) for at in (0, last // 2, last)]
+    assert summary["samples"] == [decode(window) for window in wanted]
+    lengths = np.diff(np.append(shard.offsets, shard.num_tokens))
+    assert summary["length_percentiles"]["50"] == np.median(lengths)
+    assert summary["mean_length"] == lengths.mean()
+    folder = runner.invoke(app, ["inspect", str(prepared / "shards"), "--json"])
+    records = json.loads(folder.stdout)["shards"]
+    assert [record["manifest"]["split"] for record in records] == ["train", "validation"]
+    table = runner.invoke(app, ["inspect", str(prepared / "shards")])
+    assert len(table.stdout.splitlines()) == 3
+    short = runner.invoke(app, ["inspect", str(prefix), *tokenizer, "--sequence-length", "9" * 9])
+    assert isinstance(short.exception, DataError)
 
 
 def test_a_manifest_that_says_something_else_is_replaced_only_on_demand(
