@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from megatron_codemix.config.identity import HASHED_SECTIONS
+from megatron_codemix.config.identity import HASHED_SECTIONS, SAMPLE_OPTIONS
 from megatron_codemix.config.schema import RunConfig
 
 Path = tuple[str, ...]
@@ -60,6 +60,8 @@ def _decides(path: Path, weighted: set[str], is_set: bool) -> Decides:
             return "yes" if is_set else "no"  # a weight of 0 and none are the same mixture
         case ("data", "sources", name, "train"):
             return "by content" if name in weighted else "no"
+        case ("data", "sources", name, option, *_) if option in SAMPLE_OPTIONS:
+            return "yes" if name in weighted else "no"
         case ("data", "sources", *_) | ("data", "loader" | "prefetch_steps"):
             return "no"
         case ("data", *_) | ("init_from", "load"):

@@ -4,7 +4,7 @@ Layout, checkpointing, logging, back end and the place of files are left out: th
 ran. The parent's identity is part of a child's, so the hash covers the whole chain (a Merkle tree).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from megatron_codemix.config.schema import RunConfig
@@ -12,6 +12,8 @@ from megatron_codemix.files import hash_json
 
 HASHED_SECTIONS = ("model", "optimizer", "schedule", "train", "precision")
 """Sections that decide what is learned with every field."""
+SAMPLE_OPTIONS = ("packing", "fill_in_the_middle")
+"""Options of a source that decide what its samples are."""
 
 
 def run_identity(
@@ -29,6 +31,7 @@ def run_identity(
     """
     dump = config.model_dump()  # numbers, not their spelling: "0.5M" and "500K" are one value
     knots = [units for segment in mixture["segments"] for _, units in segment["knots"]]
+    names = sorted({name for units in knots for name in units})
     return hash_json(
         {
             **{section: dump[section] for section in HASHED_SECTIONS},
@@ -36,9 +39,9 @@ def run_identity(
             "data": {
                 "sequence_length": config.data.sequence_length,
                 "mixture": dict(mixture),
-                "sources": {name: manifest_hashes[name] for units in knots for name in units},
+                "sources": {name: manifest_hashes[name] for name in names},
                 "restart": config.data.restart,
-                **_asked_only(config),
+                **_asked_only(config, names),
             },
             "parent": parent_identity,
             "load": config.init_from.load if config.init_from else None,
@@ -46,7 +49,17 @@ def run_identity(
     )
 
 
-def _asked_only(config: RunConfig) -> dict[str, object]:
+def _asked_only(config: RunConfig, names: Sequence[str]) -> dict[str, object]:
     """Options that change what is learned where they are set. Left out where they are not: a run
     without one learns what it learned before the option existed, and keeps its identity."""
-    return {"document_mask": True} if config.data.document_mask else {}
+    asked: dict[str, object] = {}
+    if config.data.document_mask:
+        asked["document_mask"] = True
+    dumped = {name: config.data.sources[name].model_dump() for name in names}
+    options = {
+        name: {option: source[option] for option in SAMPLE_OPTIONS if source[option] is not None}
+        for name, source in dumped.items()
+    }
+    if any(options.values()):
+        asked["source_options"] = {name: found for name, found in options.items() if found}
+    return asked

@@ -6,6 +6,7 @@ Names and defaults are those of `megatron/training/arguments.py` of the release 
 
 from collections.abc import Callable, Mapping
 
+from megatron_codemix.config.identity import SAMPLE_OPTIONS
 from megatron_codemix.config.overrides import Value, typed_overrides
 from megatron_codemix.config.plan import VOCABULARY_MULTIPLE, RunPlan
 from megatron_codemix.config.schema import (
@@ -69,13 +70,7 @@ Flags = list[tuple[str, ...]]
 
 def megatron_arguments(config: RunConfig, plan: RunPlan) -> Flags:
     """Each flag with its values. Raises ConfigError for what Megatron-LM has no flag for."""
-    if config.data.document_mask:
-        raise ConfigError(
-            [
-                "data.document_mask: Megatron-LM's --reset-attention-mask puts the end-of-document "
-                "token into the document that it ends, not into the one that it opens"
-            ]
-        )
+    _require_plain_samples(config)
     model, layout, optimizer = config.model, config.layout, config.optimizer
     flags: Flags = [
         *_model_flags(model),
@@ -126,6 +121,24 @@ def what_differs(config: RunConfig) -> list[str]:
             "project's checkpoints"
         )
     return notes
+
+
+def _require_plain_samples(config: RunConfig) -> None:
+    """Raises ConfigError unless the samples are windows of the documents' stream, read as they
+    are."""
+    problems = [
+        f"data.sources.{name}.{option}: pretrain_gpt.py has no flag for it"
+        for name, source in config.data.sources.items()
+        for option in SAMPLE_OPTIONS
+        if getattr(source, option) is not None and config.data.mixture.weights.get(name)
+    ]
+    if config.data.document_mask:
+        problems.append(
+            "data.document_mask: Megatron-LM's --reset-attention-mask puts the end-of-document "
+            "token into the document that it ends, not into the one that it opens"
+        )
+    if problems:
+        raise ConfigError(problems)
 
 
 def _model_flags(model: ModelConfig) -> Flags:

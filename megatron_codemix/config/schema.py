@@ -83,6 +83,16 @@ class TokenizerConfig(Section):
     """A `tokenizer.json`. Its hash must be the one in every shard's manifest."""
 
 
+class FillInTheMiddleConfig(Section):
+    """Documents cut in three, the middle moved to the end (arXiv 2207.14255). Of each sample, after
+    it was cut out of the source; the tokenizer must have the tokens that mark the pieces."""
+
+    rate: Annotated[float, Field(gt=0, le=1)]
+    """Probability for each document of a sample, or part of one."""
+    spm_rate: Annotated[float, Field(ge=0, le=1)]
+    """Probability that the suffix comes first (SPM) instead of the prefix (PSM), where cut."""
+
+
 class SourceConfig(Section):
     """Token shards of one source (one corpus of one provenance)."""
 
@@ -90,6 +100,11 @@ class SourceConfig(Section):
     """Prefix of the training shard: `<train>.bin`, `<train>.idx`, `<train>.manifest.json`."""
     validation: Path | None = None
     """Prefix of the held-out shard, for evaluation."""
+    packing: Literal["best_fit"] | None = None
+    """`best_fit`: samples of whole documents, padded where none fits (arXiv 2404.10830); absent:
+    windows of the documents' stream, which cut them anywhere."""
+    fill_in_the_middle: FillInTheMiddleConfig | None = None
+    """For code; absent: documents are read from front to back."""
 
 
 class ConstantMixtureConfig(Section):

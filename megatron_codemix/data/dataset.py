@@ -11,10 +11,13 @@ from megatron_codemix.data.batches import Batch, allocate_batch
 from megatron_codemix.data.gather import SourceRows, label_parts, row_parts
 from megatron_codemix.data.mixture.mixture import Mixture
 from megatron_codemix.data.mixture.plan import MixturePlan
+from megatron_codemix.data.order.best_fit import BestFitOrder
 from megatron_codemix.data.order.megatron import MegatronOrder
 from megatron_codemix.data.order.parts import SampleOrder
 from megatron_codemix.data.order.stateless import StatelessOrder, source_key
+from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.data.source import DocumentSpan, Source, SourceSpec, open_shards
+from megatron_codemix.data.transforms.rows import mask_padding, transform_rows
 from megatron_codemix.errors import DataError
 from megatron_codemix.ops import RowParts, TokenGather, fill_document_positions
 
@@ -56,12 +59,19 @@ class MixtureDataset:
         self.document_mask = document_mask
         self._start_cursors = dict.fromkeys(self.source_names, 0) | dict(start_cursors or {})
         self._num_threads = num_threads
+        self._specs = {spec.name: spec for spec in sources}
         prefixes = {spec.name: spec.prefix for spec in sources}
         _check_names(prefixes, len(sources), self.source_names, self._start_cursors)
         if plan.is_megatron and any(self._start_cursors.values()):
             raise DataError(
                 f"sources stand at {self._start_cursors}, but Megatron's order lays the data out "
                 "for one run, from the beginning; use order: stateless"
+            )
+        packed = sorted(name for name in self.source_names if self._specs[name].packing)
+        if plan.is_megatron and packed:
+            raise DataError(
+                f"{', '.join(packed)}: packing makes other samples than Megatron's order reads; "
+                "use order: stateless"
             )
         self._shards = open_shards(prefixes, self.source_names, sequence_length)
         self._seed = seed
@@ -75,7 +85,7 @@ class MixtureDataset:
     @functools.cached_property
     def _sources(self) -> list[Source]:
         return [
-            Source(name, shard, order, self._start_cursors[name])
+            Source(self._specs[name], shard, order, self._start_cursors[name])
             for (name, shard), order in zip(self._shards.items(), self._orders(), strict=True)
         ]
 
@@ -83,7 +93,7 @@ class MixtureDataset:
         megatron, length = self.mixture.megatron, self.sequence_length
         if megatron is None:
             return [
-                StatelessOrder(shard.num_tokens, length, source_key(self._seed, name))
+                _stateless_order(self._specs[name], shard, length, source_key(self._seed, name))
                 for name, shard in self._shards.items()
             ]
         orders = [
@@ -137,9 +147,14 @@ class MixtureDataset:
         if not pieces:
             return into
         parts = row_parts(pieces)
-        self._current_gather().tokens_and_labels(parts, into.tokens, into.labels, fill=0)
+        counts = self._current_gather().tokens_and_labels(parts, into.tokens, into.labels, fill=0)
         if into.document_ids is not None:
-            self._fill_documents(parts, into.document_ids, into.position_ids)
+            # An input belongs to the document of the token that it predicts (data/documents.py).
+            self._fill_documents(label_parts(parts), into.document_ids, into.position_ids)
+        if any(source.has_padding for source in self._sources):
+            mask_padding(into, counts)
+        if any(self._sources[piece.source].transform for piece in pieces):
+            self._transform(into, pieces, draws)
         return into
 
     def documents(self, i: int) -> list[DocumentSpan]:
@@ -166,19 +181,36 @@ class MixtureDataset:
     def _fill_documents(
         self, parts: RowParts, document_ids: _Int64s, position_ids: _Int64s
     ) -> None:
-        """An input belongs to the document of the token that it predicts (data/documents.py)."""
-        labels = label_parts(parts)
-        document = np.empty(labels.first.shape, np.int64)
-        offset = np.empty(labels.first.shape, np.int64)
-        for number in np.unique(labels.source).tolist():
-            chosen = labels.source == number
-            shard, first = self._sources[number].shard, labels.first[chosen]
+        """For the tokens of these parts, by row and place."""
+        document = np.empty(parts.first.shape, np.int64)
+        offset = np.empty(parts.first.shape, np.int64)
+        for number in np.unique(parts.source).tolist():
+            chosen = parts.source == number
+            shard, first = self._sources[number].shard, parts.first[chosen]
             document[chosen] = shard.documents_of(first)
             offset[chosen] = first - shard.document_bounds(document[chosen])[0]
         document_lengths = [source.shard.lengths for source in self._sources]
         fill_document_positions(
-            document_lengths, labels, document, offset, document_ids, position_ids
+            document_lengths, parts, document, offset, document_ids, position_ids
         )
+
+    def _transform(self, batch: Batch, pieces: Sequence[SourceRows], draws: _Int64s) -> None:
+        """Rows of the sources that have a transform."""
+        documents = np.empty((len(draws), self.sequence_length + 1), np.int64)
+        self._fill_documents(row_parts(pieces), documents, np.empty_like(documents))
+        for number, rows, _ in pieces:
+            source = self._sources[number]
+            if source.transform is not None:
+                cursors = source.start_cursor + draws[rows]
+                transform_rows(batch, rows, documents[rows], cursors, source.transform)
+
+
+def _stateless_order(
+    spec: SourceSpec, shard: TokenShard, sequence_length: int, key: int
+) -> SampleOrder:
+    if spec.packing == "best_fit":
+        return BestFitOrder(shard.lengths, shard.offsets, sequence_length, key)
+    return StatelessOrder(shard.num_tokens, sequence_length, key)
 
 
 def _check_names(

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from megatron_codemix.config.identity import run_identity
-from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.config.schema import RunConfig, SourceConfig
 from megatron_codemix.data.dataset import MixtureDataset
 from megatron_codemix.data.mixture.plan import MixturePlan, constant_plan
 from megatron_codemix.data.mixture.weights import quantise_weights
 from megatron_codemix.data.shards.token_shard import TokenShard, require_tokenizer
 from megatron_codemix.data.source import SourceSpec
 from megatron_codemix.data.tokenizer import Tokenizer
+from megatron_codemix.data.transforms.fill_in_the_middle import FillInTheMiddle
+from megatron_codemix.data.transforms.rows import RowTransform
 from megatron_codemix.errors import ConfigError, DataError, RunError
 from megatron_codemix.files import read_jsonl
 from megatron_codemix.runs import RunDirectory, require_done
@@ -98,7 +100,13 @@ def resolve_data(config: RunConfig) -> DataPlan:
         except DataError as error:
             problems.append(f"data.sources.{name}.train: {error}")
             continue
-        sources.append(SourceSpec(name=name, prefix=shard.prefix))
+        source = config.data.sources[name]
+        try:
+            transform = _transform(name, source, tokenizer, config.train.seed)
+        except DataError as error:
+            problems.append(f"data.sources.{name}.fill_in_the_middle: {error}")
+            continue
+        sources.append(SourceSpec(name, shard.prefix, source.packing, transform))
         hashes[name] = shard.manifest.content_hash
     if problems:
         raise ConfigError(problems)
@@ -113,6 +121,17 @@ def resolve_data(config: RunConfig) -> DataPlan:
         document_mask=config.data.document_mask,
         inherited={} if parent is None or config.data.restart else _inherited(parent),
         parent_identity=require_done(parent).identity if parent else None,
+    )
+
+
+def _transform(
+    name: str, source: SourceConfig, tokenizer: Tokenizer, seed: int
+) -> RowTransform | None:
+    asked = source.fill_in_the_middle
+    if asked is None:
+        return None
+    return FillInTheMiddle(
+        tokenizer, rate=asked.rate, spm_rate=asked.spm_rate, seed=seed, source=name
     )
 
 

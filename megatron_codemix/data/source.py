@@ -3,13 +3,14 @@ start."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from megatron_codemix.data.order.parts import Parts, SampleOrder
 from megatron_codemix.data.shards.token_shard import TokenShard
+from megatron_codemix.data.transforms.rows import RowTransform
 from megatron_codemix.errors import DataError
 
 
@@ -19,6 +20,10 @@ class SourceSpec:
 
     name: str
     prefix: Path
+    packing: Literal["best_fit"] | None = None
+    """How documents are put into samples; None: the stream of them is cut into windows."""
+    transform: RowTransform | None = None
+    """What is done to each sample."""
 
 
 class DocumentSpan(NamedTuple):
@@ -33,8 +38,12 @@ class DocumentSpan(NamedTuple):
 class Source:
     """Reads of one source by draw: draw d is the (start_cursor + d)-th sample of its order."""
 
-    def __init__(self, name: str, shard: TokenShard, order: SampleOrder, start_cursor: int) -> None:
-        self.name, self.shard, self.order, self.start_cursor = name, shard, order, start_cursor
+    def __init__(
+        self, spec: SourceSpec, shard: TokenShard, order: SampleOrder, start_cursor: int
+    ) -> None:
+        self.name, self.shard, self.order, self.start_cursor = spec.name, shard, order, start_cursor
+        self.transform = spec.transform
+        self.has_padding = spec.packing is not None or spec.transform is not None
         self._newest_epoch = start_cursor // order.samples_per_epoch
 
     def parts(self, draws: npt.NDArray[np.int64]) -> Parts:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from megatron_codemix.data.tokenizer import FILL_IN_THE_MIDDLE
 from megatron_codemix.files import read_jsonl
 from megatron_codemix.runs import RunDirectory
 from tests.helpers.checkpoints import differing_tensors
 from tests.helpers.commands import codemix, codemix_stopped
-from tests.helpers.tiny import SEQUENCE, write_run
+from tests.helpers.tiny import SEQUENCE, VOCABULARY, write_run
 
 NUM_STEPS = 20
 SAVE_EVERY = f"checkpoint.save_every_tokens={5 * 8 * SEQUENCE}"
@@ -58,6 +59,31 @@ def test_stopped_and_killed_run_equals_undisturbed_run(
     assert comparable_metrics(stopped) == comparable_metrics(whole)
     status = stopped.read_status()
     assert (status.state, status.attempts, status.failures) == ("done", 3, 0)
+
+
+def test_masked_packed_and_cut_documents_are_the_same_after_a_kill(tmp_path: Path) -> None:
+    model = {"vocabulary_size": VOCABULARY + len(FILL_IN_THE_MIDDLE)}
+    config = write_run(tmp_path / "data", special_tokens=FILL_IN_THE_MIDDLE, model=model)
+    options = [
+        "layout.pipeline=2",
+        "data.document_mask=true",
+        "data.sources.text.packing=best_fit",
+        "data.sources.code.fill_in_the_middle={rate: 0.9, spm_rate: 0.5}",
+    ]
+    whole, stopped = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "stopped")
+    done = codemix(*train_arguments(config, whole.path, options))
+    assert done.returncode == 0, done.stderr
+    arguments = train_arguments(config, stopped.path, options)
+    codemix_stopped(arguments, metrics=stopped.metrics, after_lines=8, by=signal.SIGKILL)
+    assert codemix(*arguments).returncode == 0
+    last = [run.checkpoint(NUM_STEPS) for run in (whole, stopped)]
+    assert differing_tensors(*last) == []
+    assert stopped.ledger.read_bytes() == whole.ledger.read_bytes()
+    assert comparable_metrics(stopped) == comparable_metrics(whole)
+    sources = read_jsonl(whole.ledger)[-1]["sources"]
+    assert sources["code"]["consumed_samples"] == 96
+    for source in sources.values():  # some labels are padding
+        assert 0.5 < source["loss_tokens"] / source["consumed_tokens"] < 1
 
 
 def test_finished_run_is_left_alone(config: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """A run that trains in seconds: a tokenizer of bytes, two small shards, a small model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +16,13 @@ VOCABULARY = 257
 SEQUENCE = 32
 
 
-def write_tokenizer(path: Path) -> str:
-    """Each byte is a token; 256 ends a document. Returns the hash."""
+def write_tokenizer(path: Path, special_tokens: Sequence[str] = ()) -> str:
+    """Each byte is a token; 256 ends a document, the others follow. Returns the hash."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     backend = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens(["<|endoftext|>"])
+    backend.add_special_tokens(["<|endoftext|>", *special_tokens])
     backend.save(str(path))
     return tokenizer_hash(path)
 
@@ -61,10 +61,10 @@ def markov_documents(seed: int, count: int, mean_length: int = 40) -> list[np.nd
     return documents
 
 
-def write_run(folder: Path, **changes: object) -> Path:
+def write_run(folder: Path, special_tokens: Sequence[str] = (), **changes: object) -> Path:
     """A data folder with sources `code` and `text` and a configuration; its path. `changes` are
     sections merged over the defaults."""
-    tokenizer = write_tokenizer_into(folder)
+    tokenizer = write_tokenizer_into(folder, special_tokens)
     for seed, source in enumerate(("code", "text")):
         write_shard(
             folder / source, markov_documents(seed, 200), tokenizer=tokenizer, source=source
@@ -84,9 +84,9 @@ def write_held_out(prefix: Path, seed: int, *, tokenizer: str, source: str) -> N
     rewrite_jsonl(prefix.with_name(prefix.name + ".documents.jsonl"), rows)
 
 
-def write_tokenizer_into(folder: Path) -> str:
+def write_tokenizer_into(folder: Path, special_tokens: Sequence[str] = ()) -> str:
     folder.mkdir(parents=True, exist_ok=True)
-    return write_tokenizer(folder / "tokenizer.json")
+    return write_tokenizer(folder / "tokenizer.json", special_tokens)
 
 
 def default_config(folder: Path) -> dict[str, object]:

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from megatron_codemix.data.documents import PADDING
 from megatron_codemix.data.order.stateless import source_key
 from megatron_codemix.data.tokenizer import Tokenizer
+from megatron_codemix.data.transforms.rows import TransformedRow
 from megatron_codemix.errors import DataError
 
 _STYLES = ("<|fim_{}|>", "<fim_{}>", "<fim-{}>")
@@ -53,15 +54,6 @@ def find_sentinels(tokenizer: Tokenizer) -> Sentinels:
         "tokenizer has no full set; `codemix data tokenizer --fill-in-the-middle` trains one that "
         "has"
     )
-
-
-class TransformedRow(NamedTuple):
-    """A sample after the transform."""
-
-    tokens: npt.NDArray[np.int64]
-    """[sequence_length + 1]"""
-    documents: npt.NDArray[np.int64]
-    """Document of each token, -1 in padding [sequence_length + 1]."""
 
 
 class FillInTheMiddle:

@@ -37,6 +37,8 @@ DECIDES = [
     "data.mixture.weights={text: 0.8, markup: 0.2}",
     "data.restart=true",
     "data.document_mask=true",
+    "data.sources.code.packing=best_fit",
+    "data.sources.code.fill_in_the_middle={rate: 0.5, spm_rate: 0.5}",
     "optimizer.weight_decay=0.2",
     "optimizer.clip_grad_norm=null",
     "schedule.peak_lr=1e-3",
@@ -59,6 +61,8 @@ DECIDES_NOTHING = [
     "data.loader=dali",
     "data.prefetch_steps=4",
     "data.sources.markup.train=elsewhere",
+    "data.sources.markup.packing=best_fit",
+    "data.sources.markup.fill_in_the_middle={rate: 0.5, spm_rate: 0.5}",
     "data.mixture.weights={text: 0.8, code: 0.2, markup: 0}",
 ]
 BY_CONTENT = ["data.sources.text.train=elsewhere/text", "tokenizer.path=elsewhere.json"]

@@ -147,6 +147,7 @@ def test_overrides_become_their_flags(changed: Changed) -> None:
         "model.activation=geglu",
         "model.rope_base=10000.5",
         "data.document_mask=true",
+        "data.sources.code.packing=best_fit",
         "model.transformer_overrides={softmax_scale: '0.5'}",
     ],
 )
