@@ -30,4 +30,7 @@ def pack_best_fit(document_lengths: npt.NDArray[np.int32], row_length: int) -> P
     after them; empty documents are nowhere.
     Raises TypeError on another dtype, ValueError on a negative length or row_length < 1.
     """
-    return PackedRows(*_C.pack_best_fit(np.ascontiguousarray(document_lengths), row_length))
+    lengths = np.ascontiguousarray(document_lengths)
+    # Memory grows with the row; one that holds all documents is long enough.
+    longest = max(1, int(lengths.sum(dtype=np.int64)))
+    return PackedRows(*_C.pack_best_fit(lengths, min(row_length, longest)))

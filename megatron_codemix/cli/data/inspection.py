@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from megatron_codemix.cli.data.options import JsonOption, counted, print_json
+from megatron_codemix.data.order.best_fit import PackingReport
 from megatron_codemix.data.shards.summary import ShardSummary, summarise_shard
 from megatron_codemix.data.shards.verify import find_shards
 from megatron_codemix.data.tokenizer import Tokenizer
@@ -24,7 +25,10 @@ def inspect_shard(
     samples: Annotated[int, typer.Option(min=0, help="Documents to show.")] = 3,
     sample_tokens: Annotated[int, typer.Option(min=1, help="Tokens of each to show.")] = 64,
     sequence_length: Annotated[
-        int | None, typer.Option(min=1, help="Show whole training windows of so many tokens.")
+        int | None,
+        typer.Option(
+            min=1, help="Show whole training windows of so many tokens, and what packing would do."
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -75,9 +79,20 @@ def _print_summary(summary: ShardSummary) -> None:
     for name, count in summary.length_histogram.items():
         bar = "#" * round(40 * count / highest) if highest else ""
         print(f"  {name:>16s} {count:8d} {bar}")
+    if summary.packing is not None:
+        print(_packing_line(summary.packing))
     for sample in summary.samples:
         print("---")
         print(sample)
+
+
+def _packing_line(packing: PackingReport) -> str:
+    total = max(1, packing.num_documents)
+    return (
+        f"packed by best fit: {counted(packing.num_rows, 'sample')}, "
+        f"{packing.padding_share:.3%} padding; documents cut: {packing.num_cut / total:.1%}, in "
+        f"windows of the stream {packing.num_cut_if_concatenated / total:.1%}"
+    )
 
 
 def _print_table(summaries: list[ShardSummary]) -> None:

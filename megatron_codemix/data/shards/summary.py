@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from megatron_codemix.data.order.best_fit import PackingReport, describe_packing
 from megatron_codemix.data.shards.manifest import Manifest
 from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.data.tokenizer import Tokenizer
@@ -28,6 +29,8 @@ class ShardSummary:
     mean_length: float
     shortest: int
     longest: int
+    packing: PackingReport | None
+    """What packing by best fit would do; None without a sequence length."""
     samples: list[str]
 
 
@@ -66,6 +69,7 @@ def summarise_shard(
         mean_length=float(lengths.mean()),
         shortest=int(lengths.min()),
         longest=int(lengths.max()),
+        packing=describe_packing(shard.lengths, sequence_length) if sequence_length else None,
         samples=samples,
     )
 

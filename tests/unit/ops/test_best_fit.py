@@ -12,6 +12,9 @@ some_lengths = st.lists(st.integers(0, 50), max_size=80).map(lambda n: np.array(
 @given(some_lengths, st.integers(1, 40))
 @example(np.array([0], np.int32), 5)
 @example(np.array([5, 10, 3, 2], np.int32), 5)
+@example(np.array([5, 10, 3, 2], np.int32), 2**31 - 1)
+@example(np.array([7, 0], np.int32), 7)
+@example(np.array([7, 0], np.int32), 8)
 def test_equals_the_plain_definition(lengths, row_length):
     found = ops.pack_best_fit(lengths, row_length)
     expected = reference.pack_best_fit(lengths, row_length)

@@ -204,6 +204,9 @@ def test_inspect_shows_windows_and_folders(prepared: Path):
     lengths = np.diff(np.append(shard.offsets, shard.num_tokens))
     assert summary["length_percentiles"]["50"] == np.median(lengths)
     assert summary["mean_length"] == lengths.mean()
+    assert summary["packing"]["num_cut"] == np.count_nonzero(lengths > 100)
+    text = runner.invoke(app, ["inspect", str(prefix), "--sequence-length", "100"]).stdout
+    assert f"packed by best fit: {summary['packing']['num_rows']} samples, " in text
     folder = runner.invoke(app, ["inspect", str(prepared / "shards"), "--json"])
     records = json.loads(folder.stdout)["shards"]
     assert [record["manifest"]["split"] for record in records] == ["train", "validation"]
