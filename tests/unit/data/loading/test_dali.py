@@ -26,16 +26,17 @@ def _dali_is_installed() -> None:
 needs_dali = pytest.mark.usefixtures("_dali_is_installed")
 
 
-@pytest.fixture(params=[False, True], ids=["", "document mask"])
+@pytest.fixture(params=["windows", "document mask", "padded"])
 def dataset(request: pytest.FixtureRequest, tmp_path: Path) -> MixtureDataset:
     for seed, name in enumerate(("code", "text")):
         write_shard(tmp_path / name, markov_documents(seed, 30), tokenizer="a" * 64, source=name)
+    packing = "best_fit" if request.param == "padded" else None
     return MixtureDataset(
-        [SourceSpec(name=name, prefix=tmp_path / name) for name in ("code", "text")],
+        [SourceSpec("code", tmp_path / "code", packing), SourceSpec("text", tmp_path / "text")],
         constant_plan({"code": 600_000, "text": 448_576}),
         sequence_length=SEQUENCE,
         seed=3,
-        document_mask=request.param,
+        document_mask=request.param == "document mask",
     )
 
 
