@@ -97,7 +97,7 @@ class SourceConfig(Section):
     """Token shards of one source (one corpus of one provenance)."""
 
     train: Path
-    """Prefix of the training shard: `<train>.bin`, `<train>.idx`, `<train>.manifest.json`."""
+    """Prefix of the training shard: `<train>.bin`, `.idx`, `.blocks` and `.manifest.json`."""
     validation: Path | None = None
     """Prefix of the held-out shard, for evaluation."""
     packing: Literal["best_fit"] | None = None

@@ -1,5 +1,6 @@
 """A run that was stopped ends like one that was not, bit for bit at the same layout."""
 
+import json
 import signal
 from pathlib import Path
 
@@ -59,6 +60,10 @@ def test_stopped_and_killed_run_equals_undisturbed_run(
     assert comparable_metrics(stopped) == comparable_metrics(whole)
     status = stopped.read_status()
     assert (status.state, status.attempts, status.failures) == ("done", 3, 0)
+    audited = codemix("data", "ledger", stopped.path)
+    assert "4 lines of 1 runs agree with the recorded plans" in audited.stdout
+    traced = json.loads(codemix("data", "trace", stopped.path, "--step", "3", "--json").stdout)
+    assert [sample["sample"] for sample in traced["samples"]] == list(range(16, 24))
 
 
 def test_masked_packed_and_cut_documents_are_the_same_after_a_kill(tmp_path: Path) -> None:

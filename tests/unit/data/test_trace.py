@@ -72,31 +72,41 @@ def test_the_documents_of_a_step_hold_its_tokens(runs, number: int):
                 assert span.record["id"] == f"{sample.source}-\u00e9{span.document}"
 
 
-def test_every_reading_of_a_document_is_found(runs):
-    """Against tracing every step of both runs forwards."""
+def check_readings(path: Path, epochs: set[int]) -> None:
+    """trace_chain against tracing every step of all runs forwards."""
     wanted: dict[tuple[str, int], list[tuple]] = {}
-    for run, config in chain_of(runs[1].path):
+    order = {}
+    for place, (run, config) in enumerate(chain_of(path)):
+        order[str(run.path)] = place
         reader = RunReader(run, config)
         for step in range(1, NUM_STEPS + 1):
             for sample in reader.trace_step(step):
                 for span in sample.spans:
-                    place = (str(run.path), step, sample.sample, sample.row, sample.epoch)
-                    entry = (*place, span.first_token, span.last_token)
+                    entry = (str(run.path), step, sample.sample, sample.row, sample.epoch)
+                    entry += (span.first_token, span.last_token)
                     wanted.setdefault((sample.source, span.document), []).append(entry)
-    epochs = {entry[4] for entries in wanted.values() for entry in entries}
-    assert epochs == {0, 1, 2}
+    assert {entry[4] for entries in wanted.values() for entry in entries} == epochs
     for source in ("code", "text"):
         for document in [*range(0, 200, 9), 199]:
-            found = trace_chain(runs[1].path, source, str(document))
             entries = [
                 (one.run, one.step, one.sample, one.row, one.epoch, one.first_token, one.last_token)
-                for one in found
+                for one in trace_chain(path, source, str(document))
             ]
-            order = {str(run.path): place for place, run in enumerate(runs)}
-            expected = sorted(
+            assert entries == sorted(
                 wanted.get((source, document), []), key=lambda e: (order[e[0]], e[2], e[5])
             )
-            assert entries == expected
+
+
+def test_every_reading_of_a_document_is_found(runs):
+    check_readings(runs[1].path, {0, 1, 2})
+
+
+def test_every_reading_of_a_packed_document_is_found(tmp_path: Path):
+    config = write_run(tmp_path)
+    sources = load_run_config(config).data.model_dump(mode="json")["sources"]
+    sources["code"]["packing"] = "best_fit"
+    run = read_run(tmp_path / "run", config, data={"sources": sources})
+    check_readings(run.path, {0, 1})
 
 
 def test_documents_are_found_by_id(runs):
