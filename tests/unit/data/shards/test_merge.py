@@ -17,7 +17,7 @@ from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.manifest import Manifest
 from megatron_codemix.data.shards.merge import MergedShard, merge_shards
 from megatron_codemix.data.shards.token_shard import TokenShard
-from megatron_codemix.data.shards.verify import verify_shard
+from megatron_codemix.data.shards.verify import verify_shards
 from megatron_codemix.data.shards.writer import TokenShardWriter
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import hash_file
@@ -30,6 +30,7 @@ def write_shard(prefix: Path, seed: int, count: int = 70, **fields: Any) -> Path
     lengths = rng.integers(1, 300, count)
     with TokenShardWriter(prefix, fields.pop("dtype", np.uint16)) as writer:
         tokens = rng.integers(0, 1000, int(lengths.sum())).astype(writer.dtype)
+        tokens[np.cumsum(lengths) - 1] = 0
         writer.append_block(tokens, lengths)
         lines = shard_file(prefix, ".documents.jsonl")
         lines.write_text("".join(json.dumps({"id": f"{seed}-{n}"}) + "\n" for n in range(count)))
@@ -82,7 +83,7 @@ def test_the_manifest_sums_what_the_shards_say(tmp_path: Path):
     manifest = TokenShard.open(tmp_path / "ours").manifest
     assert manifest.num_bytes == 203
     assert manifest.licences == {"L1": 1, "L2": 1, "MIT": 138}
-    assert verify_shard(tmp_path / "ours", lambda blocks: None).problems == []
+    assert verify_shards([tmp_path / "ours"], lambda blocks: None)[0].problems == []
     lines = shard_file(tmp_path / "ours", ".documents.jsonl").read_text().splitlines()
     assert [json.loads(lines[n])["id"] for n in (0, 70)] == ["1-0", "2-0"]
 
