@@ -222,7 +222,7 @@ def _parquet_blocks(
                         use_threads=False,
                     )
                     yield number, _parquet_pieces(file, batches, first_row)
-                except (arrow.ArrowException, OSError) as error:
+                except _parquet_errors(arrow) as error:
                     raise _damaged_parquet(file, error) from error
             first_row += group.num_rows
 
@@ -235,7 +235,7 @@ def _parquet_pieces(file: InputFile, batches: Any, first_row: int) -> Iterator[P
         for batch in batches:
             yield Piece(_rows(arrow, batch, row), batch.nbytes)
             row += batch.num_rows
-    except (arrow.ArrowException, OSError) as error:
+    except _parquet_errors(arrow) as error:
         raise _damaged_parquet(file, error) from error
 
 
@@ -285,9 +285,17 @@ def _open_parquet(file: InputFile, stack: ExitStack) -> Any:
         source = unpacked
     try:
         # A buffer makes it read pages as they are needed, not whole columns.
-        return parquet.ParquetFile(source, buffer_size=PIECE_BYTES, pre_buffer=False)
-    except (arrow.ArrowException, OSError) as error:
+        return parquet.ParquetFile(
+            source, buffer_size=PIECE_BYTES, pre_buffer=False, page_checksum_verification=True
+        )
+    except _parquet_errors(arrow) as error:
         raise _damaged_parquet(file, error) from error
+
+
+def _parquet_errors(arrow: Any) -> tuple[type[Exception], ...]:
+    """What pyarrow raises for damaged files: names that are not UTF-8 are ValueErrors, types that
+    it does not know TypeErrors."""
+    return (arrow.ArrowException, OSError, ValueError, TypeError, OverflowError)
 
 
 def _damaged_parquet(file: InputFile, error: Exception) -> DataError:
