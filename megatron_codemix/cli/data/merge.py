@@ -78,6 +78,8 @@ def _merge_parts(places: list[Path], *, dry_run: bool, as_json: bool) -> None:
             }
         )
         return
+    if not shards:
+        print("complete already")
     for source, splits in shards.items():
         for split, entry in splits.items():
             documents = counted(entry.num_documents, "document")

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 Advance = Callable[[int], None]
 
+_REMOVED = ".removed-"
 _MAX_STREAM_WORKERS = 4  # each decompresses the whole file for its share of the blocks
 
 
@@ -178,6 +179,22 @@ class BlockJob:
 def block_summary(folder: Path) -> dict[str, Any]:
     summary: dict[str, Any] = read_json(folder / "block.json")
     return summary
+
+
+def remove_work(work: Path) -> None:
+    """Removes a folder of blocks that are not needed any more: killed on the way, it leaves nothing
+    that a later run takes for the work of a part."""
+    removed = work.with_name(_REMOVED + work.name)
+    if work.exists():
+        shutil.rmtree(removed, ignore_errors=True)
+        work.rename(removed)
+    remove_removed(work.parent)
+
+
+def remove_removed(folder: Path) -> None:
+    """What a kill left of folders that were being removed."""
+    for path in folder.glob(f"{_REMOVED}*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def put_folder_in_place(temporary: Path, folder: Path) -> None:

@@ -2,11 +2,13 @@
 `tokenizers`.
 
 Two gates: a sample of each source, and a text with each added token, must give the same tokens with
-both; and a document goes to `tokenizers` unless all its characters have the same category since
-Unicode 3.2: the two may carry different Unicode tables.
+both; and a document goes to `tokenizers` unless all its characters are split alike since Unicode
+3.2: the two may carry different Unicode tables.
 """
 
+import json
 import logging
+import re
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
@@ -22,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _SAMPLE_BYTES = 200_000
 _SAMPLE_BYTES_OF_A_DOCUMENT = 20_000
+_NUM_CODES = 0x20000  # what lies behind is rare and costs little
 
 
 class EncodedTexts(NamedTuple):
@@ -40,6 +43,7 @@ class FastEncoder:
         """`sample`: documents of `source`; 200 kB of them are encoded both ways and compared."""
         self._tokenizer = tokenizer
         self._fast: Any = _load(tokenizer)  # Any: optional package
+        self._proved_characters = _proved_characters(_splits_by_letters_and_numbers_only(tokenizer))
         self.num_fallbacks = 0
         """Documents that went to `tokenizers` although the fast encoder is in use."""
         if self._fast is None:
@@ -53,7 +57,7 @@ class FastEncoder:
         if self._fast is None:
             return _joined(self._tokenizer.encode_batch(texts))
         encoded = self._encode_fast(texts)
-        is_proved = are_known_texts(texts, _proved_characters())
+        is_proved = are_known_texts(texts, self._proved_characters)
         unproved = np.flatnonzero(~is_proved).tolist()
         self.num_fallbacks += len(unproved)
         if not unproved:
@@ -117,13 +121,31 @@ def _replaced(
     return EncodedTexts(np.concatenate(pieces), np.append(0, np.cumsum(lengths)))
 
 
-@cache
-def _proved_characters() -> npt.NDArray[np.bool_]:
-    """By code point: assigned in Unicode 3.2 and of the same category today. [65536]"""
-    old = unicodedata.ucd_3_2_0
-    return np.array(
-        [
-            old.category(chr(code)) == unicodedata.category(chr(code)) not in ("Cn", "Cs", "Co")
-            for code in range(0x10000)  # the others (emoji, rare scripts) are rare and cost little
-        ]
+def _splits_by_letters_and_numbers_only(tokenizer: Tokenizer) -> bool:
+    """Whether, of Unicode's categories, only L, N and white space can change the tokens."""
+    splitter = json.dumps(tokenizer.splitting["pre_tokenizer"])
+    kinds = set(re.findall(r'"type": "(\w+)"', splitter))
+    classes = set(re.findall(r"\\[pP](\{[^}]*\}|.)", splitter))
+    return (
+        tokenizer.splitting["normalizer"] is None
+        and kinds <= {"Sequence", "Split", "ByteLevel", "Digits"}
+        and classes <= {"{L}", "{N}"}
     )
+
+
+@cache
+def _proved_characters(by_letters_and_numbers: bool) -> npt.NDArray[np.bool_]:
+    """By code point: assigned today, and of the same category since Unicode 3.2.
+
+    Where only letters, numbers and white space matter, all else is one category, with what was
+    unassigned: a symbol that is younger than a table (most emoji) is still no letter in it.
+    """
+    characters = [chr(code) for code in range(_NUM_CODES)]
+    new = [unicodedata.category(character) for character in characters]
+    old = [unicodedata.ucd_3_2_0.category(character) for character in characters]
+    is_assigned = ~np.isin(new, ["Cn", "Cs", "Co"])
+    if by_letters_and_numbers:
+        kinds = {name: name[0] if name[0] in "LNZ" else "-" for name in {*new, *old}}
+        new, old = [kinds[name] for name in new], [kinds[name] for name in old]
+    is_proved: npt.NDArray[np.bool_] = is_assigned & (np.array(new) == np.array(old))
+    return is_proved

@@ -6,7 +6,6 @@ Beside them stand the shard's manifest and documents.jsonl, so that codemix read
 
 import logging
 import re
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import numpy as np
 import orjson
 
 from megatron_codemix.corpus.readers import InputFile
-from megatron_codemix.data.preparation.blocks import WHOLE, BlockJob, block_summary
+from megatron_codemix.data.preparation.blocks import WHOLE, BlockJob, block_summary, remove_work
 from megatron_codemix.data.preparation.fast_encoder import FastEncoder
 from megatron_codemix.data.preparation.input_blocks import Piece, Record
 from megatron_codemix.data.preparation.runs import ENTRY, Documents, RunWriter, read_run
@@ -164,13 +163,14 @@ def preprocess(
     prefixes = {
         key: output_prefix.with_name(f"{output_prefix.name}_{key}_document") for key in keys
     }
+    work = output_prefix.with_name(f".{output_prefix.name}.partial-{identity[:16]}")
     finished = [_finished(prefixes[key], identity) for key in keys]
     if all(finished):
+        remove_work(work)  # of a run that was killed at its very end
         return [written for written in finished if written is not None]
-    work = output_prefix.with_name(f".{output_prefix.name}.partial-{identity[:16]}")
     for stale in work.parent.glob(f".{output_prefix.name}.partial-*"):  # of other inputs
         if stale != work:
-            shutil.rmtree(stale)
+            remove_work(stale)
     job = BlockJob(tuple(files), MegatronEncoder(tokenizer, keys, appends_eod), work, block_bytes)
     run_tasks(job, job.tasks(WHOLE, num_workers), num_workers, advance)
     folders = job.folders.whole()
@@ -178,7 +178,7 @@ def preprocess(
         _write_shard(prefixes[key], key, number, folders, tokenizer, appends_eod, identity)
         for number, key in enumerate(keys)
     ]
-    shutil.rmtree(work, ignore_errors=True)
+    remove_work(work)
     return written
 
 

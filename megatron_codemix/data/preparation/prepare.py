@@ -6,7 +6,6 @@ bytes that an undisturbed run gives.
 """
 
 import logging
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -23,7 +22,9 @@ from megatron_codemix.data.preparation.corpus_blocks import CorpusEncoder
 from megatron_codemix.data.preparation.sorted_shards import (
     PARTIAL,
     SourceRecord,
+    forget,
     shard_prefix,
+    works_of,
     write_sorted_shards,
 )
 from megatron_codemix.data.preparation.workers import run_tasks
@@ -162,6 +163,7 @@ def prepare_corpus(
     warn_of_seen_text(preparation)
     for name in plan.finished:
         log.info("%s: shards are complete, skipped", name)
+        forget(out, works_of(out, name))  # of a run that was killed at its very end
     shards = dict(plan.finished)
     skipped: Counter[str] = Counter()
     for name, inputs in plan.todo.items():
@@ -242,11 +244,12 @@ def _encode_source(
     preparation: Preparation, source: str, file: InputFile, inputs: dict[str, Any]
 ) -> Path:
     """Tokenises what is not there yet; returns the folder of the blocks."""
-    tokenizer, partial = preparation.tokenizer, preparation.out / PARTIAL
-    work = partial / f"{source}-{hash_json([inputs, preparation.block_bytes])[:16]}"
-    for stale in partial.glob(f"{source}-*"):  # of other inputs
-        if stale != work:
-            shutil.rmtree(stale)
+    tokenizer = preparation.tokenizer
+    work = (
+        preparation.out / PARTIAL / f"{source}-{hash_json([inputs, preparation.block_bytes])[:16]}"
+    )
+    stale = [other for other in works_of(preparation.out, source) if other != work]
+    forget(preparation.out, stale)  # of other inputs
     SourceRecord(
         source=source,
         num_files=1,

@@ -19,6 +19,8 @@ from megatron_codemix.data.preparation.blocks import (
     BlockFolders,
     block_summary,
     put_folder_in_place,
+    remove_removed,
+    remove_work,
 )
 from megatron_codemix.data.preparation.runs import (
     ENTRY,
@@ -75,15 +77,18 @@ class SourceRecord:
 
 
 def merge_parts(folder: Path) -> dict[str, dict[Split, Manifest]]:
-    """Shards of all sources whose parts (`prepare --shard`) are in `folder`. Raises DataError where
-    parts are missing."""
+    """Shards of all sources whose parts (`prepare --shard`) are in `folder`; none where all are
+    made. Raises DataError where parts are missing."""
     works = {source: folder / PARTIAL / name for source, name in shards_to_merge(folder).items()}
     return {source: write_sorted_shards(work, folder)[0] for source, work in works.items()}
 
 
 def shards_to_merge(folder: Path) -> dict[str, str]:
     """Source -> folder of its blocks, all of them there. Raises DataError."""
-    works = sorted(path for path in (folder / PARTIAL).glob("*") if path.is_dir())
+    works = sorted(path for path in (folder / PARTIAL).glob("[!.]*") if path.is_dir())
+    if not works and any(folder.glob("*.manifest.json")):
+        forget(folder, [])
+        return {}
     if not works:
         raise DataError(
             f"{folder}: holds no prepared parts; `codemix data prepare --shard 1/2` makes one"
@@ -112,10 +117,23 @@ def write_sorted_shards(work: Path, folder: Path) -> tuple[dict[Split, Manifest]
         split: _write_shard(record, split, work, folder, folders, summaries)
         for split in record.splits
     }
-    shutil.rmtree(work)
-    if not any(work.parent.iterdir()):
-        work.parent.rmdir()
+    forget(folder, [work])
     return manifests, skipped
+
+
+def works_of(folder: Path, source: str) -> list[Path]:
+    """Folders of blocks of a source, of any inputs."""
+    return list((folder / PARTIAL).glob(f"{source}-{'[0-9a-f]' * 16}"))
+
+
+def forget(folder: Path, works: Sequence[Path]) -> None:
+    """Removes folders of blocks that no one needs any more, and what a kill left of others."""
+    for work in works:
+        remove_work(work)
+    if (folder / PARTIAL).exists():
+        remove_removed(folder / PARTIAL)
+        if not any((folder / PARTIAL).iterdir()):
+            (folder / PARTIAL).rmdir()
 
 
 def _require_documents(record: SourceRecord, folders: Sequence[Path]) -> None:

@@ -83,10 +83,27 @@ def test_the_fast_encoder_gives_the_same_tokens(
 def test_characters_that_unicode_tables_may_differ_on_go_to_the_reference(tokenizer: Tokenizer):
     pytest.importorskip("fastokens")
     encoder = FastEncoder(tokenizer, "text", ["a sample"])
-    # U+A7CF and U+1F600 are younger than Unicode 3.2; U+00E9 and U+4E2D are not.
-    texts = ["plain", "\ua7cf", "\u00e9 \u4e2d", "", "\U0001f600", END_OF_DOCUMENT, "\ua7cf"]
+    # The letters U+A7CF and U+1E9E are younger than Unicode 3.2; U+00E9 and U+4E2D are not. U+1F600
+    # is, but no letter in any table.
+    texts = ["plain", "\ua7cf", "\u00e9 \u4e2d", "", "\u1e9e", "\U0001f600", "\ua7cf"]
     tokens, borders = encoder.encode(texts)
     assert encoder.num_fallbacks == 3
+    for ours, reference in zip(
+        np.split(tokens, borders[1:-1]), tokenizer.encode_batch(texts), strict=True
+    ):
+        assert np.array_equal(ours, reference)
+
+
+def test_all_characters_that_are_believed_to_be_split_alike_are(
+    tokenizer: Tokenizer, encoder: FastEncoder
+):
+    pytest.importorskip("fastokens")
+    # Every character below U+3000, and a few of the many alike above.
+    codes = [*range(0x3000), *range(0x3000, 0xD800, 97), *range(0xE000, 0x20000, 17)]
+    texts = [f"a{char}b {char}1{char}{char}\n{char} .{char}." for char in map(chr, codes)]
+    before = encoder.num_fallbacks
+    tokens, borders = encoder.encode(texts)
+    assert encoder.num_fallbacks - before < len(texts) // 2
     for ours, reference in zip(
         np.split(tokens, borders[1:-1]), tokenizer.encode_batch(texts), strict=True
     ):
