@@ -5,6 +5,7 @@
 #include "bindings/module.h"
 #include "earliest_deadline_order.h"
 #include "period_table.h"
+#include "split_tree.h"
 
 namespace codemix {
 
@@ -45,6 +46,33 @@ py::tuple LocateInPeriodArrays(const Array<int16_t>& order, const Array<int32_t>
   return py::make_tuple(sources, numbers);
 }
 
+SplitTree MakeSplitTree(const Array<int64_t>& units, int log2_spacing,
+                        const Array<int32_t>& children) {
+  CHECK(units.ndim() == 2, "units has ", units.ndim(), " dimensions, not 2");
+  CHECK(children.ndim() == 2 && children.shape(1) == 2, "children is not [inner nodes, 2]");
+  return SplitTree({units.data(), units.size()}, units.shape(1), log2_spacing,
+                   {children.data(), children.size()});
+}
+
+py::tuple LocateInTree(const SplitTree& tree, const Array<int64_t>& samples) {
+  const Span<const int64_t> asked = View(samples, "samples");
+  Array<int16_t> sources(asked.size());
+  Array<int64_t> draws(asked.size());
+  const Span<int16_t> found_sources = MutableView(sources, "sources");
+  const Span<int64_t> found_draws = MutableView(draws, "draws");
+  {
+    py::gil_scoped_release unlocked;
+    tree.Locate(asked, found_sources, found_draws);
+  }
+  return py::make_tuple(sources, draws);
+}
+
+Array<int64_t> CountsInTree(const SplitTree& tree, int64_t num_samples) {
+  Array<int64_t> counts(tree.num_sources());
+  tree.Counts(num_samples, MutableView(counts, "counts"));
+  return counts;
+}
+
 }  // namespace
 
 void BindMixture(py::module_& module) {
@@ -53,6 +81,11 @@ void BindMixture(py::module_& module) {
   module.def("locate_in_period", &LocateInPeriodArrays, py::arg("order").noconvert(),
              py::arg("draws").noconvert(), py::arg("draws_per_period").noconvert(),
              py::arg("samples").noconvert());
+  py::class_<SplitTree>(module, "SplitTree")
+      .def(py::init(&MakeSplitTree), py::arg("units").noconvert(), "log2_spacing"_a,
+           py::arg("children").noconvert())
+      .def("locate", &LocateInTree, py::arg("samples").noconvert())
+      .def("counts", &CountsInTree, "num_samples"_a);
 }
 
 }  // namespace codemix

@@ -13,6 +13,7 @@ from megatron_codemix.ops.locate_in_period import locate_in_period
 from megatron_codemix.ops.pack_tokens import are_known_texts, pack_tokens
 from megatron_codemix.ops.sample_index import build_sample_index
 from megatron_codemix.ops.shuffle_index import build_shuffle_index
+from megatron_codemix.ops.split_tree import SplitTree
 from megatron_codemix.ops.token_gather import RowParts, TokenGather
 from megatron_codemix.ops.unchecked_blocks import find_unchecked_blocks
 from megatron_codemix.ops.window_order import WindowOrder
@@ -20,6 +21,7 @@ from megatron_codemix.ops.window_order import WindowOrder
 __all__ = [
     "PackedRows",
     "RowParts",
+    "SplitTree",
     "TokenGather",
     "WindowOrder",
     "are_known_texts",
