@@ -113,15 +113,19 @@ class RunDirectory:
         write_json(self.status, asdict(stamped))
         return stamped
 
-    def claim(self, identity: str) -> Status:
+    def claim(self, identity: str, *, earlier: str | None = None) -> Status:
         """The status of this run, new if the directory is empty.
 
+        earlier: identity that the run had before its future was changed; its status goes on under
+        the new one.
         Raises RunError if the directory belongs to a run of another identity: its checkpoints must
         not be mixed with this run's.
         """
         status = self.read_status()
         if status is None:
             return Status(identity=identity)
+        if status.identity == earlier:
+            return replace(status, identity=identity)
         if status.identity != identity:
             raise RunError(
                 f"{self.path}: holds a run of another identity ({status.identity[:8]}, this "

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from megatron_codemix.backend.environment import prepare_environment
+from megatron_codemix.data.mixture.describe import describe_mixtures, readings, repetitions
 from megatron_codemix.errors import EXIT_DONE, RetryableError
 from megatron_codemix.launch.local import exclusive
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
@@ -43,7 +44,7 @@ def command(
         _print_plan(phase)
     if dry_run:
         return
-    status = phase.run.claim(phase.identity)
+    status = phase.claim()
     if status.state == "done":
         print(f"already done: {phase.run.path}")
         return
@@ -109,16 +110,18 @@ def _import_engine() -> None:
 
 def _print_plan(phase: Phase) -> None:
     plan, config = phase.plan, phase.config
-    mixture = ", ".join(
-        f"{name} {share:.1%}" for name, share in config.data.mixture.weights.items() if share
-    )
+    reading = readings(config, phase.data.mixture, phase.data.states)[-1]
+    epochs = {name: source.epochs for name, source in reading.sources.items()}
     print(f"run        {phase.run.path}")
     print(f"identity   {phase.identity[:8]}")
     print(
         f"tokens     {format_count(plan.train_tokens)} in {plan.num_steps} steps of "
         f"{format_count(plan.tokens_per_step)} (asked for {format_count(plan.requested_tokens)})"
     )
-    print(f"mixture    {mixture}")
+    print(f"mixture    {describe_mixtures(config)}")
+    print(f"epochs     {', '.join(f'{name} {times:.2f}' for name, times in epochs.items())}")
+    for warning in repetitions(epochs):
+        print(f"note       {warning}")
     print(
         f"layout     tensor {config.layout.tensor} x pipeline {config.layout.pipeline} x data "
         f"{plan.data_parallel} on {plan.world_size} ranks, {plan.num_microbatches} microbatches of "

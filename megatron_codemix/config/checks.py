@@ -4,13 +4,11 @@
 Neither needs data: whether shards and tokenizer fit is found where they are opened.
 """
 
-import math
-import re
 from collections.abc import Sequence
 
+from megatron_codemix.config.mixture_checks import check_mixture
 from megatron_codemix.config.overrides import check_overrides
 from megatron_codemix.config.plan import nearest_steps, padded_vocabulary_size
-from megatron_codemix.config.problems import suggestion
 from megatron_codemix.config.schema import (
     ConstantSchedule,
     CosineSchedule,
@@ -22,16 +20,13 @@ from megatron_codemix.config.schema import (
 from megatron_codemix.errors import ConfigError
 from megatron_codemix.units import format_count
 
-_WEIGHT_TOLERANCE = 1e-6  # six decimals, as people write thirds; quantising makes the sum exact
-_SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-
 
 def check_config(config: RunConfig) -> list[str]:
     """Everything that is wrong whatever the number of processes; empty if all is well."""
     return [
         *_check_attention(config.model),
         *check_overrides(config.model.transformer_overrides),
-        *_check_mixture(config),
+        *check_mixture(config),
         *_check_schedule(config),
         *_check_split(config.model, config.layout),
         *_check_sequence_parallel(config),
@@ -68,13 +63,6 @@ def raise_if(problems: Sequence[str]) -> None:
         raise ConfigError(problems)
 
 
-def source_name_problem(name: str) -> str | None:
-    """What is wrong with the name of a source, wherever it is given."""
-    if _SOURCE_NAME.fullmatch(name):
-        return None
-    return "a source's name is part of file and metric names; use letters, digits, '_' and '-'"
-
-
 def _check_attention(model: ModelConfig) -> list[str]:
     problems = []
     heads, groups = model.num_attention_heads, model.num_query_groups
@@ -95,28 +83,6 @@ def _check_attention(model: ModelConfig) -> list[str]:
         problems.append(
             f"model.{field}: the heads are {head_dim} wide, an odd number; the rotary position "
             "embedding turns pairs of dimensions; make the width of a head even"
-        )
-    return problems
-
-
-def _check_mixture(config: RunConfig) -> list[str]:
-    sources, weights = config.data.sources, config.data.mixture.weights
-    problems = [
-        f"data.sources.{name}: {problem}"
-        for name in sources
-        if (problem := source_name_problem(name))
-    ]
-    problems += [
-        f"data.mixture.weights.{name}: no such source{suggestion(name, list(sources))}; "
-        f"data.sources has {', '.join(sources)}"
-        for name in weights
-        if name not in sources
-    ]
-    total = math.fsum(weights.values())
-    if abs(total - 1) > _WEIGHT_TOLERANCE:
-        problems.append(
-            f"data.mixture.weights: they sum to {total:.9g}, not to 1; each is the share of the "
-            "tokens that comes from its source"
         )
     return problems
 

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from megatron_codemix.config.identity import HASHED_SECTIONS, SAMPLE_OPTIONS
+from megatron_codemix.config.mixture_checks import weighted_sources
 from megatron_codemix.config.schema import RunConfig
 
 Path = tuple[str, ...]
 
 Decides = Literal["yes", "by content", "no"]
 """Whether a field is part of the identity. "by content": the files that the path leads to are, not
-their place."""
+their place; of caps, the mixture that they lead to."""
 
 _NEVER = frozenset({"layout", "checkpoint", "backend", "logging"})
 
@@ -29,12 +30,7 @@ def differences(first: RunConfig, second: RunConfig) -> list[Difference]:
     """Every field with another value, in the order of the schema."""
     ours = _leaves(first.model_dump(mode="json"))
     theirs = _leaves(second.model_dump(mode="json"))
-    weighted = {
-        name
-        for config in (first, second)
-        for name, weight in config.data.mixture.weights.items()
-        if weight
-    }
+    weighted = weighted_sources(first.data) | weighted_sources(second.data)
     return [
         Difference(
             path=".".join(path),
@@ -56,9 +52,9 @@ def _leaves(value: Any, path: Path = ()) -> dict[Path, Any]:
 def _decides(path: Path, weighted: set[str], is_set: bool) -> Decides:
     """As `identity.run_identity` has it; a test holds the two together."""
     match path:
-        case ("data", "mixture", "weights", _):
+        case ("data", "mixture", _, _):
             return "yes" if is_set else "no"  # a weight of 0 and none are the same mixture
-        case ("data", "sources", name, "train"):
+        case ("data", "sources", name, "train" | "max_epochs" | "spill_to"):
             return "by content" if name in weighted else "no"
         case ("data", "sources", name, option, *_) if option in SAMPLE_OPTIONS:
             return "yes" if name in weighted else "no"

@@ -7,14 +7,17 @@ Names and defaults are those of `megatron/training/arguments.py` of the release 
 from collections.abc import Callable, Mapping
 
 from megatron_codemix.config.identity import SAMPLE_OPTIONS
+from megatron_codemix.config.mixture_checks import weighted_sources
 from megatron_codemix.config.overrides import Value, typed_overrides
 from megatron_codemix.config.plan import VOCABULARY_MULTIPLE, RunPlan
 from megatron_codemix.config.schema import (
+    ConstantMixtureConfig,
     ConstantSchedule,
     CosineSchedule,
     LinearSchedule,
     ModelConfig,
     RunConfig,
+    SourceConfig,
 )
 from megatron_codemix.errors import ConfigError
 
@@ -71,6 +74,11 @@ Flags = list[tuple[str, ...]]
 def megatron_arguments(config: RunConfig, plan: RunPlan) -> Flags:
     """Each flag with its values. Raises ConfigError for what Megatron-LM has no flag for."""
     _require_plain_samples(config)
+    mixture = config.data.mixture
+    if not isinstance(mixture, ConstantMixtureConfig) or config.data.changes:
+        raise ConfigError(
+            ["data.mixture: Megatron-LM blends with constant weights; it has no schedule of them"]
+        )
     model, layout, optimizer = config.model, config.layout, config.optimizer
     flags: Flags = [
         *_model_flags(model),
@@ -90,7 +98,7 @@ def megatron_arguments(config: RunConfig, plan: RunPlan) -> Flags:
         ("--clip-grad", repr(optimizer.clip_grad_norm or 0.0)),
         ("--calculate-per-token-loss",),
         ("--seed", str(config.train.seed)),
-        ("--train-data-path", *_blend(config)),
+        ("--train-data-path", *_blend(mixture, config.data.sources)),
         ("--dataloader-type", "single"),
         ("--eval-iters", "0"),
         ("--save-interval", str(plan.save_every_steps)),
@@ -126,11 +134,12 @@ def what_differs(config: RunConfig) -> list[str]:
 def _require_plain_samples(config: RunConfig) -> None:
     """Raises ConfigError unless the samples are windows of the documents' stream, read as they
     are."""
+    read = weighted_sources(config.data)
     problems = [
         f"data.sources.{name}.{option}: pretrain_gpt.py has no flag for it"
         for name, source in config.data.sources.items()
         for option in SAMPLE_OPTIONS
-        if getattr(source, option) is not None and config.data.mixture.weights.get(name)
+        if getattr(source, option) is not None and name in read
     ]
     if config.data.document_mask:
         problems.append(
@@ -208,11 +217,10 @@ def _horizon_flags(config: RunConfig, plan: RunPlan) -> Flags:
     return [*flags, ("--lr", repr(highest)), ("--min-lr", repr(lowest))]
 
 
-def _blend(config: RunConfig) -> tuple[str, ...]:
-    weights, sources = config.data.mixture.weights, config.data.sources
+def _blend(mixture: ConstantMixtureConfig, sources: Mapping[str, SourceConfig]) -> tuple[str, ...]:
     return tuple(
         word
-        for name, weight in sorted(weights.items())
+        for name, weight in sorted(mixture.weights.items())
         if weight
         for word in (repr(weight), str(sources[name].train))
     )

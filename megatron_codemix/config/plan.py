@@ -60,6 +60,12 @@ def make_plan(config: RunConfig, world_size: int) -> RunPlan:
     )
 
 
+def phase_samples(config: RunConfig) -> int:
+    """Samples that the phase reads, on any number of processes."""
+    batch = config.train.global_batch_sequences
+    return nearest_steps(config.train.train_tokens, batch * config.data.sequence_length) * batch
+
+
 def nearest_steps(tokens: int, tokens_per_step: int) -> int:
     """Whole steps nearest to `tokens` (halves round up), at least one."""
     return max(1, (2 * tokens + tokens_per_step) // (2 * tokens_per_step))

@@ -85,7 +85,9 @@ def _locate(
 
 
 def _is_tag(kind: Any, node: Mapping[str, Any], part: str) -> bool:
-    return len(_models(kind)) > 1 and part not in node and node.get("kind") == part
+    tags = [tag for model in _models(kind) for tag in _tags(model)]
+    # Without a `kind` the default's tag is there all the same.
+    return part in tags and part not in node and node.get("kind", part) == part
 
 
 def _models(kind: Any) -> list[type[BaseModel]]:
@@ -97,6 +99,11 @@ def _models(kind: Any) -> list[type[BaseModel]]:
         return [model for member in typing.get_args(kind) for model in _models(member)]
     is_model = isinstance(kind, type) and issubclass(kind, BaseModel)
     return [kind] if is_model else []
+
+
+def _item(kind: Any) -> Any:
+    """The annotation of a list's items, of anything else itself."""
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is list else kind
 
 
 def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
@@ -183,10 +190,11 @@ def suggestion(name: str, near: Sequence[str], elsewhere: Sequence[str] = ()) ->
 
 
 def field_paths(model: type[BaseModel], prefix: str = "") -> list[str]:
-    """Dotted path of every section and field under `model`, all members of unions included."""
+    """Dotted path of every section and field under `model`, all members of unions included; a field
+    of a list's items has the path of the list before it, without a number."""
     paths: list[str] = []
     for name, field in model.model_fields.items():
         paths.append(prefix + name)
-        for member in _models(field.annotation):
+        for member in _models(_item(field.annotation)):
             paths += [p for p in field_paths(member, f"{prefix}{name}.") if p not in paths]
     return paths

@@ -24,7 +24,7 @@ _LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 # What a node without a written tag has, under BaseLoader.
 _TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))
 # These mappings are one value: weights of two files, merged key by key, would not sum to 1.
-_REPLACED_WHOLE = frozenset({"weights"})
+_REPLACED_WHOLE = frozenset({"weights", "start", "end", "varying", "others"})
 
 
 class Key(str):
@@ -152,8 +152,14 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
 
 
 def _replaces(key: str, old: Tree, new: Tree) -> bool:
-    differs_in_kind = "kind" in old and "kind" in new and old["kind"] != new["kind"]
-    return key in _REPLACED_WHOLE or differs_in_kind
+    kinds = [_kind(section) for section in (old, new)]
+    return key in _REPLACED_WHOLE or (None not in kinds and kinds[0] != kinds[1])
+
+
+def _kind(section: Tree) -> str | None:
+    """Which member of a tagged union a section is; weights alone are a constant mixture."""
+    implied = "constant" if "weights" in section else None
+    return section.get("kind", implied)
 
 
 def _is_set(tree: Mapping[str, Any], path: str) -> bool:

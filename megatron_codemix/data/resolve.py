@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from megatron_codemix.config.identity import run_identity
+from megatron_codemix.config.mixture_checks import weighted_sources
 from megatron_codemix.config.schema import RunConfig, SourceConfig
 from megatron_codemix.data.dataset import MixtureDataset
-from megatron_codemix.data.mixture.plan import MixturePlan, constant_plan
-from megatron_codemix.data.mixture.weights import quantise_weights
+from megatron_codemix.data.mixture.caps import SourceState, plan_mixture, source_states
+from megatron_codemix.data.mixture.plan import MixturePlan
 from megatron_codemix.data.shards.token_shard import TokenShard, require_tokenizer
 from megatron_codemix.data.source import SourceSpec
 from megatron_codemix.data.tokenizer import Tokenizer
@@ -44,6 +45,9 @@ class DataPlan:
     seed: int
     tokenizer_hash: str
     manifest_hashes: dict[str, str]
+    """Of these, and of sources that the configuration names and the mixture does not come to."""
+    states: dict[str, SourceState] = field(default_factory=dict)
+    """Of the sources that the mixture reads."""
     document_mask: bool = False
     inherited: dict[str, Inherited] = field(default_factory=dict)
     """State of every source that the chain of parents has read; {} for a first phase or with
@@ -92,11 +96,11 @@ def resolve_data(config: RunConfig) -> DataPlan:
             "has "
             f"{tokenizer.vocabulary_size} entries; set it to that"
         )
-    weights = {name: share for name, share in config.data.mixture.weights.items() if share > 0}
-    sources, hashes = [], {}
-    for name in sorted(weights):
+    shards: dict[str, TokenShard] = {}
+    specs: dict[str, SourceSpec] = {}
+    for name in sorted(weighted_sources(config.data)):
         try:
-            shard = open_shard(config.data.sources[name].train, tokenizer.hash)
+            shards[name] = open_shard(config.data.sources[name].train, tokenizer.hash)
         except DataError as error:
             problems.append(f"data.sources.{name}.train: {error}")
             continue
@@ -106,20 +110,27 @@ def resolve_data(config: RunConfig) -> DataPlan:
         except DataError as error:
             problems.append(f"data.sources.{name}.fill_in_the_middle: {error}")
             continue
-        sources.append(SourceSpec(name, shard.prefix, source.packing, transform))
-        hashes[name] = shard.manifest.content_hash
+        specs[name] = SourceSpec(name, shards[name].prefix, source.packing, transform)
     if problems:
         raise ConfigError(problems)
     parent = RunDirectory(config.init_from.run) if config.init_from else None
+    inherited = {} if parent is None or config.data.restart else _inherited(parent)
+    states = source_states(
+        config,
+        {name: shard.num_tokens for name, shard in shards.items()},
+        {name: state.cursor for name, state in inherited.items()},
+    )
+    mixture = plan_mixture(config, states)
     return DataPlan(
-        sources=sources,
-        mixture=constant_plan(quantise_weights(weights)),
+        sources=[specs[name] for name in mixture.source_names],
+        mixture=mixture,
         sequence_length=config.data.sequence_length,
         seed=config.train.seed,
         tokenizer_hash=tokenizer.hash,
-        manifest_hashes=hashes,
+        manifest_hashes={name: shard.manifest.content_hash for name, shard in shards.items()},
+        states={name: states[name] for name in mixture.source_names},
         document_mask=config.data.document_mask,
-        inherited={} if parent is None or config.data.restart else _inherited(parent),
+        inherited=inherited,
         parent_identity=require_done(parent).identity if parent else None,
     )
 

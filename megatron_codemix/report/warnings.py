@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from megatron_codemix.data.mixture.describe import MAX_EPOCHS
 from megatron_codemix.files import Json
 from megatron_codemix.report.collect import StudyRecords
-from megatron_codemix.study.outlook import MAX_EPOCHS, rounding_warnings
+from megatron_codemix.study.outlook import rounding_warnings
 
 SEED_AXIS = "train.seed"
 """Axis of the matrix whose points are repetitions of one another."""

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from megatron_codemix.config.mixture_checks import weighted_sources
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.shards.manifest import Manifest
 from megatron_codemix.data.tokenizer import tokenizer_hash
@@ -49,9 +50,10 @@ class Inventory:
         are there."""
         wanted = self.tokenizer_hash(config.tokenizer.path)
         problems = self._check_vocabulary(config)
+        read = weighted_sources(config.data)
         for name, source in config.data.sources.items():
             manifest = self.manifest(source.train)
-            if manifest and config.data.mixture.weights.get(name):
+            if manifest and name in read:
                 problems += _check_length(config, name, manifest)
             if wanted and manifest and manifest.tokenizer_hash != wanted:
                 problems.append(

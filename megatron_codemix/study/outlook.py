@@ -5,18 +5,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from megatron_codemix.config.plan import phase_samples
 from megatron_codemix.config.schema import (
     ConstantSchedule,
     CosineSchedule,
     LinearSchedule,
     ScheduleConfig,
 )
-from megatron_codemix.data.mixture.weights import quantise_weights
+from megatron_codemix.data.mixture.describe import MAX_EPOCHS, describe_mixtures
+from megatron_codemix.data.mixture.mixture import Mixture
 from megatron_codemix.study.tree import PhaseNode, StudyTree
-
-MAX_EPOCHS = 4.0
-"""Repeating data beyond about four epochs loses value (Muennighoff et al. 2023, arXiv
-2305.16264)."""
 
 MAX_ROUNDING = 0.1
 """Budgets that whole steps change by more than this share are no longer those asked for."""
@@ -42,6 +40,9 @@ class PhaseOutlook:
     peak_lr: float
     final_lr: float
     mixture: dict[str, float]
+    """Share of each source in the whole phase."""
+    schedule: str
+    """The mixture in words."""
     epochs: dict[str, float | None]
     """Passes over each source, from the root of the chain to the end of this phase; None without
     the data."""
@@ -112,6 +113,7 @@ def _phase_outlook(tree: StudyTree, node: PhaseNode) -> PhaseOutlook:
     plan = tree.plan(node)
     config = node.config
     first, peak, final = lr_range(config.schedule)
+    samples = phase_samples(config)
     parent = tree.nodes[f"{node.cell}/{node.parent}"] if node.parent else None
     return PhaseOutlook(
         label=node.label,
@@ -127,10 +129,19 @@ def _phase_outlook(tree: StudyTree, node: PhaseNode) -> PhaseOutlook:
         first_lr=first,
         peak_lr=peak,
         final_lr=final,
-        mixture=dict(config.data.mixture.weights),
+        mixture={name: round(n / samples, 6) for name, n in _planned_samples(node).items()},
+        schedule=describe_mixtures(config),
         epochs=_epochs(tree, node),
         layout=layout_text(config.layout.tensor, config.layout.pipeline, plan.data_parallel),
     )
+
+
+def _planned_samples(node: PhaseNode) -> dict[str, float]:
+    """Samples of each source that the phase is to read."""
+    assert node.mixture is not None, f"{node.key} was not looked up"
+    mixture = Mixture(node.mixture)
+    planned = mixture.planned_in_all(phase_samples(node.config)).tolist()
+    return dict(zip(mixture.source_names, planned, strict=True))
 
 
 def _epochs(tree: StudyTree, node: PhaseNode) -> dict[str, float | None]:
@@ -138,18 +149,12 @@ def _epochs(tree: StudyTree, node: PhaseNode) -> dict[str, float | None]:
     than the sequence."""
     epochs: dict[str, float | None] = {}
     for phase in tree.chain(node):
-        config, plan = phase.config, tree.plan(phase)
-        units = quantise_weights(config.data.mixture.weights)
-        total = sum(units.values())
-        samples = plan.num_steps * plan.samples_per_step
-        for name, share in units.items():
-            if not share:
-                continue
+        config = phase.config
+        for name, samples in _planned_samples(phase).items():
             manifest = tree.inventory.manifest(config.data.sources[name].train)
             if manifest is None:
                 epochs[name] = None
                 continue
             per_epoch = max(1, (manifest.num_tokens - 1) // config.data.sequence_length)
-            before = epochs.get(name) or 0.0
-            epochs[name] = before + samples * share / total / per_epoch
+            epochs[name] = (epochs.get(name) or 0.0) + samples / per_epoch
     return dict(sorted(epochs.items()))

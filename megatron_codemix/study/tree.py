@@ -10,11 +10,13 @@ from pathlib import Path
 from megatron_codemix.config.checks import check_config, check_layout
 from megatron_codemix.config.identity import run_identity
 from megatron_codemix.config.loader import build_run_config
-from megatron_codemix.config.plan import RunPlan, make_plan
+from megatron_codemix.config.mixture_checks import weighted_sources
+from megatron_codemix.config.plan import RunPlan, make_plan, phase_samples
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.config.tree import Tree, set_dotted, where_of
-from megatron_codemix.data.mixture.plan import constant_plan
-from megatron_codemix.data.mixture.weights import quantise_weights
+from megatron_codemix.data.mixture.caps import plan_mixture, source_states
+from megatron_codemix.data.mixture.mixture import Mixture
+from megatron_codemix.data.mixture.plan import MixturePlan
 from megatron_codemix.errors import ConfigError, RunError
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.consistency import check_matrix, check_names, phase_order
@@ -38,6 +40,8 @@ class PhaseNode:
     `StudyTree.resolved_config`."""
     identity: str | None
     """None while the data that it depends on is not there."""
+    mixture: MixturePlan | None = None
+    """None before the data was looked for; without regard to caps while some of it is not there."""
 
     @property
     def key(self) -> str:
@@ -146,28 +150,45 @@ def identify(tree: StudyTree) -> StudyTree:
         raise ConfigError(list(problems))
     nodes: dict[str, PhaseNode] = {}
     for key, node in tree.nodes.items():
-        nodes[key] = replace(node, identity=_identity(node, nodes, inventory))
+        nodes[key] = _identified(node, nodes, inventory)
     return replace(tree, nodes=nodes, inventory=inventory)
 
 
-def _identity(node: PhaseNode, done: Mapping[str, PhaseNode], inventory: Inventory) -> str | None:
+def _identified(node: PhaseNode, done: Mapping[str, PhaseNode], inventory: Inventory) -> PhaseNode:
     config = node.config
-    units = quantise_weights(config.data.mixture.weights)
     tokenizer = inventory.tokenizer_hash(config.tokenizer.path)
-    manifests = {
-        name: inventory.manifest(config.data.sources[name].train) for name, n in units.items() if n
-    }
-    hashes = {name: manifest.content_hash for name, manifest in manifests.items() if manifest}
-    parent = None if node.parent is None else done[f"{node.cell}/{node.parent}"].identity
-    if tokenizer is None or len(hashes) < len(manifests) or (node.parent and parent is None):
-        return None
-    return run_identity(
+    names = weighted_sources(config.data)
+    found = {name: inventory.manifest(config.data.sources[name].train) for name in sorted(names)}
+    manifests = {name: manifest for name, manifest in found.items() if manifest}
+    parent = None if node.parent is None else done[f"{node.cell}/{node.parent}"]
+    is_known = parent is None or parent.identity is not None
+    if tokenizer is None or len(manifests) < len(found) or not is_known:
+        return replace(node, mixture=plan_mixture(config))
+    tokens = {name: manifest.num_tokens for name, manifest in manifests.items()}
+    has_caps = any(config.data.sources[name].max_epochs is not None for name in names)
+    cursors = _cursors_after(parent, done) if has_caps and not config.data.restart else {}
+    mixture = plan_mixture(config, source_states(config, tokens, cursors))
+    identity = run_identity(
         config,
-        mixture=constant_plan(units).as_dict(),
+        mixture=mixture.as_dict(),
         tokenizer_hash=tokenizer,
-        manifest_hashes=hashes,
-        parent_identity=parent,
+        manifest_hashes={name: manifest.content_hash for name, manifest in manifests.items()},
+        parent_identity=parent.identity if parent else None,
     )
+    return replace(node, identity=identity, mixture=mixture)
+
+
+def _cursors_after(node: PhaseNode | None, done: Mapping[str, PhaseNode]) -> dict[str, int]:
+    """Where each source will stand once `node` has run."""
+    if node is None or node.mixture is None:
+        return {}
+    parent = done[f"{node.cell}/{node.parent}"] if node.parent else None
+    cursors = {} if node.config.data.restart else _cursors_after(parent, done)
+    mixture = Mixture(node.mixture)
+    counts = mixture.counts(phase_samples(node.config)).tolist()
+    for name, count in zip(mixture.source_names, counts, strict=True):
+        cursors[name] = cursors.get(name, 0) + count
+    return cursors
 
 
 def _matrix_points(spec: StudySpec) -> Iterator[tuple[str, dict[str, str]]]:
@@ -276,11 +297,14 @@ def _unscaled(
 
 
 def _structural_identity(node: PhaseNode, done: Mapping[str, str]) -> str:
-    units = quantise_weights(node.config.data.mixture.weights)
+    sources = node.config.data.sources
     return run_identity(
         node.config,
-        mixture=constant_plan(units).as_dict(),
+        mixture=plan_mixture(node.config).as_dict(),
         tokenizer_hash=str(node.config.tokenizer.path),
-        manifest_hashes={n: str(node.config.data.sources[n].train) for n in units},
+        manifest_hashes={
+            name: f"{source.train} {source.max_epochs} {source.spill_to}"
+            for name, source in sources.items()
+        },
         parent_identity=None if node.parent is None else done[f"{node.cell}/{node.parent}"],
     )

@@ -18,6 +18,7 @@ from megatron_codemix.data.resolve import DataPlan, resolve_data
 from megatron_codemix.errors import ConfigError, UnavailableError
 from megatron_codemix.files import require_free_bytes, write_json, write_text
 from megatron_codemix.runs import RunDirectory, Status, final_checkpoint
+from megatron_codemix.train.change import changed_identity
 from megatron_codemix.units import format_bytes
 
 SHAPE_FIELDS = (
@@ -45,6 +46,12 @@ class Phase:
     data: DataPlan
     run: RunDirectory
     identity: str
+    earlier_identity: str | None = None
+    """What the run was before its mixture was changed for the steps to come."""
+
+    def claim(self) -> Status:
+        """Status of the run, under this identity. Raises RunError if it is another run's."""
+        return self.run.claim(self.identity, earlier=self.earlier_identity)
 
 
 def prepare_phase(
@@ -68,11 +75,18 @@ def prepare_phase(
     data.dataset()  # refuses a sequence longer than a shard
     identity = data.identity(config)
     run = RunDirectory(run_folder or Path("runs") / config_path.stem / f"train-{identity[:8]}")
-    run.claim(identity)
-    require_disk(run, config)
-    return Phase(
-        config=config, plan=make_plan(config, world_size), data=data, run=run, identity=identity
+    plan = make_plan(config, world_size)
+    phase = Phase(
+        config=config,
+        plan=plan,
+        data=data,
+        run=run,
+        identity=identity,
+        earlier_identity=changed_identity(run, config, data, plan.samples_per_step),
     )
+    phase.claim()
+    require_disk(run, config)
+    return phase
 
 
 def _require_parent(config: RunConfig, parent: RunDirectory) -> None:
@@ -103,12 +117,13 @@ def _with_absolute_paths(config: RunConfig) -> RunConfig:
 def start_attempt(phase: Phase) -> int:
     """Counts one more start of the run, writes its resolved configuration and plan; the attempt's
     number. One process calls it."""
-    status = phase.run.claim(phase.identity)
+    status = phase.claim()
     number = status.attempts + 1
     folder = phase.run.attempt(number)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(phase.run.config, dump_yaml(phase.config))
-    write_json(folder / "plan.json", phase.plan.as_dict())
+    record = phase.plan.as_dict() | {"mixture": phase.data.mixture.as_dict()}
+    write_json(folder / "plan.json", record)
     phase.run.write_status(
         replace(
             status,

@@ -58,7 +58,7 @@ class Trainer:
         self.dataset: MixtureDataset = phase.data.dataset()
         self.ledger = Ledger(phase.data, self.dataset.samples_per_epoch)
         self.step = 0
-        self.status: Status = phase.run.claim(phase.identity)
+        self.status: Status = phase.claim()
         self.metrics = MetricWriter(phase.run.metrics) if parallel.rank == 0 else None
 
     def run(self) -> None:

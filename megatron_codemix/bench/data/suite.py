@@ -14,7 +14,6 @@ SECTIONS = {
     "order": "orders:orders",
     "blend": "blend:blends",
     "gather": "gather:gathers",
-    "preparation": "preparation:preparation",
     "index-file": "index_file:index_file",
     "new-mixture": "new_mixture:new_mixture",
 }

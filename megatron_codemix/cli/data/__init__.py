@@ -11,6 +11,7 @@ from megatron_codemix.cli.data import (
     ledger,
     manifest,
     merge,
+    mixture,
     prepare,
     tokenizer,
     trace,
@@ -26,6 +27,7 @@ for _group in (
     importing,
     verify,
     inspection,
+    mixture,
     ledger,
     trace,
 ):

@@ -6,8 +6,9 @@ import numpy.typing as npt
 from megatron_codemix.data.mixture.earliest_deadline import EarliestDeadline
 from megatron_codemix.data.mixture.megatron import MegatronMixture
 from megatron_codemix.data.mixture.plan import MixturePlan, Segment
+from megatron_codemix.data.mixture.split_tree import SplitTreeOrder
 
-Order = EarliestDeadline | MegatronMixture
+Order = EarliestDeadline | SplitTreeOrder | MegatronMixture
 
 
 class Mixture:
@@ -36,9 +37,9 @@ class Mixture:
         return order if isinstance(order, MegatronMixture) else None
 
     @property
-    def error_bound(self) -> float:
-        """No source is ever further from the plan of the segment it is in, in samples."""
-        return max(order.error_bound for order in self._orders)
+    def error_bounds(self) -> list[float]:
+        """Of each segment, in samples: within it no source is ever further from its plan."""
+        return [order.error_bound for order in self._orders]
 
     def locate_many(
         self, samples: npt.NDArray[np.int64]
@@ -88,6 +89,18 @@ class Mixture:
         planned[self._numbers[segment]] += self._orders[segment].planned(n - self._first(segment))
         return planned
 
+    def planned_in_all(self, n: int) -> npt.NDArray[np.float64]:
+        """Samples of each source that the weights ask for among the first `n`, whatever was drawn:
+        needs no order to be worked out [sources]."""
+        planned = np.zeros(len(self.source_names))
+        last = self.plan.segment_at(max(n - 1, 0))
+        for number in range(last + 1):
+            stop = n if number == last else self._first(number + 1)
+            planned[self._numbers[number]] += self._orders[number].planned(
+                stop - self._first(number)
+            )
+        return planned
+
     def _first(self, segment: int) -> int:
         return self.plan.segments[segment].first_sample
 
@@ -117,4 +130,6 @@ def order_of(segment: Segment) -> Order:
         assert segment.shares is not None, segment
         assert segment.num_samples is not None, segment
         return MegatronMixture(segment.shares, segment.num_samples)
+    if segment.method == "split-tree":
+        return SplitTreeOrder(segment)
     return EarliestDeadline(segment.knots[0][1])

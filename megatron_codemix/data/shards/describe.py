@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from megatron_codemix.config.checks import source_name_problem
+from megatron_codemix.config.mixture_checks import source_name_problem
 from megatron_codemix.corpus.split import Split
 from megatron_codemix.data.shards.block_hashes import finish_tree, hash_blocks
 from megatron_codemix.data.shards.index_file import PIECE

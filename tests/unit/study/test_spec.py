@@ -15,7 +15,14 @@ QUICKSTART = Path(__file__).parents[3] / "examples/quickstart/study.yaml"
 
 
 def test_token_fields_are_those_of_the_schema() -> None:
-    expected = {"train.train_tokens", "schedule.warmup_tokens", "checkpoint.save_every_tokens"}
+    expected = {
+        "train.train_tokens",
+        "schedule.warmup_tokens",
+        "checkpoint.save_every_tokens",
+        "data.mixture.steps.from_tokens",
+        "data.changes.at_tokens",
+        "data.changes.mixture.steps.from_tokens",
+    }
     assert set(token_fields()) == expected
 
 
@@ -29,6 +36,14 @@ def test_scaling_rounds_to_whole_tokens_and_never_to_none() -> None:
     assert scale_tokens({"train": {"train_tokens": "5"}}, Decimal("0.5"))["train"] == {
         "train_tokens": "3"
     }
+
+
+def test_scaling_reaches_the_steps_and_changes_of_a_mixture() -> None:
+    steps = [{"from_tokens": "0"}, {"from_tokens": "100B"}]
+    data = {"mixture": {"kind": "step", "steps": steps}, "changes": [{"at_tokens": "5B"}]}
+    scaled = scale_tokens({"data": data}, Decimal("1e-6"))["data"]
+    assert scaled["mixture"]["steps"] == [{"from_tokens": "0"}, {"from_tokens": "100000"}]
+    assert scaled["changes"] == [{"at_tokens": "5000"}]
 
 
 def test_the_command_line_multiplies_the_token_scale(tmp_path: Path) -> None:
