@@ -13,14 +13,18 @@ from megatron_codemix.data.preparation.megatron_flags import read_flags
 from megatron_codemix.errors import CodemixError
 from megatron_codemix.obs.progress import progress_bar
 
+PACKED = (".gz", ".zst", ".parquet")
+
 
 def main() -> int:
     """Returns the exit code: 0, or 2 where the input is wrong."""
     start = time.monotonic()
     try:
         request = read_flags()
+        # What is counted is text: of compressed files its size is not known before.
+        is_plain = not any(file.name.endswith(PACKED) for file in request.files)
         total = sum(file.path.stat().st_size for file in request.files)
-        with progress_bar("preprocess", total, "bytes") as advance:
+        with progress_bar("preprocess", total if is_plain else None, "bytes") as advance:
             written = preprocess(
                 request.files,
                 request.tokenizer,

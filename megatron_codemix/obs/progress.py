@@ -49,14 +49,21 @@ def _terminal_bar(
 ) -> Iterator[Advance]:
     # Here, not at the top: rich takes 40 ms to load, and most commands show no bar.
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
-    columns = (
+    columns = [
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.fields[amount]}"),
+        *([TransferSpeedColumn()] if unit == "bytes" else []),
         TimeRemainingColumn(compact=True),
-    )
+    ]
     with Progress(*columns, console=Console(file=stream)) as bar:
         done = 0.0
         task = bar.add_task(description, total=total, amount=_amount(0, total, unit))
@@ -99,13 +106,20 @@ class _Lines:
 
     def remaining(self, elapsed: float) -> str:
         if self.total is None or self.done <= 0:
-            return f"{format_duration(elapsed)} so far"
+            return f"{format_duration(elapsed)} so far{self.rate(elapsed)}"
         left = max(0.0, self.total - self.done) * elapsed / self.done
-        return f"about {format_duration(left)} left"
+        return f"about {format_duration(left)} left{self.rate(elapsed)}"
+
+    def rate(self, elapsed: float) -> str:
+        """`, 31.2 MB/s`; nothing where something else than bytes is counted."""
+        if self.unit != "bytes" or elapsed <= 0:
+            return ""
+        return f", {self.done / 1e6 / elapsed:.1f} MB/s"
 
     def finish(self) -> None:
         if self.done:
-            self.write(f"done in {format_duration(self.clock() - self.start)}")
+            elapsed = self.clock() - self.start
+            self.write(f"done in {format_duration(elapsed)}{self.rate(elapsed)}")
 
     def write(self, text: str) -> None:
         amount = _amount(self.done, self.total, self.unit)

@@ -37,8 +37,8 @@ def test_without_a_total_there_is_no_remaining_time() -> None:
     stream, clock = io.StringIO(), Clock()
     with progress_bar("reading", None, "bytes", stream=stream, clock=clock) as advance:
         clock.now += 11
-        advance(1536)
-    assert stream.getvalue().splitlines()[0] == "reading: 1.5 KiB, 11s so far"
+        advance(22 << 20)
+    assert stream.getvalue().splitlines()[0] == "reading: 22.0 MiB, 11s so far, 2.1 MB/s"
 
 
 def test_amounts_are_shown_in_their_unit() -> None:
