@@ -35,7 +35,7 @@ def check_mixture(config: RunConfig) -> list[str]:
         for field, weights in weights_of(mixture):
             problems += _check_weights(f"{path}.{field}", weights, list(data.sources))
         problems += _check_kind(path, mixture)
-    return [*problems, *_check_places(config), *_check_caps(data)]
+    return [*problems, *_check_places(config), *_check_caps(data), *_check_order(config)]
 
 
 def all_mixtures(data: DataConfig) -> Iterator[tuple[str, MixtureConfig]]:
@@ -84,6 +84,36 @@ def source_name_problem(name: str) -> str | None:
     if _SOURCE_NAME.fullmatch(name):
         return None
     return "a source's name is part of file and metric names; use letters, digits, '_' and '-'"
+
+
+def _check_order(config: RunConfig) -> list[str]:
+    """What Megatron's order, which is laid out for one run of one length, cannot do."""
+    data = config.data
+    if data.order != "megatron":
+        return []
+    problems = []
+    if not isinstance(data.mixture, ConstantMixtureConfig) or data.changes:
+        problems.append(
+            "data.order: megatron mixes with constant weights and changes nothing on the way; use "
+            "order: stateless for a schedule or for changes"
+        )
+    if config.init_from is not None and not data.restart:
+        problems.append(
+            "data.order: megatron lays the data out for one run, so a phase cannot go on where its "
+            "parent's sources stood; set data.restart=true or use order: stateless"
+        )
+    for name, source in data.sources.items():
+        if source.max_epochs is not None:
+            problems.append(
+                f"data.sources.{name}.max_epochs: cannot be kept in data.order: megatron, which "
+                "shuffles the epochs of a source together; use order: stateless"
+            )
+        if source.packing is not None:
+            problems.append(
+                f"data.sources.{name}.packing: data.order: megatron cuts windows of joined "
+                "documents; use order: stateless"
+            )
+    return problems
 
 
 def _check_weights(path: str, weights: Mapping[str, float], sources: Sequence[str]) -> list[str]:

@@ -222,6 +222,10 @@ class DataConfig(Section):
     changes: list[MixtureChangeConfig] = []
     """Other mixtures from points in the phase on, in order. Every source goes on where it stands,
     so a run that has not yet come to a change may be given one and go on."""
+    order: Literal["stateless", "megatron"] = "stateless"
+    """Order of the samples. `stateless`: a keyed permutation of each source, fresh in each epoch,
+    with nothing built or stored; `megatron`: bit for bit what Megatron-LM reads for a run of this
+    length with constant weights."""
     document_mask: bool = False
     """Whether tokens see only their own document of a sample, with positions from its start. On
     GPUs too through a dense mask of sequence_length x sequence_length, without the fused kernels

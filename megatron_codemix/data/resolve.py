@@ -5,6 +5,7 @@ Reads headers and manifests only, so it is quick at any size, and it runs before
 is started.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,12 @@ class DataPlan:
         )
 
     def dataset(self) -> MixtureDataset:
-        """The samples of the run, 0, 1, 2, ..."""
-        return MixtureDataset(
+        """The samples of the run, 0, 1, 2, ...
+
+        Raises ConfigError where a source has other samples than the parent read of it: a cursor
+        counts samples of one cut.
+        """
+        dataset = MixtureDataset(
             self.sources,
             self.mixture,
             sequence_length=self.sequence_length,
@@ -74,6 +79,21 @@ class DataPlan:
             start_cursors={name: state.cursor for name, state in self.inherited.items()},
             document_mask=self.document_mask,
         )
+        if self.inherited:
+            self._require_samples_of_parent(dataset.samples_per_epoch)
+        return dataset
+
+    def _require_samples_of_parent(self, samples_per_epoch: Mapping[str, int]) -> None:
+        problems = [
+            f"data.sources.{name}: an epoch is {number} samples here and was "
+            f"{self.inherited[name].samples_per_epoch} in the parent (another sequence_length, "
+            "packing or shard), so where the parent stood means nothing here; set "
+            "data.restart=true to read from the beginning"
+            for name, number in samples_per_epoch.items()
+            if name in self.inherited and self.inherited[name].samples_per_epoch != number
+        ]
+        if problems:
+            raise ConfigError(problems)
 
     def as_dict(self) -> dict[str, Any]:  # Any: JSON values
         """For the provenance record of an attempt."""

@@ -72,7 +72,7 @@ def prepare_phase(
     if config.init_from is not None:
         _require_parent(config, RunDirectory(config.init_from.run))
     data = resolve_data(config)
-    data.dataset()  # refuses a sequence longer than a shard
+    data.dataset()  # refuses a sequence longer than a shard, or samples unlike the parent's
     identity = data.identity(config)
     run = RunDirectory(run_folder or Path("runs") / config_path.stem / f"train-{identity[:8]}")
     plan = make_plan(config, world_size)

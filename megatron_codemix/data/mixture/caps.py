@@ -6,9 +6,9 @@ from fractions import Fraction
 from math import floor
 
 from megatron_codemix.config.plan import phase_samples
-from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.config.schema import ConstantMixtureConfig, RunConfig
 from megatron_codemix.data.mixture.mixture import Mixture, order_of
-from megatron_codemix.data.mixture.plan import MixturePlan, Segment
+from megatron_codemix.data.mixture.plan import MixturePlan, Segment, megatron_plan
 from megatron_codemix.data.mixture.schedule import Course, courses_of, segment_of
 from megatron_codemix.errors import ConfigError
 from megatron_codemix.units import format_count
@@ -43,6 +43,9 @@ def plan_mixture(config: RunConfig, states: Mapping[str, SourceState] | None = N
     states: of each source that is read; None: without regard to caps.
     Raises ConfigError with the numbers where a cap cannot be kept.
     """
+    if config.data.order == "megatron":
+        assert isinstance(config.data.mixture, ConstantMixtureConfig), "checked with the order"
+        return megatron_plan(config.data.mixture.weights, phase_samples(config))
     states = states or {}
     caps = {
         name: floor(Fraction(str(source.max_epochs)) * states[name].samples_per_epoch)

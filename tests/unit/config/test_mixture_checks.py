@@ -89,3 +89,28 @@ def test_every_kind_is_accepted(changed: Callable[..., RunConfig]) -> None:
         "{kind: stages, strategy: uniform, varying: {code: 1}, others: {text: 0.5, markup: 0.5}}",
     ):
         assert check_config(changed(f"data.mixture={mixture}")) == []
+
+
+def test_what_megatrons_order_cannot_do_is_refused_together(
+    changed: Callable[..., RunConfig],
+) -> None:
+    problems = check_config(
+        changed(
+            "data.order=megatron",
+            "data.mixture={kind: linear, start: {text: 1}, end: {code: 1}}",
+            "data.sources.code={train: c, max_epochs: 2}",
+            "data.sources.text={train: t, packing: best_fit}",
+        )
+    )
+    assert sorted(problem.split(":")[0] for problem in problems) == [
+        "data.order",
+        "data.sources.code.max_epochs",
+        "data.sources.text.packing",
+    ]
+
+
+def test_megatrons_order_does_not_go_on_from_a_parent(changed: Callable[..., RunConfig]) -> None:
+    parent = "init_from={run: runs/parent, load: weights}"
+    (problem,) = check_config(changed("data.order=megatron", parent))
+    assert "set data.restart=true or use order: stateless" in problem
+    assert check_config(changed("data.order=megatron", parent, "data.restart=true")) == []
