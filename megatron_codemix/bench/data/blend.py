@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from megatron_codemix.bench.data.ours import constant_mixture
+from megatron_codemix.bench.data.ours import changing_mixture, constant_mixture, tree_mixture
 from megatron_codemix.bench.data.peer import SizedDataset, blend, build_blending_indices
 from megatron_codemix.bench.data.setting import Setting
 from megatron_codemix.bench.measure import Cost, Trial
@@ -72,11 +72,14 @@ def _sequential(setting: Setting, num_sources: int) -> Iterator[Row]:
             "constant": Trial(
                 lambda: constant_mixture(weights).locate_range(0, num_samples), calls=num_samples
             ),
+            "tree": Trial(
+                lambda: tree_mixture(weights).locate_range(0, num_samples), calls=num_samples
+            ),
             "peer": Trial(lambda: build_blending_indices(weights, num_samples), calls=num_samples),
         },
     )
-    goals = {"constant": Goal(ratio=1.5)} if num_sources >= 20 else {}
-    for name in ("constant",):
+    goals = {"constant": Goal(ratio=1.5), "tree": Goal(ratio=2)} if num_sources >= 20 else {}
+    for name in ("constant", "tree"):
         yield _nanoseconds(
             f"blend of {num_sources} sources, {name}: a sample",
             costs[name],
@@ -93,6 +96,8 @@ def _anywhere(setting: Setting) -> Iterator[Row]:
     weights = source_weights(START_UP_SOURCES)
     mixtures = {
         "constant": (constant_mixture(weights), None),
+        "tree": (tree_mixture(weights), Goal(at_most=25)),
+        "changing weights": (changing_mixture(weights, START_UP_SAMPLES), Goal(at_most=80)),
     }
     costs = setting.compare(
         {

@@ -1,6 +1,7 @@
 """Our side, through the API that users call."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,13 @@ import numpy.typing as npt
 from megatron_codemix.bench.data.setting import SEED
 from megatron_codemix.data.dataset import MixtureDataset
 from megatron_codemix.data.mixture.mixture import Mixture
-from megatron_codemix.data.mixture.plan import constant_plan
+from megatron_codemix.data.mixture.plan import (
+    MixturePlan,
+    constant_plan,
+    constant_segment,
+)
+from megatron_codemix.data.mixture.schedule import Course, segment_of
+from megatron_codemix.data.mixture.split_tree import best_tree, units_of
 from megatron_codemix.data.mixture.weights import quantise_weights
 from megatron_codemix.data.order.megatron import MegatronOrder
 from megatron_codemix.data.source import SourceSpec
@@ -30,6 +37,36 @@ def open_dataset(
 def constant_mixture(shares: npt.NDArray[np.float64]) -> Mixture:
     """Sources in these shares, in earliest-deadline order."""
     return Mixture(constant_plan(quantise_weights(_named(shares))))
+
+
+def tree_mixture(shares: npt.NDArray[np.float64]) -> Mixture:
+    """The same by a tree of splits, which runs use for weights that change."""
+    units = quantise_weights(_named(shares))
+    segment = replace(constant_segment(units), method="split-tree")
+    tree, _ = best_tree(segment.source_names, units_of(segment))
+    return Mixture(MixturePlan((replace(segment, tree=tree),)))
+
+
+def changing_mixture(shares: npt.NDArray[np.float64], num_samples: int) -> Mixture:
+    """Sources whose weights go on a straight line from these shares to those of their
+    neighbours."""
+    start, end = _named(shares), _named(np.roll(shares, 1))
+
+    def weights_at(sample: float) -> dict[str, float]:
+        done = sample / num_samples
+        return {name: (1 - done) * start[name] + done * end[name] for name in start}
+
+    course = Course(
+        first_sample=0,
+        stop=num_samples,
+        natural_stop=num_samples,
+        weights_at=weights_at,
+        is_constant=False,
+    )
+    segments = [segment_of(course, 0)]
+    while (stop := segments[-1].stop) is not None and stop < num_samples:
+        segments.append(segment_of(course, stop))
+    return Mixture(MixturePlan(tuple(segments)))
 
 
 def _named(shares: npt.NDArray[np.float64]) -> dict[str, float]:
