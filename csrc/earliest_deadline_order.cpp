@@ -16,13 +16,25 @@ constexpr int64_t kMaxSamples = int64_t{1} << 62;
 
 int64_t CeilDiv(int64_t a, int64_t b) { return a / b + (a % b > 0 ? 1 : 0); }
 
-// One source: how far it is behind plan, and when its next draw may and must happen.
+// First sample numbers at which a source, draw after draw, is at least some level behind: a line of
+// slope total / weight, rounded up. Kept with its remainder, it goes on without a division.
+struct Line {
+  int64_t slack;  // value * weight minus what was rounded up, in [0, weight)
+
+  int64_t Next(int64_t value, int64_t weight, int64_t quotient, int64_t remainder) {
+    slack -= remainder;
+    const int64_t is_short = slack < 0;
+    slack += is_short * weight;
+    return value + quotient + is_short;
+  }
+};
+
 struct Source {
   int64_t weight;
-  int64_t behind;  // n w - x W at time `updated_at`
-  int64_t updated_at;
-  int64_t release;   // first sample number (from 1) that may be this source's next draw
-  int64_t deadline;  // first sample number at which that draw is due
+  int64_t quotient;  // of the sum of the weights by this one
+  int64_t remainder;
+  Line release;
+  Line deadline;
 };
 
 class EarliestDeadline {
@@ -56,20 +68,23 @@ class EarliestDeadline {
     int64_t chosen = -1;
     int64_t earliest = std::numeric_limits<int64_t>::max();
     const int64_t num_sources = static_cast<int64_t>(sources_.size());
+    const int64_t* releases = releases_.data();
+    const int64_t* deadlines = deadlines_.data();
+    // No branches: which source is next cannot be predicted.
     for (int64_t i = 0; i < num_sources; ++i) {
-      if (sources_[i].release <= now && sources_[i].deadline < earliest) {
-        earliest = sources_[i].deadline;
-        chosen = i;
-      }
+      const bool is_earlier = (releases[i] <= now) & (deadlines[i] < earliest);
+      earliest = is_earlier ? deadlines[i] : earliest;
+      chosen = is_earlier ? i : chosen;
     }
     CHECK(chosen >= 0 && earliest >= now,
           "no order within the bound goes on from these counts (at "
           "sample ",
           now, "): they are not counts of this order");
     Source& source = sources_[chosen];
-    source.behind += (now - source.updated_at) * source.weight - total_weight_;
-    source.updated_at = now;
-    Schedule(source);
+    releases_[chosen] =
+        source.release.Next(releases_[chosen], source.weight, source.quotient, source.remainder);
+    deadlines_[chosen] =
+        source.deadline.Next(deadlines_[chosen], source.weight, source.quotient, source.remainder);
     return static_cast<int16_t>(chosen);
   }
 
@@ -78,21 +93,24 @@ class EarliestDeadline {
     const int128 behind = int128{position_} * weight - int128{count} * total_weight_;
     CHECK(-max_behind_ <= behind && behind <= max_behind_, "source ", number, " with count ", count,
           " after ", position_, " samples is further from its plan than this order ever is");
-    sources_.push_back({weight, static_cast<int64_t>(behind), position_, 0, 0});
-    Schedule(sources_.back());
+    Source source{weight, total_weight_ / weight, total_weight_ % weight, {}, {}};
+    releases_.push_back(FirstTimeAt(release_level_, behind, weight, source.release));
+    deadlines_.push_back(FirstTimeAt(max_behind_ + 1, behind, weight, source.deadline));
+    sources_.push_back(source);
   }
 
-  void Schedule(Source& source) const {
-    source.release = FirstTimeAt(source, release_level_);
-    source.deadline = FirstTimeAt(source, max_behind_ + 1);
-  }
-
-  // The first sample number at which `source`, not drawn again, is at least `level` behind.
-  int64_t FirstTimeAt(const Source& source, int64_t level) const {
-    return source.updated_at + CeilDiv(level - source.behind, source.weight);
+  // The first sample number at which a source that is now `behind`, and not drawn, is at least
+  // `level` behind.
+  int64_t FirstTimeAt(int64_t level, int128 behind, int64_t weight, Line& line) const {
+    const int64_t missing = level - static_cast<int64_t>(behind);
+    const int64_t samples = CeilDiv(missing, weight);
+    line.slack = samples * weight - missing;
+    return position_ + samples;
   }
 
   std::vector<Source> sources_;
+  std::vector<int64_t> releases_;   // first sample number (from 1) that may be the next draw
+  std::vector<int64_t> deadlines_;  // first sample number at which that draw is due
   int64_t total_weight_ = 0;
   int64_t position_ = 0;       // samples so far
   int64_t release_level_ = 0;  // ceil(e W): n w - x W at which a draw is allowed
