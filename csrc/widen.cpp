@@ -28,6 +28,11 @@ int64_t EntriesToAlignment(const int64_t* target, uintptr_t alignment, int64_t s
   return std::min<int64_t>(size, past == 0 ? 0 : (alignment - past) / sizeof(int64_t));
 }
 
+// How far ahead a target's memory is asked for, in entries. Measured on a batch of 64 rows, which
+// fills the second-level cache: 64 to 512 are alike and make 2,048 tokens 11% to 22% faster, 8,192
+// 13% faster on a busy machine and 4% slower on a quiet one. Stores past the caches are slower.
+constexpr int64_t kAhead = 128;
+
 __attribute__((target("avx2"))) inline __m256i LoadFour(const uint16_t* source) {
   return _mm256_cvtepu16_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(source)));
 }
@@ -42,6 +47,7 @@ __attribute__((target("avx2"))) void WidenAvx2(const Token* source, int64_t* tar
   WidenPlainly(source, target, i);
   for (; i + 4 <= size; i += 4) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(target + i), LoadFour(source + i));
+    __builtin_prefetch(target + i + kAhead, /*rw=*/1);
   }
   WidenPlainly(source + i, target + i, size - i);
 }
@@ -66,6 +72,7 @@ __attribute__((target("avx512f"))) void WidenAvx512(const Token* source, int64_t
   WidenPlainly(source, target, i);
   for (; i + 8 <= size; i += 8) {
     _mm512_storeu_si512(target + i, LoadEight(source + i));
+    __builtin_prefetch(target + i + kAhead, /*rw=*/1);
   }
   WidenPlainly(source + i, target + i, size - i);
 }

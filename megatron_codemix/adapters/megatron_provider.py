@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ import torch
 
 from megatron_codemix.adapters.torch_dataset import Sample, TorchDataset
 from megatron_codemix.data.dataset import MixtureDataset
-from megatron_codemix.data.mixture.plan import constant_plan
+from megatron_codemix.data.mixture.plan import constant_plan, megatron_plan
 from megatron_codemix.data.mixture.weights import quantise_weights
 from megatron_codemix.data.source import SourceSpec
 from megatron_codemix.errors import ConfigError
@@ -34,12 +34,17 @@ class Blend:
     """Prefix of each source's .bin, .idx and .manifest.json (see `codemix data manifest`)."""
     weights: Mapping[str, float]
     """Share of each source; they sum to 1."""
+    order: Literal["stateless", "megatron"] = "stateless"
+    """`megatron`: bit for bit the training samples of GPTDataset and BlendedDataset, whose indices
+    are built when the first is read."""
 
-    def open(self, *, sequence_length: int, seed: int) -> MixtureDataset:
+    def open(self, num_samples: int, *, sequence_length: int, seed: int) -> MixtureDataset:
         """The samples. Raises DataError on the shards, ConfigError on the weights."""
+        units = quantise_weights(self.weights)
+        is_megatron = self.order == "megatron"
         return MixtureDataset(
             [SourceSpec(name, Path(prefix)) for name, prefix in self.prefixes.items()],
-            constant_plan(quantise_weights(self.weights)),
+            megatron_plan(self.weights, num_samples) if is_megatron else constant_plan(units),
             sequence_length=sequence_length,
             seed=seed,
         )
@@ -157,7 +162,9 @@ def datasets_provider(
             None
             if split not in blends or not num_samples or not is_built_on_rank()
             else MegatronDataset(
-                partial(blends[split].open, sequence_length=sequence_length, seed=seed),
+                partial(
+                    blends[split].open, num_samples, sequence_length=sequence_length, seed=seed
+                ),
                 num_samples,
                 sample_format,
             )

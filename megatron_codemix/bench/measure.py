@@ -5,6 +5,7 @@ more than the wall clock does. Both sides run in one process, by turns, because 
 the machine's load.
 """
 
+import contextlib
 import gc
 import json
 import resource
@@ -16,8 +17,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
+
 MIN_SECONDS = 0.2
 """Shorter work is repeated: the kernel splits user from system time by ticks of 1 to 10 ms."""
+
+
+POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,29 @@ def memory_of(function: str, **arguments: Any) -> Memory:  # Any: JSON values
         check=True,
     )
     return Memory(**json.loads(result.stdout.splitlines()[-1]))
+
+
+def tree_memory_of(function: str, **arguments: Any) -> int:  # Any: JSON values
+    """As memory_of for work that starts processes: the most bytes that all of them had together,
+    the interpreter's included, shared pages counted once; looked at every POLL_SECONDS."""
+    command = [sys.executable, "-m", __name__, function, json.dumps(arguments)]
+    peak = 0
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        root = psutil.Process(process.pid)
+        while process.poll() is None:
+            peak = max(peak, _shared_once([root, *root.children(recursive=True)]))
+            time.sleep(POLL_SECONDS)
+    if process.returncode != 0:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return peak
+
+
+def _shared_once(processes: list[psutil.Process]) -> int:
+    total = 0
+    for process in processes:
+        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+            total += process.memory_full_info().pss
+    return total
 
 
 def measure_memory(action: Callable[[], object]) -> Memory:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import codemix, start_codemix
+from tests.helpers.commands import codemix, python, start_codemix
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCALE = ["--scale", "0.01"]
@@ -36,7 +36,8 @@ def readme_commands() -> list[list[str]]:
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of a user: the examples, some prose, some code."""
     folder = tmp_path_factory.mktemp("user")
-    (folder / "examples").symlink_to(REPOSITORY / "examples")
+    for name in ("examples", "tools"):
+        (folder / name).symlink_to(REPOSITORY / name)
     (folder / "texts").mkdir()
     with open(folder / "texts" / "topics.jsonl", "w", encoding="utf-8") as lines:
         for name, topic in sorted(pydoc_data.topics.topics.items()):
@@ -57,7 +58,7 @@ def test_every_command_works(workspace: Path) -> None:
         if "runs/mine" in run:
             run_interrupted(run, workspace)
             continue
-        done = codemix(*run, cwd=workspace)
+        done = python(*run, cwd=workspace) if is_tool(command) else codemix(*run, cwd=workspace)
         assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
     whole, interrupted = (
         json.loads((workspace / "runs" / name / "report.json").read_text())
@@ -72,6 +73,8 @@ def as_run(command: list[str]) -> list[str]:
     program, *arguments = command
     if program == "make":
         return arguments if arguments == ["test"] else ["quickstart", *OWN_FILES, *SCALE]
+    if is_tool(command):
+        return arguments
     assert program == "codemix", command
     is_long = arguments[0] == "quickstart" or arguments[:2] in (
         ["study", "plan"],
@@ -80,6 +83,11 @@ def as_run(command: list[str]) -> list[str]:
         ["study", "report"],
     )
     return [*arguments, *(SCALE if is_long else [])]
+
+
+def is_tool(command: list[str]) -> bool:
+    """A script in tools/."""
+    return command[0] == "python" and command[1].startswith("tools/")
 
 
 def run_interrupted(arguments: list[str], workspace: Path) -> None:

@@ -13,8 +13,13 @@ ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 
 def codemix(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The finished command."""
+    return python("-m", "megatron_codemix", *arguments, cwd=cwd)
+
+
+def python(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The finished command of this interpreter."""
     return subprocess.run(
-        [sys.executable, "-m", "megatron_codemix", *map(str, arguments)],
+        [sys.executable, *map(str, arguments)],
         capture_output=True,
         text=True,
         env=ENVIRONMENT,

@@ -7,7 +7,7 @@ it takes seconds.
 from collections.abc import Callable
 from pathlib import Path
 
-from megatron_codemix.bench.data.ours import megatron_order, open_dataset
+from megatron_codemix.bench.data.ours import megatron_order, open_dataset, preprocess
 from megatron_codemix.bench.data.synthetic import document_lengths, write_index
 from megatron_codemix.data.shards.token_shard import TokenShard
 
@@ -66,3 +66,8 @@ def peer_index(folder: str, num_documents: int) -> Action:
 
     lengths = document_lengths(num_documents)
     return lambda: write_peers_index(Path(folder) / "peer", lengths)
+
+
+def our_preparation(text: str, tokenizer: str, prefix: str, workers: int) -> Action:
+    """Text to tokens."""
+    return lambda: preprocess(Path(text), Path(tokenizer), Path(prefix), workers)

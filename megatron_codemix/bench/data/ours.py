@@ -19,6 +19,8 @@ from megatron_codemix.data.mixture.schedule import Course, segment_of
 from megatron_codemix.data.mixture.split_tree import best_tree, units_of
 from megatron_codemix.data.mixture.weights import quantise_weights
 from megatron_codemix.data.order.megatron import MegatronOrder
+from megatron_codemix.data.preparation.megatron_blocks import preprocess as write_shards
+from megatron_codemix.data.preparation.megatron_flags import read_flags
 from megatron_codemix.data.source import SourceSpec
 
 
@@ -79,4 +81,24 @@ def megatron_order(
     """Megatron's order of one epoch."""
     return MegatronOrder(
         lengths, offsets, sequence_length=sequence_length, seed=SEED, num_samples=None
+    )
+
+
+def preprocess(text: Path, tokenizer: Path, prefix: Path, workers: int) -> None:
+    """What tools/preprocess_data.py does: `<prefix>_text_document.bin` and `.idx`."""
+    request = read_flags(
+        [
+            *("--input", str(text), "--output-prefix", str(prefix), "--workers", str(workers)),
+            *("--tokenizer-type", "HuggingFaceTokenizer", "--tokenizer-model", str(tokenizer)),
+            "--append-eod",
+        ]
+    )
+    write_shards(
+        request.files,
+        request.tokenizer,
+        request.output_prefix,
+        keys=request.keys,
+        appends_eod=request.appends_eod,
+        num_workers=request.num_workers,
+        advance=lambda num_bytes: None,
     )

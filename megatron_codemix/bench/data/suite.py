@@ -14,6 +14,7 @@ SECTIONS = {
     "order": "orders:orders",
     "blend": "blend:blends",
     "gather": "gather:gathers",
+    "preparation": "preparation:preparation",
     "index-file": "index_file:index_file",
     "new-mixture": "new_mixture:new_mixture",
 }

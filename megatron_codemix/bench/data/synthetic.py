@@ -20,6 +20,7 @@ from megatron_codemix.data.shards.index_file import HEADER_BYTES, finish_index
 from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.manifest import Manifest
 from megatron_codemix.data.shards.writer import TokenShardWriter
+from megatron_codemix.data.tokenizer import train_tokenizer
 
 _SIGMA = 1.2
 """Of the logarithm of the lengths: a long tail, as web text and code have it."""
@@ -110,6 +111,17 @@ def text_file(folder: Path, num_bytes: int) -> Path:
                 )
                 if written >= num_bytes:
                     break
+    return path
+
+
+def trained_tokenizer(folder: Path, text: Path) -> Path:
+    """A byte-level BPE of VOCABULARY_SIZE entries (fewer where the text is too short), trained on
+    the text."""
+    corpus = folder / "tokenizer-corpus"
+    corpus.mkdir()
+    (corpus / "bench.jsonl").symlink_to(text)
+    path = folder / "tokenizer.json"
+    train_tokenizer(corpus, VOCABULARY_SIZE, path, validation_fraction=0.0)
     return path
 
 

@@ -107,5 +107,11 @@ def _print_table(summaries: list[ShardSummary]) -> None:
             f"{manifest.num_tokens:15,d} {format_bytes(manifest.num_bytes):>10s} "
             f"{summary.bytes_per_token:11.2f} {summary.mean_length:8.1f} "
             f"{summary.length_percentiles['50']:8.0f} {summary.length_percentiles['95']:8.0f}  "
-            f"{', '.join(manifest.licences)}"
+            f"{_most_common(manifest.licences)}"
         )
+
+
+def _most_common(licences: dict[str, int]) -> str:
+    names = sorted(licences, key=lambda name: -licences[name])
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

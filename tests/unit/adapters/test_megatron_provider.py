@@ -1,7 +1,9 @@
 """The data sets that Megatron-LM's training loop is given, against megatron-core's own."""
 
 import argparse
+import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,7 +65,7 @@ def gpt():
     return gpt_dataset
 
 
-def gpt_dataset(gpt, prefix, cache, sample_format: dict[str, bool]):
+def gpt_dataset(gpt, prefix, cache, sample_format: dict[str, bool], num_samples=NUM_SAMPLES):
     from megatron.core.datasets.indexed_dataset import IndexedDataset
     from megatron.core.datasets.utils import Split
 
@@ -77,7 +79,7 @@ def gpt_dataset(gpt, prefix, cache, sample_format: dict[str, bool]):
     )
     indexed = IndexedDataset(str(prefix))
     documents = np.arange(len(indexed), dtype=np.int32)
-    return gpt.GPTDataset(indexed, str(prefix), documents, NUM_SAMPLES, Split.train, config)
+    return gpt.GPTDataset(indexed, str(prefix), documents, num_samples, Split.train, config)
 
 
 FORMATS = [
@@ -124,10 +126,34 @@ def test_masks_and_positions_are_megatrons(gpt, blend, sample_format) -> None:
     assert num_ends > NUM_SAMPLES
 
 
+def test_the_order_megatron_gives_the_samples_of_megatrons_blend(gpt, blend, tmp_path) -> None:
+    from megatron.core.datasets.blended_dataset import BlendedDataset
+
+    sample_format = {**FORMATS[15], "create_attention_mask": False}
+    targets = [math.ceil(NUM_SAMPLES * share) for share in SHARES.values()]
+    datasets = [
+        # What BlendedMegatronDatasetBuilder asks of each: half a percent more than its share.
+        gpt_dataset(gpt, prefix, tmp_path, sample_format, math.ceil(target * 1.005))
+        for prefix, target in zip(blend.prefixes.values(), targets, strict=True)
+    ]
+    config = datasets[0].config
+    config.path_to_cache = None  # a cache wants a process group
+    theirs = BlendedDataset(datasets, list(SHARES.values()), sum(targets), config)
+    ours = provided(replace(blend, order="megatron"), **sample_format)
+    for number in range(NUM_SAMPLES):
+        expected = theirs[number]
+        del expected["dataset_id"]
+        sample = ours[number]
+        assert set(sample) == set(expected)
+        assert all(torch.equal(sample[name], expected[name]) for name in sample)
+
+
 def test_samples_are_those_of_the_mixture(blend) -> None:
     dataset = provided(blend)
     assert len(dataset) == NUM_SAMPLES
-    expected = blend.open(sequence_length=SEQUENCE, seed=SEED).batch(range(NUM_SAMPLES))
+    expected = blend.open(NUM_SAMPLES, sequence_length=SEQUENCE, seed=SEED).batch(
+        range(NUM_SAMPLES)
+    )
     for number in range(NUM_SAMPLES):
         sample = dataset[number]
         np.testing.assert_array_equal(sample["tokens"].numpy(), expected.tokens[number])
@@ -152,7 +178,9 @@ def test_megatrons_sampler_reads_each_sample_once_over_the_ranks(blend, consumed
     ]
     for batches in zip(*loaders, strict=True):
         found += [row for batch in batches for row in batch["tokens"]]
-    expected = blend.open(sequence_length=SEQUENCE, seed=SEED).batch(range(consumed, NUM_SAMPLES))
+    expected = blend.open(NUM_SAMPLES, sequence_length=SEQUENCE, seed=SEED).batch(
+        range(consumed, NUM_SAMPLES)
+    )
     np.testing.assert_array_equal(torch.stack(found).numpy(), expected.tokens)
 
 
