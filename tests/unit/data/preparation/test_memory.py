@@ -13,7 +13,7 @@ from megatron_codemix.data.tokenizer import train_tokenizer
 
 MAX_BYTES = 300 << 20
 PREPARE = """
-import resource, sys
+import sys
 from pathlib import Path
 from megatron_codemix.corpus.readers import InputFile
 from megatron_codemix.data.preparation.megatron_blocks import preprocess
@@ -30,7 +30,9 @@ else:
         folder / "shard", keys=["text"], appends_eod=True, num_workers=1,
         advance=lambda num_bytes: None,
     )
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+# Not getrusage: its peak begins with that of the process that started this one.
+status = Path("/proc/self/status").read_text().split()
+print(int(status[status.index("VmHWM:") + 1]) * 1024)
 """
 
 
