@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from megatron_codemix.data.order.stateless import source_key
 from megatron_codemix.files import read_jsonl
 from megatron_codemix.launch.placement import RankContext
+from megatron_codemix.ops.reference import window_parts
 from megatron_codemix.train.phase import prepare_phase
 from tests.helpers.ranks import run_distributed
 from tests.helpers.tiny import SEQUENCE, write_run
@@ -74,22 +76,16 @@ def test_every_planned_sample_is_trained_on_once(
 
 
 def planned_samples(config: Path) -> list[tuple[int, bytes, bytes]]:
-    """Each source's first samples, cut by hand from what megatron-core reads of the shard, in the
-    order that GPTDataset documents: shuffled documents, then shuffled samples, one generator."""
-    import megatron_codemix.mcore  # noqa: F401, I001  # before megatron.core
-    from megatron.core.datasets.indexed_dataset import IndexedDataset
-
+    """Each source's first samples, cut by hand from the file: the shard as a circle, read where the
+    plain-Python definition of the order says."""
     planned = []
     for number, (source, share) in enumerate(WEIGHTS.items()):
-        shard = IndexedDataset(str(config.parent / source))
-        order = np.random.RandomState(1)  # train.seed, as GPTDataset
-        documents = np.arange(len(shard), dtype=np.int32)
-        order.shuffle(documents)
-        stream = np.concatenate([shard[int(document)] for document in documents])
-        total = (len(stream) - 1) // SEQUENCE
-        chosen = np.arange(total, dtype=np.uint32)
-        order.shuffle(chosen)
-        for sample in chosen[: round(share * NUM_SAMPLES)].tolist():
-            window = stream[sample * SEQUENCE : (sample + 1) * SEQUENCE + 1].astype(np.int64)
+        tokens = np.fromfile(config.parent / f"{source}.bin", np.uint16).astype(np.int64)
+        parts = window_parts(
+            np.arange(round(share * NUM_SAMPLES)), len(tokens), SEQUENCE, source_key(1, source)
+        )
+        starts = {row: first for row, first, _ in reversed(parts)}  # train.seed is 1
+        for first in starts.values():
+            window = np.take(tokens, np.arange(first, first + SEQUENCE + 1), mode="wrap")
             planned.append((number, window[:-1].tobytes(), window[1:].tobytes()))
     return planned

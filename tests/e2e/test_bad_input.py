@@ -76,10 +76,15 @@ def test_truncated_shard(tmp_path: Path, suffix: str) -> None:
     assert f"text{suffix}" in refused(config)
 
 
-def test_flipped_bit_of_an_index(tmp_path: Path) -> None:
+def test_flipped_bit_of_an_index_is_refused_where_the_index_is_read(tmp_path: Path) -> None:
+    """The default order reads windows of tokens and no index; document masks need it."""
     config = write_run(tmp_path)
     flip_bit(tmp_path / "text.idx")
-    assert "text.idx" in refused(config)
+    train = ("train", config, "data.document_mask=true", "--run-dir", tmp_path / "run")
+    for done in (codemix(*train), codemix("data", "verify", tmp_path / "text")):
+        assert done.returncode == 2, done.stderr
+        assert "text.idx" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_flipped_bit_of_tokens_is_refused_when_it_is_read(tmp_path: Path) -> None:
