@@ -2,89 +2,80 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from megatron_codemix.backend.devices import CpuBackend
 from megatron_codemix.bench.data.ours import open_dataset
 from megatron_codemix.bench.data.peer import open_gpt_dataset
 from megatron_codemix.bench.data.setting import SEED, Setting
 from megatron_codemix.bench.data.synthetic import random_shard
 from megatron_codemix.bench.measure import Cost, Trial, cost_of
 from megatron_codemix.bench.rows import Goal, Row
+from megatron_codemix.data.batches import allocate_batch
 from megatron_codemix.data.order.stateless import StatelessOrder, source_key
 from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.ops import RowParts, TokenGather
 
 NUM_DOCUMENTS = 1_000_000
-"""1.6 GB of uint16: far more than the processor's caches hold."""
-BATCH = 64
-NUM_BATCHES = 32
-SEQUENCES = (2048, 8192)
+"""1.6 GB of uint16: far more than the processor's own caches hold."""
+NUM_SAMPLES = 2048
+"""Read in each measurement."""
+ROWS = {2048: 32, 8192: 8}
+"""Sequence length -> rows of a batch: 65,536 tokens, a large microbatch."""
 
 
 def gathers(setting: Setting) -> Iterator[Row]:
     """Tokens and labels, and raw windows, at each sequence length."""
-    prefix = random_shard(setting.folder, setting.scaled(NUM_DOCUMENTS, least=20_000))
-    for sequence in SEQUENCES:
-        yield from _at(setting, prefix, sequence)
+    prefix = random_shard(setting.folder, setting.scaled(NUM_DOCUMENTS, least=30_000))
+    for sequence, rows in ROWS.items():
+        reader = _Reader(prefix, sequence, rows)
+        title = f"gather at {sequence}, {rows} rows"
+        once = cost_of(Trial(reader.batches, before=lambda: None, calls=NUM_SAMPLES))
+        yield Row(
+            name=f"{title}: first read, every block's hash checked",
+            ours=once.user * 1e6,
+            peer=None,
+            unit="us",
+            note="once",
+        )
+        yield from _compare(setting, prefix, reader, title)
 
 
-def _at(setting: Setting, prefix: Path, sequence: int) -> Iterator[Row]:
-    peer = open_gpt_dataset(prefix, sequence, setting.folder / "cache")
-    dataset = open_dataset({"text": prefix}, {"text": 1.0}, sequence)
-    kernel = _kernel(prefix, sequence)
-    num_samples = min(BATCH * NUM_BATCHES, len(peer) // BATCH * BATCH)
-    starts = range(0, num_samples, BATCH)
-    yield _first_touch(dataset, sequence, starts)
+def _compare(setting: Setting, prefix: Path, reader: "_Reader", title: str) -> Iterator[Row]:
+    peer = open_gpt_dataset(prefix, reader.sequence, setting.folder / "cache")
 
     def peers() -> None:
-        for sample in range(num_samples):
+        for sample in range(NUM_SAMPLES):
             peer[sample]
-
-    def batches() -> None:
-        for start in starts:
-            dataset.batch(range(start, start + BATCH))
 
     trials = {
         "peer": peers,
-        "batch": batches,
-        "tokens and labels": lambda: kernel.tokens_and_labels(starts),
-        "raw": lambda: kernel.raw(starts),
-        "copy": lambda: kernel.copy(starts),
+        "batch": reader.batches,
+        "int64": reader.tokens_and_labels,
+        "fill": reader.fill,
+        "raw": reader.raw,
+        "copy": reader.copy,
     }
-    costs = setting.compare({name: Trial(run, calls=num_samples) for name, run in trials.items()})
-    title = f"gather at {sequence}"
+    costs = setting.compare({name: Trial(run, calls=NUM_SAMPLES) for name, run in trials.items()})
     yield _microseconds(f"{title}: MixtureDataset.batch", costs["batch"], costs["peer"], 25)
-    yield _microseconds(
-        f"{title}: tokens and labels, int64", costs["tokens and labels"], costs["peer"], 25
-    )
+    yield _microseconds(f"{title}: tokens and labels, int64", costs["int64"], costs["peer"], 25)
     yield _microseconds(f"{title}: raw uint16", costs["raw"], costs["peer"], 50)
-    window_bytes = (sequence + 1) * 2
-    yield Row(
-        name=f"{title}: raw uint16 beside a memcpy of random windows",
-        ours=window_bytes / costs["raw"].user / 1e9,
-        peer=window_bytes / costs["copy"].user / 1e9,
-        unit="GB/s",
-        is_rate=True,
-        goal=Goal(ratio=0.9),
-        note="the memcpy: numpy.take of rows",
+    window_bytes = (reader.sequence + 1) * 2
+    yield _rate(
+        f"{title}: raw uint16 beside a memcpy of random windows",
+        window_bytes,
+        costs["raw"],
+        costs["copy"],
+        Goal(ratio=0.9),
     )
-
-
-def _first_touch(dataset: Any, sequence: int, starts: range) -> Row:  # Any: MixtureDataset
-    def batches() -> None:
-        for start in starts:
-            dataset.batch(range(start, start + BATCH))
-
-    once = cost_of(Trial(batches, before=lambda: None, calls=len(starts) * BATCH))
-    return Row(
-        name=f"gather at {sequence}: first read, every block's hash checked",
-        ours=once.user * 1e6,
-        peer=None,
-        unit="us",
-        note="once",
+    output_bytes = 2 * reader.sequence * 8
+    yield _rate(
+        f"{title}: int64 beside a fill of the same buffers",
+        output_bytes,
+        costs["int64"],
+        costs["fill"],
+        None,
     )
 
 
@@ -94,49 +85,67 @@ def _microseconds(name: str, ours: Cost, peer: Cost, ratio: float) -> Row:
     )
 
 
-class _Kernel(NamedTuple):
-    """The parts of `MixtureDataset.batch` that a loader of its own would call, in reused
-    buffers."""
+def _rate(name: str, num_bytes: int, ours: Cost, limit: Cost, goal: Goal | None) -> Row:
+    return Row(
+        name=name,
+        ours=num_bytes / ours.user / 1e9,
+        peer=num_bytes / limit.user / 1e9,
+        unit="GB/s",
+        is_rate=True,
+        goal=goal,
+        note="numpy's, as the machine's limit",
+    )
 
-    order: StatelessOrder
-    gather: TokenGather
-    windows: npt.NDArray[np.uint16]
-    """The shard as rows of a window each."""
-    tokens: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
-    rows: npt.NDArray[np.uint16]
 
-    def tokens_and_labels(self, starts: range) -> None:
-        for start in starts:
-            self.gather.tokens_and_labels(self._parts(start), self.tokens, self.labels, fill=0)
+class _Reader:
+    """The first NUM_SAMPLES samples of a shard, in batches, into buffers that are used again, as a
+    loader's are."""
 
-    def raw(self, starts: range) -> None:
-        for start in starts:
-            self.gather.windows(self._parts(start), self.rows, fill=0)
+    def __init__(self, prefix: Path, sequence: int, rows: int) -> None:
+        allocate = CpuBackend().allocate_host
+        self.sequence, self._rows = sequence, rows
+        self._starts = range(0, NUM_SAMPLES, rows)
+        self._dataset = open_dataset({"text": prefix}, {"text": 1.0}, sequence)
+        self._batch = allocate_batch(rows, sequence, with_documents=False, allocate=allocate)
+        shard = TokenShard.open(prefix)
+        self._order = StatelessOrder(shard.num_tokens, sequence, source_key(SEED, "text"))
+        self._gather = TokenGather([shard.data])
+        self._raw = allocate((rows, sequence + 1), np.uint16)
+        num_windows = shard.num_tokens // (sequence + 1)
+        data = shard.data[: num_windows * (sequence + 1)]
+        self._windows = data.reshape(num_windows, sequence + 1)
 
-    def copy(self, starts: range) -> None:
-        """Whole windows to the same buffer: what a memcpy of each takes."""
+    def batches(self) -> None:
+        """Through the public API."""
+        for start in self._starts:
+            self._dataset.batch(range(start, start + self._rows), into=self._batch)
+
+    def tokens_and_labels(self) -> None:
+        """Order and gather alone."""
+        for start in self._starts:
+            self._gather.tokens_and_labels(
+                self._parts(start), self._batch.tokens, self._batch.labels, fill=0
+            )
+
+    def fill(self) -> None:
+        """As many bytes as tokens_and_labels writes, and none read."""
+        for _ in self._starts:
+            self._batch.tokens.fill(1)
+            self._batch.labels.fill(1)
+
+    def raw(self) -> None:
+        """Windows as they lie in the shard."""
+        for start in self._starts:
+            self._gather.windows(self._parts(start), self._raw, fill=0)
+
+    def copy(self) -> None:
+        """Random windows to the same buffer, by a memcpy of each."""
         rng = np.random.default_rng(0)
-        for _ in starts:
-            chosen = rng.integers(0, len(self.windows), BATCH)
+        for _ in self._starts:
+            chosen = rng.integers(0, len(self._windows), self._rows)
             # mode="clip" copies straight into `out`; the default goes through a buffer.
-            self.windows.take(chosen, axis=0, out=self.rows, mode="clip")
+            self._windows.take(chosen, axis=0, out=self._raw, mode="clip")
 
     def _parts(self, start: int) -> RowParts:
-        parts = self.order.parts(np.arange(start, start + BATCH))
+        parts = self._order.parts(np.arange(start, start + self._rows))
         return RowParts(np.zeros(len(parts.row), np.int16), parts.row, parts.first, parts.length)
-
-
-def _kernel(prefix: Path, sequence: int) -> _Kernel:
-    shard = TokenShard.open(prefix)
-    window = sequence + 1
-    num_windows = shard.num_tokens // window
-    data = shard.data
-    return _Kernel(
-        StatelessOrder(shard.num_tokens, sequence, source_key(SEED, "text")),
-        TokenGather([data]),
-        data[: num_windows * window].reshape(num_windows, window),
-        np.empty((BATCH, sequence), np.int64),
-        np.empty((BATCH, sequence), np.int64),
-        np.empty((BATCH, window), np.uint16),
-    )

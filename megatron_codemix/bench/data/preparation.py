@@ -58,10 +58,11 @@ def preparation(setting: Setting) -> Iterator[Row]:
         goal=Goal(at_most=0),
     )
     for size in (TEXT_BYTES, LARGE_TEXT_BYTES):
-        yield _memory(setting, setting.scaled(size), tokenizer)
+        for workers in (1, WORKERS):
+            yield _memory(setting, setting.scaled(size), tokenizer, workers)
 
 
-def _memory(setting: Setting, num_bytes: int, tokenizer: Path) -> Row:
+def _memory(setting: Setting, num_bytes: int, tokenizer: Path, workers: int) -> Row:
     text = text_file(setting.folder, num_bytes)
     prefix = setting.folder / "memory"
     peak = tree_memory_of(
@@ -69,16 +70,16 @@ def _memory(setting: Setting, num_bytes: int, tokenizer: Path) -> Row:
         text=str(text),
         tokenizer=str(tokenizer),
         prefix=str(prefix),
-        workers=WORKERS,
+        workers=workers,
     )
     _remove_outputs(prefix)
     return Row(
-        name=f"preparation of {num_bytes / 1e6:,.1f} MB of JSONL: memory at the worst moment",
+        name=f"preparation of {num_bytes / 1e6:,.1f} MB of JSONL: peak memory, workers: {workers}",
         ours=peak / 1e6,
         peer=None,
         unit="MB",
         goal=Goal(at_most=300),
-        note=f"the interpreter and {WORKERS} workers in all, shared pages once",
+        note="all processes together, the interpreter included",
     )
 
 
