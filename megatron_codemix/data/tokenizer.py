@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from megatron_codemix.corpus.output_place import require_file_place
 from megatron_codemix.corpus.readers import InputFile, Skipped, read_documents
@@ -61,7 +62,7 @@ class Tokenizer:
         self.content = content
         """tokenizer.json as read; the fast encoder is made from it."""
         try:
-            record = json.loads(content)
+            record = orjson.loads(content)
             self._backend = Backend.from_str(content)
         except Exception as error:  # tokenizers raises bare Exception
             raise DataError(f"{path}: not a tokenizer.json ({error})") from error
@@ -178,7 +179,7 @@ def _end_of_document_id(vocabulary: dict[str, int], path: Path, wanted: str | No
 def tokenizer_hash(path: Path) -> str:
     """`Tokenizer.load(path).hash` without loading the tokenizer: sha256 of the canonical JSON."""
     try:
-        return hash_json(json.loads(_read(path)))
+        return hash_json(orjson.loads(_read(path)))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: not a tokenizer.json ({error})") from error
 

@@ -4,10 +4,12 @@ What a folder holds depends on its block and the job alone: any number of worker
 any kill on the way, leave the same folders behind.
 """
 
+import gc
 import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -167,13 +169,27 @@ class BlockJob:
         temporary = folder.with_name(f".{folder.name}.{os.uname().nodename}.{os.getpid()}.tmp")
         try:
             temporary.mkdir(parents=True)
-            summary = self.encoder.write_block(file, pieces, temporary, advance)
+            with _no_garbage_collection():
+                summary = self.encoder.write_block(file, pieces, temporary, advance)
             write_json(temporary / "block.json", summary)
             put_folder_in_place(temporary, folder)
         except OSError as error:
             raise full_disk(error, folder) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Records make hundreds of thousands of objects and no cycles: each search for some costs a
+    look at all objects of the process, a tenth of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def block_summary(folder: Path) -> dict[str, Any]:

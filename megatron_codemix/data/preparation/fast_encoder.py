@@ -8,6 +8,7 @@ both; and a document goes to `tokenizers` unless all its characters are split al
 
 import json
 import logging
+import os
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -88,6 +89,9 @@ class FastEncoder:
 
 
 def _load(tokenizer: Tokenizer) -> Any:
+    # Its one way to be told, read when it first encodes. A thread more is a cache of words more to
+    # fill; what shall run in parallel are the workers.
+    os.environ.setdefault("FASTOKENS_BPE_THREADS", "1")
     try:
         import fastokens  # type: ignore[import-untyped,import-not-found,unused-ignore] # optional
     except ImportError:
@@ -140,12 +144,19 @@ def _proved_characters(by_letters_and_numbers: bool) -> npt.NDArray[np.bool_]:
     Where only letters, numbers and white space matter, all else is one category, with what was
     unassigned: a symbol that is younger than a table (most emoji) is still no letter in it.
     """
-    characters = [chr(code) for code in range(_NUM_CODES)]
-    new = [unicodedata.category(character) for character in characters]
-    old = [unicodedata.ucd_3_2_0.category(character) for character in characters]
-    is_assigned = ~np.isin(new, ["Cn", "Cs", "Co"])
-    if by_letters_and_numbers:
-        kinds = {name: name[0] if name[0] in "LNZ" else "-" for name in {*new, *old}}
-        new, old = [kinds[name] for name in new], [kinds[name] for name in old]
-    is_proved: npt.NDArray[np.bool_] = is_assigned & (np.array(new) == np.array(old))
+    new, old = _categories(unicodedata), _categories(unicodedata.ucd_3_2_0)
+    is_assigned = ~np.isin(new, np.frombuffer(b"CnCsCo", dtype=np.uint16))
+    kind = _letter_number_space_or_other if by_letters_and_numbers else np.asarray
+    is_proved: npt.NDArray[np.bool_] = is_assigned & (kind(new) == kind(old))
     return is_proved
+
+
+def _categories(database: Any) -> npt.NDArray[np.uint16]:  # Any: a module, or UCD, which is no type
+    """By code point, the two letters of its category as they lie in memory."""
+    names = "".join(map(database.category, map(chr, range(_NUM_CODES))))
+    return np.frombuffer(names.encode(), dtype=np.uint16)
+
+
+def _letter_number_space_or_other(categories: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
+    first = categories.view(np.uint8)[::2]
+    return np.where(np.isin(first, np.frombuffer(b"LNZ", dtype=np.uint8)), first, ord("-"))

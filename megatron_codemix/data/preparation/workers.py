@@ -82,7 +82,8 @@ def _work(connection: Connection, job: BlockJob) -> None:
     # Blocks are whole or absent, so it may end at any instruction, and does when its parent dies.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops it
-    # Each process is one thread; the encoders' own pools would take every core in each.
+    # Each process is one thread (fast_encoder.py sees to fastokens); a pool of `tokenizers` would
+    # take every core in each.
     os.environ.update(RAYON_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
     try:
         while (task := connection.recv()) is not None:
