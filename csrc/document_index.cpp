@@ -1,7 +1,5 @@
 #include "document_index.h"
 
-#include <numeric>
-
 #include "check.h"
 
 namespace codemix {
@@ -15,7 +13,8 @@ void BuildDocumentIndex(Index first, int64_t num_epochs, bool separate_final_epo
         document_index.size(), " entries, no multiple of ", num_epochs);
   for (int64_t epoch = 0; epoch < num_epochs; ++epoch) {
     const Span<Index> copy = document_index.subspan(epoch * num_documents, num_documents);
-    std::iota(copy.begin(), copy.end(), first);
+    // Not std::iota: it counts one past the last, which the type may not hold.
+    for (int64_t n = 0; n < num_documents; ++n) copy[n] = static_cast<Index>(first + n);
   }
   const bool separate = separate_final_epoch && num_epochs > 1;
   const int64_t num_together = (separate ? num_epochs - 1 : num_epochs) * num_documents;
