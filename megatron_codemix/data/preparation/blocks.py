@@ -33,6 +33,9 @@ class Encoder(Protocol):
     columns: Sequence[str]
     """Fields that it reads."""
 
+    def load(self) -> None:
+        """Loads what every process needs that writes blocks; it cannot be pickled after that."""
+
     def write_block(
         self, file: InputFile, pieces: Iterator[Piece], folder: Path, advance: Advance
     ) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import orjson
 from megatron_codemix.corpus.document import Document
 from megatron_codemix.corpus.readers import InputFile, Skipped, document_of
 from megatron_codemix.corpus.split import SPLITS, split_of
-from megatron_codemix.data.preparation.fast_encoder import FastEncoder
+from megatron_codemix.data.preparation.fast_encoder import FastEncoder, load_fast_tokenizer
 from megatron_codemix.data.preparation.input_blocks import Piece
 from megatron_codemix.data.preparation.runs import ENTRY, KEY_BYTES, Documents, RunWriter
 from megatron_codemix.data.shards.layout import token_dtype
@@ -48,7 +48,12 @@ class CorpusEncoder:
         self._tokenizer, self._source = tokenizer, source
         self._validation_fraction = validation_fraction
         self._text_field, self._origin_field = text_field, origin_field
+        self._loaded: Any = None  # as load_fast_tokenizer has it
         self._encoder: FastEncoder | None = None
+
+    def load(self) -> None:
+        """Loads the fast tokenizer, once for all processes that are forked."""
+        self._loaded = load_fast_tokenizer(self._tokenizer)
 
     def write_block(
         self, file: InputFile, pieces: Iterator[Piece], folder: Path, advance: Advance
@@ -100,7 +105,8 @@ class CorpusEncoder:
 
     def _tokenised(self, documents: list[Document]) -> Documents:
         texts = [document.text for document in documents]
-        self._encoder = self._encoder or FastEncoder(self._tokenizer, self._source, texts)
+        if self._encoder is None:
+            self._encoder = FastEncoder(self._tokenizer, self._source, texts, self._loaded)
         size = self._tokenizer.vocabulary_size
         tokens, lengths = pack_tokens(
             *self._encoder.encode(texts),

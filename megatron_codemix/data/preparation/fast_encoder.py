@@ -40,10 +40,13 @@ class FastEncoder:
     """Same result as `tokenizer.encode_batch`; some twenty times less processor time with
     `fastokens` installed."""
 
-    def __init__(self, tokenizer: Tokenizer, source: str, sample: Sequence[str]) -> None:
-        """`sample`: documents of `source`; 200 kB of them are encoded both ways and compared."""
+    def __init__(
+        self, tokenizer: Tokenizer, source: str, sample: Sequence[str], loaded: Any = None
+    ) -> None:
+        """`sample`: documents of `source`; 200 kB of them are encoded both ways and compared.
+        `loaded`: `load_fast_tokenizer` of the tokenizer, where it is there already."""
         self._tokenizer = tokenizer
-        self._fast: Any = _load(tokenizer)  # Any: optional package
+        self._fast: Any = loaded or load_fast_tokenizer(tokenizer)  # Any: optional package
         self._proved_characters = _proved_characters(_splits_by_letters_and_numbers_only(tokenizer))
         self.num_fallbacks = 0
         """Documents that went to `tokenizers` although the fast encoder is in use."""
@@ -88,7 +91,9 @@ class FastEncoder:
         )
 
 
-def _load(tokenizer: Tokenizer) -> Any:
+def load_fast_tokenizer(tokenizer: Tokenizer) -> Any:  # Any: optional package
+    """fastokens' object, which cannot be pickled; None where it is not installed, or cannot read
+    the tokenizer. 0.3 s for 50,000 entries."""
     # Its one way to be told, read when it first encodes. A thread more is a cache of words more to
     # fill; what shall run in parallel are the workers.
     os.environ.setdefault("FASTOKENS_BPE_THREADS", "1")

@@ -17,7 +17,7 @@ import orjson
 
 from megatron_codemix.corpus.readers import InputFile
 from megatron_codemix.data.preparation.blocks import WHOLE, BlockJob, block_summary, remove_work
-from megatron_codemix.data.preparation.fast_encoder import FastEncoder
+from megatron_codemix.data.preparation.fast_encoder import FastEncoder, load_fast_tokenizer
 from megatron_codemix.data.preparation.input_blocks import Piece, Record
 from megatron_codemix.data.preparation.runs import ENTRY, Documents, RunWriter, read_run
 from megatron_codemix.data.preparation.workers import run_tasks
@@ -48,7 +48,12 @@ class MegatronEncoder:
     def __init__(self, tokenizer: Tokenizer, keys: Sequence[str], appends_eod: bool) -> None:
         self.columns: Sequence[str] = (*keys, "id", "path", "licence", "license")
         self._tokenizer, self._keys, self._appends_eod = tokenizer, tuple(keys), appends_eod
+        self._loaded: Any = None  # as load_fast_tokenizer has it
         self._encoders: dict[str, FastEncoder] = {}
+
+    def load(self) -> None:
+        """Loads the fast tokenizer, once for all keys and all processes that are forked."""
+        self._loaded = load_fast_tokenizer(self._tokenizer)
 
     def write_block(
         self, file: InputFile, pieces: Iterator[Piece], folder: Path, advance: Advance
@@ -75,7 +80,8 @@ class MegatronEncoder:
     ) -> Documents:
         encoder = self._encoders.get(key)
         if encoder is None:
-            encoder = self._encoders[key] = FastEncoder(self._tokenizer, key, texts)
+            encoder = FastEncoder(self._tokenizer, key, texts, self._loaded)
+            self._encoders[key] = encoder
         size = self._tokenizer.vocabulary_size
         tokens, lengths = pack_tokens(
             *encoder.encode(texts),

@@ -24,18 +24,25 @@ def run_tasks(job: BlockJob, tasks: Sequence[Task], num_workers: int, advance: A
     Raises what a task raises; the other workers are stopped then. UnavailableError: a worker died.
     """
     num_workers = min(num_workers, len(tasks))
-    if num_workers <= 1:
+    if not tasks:
+        return
+    if num_workers == 1:
+        job.encoder.load()
         for task in tasks:
             job.run(task, advance)
         return
-    # Not fork: the encoders' threads would not come along.
-    context = multiprocessing.get_context("spawn")
+    is_forked = _has_one_thread()
+    if is_forked:
+        job.encoder.load()
+    context = multiprocessing.get_context("fork" if is_forked else "spawn")
     todo = deque(tasks)
     workers: dict[Connection, BaseProcess] = {}
     try:
         for _ in range(num_workers):
             ours, theirs = context.Pipe()
-            process: BaseProcess = context.Process(target=_work, args=(theirs, job), daemon=True)
+            process: BaseProcess = context.Process(  # type: ignore[attr-defined] # of both contexts
+                target=_work, args=(theirs, job, not is_forked), daemon=True
+            )
             process.start()
             theirs.close()  # else its end would not be seen here
             workers[ours] = process
@@ -48,6 +55,13 @@ def run_tasks(job: BlockJob, tasks: Sequence[Task], num_workers: int, advance: A
         for process in workers.values():
             process.terminate()
             process.join()
+
+
+def _has_one_thread() -> bool:
+    """Whether a fork leaves nothing half done: then each worker costs 0.2 s of processor time, one
+    that is started anew 1 s, for Python, its modules and the tokenizers. False where a progress bar
+    on a terminal has its thread."""
+    return len(os.listdir("/proc/self/task")) == 1
 
 
 def _listen(
@@ -77,15 +91,19 @@ def _listen(
         connection.close()
 
 
-def _work(connection: Connection, job: BlockJob) -> None:
-    """A worker: takes a task, tells of bytes read, then None; until the task is None."""
+def _work(connection: Connection, job: BlockJob, is_new: bool) -> None:
+    """A worker: takes a task, tells of bytes read, then None; until the task is None. `is_new`:
+    started anew, so with nothing loaded."""
     # Blocks are whole or absent, so it may end at any instruction, and does when its parent dies.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Each process is one thread (fast_encoder.py sees to fastokens); a pool of `tokenizers` would
     # take every core in each.
     os.environ.update(RAYON_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
     try:
+        if is_new:
+            job.encoder.load()
         while (task := connection.recv()) is not None:
             job.run(task, connection.send)
             connection.send(None)

@@ -16,7 +16,7 @@ import pytest
 import tokenizers
 import zstandard
 
-from megatron_codemix.data.preparation import megatron_blocks
+from megatron_codemix.data.preparation import megatron_blocks, workers
 from megatron_codemix.data.preparation.megatron_blocks import (
     WrittenKey,
     megatron_dtype,
@@ -156,13 +156,17 @@ def test_codemix_reads_what_ends_with_its_token(tmp_path: Path, tokenizer: Path)
     assert not shard_file(plain.prefix, ".manifest.json").exists()
 
 
-def test_any_number_of_workers_writes_the_same(tmp_path: Path, tokenizer: Path):
+@pytest.mark.parametrize("has_one_thread", [True, False])
+def test_any_number_of_workers_writes_the_same(
+    tmp_path: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch, has_one_thread: bool
+):
+    monkeypatch.setattr(workers, "_has_one_thread", lambda: has_one_thread)  # forked, or anew
     place = str(write_inputs(tmp_path / "in", records(150)))
     contents = []
-    for workers in ("1", "3"):
-        folder = tmp_path / workers
+    for num_workers in ("1", "3"):
+        folder = tmp_path / num_workers
         folder.mkdir()
-        flags = ("--input", place, "--append-eod", "--workers", workers)
+        flags = ("--input", place, "--append-eod", "--workers", num_workers)
         (written,) = run(request(tokenizer, folder, *flags), block_bytes=500)
         contents.append({path.name: path.read_bytes() for path in folder.iterdir()})
         assert not written.was_complete
