@@ -41,7 +41,9 @@ def mixture(
                 "mixture": describe_mixtures(run_config),
                 "plan": data.mixture.as_dict(),
                 "segments": [_record(segment) for segment in segments],
-                "largest_error_samples": max(segment.error_bound for segment in segments),
+                "largest_error_samples": max(
+                    (s.error_bound for s in segments if s.error_bound is not None), default=None
+                ),
                 "warnings": warnings,
             }
         )
@@ -69,9 +71,14 @@ def _record(reading: SegmentReading) -> dict[str, Any]:  # Any: JSON values
 def _print_segment(reading: SegmentReading, sequence_length: int) -> None:
     segment = reading.segment
     first, stop = (format_count(n * sequence_length) for n in (segment.first_sample, reading.stop))
+    bound = (
+        "as far off as Megatron's blend strays"
+        if reading.error_bound is None
+        else f"never more than {reading.error_bound:.2f} samples off"
+    )
     print(
         f"{first} to {stop} tokens (samples {segment.first_sample} to {reading.stop}): "
-        f"{segment.method}, never more than {reading.error_bound:.2f} samples off"
+        f"{segment.method}, {bound}"
     )
     begin, end = (shares_at(segment, n) for n in (0, reading.stop - segment.first_sample))
     for name, source in reading.sources.items():

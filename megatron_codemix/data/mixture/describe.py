@@ -43,8 +43,9 @@ class SegmentReading:
 
     segment: Segment
     stop: int
-    error_bound: float
-    """The most by which a source is ever off its plan within the segment, in samples."""
+    error_bound: float | None
+    """The most by which a source is ever off its plan within the segment, in samples; None where
+    no bound is known (Megatron's blend)."""
     sources: dict[str, SourceReading]
 
 
@@ -96,7 +97,7 @@ def readings(
             SegmentReading(
                 segment=segment,
                 stop=stop,
-                error_bound=mixture.error_bounds[number],
+                error_bound=None if segment.method == "megatron" else mixture.error_bounds[number],
                 sources={
                     name: _reading(config, count, states[name]) for name, count in counts.items()
                 },
