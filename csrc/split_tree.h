@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "span.h"
+#include "split_node.h"
 
 namespace codemix {
 
@@ -24,9 +25,8 @@ namespace codemix {
 // time, what goes left differs from L(t) by at most 1/2 + f e; likewise on the right. The caller
 // picks a tree for which this keeps every source within its bound.
 //
-// A node whose shares never change divides exactly by one 64-bit multiplication. In others c is
-// placed by the root of a quadratic in floating point, and where that is too close to a rounding
-// border to be certain, by bisection in 128-bit integers.
+// Samples go through the tree by blocks, node after node, so that a node's loop has its numbers at
+// hand and the latencies of one sample overlap with those of others.
 class SplitTree {
  public:
   // units: [num_knots, num_sources], row after row. children: [num_inner, 2], the left and right
@@ -43,57 +43,25 @@ class SplitTree {
   void Counts(int64_t n, Span<int64_t> counts) const;
 
  private:
-  // Weights of a node, and of its left side, from one knot to the next.
-  struct Piece {
-    int64_t first;       // the first arrival in this piece or later
-    double lead;         // first minus the samples planned before the piece, in [0, 1)
-    double weight;       // at the piece's start
-    double twice_slope;  // of the weight, per sample
-    int64_t left_whole;  // samples planned for the left side before the piece: whole ones,
-    double left_rest;    // and the rest, plus the half for rounding
-    double left_weight;
-    double left_half_slope;
-  };
-  struct ExactPiece {
-    __int128 planned;  // before the piece, in units of 2^-(s + 21) samples; likewise left_planned
-    __int128 left_planned;
-    int64_t begin, end;  // units at its two knots
-    int64_t left_begin, left_end;
-  };
-  struct Node {
-    int32_t children[2];
-    bool is_proportional;
-    // Proportional: left count = (c * twice_left + total) / (2 total), by multiplication.
-    uint64_t twice_left;
-    uint64_t total;
-    uint64_t magic;
-    int shift;
-    // Otherwise: pieces, the last of which has no end, and how close to a border is uncertain.
-    int64_t first_piece;
-    double margin;
+  // Samples that go through the tree together.
+  struct Block {
+    Block(int64_t num_nodes, int64_t size)
+        : arrivals(size), spare(size), of_node(num_nodes, {nullptr, 0}) {}
+
+    std::vector<Arrival> arrivals;
+    std::vector<Arrival> spare;
+    std::vector<Span<Arrival>> of_node;  // a part of `arrivals` each
   };
 
-  void AddNode(Span<const int64_t> node, Span<const int64_t> left);
-  void MakeProportional(Node& node, int64_t left, int64_t total) const;
-  void AddPieces(Node& node, Span<const int64_t> units, Span<const int64_t> left);
-  Piece Estimate(const ExactPiece& exact) const;
-
-  static int64_t ProportionalCount(const Node& node, int64_t arrivals);
-  int64_t VaryingCount(const Node& node, int64_t arrivals, int64_t& piece) const;
-  int64_t ExactCount(const ExactPiece& piece, bool is_last, int64_t arrivals) const;
-  int64_t LeftCount(const Node& node, int64_t arrivals) const;
-  void LocateOne(int64_t sample, int16_t& source, int64_t& draw) const;
-  void LocateProportional(Span<const int64_t> samples, Span<int16_t> sources,
-                          Span<int64_t> draws) const;
-  void AddCounts(int32_t child, int64_t arrivals, Span<int64_t> counts) const;
+  int32_t Root() const { return nodes_.empty() ? ~0 : 0; }
+  void LocateBlock(Span<const int64_t> samples, Block& block, Span<int16_t> sources,
+                   Span<int64_t> draws) const;
 
   int64_t num_sources_;
   int64_t num_knots_;
   int log2_spacing_;
-  bool is_all_proportional_ = true;
-  std::vector<Node> nodes_;
-  std::vector<Piece> pieces_;
-  std::vector<ExactPiece> exact_pieces_;
+  std::vector<int32_t> children_;  // as given
+  std::vector<SplitNode> nodes_;
 };
 
 }  // namespace codemix
