@@ -11,10 +11,16 @@ from megatron_codemix.bench.data.peer import SizedDataset, blend, build_blending
 from megatron_codemix.bench.data.setting import Setting
 from megatron_codemix.bench.measure import Cost, Trial
 from megatron_codemix.bench.rows import Goal, Row
+from megatron_codemix.data.mixture.mixture import Mixture
 
 START_UP_SAMPLES = 100_000_000
 START_UP_SOURCES = 20
-SEQUENTIAL_SAMPLES = 2_000_000
+RUN_SAMPLES = 20_000_000
+"""Of a run that is gone through from its start: 41B tokens at 2048."""
+FIRST_SAMPLES = 1_000_000
+"""Within the first period of constant weights (2^20), which is worked out step by step; later ones
+repeat it."""
+_BLOCK = 1 << 18
 RANDOM_SAMPLES = 1_000_000
 _SMALLEST_WEIGHT = 1e-4
 
@@ -23,7 +29,8 @@ def blends(setting: Setting) -> Iterator[Row]:
     """Start-up of a long run with 20 sources; all samples in a row, and single ones anywhere."""
     yield from _start_up(setting)
     for num_sources in (3, 20, 100):
-        yield from _sequential(setting, num_sources)
+        for num_samples in (FIRST_SAMPLES, RUN_SAMPLES):
+            yield from _sequential(setting, num_sources, setting.scaled(num_samples))
     yield from _anywhere(setting)
 
 
@@ -64,28 +71,32 @@ def _start_up(setting: Setting) -> Iterator[Row]:
         )
 
 
-def _sequential(setting: Setting, num_sources: int) -> Iterator[Row]:
-    num_samples = setting.scaled(SEQUENTIAL_SAMPLES)
+def _sequential(setting: Setting, num_sources: int, num_samples: int) -> Iterator[Row]:
     weights = source_weights(num_sources)
     costs = setting.compare(
         {
             "constant": Trial(
-                lambda: constant_mixture(weights).locate_range(0, num_samples), calls=num_samples
+                lambda: _go_through(constant_mixture(weights), num_samples), calls=num_samples
             ),
             "tree": Trial(
-                lambda: tree_mixture(weights).locate_range(0, num_samples), calls=num_samples
+                lambda: _go_through(tree_mixture(weights), num_samples), calls=num_samples
             ),
             "peer": Trial(lambda: build_blending_indices(weights, num_samples), calls=num_samples),
-        },
+        }
     )
     goals = {"constant": Goal(ratio=1.5), "tree": Goal(ratio=2)} if num_sources >= 20 else {}
     for name in ("constant", "tree"):
         yield _nanoseconds(
-            f"blend of {num_sources} sources, {name}: a sample",
+            f"blend of {num_sources} sources, {name}: each of the first {num_samples:,}",
             costs[name],
             costs["peer"],
             goals.get(name),
         )
+
+
+def _go_through(mixture: Mixture, num_samples: int) -> None:
+    for start in range(0, num_samples, _BLOCK):
+        mixture.locate_range(start, min(start + _BLOCK, num_samples))
 
 
 def _anywhere(setting: Setting) -> Iterator[Row]:
