@@ -139,4 +139,4 @@ def _computed(measured: _Measured) -> Iterator[Row]:
 
 
 def _count(number: int) -> str:
-    return f"{number / MILLION:,.3g}M" if number >= MILLION else f"{number:,}"
+    return f"{number / MILLION:,.0f}M" if number >= MILLION else f"{number:,}"
