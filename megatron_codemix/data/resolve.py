@@ -5,6 +5,7 @@ Reads headers and manifests only, so it is quick at any size, and it runs before
 is started.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ from megatron_codemix.data.transforms.rows import RowTransform
 from megatron_codemix.errors import ConfigError, DataError, RunError
 from megatron_codemix.files import read_jsonl
 from megatron_codemix.runs import RunDirectory, require_done
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +127,7 @@ def resolve_data(config: RunConfig) -> DataPlan:
         except DataError as error:
             problems.append(f"data.sources.{name}.train: {error}")
             continue
+        problems += _other_use(name, shards[name])
         source = config.data.sources[name]
         try:
             transform = _transform(name, source, tokenizer, config.train.seed)
@@ -153,6 +157,25 @@ def resolve_data(config: RunConfig) -> DataPlan:
         inherited=inherited,
         parent_identity=require_done(parent).identity if parent else None,
     )
+
+
+def _other_use(name: str, shard: TokenShard) -> list[str]:
+    """A held-out shard must not be trained on; another source's may be meant, so it is noted."""
+    manifest = shard.manifest
+    if manifest.split != "train":
+        return [
+            f"data.sources.{name}.train: {shard.prefix} is a {manifest.split} shard, held out from "
+            "training; name the training shard"
+        ]
+    if manifest.source != name:
+        log.warning(
+            "data.sources.%s.train: %s was prepared as source %r; it is read as %r",
+            name,
+            shard.prefix,
+            manifest.source,
+            name,
+        )
+    return []
 
 
 def _transform(

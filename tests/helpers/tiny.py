@@ -28,7 +28,12 @@ def write_tokenizer(path: Path, special_tokens: Sequence[str] = ()) -> str:
 
 
 def write_shard(
-    prefix: Path, documents: list[np.ndarray], *, tokenizer: str, source: str = "text"
+    prefix: Path,
+    documents: list[np.ndarray],
+    *,
+    tokenizer: str,
+    source: str = "text",
+    split: str = "train",
 ) -> None:
     """A shard of byte tokens; each document gets its end-of-document token."""
     prefix.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +42,7 @@ def write_shard(
             writer.add_document(np.append(document, END_OF_DOCUMENT))
         writer.finish(
             source=source,
-            split="train",
+            split=split,
             tokenizer_hash=tokenizer,
             vocabulary_size=VOCABULARY,
             end_of_document_id=END_OF_DOCUMENT,
@@ -79,7 +84,7 @@ def write_run(folder: Path, special_tokens: Sequence[str] = (), **changes: objec
 def write_held_out(prefix: Path, seed: int, *, tokenizer: str, source: str) -> None:
     """A shard of 12 documents, some longer than a window, with the list that evaluation reads."""
     documents = markov_documents(seed, 12)
-    write_shard(prefix, documents, tokenizer=tokenizer, source=source)
+    write_shard(prefix, documents, tokenizer=tokenizer, source=source, split="validation")
     rows = [{"id": f"{source}-{n}", "bytes": len(tokens)} for n, tokens in enumerate(documents)]
     rewrite_jsonl(prefix.with_name(prefix.name + ".documents.jsonl"), rows)
 

@@ -114,8 +114,8 @@ class HashTree:
 
     def _changed(self) -> DataError:
         return DataError(
-            f"{self.path}: has changed since the manifest was written; copy the shard again, or "
-            "write its manifest anew with `codemix data manifest`"
+            f"{self.path}: has changed since the manifest was written, so nothing can be checked; "
+            "copy the shard again or prepare it anew"
         )
 
 

@@ -77,7 +77,9 @@ def _verify(
         num_unended = sum(threads.map(ends, range(0, shard.num_documents, _DOCUMENTS_AT_ONCE)))
         if num_unended:
             problems.append(_unended(shard, num_unended))
-    return VerifiedShard(prefix, shard.num_blocks, problems + listing.result())
+    # A damaged file of hashes is one problem, not one for each block that it speaks of.
+    unique = list(dict.fromkeys([*problems, *listing.result()]))
+    return VerifiedShard(prefix, shard.num_blocks, unique)
 
 
 def _gather(

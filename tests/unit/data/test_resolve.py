@@ -40,3 +40,16 @@ def test_refuses_a_cursor_that_counts_other_samples(tmp_path):
     other = Inherited(cursor=3, chain_tokens=96, samples_per_epoch=per_epoch + 1)
     with pytest.raises(ConfigError, match=rf"code: an epoch is {per_epoch} samples here and was"):
         replace(data, inherited={"code": other}).dataset()
+
+
+def test_refuses_to_train_on_a_held_out_shard(tmp_path):
+    config = write_run(tmp_path)
+    override = f"data.sources.code.train={tmp_path / 'code.held'}"
+    with pytest.raises(ConfigError, match=r"code\.held is a validation shard, held out from"):
+        resolve_data(load_run_config(config, [override]))
+
+
+def test_says_so_where_a_shard_was_prepared_as_another_source(tmp_path, caplog):
+    config = write_run(tmp_path)
+    resolve_data(load_run_config(config, [f"data.sources.code.train={tmp_path / 'text'}"]))
+    assert "was prepared as source 'text'; it is read as 'code'" in caplog.text
