@@ -246,6 +246,8 @@ def train_tokenizer(
     complete = _trained_before(out, record_path, arguments)
     if complete is not None:
         return complete
+    if out.exists():
+        log.warning("%s: is replaced; shards that were made with it need the former one", out)
     sample = TrainingSample(files, validation_fraction, max_bytes, text_field, advance)
     content = _train(sample.texts(), vocabulary_size, special_tokens)
     write_text(out, content)

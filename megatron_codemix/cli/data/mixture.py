@@ -33,6 +33,7 @@ def mixture(
     run_config = load_run_config(config, overrides or [])
     raise_if(check_config(run_config))
     data = resolve_data(run_config)
+    data.dataset()  # refuses a sequence longer than a shard
     segments = readings(run_config, data.mixture, data.states)
     warnings = repetitions({name: s.epochs for name, s in segments[-1].sources.items()})
     if json:

@@ -235,6 +235,7 @@ def _finished(
         except (DataError, OSError):  # absent, damaged or of another version: made again
             return None
         if manifest.origin != {**inputs, "documents_sha256": documents_hash}:
+            log.warning("%s: was made from other input, is replaced", prefix)
             return None
         found[split] = manifest
     return found

@@ -32,8 +32,6 @@ class TokenShardWriter:
         self.num_documents = 0
         self.num_tokens = 0
         self._tokens, self._lengths = bytearray(), bytearray()
-        # A manifest says that the shard is whole, so the old one goes first.
-        shard_file(prefix, ".manifest.json").unlink(missing_ok=True)
         with contextlib.ExitStack() as stack:
             self._bin = _open_in(stack, shard_file(prefix, ".bin"))
             self._idx = _open_in(stack, shard_file(prefix, ".idx"))
@@ -125,6 +123,8 @@ class TokenShardWriter:
             root = finish_tree(self._blocks)
         except OSError as error:
             raise full_disk(error, shard_file(self.prefix, ".idx")) from error
+        # A manifest says that the shard is whole: the old one goes before its files do.
+        shard_file(self.prefix, ".manifest.json").unlink(missing_ok=True)
         self._open.close()
         return root
 

@@ -246,11 +246,15 @@ def test_a_writer_that_is_left_unfinished_leaves_nothing(tmp_path: Path):
     assert files(tmp_path) == []
 
 
-def test_writing_anew_takes_the_old_manifest_away_first(tmp_path: Path):
+def test_a_rewrite_that_fails_leaves_the_old_shard(tmp_path: Path) -> None:
     write_shard(tmp_path / "a", [[1, 0]])
-    with TokenShardWriter(tmp_path / "a", np.uint16) as writer:
-        writer.add_document([2, 0])
-        assert not (tmp_path / "a.manifest.json").exists()
+    with (
+        pytest.raises(OverflowError),
+        TokenShardWriter(tmp_path / "a", np.uint16) as writer,
+    ):
+        writer.add_document([70_000, 0])
+    assert TokenShard.open(tmp_path / "a").document(0).tolist() == [1, 0]
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_a_full_disk_leaves_nothing_that_looks_whole(tmp_path: Path):
