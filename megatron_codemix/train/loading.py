@@ -2,13 +2,12 @@
 
 from typing import Protocol
 
-import numpy as np
-
 from megatron_codemix.backend.devices import Backend
 from megatron_codemix.data.batches import Batch, allocate_batch, samples_of_step
 from megatron_codemix.data.dataset import MixtureDataset
 from megatron_codemix.data.loading.dali import DaliLoader
 from megatron_codemix.data.loading.prefetcher import Prefetcher
+from megatron_codemix.data.shards.layout import token_dtype
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.train.phase import Phase
 
@@ -63,7 +62,7 @@ def open_loader(
             steps,
             fill,
             allocate(),
-            token_dtype=np.uint16 if config.model.vocabulary_size <= 1 << 16 else np.int32,
+            token_dtype=token_dtype(config.model.vocabulary_size),
             device_id=backend.device.index,
             depth=config.data.prefetch_steps,
         )
