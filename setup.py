@@ -19,13 +19,16 @@ class BuildWithExamples(build_py):
     def run(self) -> None:
         super().run()
         if not self.editable_mode:
-            shutil.copytree(EXAMPLES, self._place_of_examples(), dirs_exist_ok=True)
+            no_caches = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(
+                EXAMPLES, self._place_of_examples(), ignore=no_caches, dirs_exist_ok=True
+            )
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
         copies = [
             str(self._place_of_examples() / path.relative_to(EXAMPLES))
             for path in sorted(EXAMPLES.rglob("*"))
-            if path.is_file()
+            if path.is_file() and path.suffix != ".pyc"
         ]
         return super().get_outputs(include_bytecode) + copies
 

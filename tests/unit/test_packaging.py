@@ -52,7 +52,11 @@ def test_the_wheel_holds_every_file_of_the_package(unpacked: Path) -> None:
         for path in (ROOT / "megatron_codemix").rglob("*")
         if path.is_file() and path.suffix not in ignored
     }
-    examples = (path for path in (ROOT / "examples").rglob("*") if path.is_file())
+    examples = (
+        path
+        for path in (ROOT / "examples").rglob("*")
+        if path.is_file() and path.suffix not in ignored
+    )
     expected |= {
         Path("megatron_codemix/examples") / path.relative_to(ROOT / "examples") for path in examples
     }
