@@ -161,7 +161,7 @@ def device_choices(path: Path) -> Iterator[str]:
 
 def test_devices_and_process_groups_are_chosen_only_in_backend() -> None:
     """The one Literal of the configuration is how a user asks for a device."""
-    schema = PACKAGE / "config" / "schema.py"
+    schema = PACKAGE / "config" / "schema" / "run.py"
     problems = [
         problem
         for path in sources()

@@ -1,0 +1,77 @@
+"""The configuration tree: what a user may ask of one run (one phase of a study).
+
+Every scalar reaches these models as text and is typed by its field (see `loader`), so a field's
+type decides what `200B`, `3e-4` or `no` mean. Scientific choices have no default; absent is `None`.
+The models are frozen: what follows from a configuration is worked out in `plan`, never written
+back.
+"""
+
+from megatron_codemix.config.schema.data import (
+    DataConfig,
+    FillInTheMiddleConfig,
+    SourceConfig,
+    TokenizerConfig,
+)
+from megatron_codemix.config.schema.fields import PositiveTokens, Section, Tokens
+from megatron_codemix.config.schema.mixture import (
+    ConstantMixtureConfig,
+    CosineMixtureConfig,
+    LinearMixtureConfig,
+    MixtureChangeConfig,
+    MixtureConfig,
+    MixtureStepConfig,
+    StagesMixtureConfig,
+    StepMixtureConfig,
+    Weights,
+)
+from megatron_codemix.config.schema.model import ModelConfig
+from megatron_codemix.config.schema.optimizer import AdamWConfig
+from megatron_codemix.config.schema.run import (
+    BackendConfig,
+    CheckpointConfig,
+    InitFromConfig,
+    LayoutConfig,
+    LoggingConfig,
+    PrecisionConfig,
+    RunConfig,
+    TrainConfig,
+)
+from megatron_codemix.config.schema.schedule import (
+    ConstantSchedule,
+    CosineSchedule,
+    LinearSchedule,
+    ScheduleConfig,
+)
+
+__all__ = [
+    "AdamWConfig",
+    "BackendConfig",
+    "CheckpointConfig",
+    "ConstantMixtureConfig",
+    "ConstantSchedule",
+    "CosineMixtureConfig",
+    "CosineSchedule",
+    "DataConfig",
+    "FillInTheMiddleConfig",
+    "InitFromConfig",
+    "LayoutConfig",
+    "LinearMixtureConfig",
+    "LinearSchedule",
+    "LoggingConfig",
+    "MixtureChangeConfig",
+    "MixtureConfig",
+    "MixtureStepConfig",
+    "ModelConfig",
+    "PositiveTokens",
+    "PrecisionConfig",
+    "RunConfig",
+    "ScheduleConfig",
+    "Section",
+    "SourceConfig",
+    "StagesMixtureConfig",
+    "StepMixtureConfig",
+    "TokenizerConfig",
+    "Tokens",
+    "TrainConfig",
+    "Weights",
+]

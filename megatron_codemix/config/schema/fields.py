@@ -1,0 +1,31 @@
+"""What every section of the configuration is made of."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from megatron_codemix.units import format_count, parse_count
+
+
+def _read_count(value: Any) -> Any:  # Any: pydantic hands over whatever the file held
+    return parse_count(value) if isinstance(value, str) else value
+
+
+Tokens = Annotated[
+    int,
+    BeforeValidator(_read_count),
+    Field(ge=0, json_schema_extra={"examples": ["200B"]}),
+    PlainSerializer(format_count, when_used="json"),
+]
+"""A number of tokens: `200B`, `0.5M`, `4096`."""
+
+
+PositiveTokens = Annotated[Tokens, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are errors, values never change after loading."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )

@@ -1,0 +1,46 @@
+"""The section `model`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from megatron_codemix.config.schema.fields import Section
+
+
+class ModelConfig(Section):
+    """Shape of the decoder-only transformer. Everything megatron-core can do beyond these goes into
+    `transformer_overrides`."""
+
+    num_layers: PositiveInt
+    """Number of transformer layers."""
+    hidden_size: PositiveInt
+    """Width of the residual stream."""
+    ffn_hidden_size: PositiveInt
+    """Width inside the MLP; with a gated activation, of each of its two halves."""
+    num_attention_heads: PositiveInt
+    """Number of query heads."""
+    num_query_groups: PositiveInt | None = None
+    """Number of key/value heads (grouped-query attention); absent: one for each query head."""
+    head_dim: PositiveInt | None = None
+    """Width of one head; absent: hidden_size / num_attention_heads."""
+    vocabulary_size: PositiveInt
+    """Entries of the tokenizer. The model's tables are padded to a multiple of 1,024, whatever the
+    layout."""
+    activation: Literal["swiglu", "geglu", "gelu"] = "swiglu"
+    """Activation of the MLP; `swiglu` and `geglu` are gated."""
+    normalization: Literal["rmsnorm", "layernorm"] = "rmsnorm"
+    """Normalisation before attention, before the MLP and at the end."""
+    norm_epsilon: Annotated[float, Field(gt=0)] = 1e-5
+    """Added to the variance inside the normalisation."""
+    rope_base: Annotated[float, Field(gt=0)] = 10000.0
+    """Base of the rotary position embedding's frequencies (arXiv 2104.09864)."""
+    tie_embeddings: bool
+    """Whether the output layer uses the input embedding's weights."""
+    add_bias: bool = False
+    """Whether the dense layers have biases."""
+    init_std: Annotated[float, Field(gt=0)] = 0.02
+    """Standard deviation of the initial weights; the two layers that write to the residual stream
+    use init_std / sqrt(2 * num_layers)."""
+    transformer_overrides: dict[str, str] = {}
+    """Other fields of megatron-core's TransformerConfig, by name. For experts; checked for name and
+    type."""

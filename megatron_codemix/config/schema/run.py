@@ -1,0 +1,101 @@
+"""A whole run, and the sections that say how much, from where and in what layout it trains."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from megatron_codemix.config.schema.data import DataConfig, TokenizerConfig
+from megatron_codemix.config.schema.fields import PositiveTokens, Section
+from megatron_codemix.config.schema.model import ModelConfig
+from megatron_codemix.config.schema.optimizer import AdamWConfig
+from megatron_codemix.config.schema.schedule import ScheduleConfig
+
+
+class TrainConfig(Section):
+    """How much, in what batches, from which seed."""
+
+    train_tokens: PositiveTokens
+    """Tokens of this phase; rounded to the nearest whole step, at least one (recorded in the
+    plan)."""
+    global_batch_sequences: PositiveInt
+    """Samples in one optimizer step, over all data-parallel ranks."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    """Decides the weights at step 0 and the order of the data."""
+
+
+class LayoutConfig(Section):
+    """How the model is spread over processes. Never changes what is learned, only the rounding; the
+    data-parallel size is what the world size leaves."""
+
+    tensor: PositiveInt = 1
+    """Tensor-parallel size."""
+    pipeline: PositiveInt = 1
+    """Pipeline-parallel size (1F1B)."""
+    sequence_parallel: bool = False
+    """Whether activations between tensor-parallel regions are split along the sequence (needs
+    tensor > 1)."""
+    microbatch_sequences: PositiveInt = 1
+    """Samples in one forward pass of one data-parallel rank."""
+    distributed_optimizer: bool = True
+    """Whether the optimizer's state is split over data-parallel ranks."""
+
+
+class PrecisionConfig(Section):
+    """Number format of weights in the forward pass, activations and gradients; the optimizer's
+    master weights, its state and the gradient reduction are fp32 in both."""
+
+    kind: Literal["fp32", "bf16"]
+    """`bf16` is the choice on GPUs; on CPUs it is fast only where the processor has instructions
+    for it."""
+
+
+class CheckpointConfig(Section):
+    """When to save, and what to keep."""
+
+    save_every_tokens: PositiveTokens | None = None
+    """Save after each of these; absent: only at the end of the phase."""
+    keep_last: PositiveInt = 2
+    """Number of newest complete checkpoints that are kept."""
+
+
+class BackendConfig(Section):
+    """Where to run."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes CUDA where there is a driver and a device, and says what it took."""
+
+
+class LoggingConfig(Section):
+    """What is written while training."""
+
+    every_steps: PositiveInt = 1
+    """Write a line of metrics after each of these."""
+
+
+class InitFromConfig(Section):
+    """Start from another run's final checkpoint: a new phase. (A run that was stopped simply goes
+    on.)"""
+
+    run: Path
+    """Directory of the parent run, which must be done."""
+    load: Literal["weights", "weights+optimizer"]
+    """What is taken over: a scientific choice, so it has no default."""
+
+
+class RunConfig(Section):
+    """One run: one phase of a study, or a training of its own."""
+
+    model: ModelConfig
+    data: DataConfig
+    tokenizer: TokenizerConfig
+    optimizer: AdamWConfig
+    schedule: ScheduleConfig
+    train: TrainConfig
+    layout: LayoutConfig = LayoutConfig()
+    precision: PrecisionConfig
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    backend: BackendConfig = BackendConfig()
+    logging: LoggingConfig = LoggingConfig()
+    init_from: InitFromConfig | None = None
+    """The parent phase; absent: weights from the seed."""
