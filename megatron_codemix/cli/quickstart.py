@@ -11,7 +11,7 @@ import typer
 from megatron_codemix.cli.study import parse_scale, run_and_report
 from megatron_codemix.corpus.local import SOURCES, build_local_corpus, plan_local_corpus
 from megatron_codemix.data.preparation.prepare import prepare_corpus
-from megatron_codemix.data.tokenizer import train_tokenizer
+from megatron_codemix.data.tokenizer_training import train_tokenizer
 from megatron_codemix.errors import EXIT_DONE
 from megatron_codemix.files import require_free_bytes
 from megatron_codemix.obs.progress import progress_bar

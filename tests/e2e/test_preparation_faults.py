@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from megatron_codemix.data.tokenizer import train_tokenizer
+from megatron_codemix.data.tokenizer_training import train_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 CODEMIX = [sys.executable, "-m", "megatron_codemix"]

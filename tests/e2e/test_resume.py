@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from megatron_codemix.data.tokenizer import FILL_IN_THE_MIDDLE
+from megatron_codemix.data.tokenizer_training import FILL_IN_THE_MIDDLE
 from megatron_codemix.files import read_jsonl
 from megatron_codemix.runs import RunDirectory
 from tests.helpers.checkpoints import differing_tensors

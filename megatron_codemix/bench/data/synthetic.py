@@ -20,7 +20,7 @@ from megatron_codemix.data.shards.index_file import HEADER_BYTES, finish_index
 from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.manifest import Manifest
 from megatron_codemix.data.shards.writer import TokenShardWriter
-from megatron_codemix.data.tokenizer import train_tokenizer
+from megatron_codemix.data.tokenizer_training import train_tokenizer
 
 _SIGMA = 1.2
 """Of the logarithm of the lengths: a long tail, as web text and code have it."""

@@ -9,7 +9,7 @@ import typer
 from megatron_codemix.cli.data.options import DryRun, Fraction, JsonOption, TextField, print_json
 from megatron_codemix.corpus.store import source_files
 from megatron_codemix.data.preparation.prepare import VALIDATION_FRACTION, source_sizes
-from megatron_codemix.data.tokenizer import require_trainable, train_tokenizer
+from megatron_codemix.data.tokenizer_training import require_trainable, train_tokenizer
 from megatron_codemix.obs.progress import progress_bar
 from megatron_codemix.units import format_bytes, format_duration
 

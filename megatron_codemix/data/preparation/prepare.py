@@ -31,7 +31,8 @@ from megatron_codemix.data.preparation.workers import run_tasks
 from megatron_codemix.data.shards.layout import shard_file, token_dtype
 from megatron_codemix.data.shards.manifest import Manifest
 from megatron_codemix.data.shards.token_shard import TokenShard
-from megatron_codemix.data.tokenizer import Tokenizer, held_out_in_training
+from megatron_codemix.data.tokenizer import Tokenizer
+from megatron_codemix.data.tokenizer_training import held_out_in_training
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import hash_file, hash_json, require_free_bytes
 

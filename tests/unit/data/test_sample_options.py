@@ -9,7 +9,8 @@ from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.data.dataset import MixtureDataset
 from megatron_codemix.data.resolve import resolve_data
 from megatron_codemix.data.shards.token_shard import TokenShard
-from megatron_codemix.data.tokenizer import FILL_IN_THE_MIDDLE, Tokenizer
+from megatron_codemix.data.tokenizer import Tokenizer
+from megatron_codemix.data.tokenizer_training import FILL_IN_THE_MIDDLE
 from megatron_codemix.data.transforms.fill_in_the_middle import FillInTheMiddle
 from megatron_codemix.errors import ConfigError
 from tests.helpers.tiny import SEQUENCE, VOCABULARY, write_run

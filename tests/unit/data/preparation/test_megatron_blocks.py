@@ -25,7 +25,8 @@ from megatron_codemix.data.preparation.megatron_blocks import (
 from megatron_codemix.data.preparation.megatron_flags import REFUSED, Request, read_flags
 from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.token_shard import TokenShard
-from megatron_codemix.data.tokenizer import END_OF_DOCUMENT, train_tokenizer
+from megatron_codemix.data.tokenizer import END_OF_DOCUMENT
+from megatron_codemix.data.tokenizer_training import train_tokenizer
 from megatron_codemix.errors import ConfigError, DataError
 from megatron_codemix.files import read_jsonl
 

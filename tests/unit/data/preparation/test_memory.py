@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from megatron_codemix.data.tokenizer import train_tokenizer
+from megatron_codemix.data.tokenizer_training import train_tokenizer
 
 MAX_BYTES = 300 << 20
 PREPARE = """

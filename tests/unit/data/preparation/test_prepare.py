@@ -28,7 +28,8 @@ from megatron_codemix.data.preparation.sorted_shards import merge_parts, shard_p
 from megatron_codemix.data.preparation.workers import run_tasks
 from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.token_shard import TokenShard
-from megatron_codemix.data.tokenizer import END_OF_DOCUMENT, Tokenizer, train_tokenizer
+from megatron_codemix.data.tokenizer import END_OF_DOCUMENT, Tokenizer
+from megatron_codemix.data.tokenizer_training import train_tokenizer
 from megatron_codemix.errors import DataError, UnavailableError
 from megatron_codemix.files import read_jsonl
 

@@ -16,7 +16,8 @@ from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.data.shards.verify import find_shards, verify_shards
 from megatron_codemix.data.shards.writer import TokenShardWriter
-from megatron_codemix.data.tokenizer import Tokenizer, train_tokenizer
+from megatron_codemix.data.tokenizer import Tokenizer
+from megatron_codemix.data.tokenizer_training import train_tokenizer
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import read_jsonl
 

@@ -1,0 +1,111 @@
+"""Training a tokenizer: deterministic, fair between sources, blind to held-out text."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from megatron_codemix.data.tokenizer import Tokenizer, tokenizer_hash
+from megatron_codemix.data.tokenizer_training import FILL_IN_THE_MIDDLE, train_tokenizer
+from megatron_codemix.data.transforms.fill_in_the_middle import find_sentinels
+from megatron_codemix.errors import DataError
+from tests.helpers.corpora import write_corpus
+
+
+@pytest.mark.parametrize("threads", ["1", "4"])
+def test_the_same_corpus_gives_the_same_file(tmp_path: Path, threads: str):
+    corpus = write_corpus(tmp_path / "corpus")
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from megatron_codemix.data.tokenizer_training import train_tokenizer\n"
+        "train_tokenizer(Path(sys.argv[1]), 300, Path(sys.argv[2]))\n"
+    )
+    out = tmp_path / "tokenizer.json"
+    subprocess.run(
+        [sys.executable, "-c", code, str(corpus), str(out)],
+        env={**os.environ, "RAYON_NUM_THREADS": threads},
+        cwd=Path(__file__).parents[3],
+        check=True,
+    )
+    trained = train_tokenizer(corpus, 300, tmp_path / "again.json")
+    assert out.read_bytes() == trained.path.read_bytes()
+    assert tokenizer_hash(out) == trained.hash
+
+
+def test_held_out_text_does_not_shape_the_tokenizer(tmp_path: Path):
+    hashes = []
+    for marker in ("zyx", "qqq"):
+        corpus = write_corpus(tmp_path / marker, marker=marker)
+        trained = train_tokenizer(corpus, 300, tmp_path / f"{marker}.json", validation_fraction=0.2)
+        hashes.append(trained.hash)
+    assert hashes[0] == hashes[1]
+
+
+def test_every_source_gives_the_same_bytes(tmp_path: Path):
+    trained = train_tokenizer(
+        write_corpus(tmp_path / "corpus"), 300, tmp_path / "t.json", max_bytes=2000
+    )
+    assert trained.bytes_per_source == {"code": 2000, "text": 2000}
+
+
+def test_a_complete_tokenizer_is_left_alone(tmp_path: Path):
+    corpus = write_corpus(tmp_path / "corpus")
+    first = train_tokenizer(corpus, 300, tmp_path / "t.json")
+    again = train_tokenizer(corpus, 300, tmp_path / "t.json")
+    assert (first.was_complete, again.was_complete) == (False, True)
+    assert again.hash == first.hash
+    assert not train_tokenizer(corpus, 301, tmp_path / "t.json").was_complete
+    (tmp_path / "t.json").write_text("{}")
+    repaired = train_tokenizer(corpus, 301, tmp_path / "t.json")
+    assert not repaired.was_complete
+
+
+def test_too_small_a_vocabulary_is_refused(tmp_path: Path):
+    with pytest.raises(DataError, match="at least 257"):
+        train_tokenizer(write_corpus(tmp_path / "corpus"), 256, tmp_path / "t.json")
+
+
+def test_a_source_without_training_documents_is_refused(tmp_path: Path):
+    corpus = write_corpus(tmp_path / "corpus")
+    (corpus / "markup.jsonl").write_text("")
+    with pytest.raises(DataError, match="'markup'"):
+        train_tokenizer(corpus, 300, tmp_path / "t.json")
+
+
+def test_arguments_that_no_corpus_can_meet_are_refused(tmp_path: Path):
+    corpus = write_corpus(tmp_path / "corpus")
+    with pytest.raises(DataError, match=r"fraction 1.5: expected 0 <= fraction < 1"):
+        train_tokenizer(corpus, 300, tmp_path / "tokenizer.json", validation_fraction=1.5)
+    with pytest.raises(DataError, match="a folder is there, and a file is wanted"):
+        train_tokenizer(corpus, 300, tmp_path)
+
+
+def test_a_bad_record_is_named_in_one_of_the_two_passes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    corpus = write_corpus(tmp_path / "corpus")
+    with open(corpus / "text.jsonl", "ab") as lines:
+        lines.write(b'{"text": "caf\xe9"}\n')
+    train_tokenizer(corpus, 300, tmp_path / "tokenizer.json")
+    assert [text for text in caplog.messages if "UTF-8" in text] == [
+        f"{corpus}/text.jsonl: line 81 is not UTF-8, skipped"
+    ]
+
+
+def test_tokens_of_fill_in_the_middle_are_added_when_asked_for(tmp_path: Path):
+    corpus, path = write_corpus(tmp_path / "corpus"), tmp_path / "t.json"
+    train_tokenizer(corpus, 280, path)
+    with pytest.raises(DataError, match="fill-in-the-middle needs tokens of its own"):
+        find_sentinels(Tokenizer.load(path))
+    trained = train_tokenizer(corpus, 280, path, fill_in_the_middle=True)
+    assert not trained.was_complete
+    assert trained.vocabulary_size == 280
+    tokenizer = Tokenizer.load(path)
+    sentinels = find_sentinels(tokenizer)
+    assert [tokenizer.decode([number]) for number in sentinels] == list(FILL_IN_THE_MIDDLE)
+    (tokens,) = tokenizer.encode_batch(["".join(FILL_IN_THE_MIDDLE)])
+    assert not set(tokens.tolist()) & set(sentinels), "a text cannot spell them"
+    with pytest.raises(DataError, match="at least 260 "):
+        train_tokenizer(corpus, 259, path, fill_in_the_middle=True)
