@@ -1,7 +1,7 @@
 """A line of a benchmark: ours, the peer's, their ratio, and whether the goal is met."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -38,6 +38,8 @@ class Row:
     unit: str
     """Of `ours` and `peer`."""
     goal: Goal | None = None
+    is_judged: bool = True
+    """Whether the goal is for what was measured; it is for full size."""
     is_rate: bool = False
     """More is better."""
     note: str = ""
@@ -57,8 +59,14 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """None where the row has no goal."""
-        return None if self.goal is None else self.goal.is_met(self.ours, self.ratio)
+        """None where the row has no goal, or none for these sizes."""
+        if self.goal is None or not self.is_judged:
+            return None
+        return self.goal.is_met(self.ours, self.ratio)
+
+    def unjudged(self) -> "Row":
+        """The same figures where the goal was not set for them."""
+        return replace(self, is_judged=False)
 
     def as_dict(self) -> dict[str, Any]:  # Any: JSON values
         return {
@@ -80,15 +88,16 @@ def format_row(row: Row) -> str:
     ratio = "" if row.ratio is None else f"{_short(row.ratio)}x"
     peer = "" if row.peer is None else _short(row.peer)
     goal = row.goal.text(row.unit) if row.goal else ""
-    verdict = {None: "", True: "met", False: "MISSED"}[row.met]
+    unjudged = "not judged" if row.goal else ""
+    verdict = {None: unjudged, True: "met", False: "MISSED"}[row.met]
     return (
         f"{row.name:<58s} {_short(row.ours):>10s} {peer:>10s} {row.unit:<9s} "
-        f"{ratio:>9s}  {goal:<18s} {verdict:<6s} {row.note}"
+        f"{ratio:>9s}  {goal:<18s} {verdict:<10s} {row.note}"
     ).rstrip()
 
 
 TABLE_HEAD = (
-    f"{'':<58s} {'ours':>10s} {'peer':>10s} {'unit':<9s} {'ratio':>9s}  {'goal':<18s} {'':<6s}"
+    f"{'':<58s} {'ours':>10s} {'peer':>10s} {'unit':<9s} {'ratio':>9s}  {'goal':<18s} {'':<10s}"
 )
 
 

@@ -31,7 +31,7 @@ def data(
     ] = False,
     scale: Annotated[
         float,
-        typer.Option(min=0.0001, max=1.0, help="Shrinks all sizes; the goals are for 1."),
+        typer.Option(min=0.0001, max=1.0, help="Shrinks all sizes; goals are judged only at 1."),
     ] = 1.0,
     repeats: Annotated[
         int, typer.Option(min=1, help="Measurements of which the median is taken.")
@@ -48,6 +48,8 @@ def data(
     preparation. About 15 minutes; 8 GB of memory, most of it the peer's."""
     names = list(only or SECTIONS)
     require_sections(names)
+    if check and scale != 1:
+        raise typer.BadParameter(f"the goals are for scale 1, not {scale:g}", param_hint="--check")
     rows: list[Row] = []
     if not json:
         print(TABLE_HEAD)

@@ -39,13 +39,15 @@ def run_sections(
     repeats: int,
     finished: Callable[[str], None],
 ) -> Iterator[Row]:
-    """Rows as they are measured. Works in a folder of its own below `folder` and removes it.
+    """Rows as they are measured; the goals are for scale 1 and not judged at another. Works in a
+    folder of its own below `folder` and removes it.
 
     `finished` is told of each section that is done.
     """
     with tempfile.TemporaryDirectory(prefix="codemix-bench-", dir=folder) as work:
         for name in names:
-            yield from _section(name)(Setting(Path(work), scale, repeats))
+            for row in _section(name)(Setting(Path(work), scale, repeats)):
+                yield row if scale == 1 else row.unjudged()
             finished(name)
 
 

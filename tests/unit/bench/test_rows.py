@@ -37,6 +37,14 @@ def test_a_goal_is_met_when_all_its_parts_are(goal, met) -> None:
     assert row(goal=goal).met is met
 
 
+def test_a_goal_is_not_judged_on_other_sizes_than_its_own() -> None:
+    for ours in (2.0, 200.0):
+        small = row(ours=ours, goal=Goal(ratio=20)).unjudged()
+        assert small.met is None
+        assert format_row(small).endswith(">= 20x             not judged")
+        assert small.as_dict()["goal"] == ">= 20x"
+
+
 def test_a_ratio_is_never_met_without_a_peer() -> None:
     assert row(peer=None, goal=Goal(ratio=1)).met is False
 
@@ -44,7 +52,7 @@ def test_a_ratio_is_never_met_without_a_peer() -> None:
 def test_the_table_says_which_goal_is_missed() -> None:
     line = format_row(row(goal=Goal(ratio=1000, at_most=5), note="once"))
     assert line.split()[:5] == ["gather", "2.00", "50.0", "us", "25.0x"]
-    assert line.endswith(">= 1,000x, <= 5 us MISSED once")
+    assert line.endswith(">= 1,000x, <= 5 us MISSED     once")
     assert line.index("us") == TABLE_HEAD.index("unit")
 
 
