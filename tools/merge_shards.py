@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from megatron_codemix.data.shards.merge import merge_shards
+from megatron_codemix.data.shards.merge import bytes_to_read, merge_shards
 from megatron_codemix.errors import CodemixError, DataError
 from megatron_codemix.obs.progress import progress_bar
 
@@ -24,8 +24,7 @@ def main() -> int:
         if given.multimodal:
             raise DataError("--multimodal: shards here are of text, without modes")
         prefixes = pairs_in(given.input)
-        total = sum(prefix.with_name(f"{prefix.name}.bin").stat().st_size for prefix in prefixes)
-        with progress_bar("merge", total, "bytes") as advance:
+        with progress_bar("merge", bytes_to_read(prefixes), "bytes") as advance:
             merged = merge_shards(
                 prefixes, given.output_prefix, source=given.output_prefix.name, advance=advance
             )

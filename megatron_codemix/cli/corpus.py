@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from megatron_codemix.cli.dry_run import print_plan
 from megatron_codemix.corpus.local import (
     SOURCES,
     LocalCorpus,
@@ -75,7 +76,7 @@ def local(
             origin_field=origin_field,
             source_bytes=cap_bytes,
         )
-        print(json_module.dumps(asdict(plan), indent=1))
+        print_plan(asdict(plan), as_json=json)
         return
     with progress_bar("corpus", None, "bytes") as advance:
         result = build_local_corpus(

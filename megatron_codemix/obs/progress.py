@@ -30,7 +30,8 @@ def progress_bar(
 
     Nothing is said at the end of what had nothing to do.
 
-    total: absent where it is not known; then there is no remaining time.
+    total: absent where it is not known; then there is no remaining time. One that is passed was a
+    guess, and is not shown any more.
     unit: what is counted, in the plural; "bytes" are shown as KiB, MiB, ...
     """
     stream = stream or sys.stderr
@@ -105,9 +106,9 @@ class _Lines:
             self.write(self.remaining(now - self.start))
 
     def remaining(self, elapsed: float) -> str:
-        if self.total is None or self.done <= 0:
+        if self.total is None or not 0 < self.done <= self.total:
             return f"{format_duration(elapsed)} so far{self.rate(elapsed)}"
-        left = max(0.0, self.total - self.done) * elapsed / self.done
+        left = (self.total - self.done) * elapsed / self.done
         return f"about {format_duration(left)} left{self.rate(elapsed)}"
 
     def rate(self, elapsed: float) -> str:
@@ -129,6 +130,8 @@ class _Lines:
 
 def _amount(done: float, total: float | None, unit: str) -> str:
     """`12 of 80 files`, `1.5 MiB of 3.0 MiB`."""
+    if total is not None and done > total:
+        total = None
     if unit == "bytes":
         return format_bytes(done) + ("" if total is None else f" of {format_bytes(total)}")
     of_total = "" if total is None else f" of {format_count(round(total))}"

@@ -12,8 +12,9 @@ from megatron_codemix.cli.data.options import (
     counted,
     print_json,
 )
+from megatron_codemix.cli.dry_run import print_plan
 from megatron_codemix.data.shards.imports import Import, import_tokens, plan_import
-from megatron_codemix.data.shards.layout import shard_file
+from megatron_codemix.data.shards.layout import all_files, shard_file
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.errors import DataError
 from megatron_codemix.obs.progress import progress_bar
@@ -65,7 +66,9 @@ def import_command(
     total = sum(foreign.tokens.nbytes for foreign in opened)
     if dry_run:
         names = [str(foreign.path) for foreign in opened]
-        print_json({"would_read": names, "bytes": total, "would_write": str(out)})
+        written = [str(path) for path in all_files(out)]
+        plan = {"would_read": names, "bytes": total, "would_write": written}
+        print_plan(plan, as_json=json)
         return
     with progress_bar("import", total, "bytes") as advance:
         result = import_tokens(asked, advance)

@@ -12,7 +12,9 @@ from megatron_codemix.cli.data.options import (
     counted,
     print_json,
 )
+from megatron_codemix.cli.dry_run import print_plan
 from megatron_codemix.data.shards.describe import (
+    bytes_to_read,
     describe_shard,
     require_describable,
     require_source_name,
@@ -49,9 +51,16 @@ def manifest(
         require_source_name(source)
         if not replace:
             require_describable(prefix, loaded, source, split)
-        print_json({"would_write": [str(path), str(shard_file(prefix, ".documents.jsonl"))]})
+        suffixes = (".blocks", ".documents.jsonl", ".manifest.json")
+        print_plan(
+            {
+                "would_read": [str(bin_path), str(shard_file(prefix, ".idx"))],
+                "would_write": [str(shard_file(prefix, suffix)) for suffix in suffixes],
+            },
+            as_json=json,
+        )
         return
-    with progress_bar("manifest", 2 * bin_path.stat().st_size, "bytes") as advance:
+    with progress_bar("manifest", bytes_to_read(prefix), "bytes") as advance:
         result = describe_shard(prefix, loaded, source, split, advance, is_replacing=replace)
     if json:
         print_json(result.model_dump(mode="json"))

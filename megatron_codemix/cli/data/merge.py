@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 
 from megatron_codemix.cli.data.options import DryRun, JsonOption, counted, print_json
+from megatron_codemix.cli.dry_run import print_plan
 from megatron_codemix.data.preparation.sorted_shards import merge_parts, shards_to_merge
 from megatron_codemix.data.shards.describe import require_source_name
-from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.manifest import Manifest
-from megatron_codemix.data.shards.merge import merge_shards
+from megatron_codemix.data.shards.merge import bytes_to_read, merge_shards
 from megatron_codemix.errors import DataError
 from megatron_codemix.obs.progress import progress_bar
 
@@ -39,11 +39,9 @@ def merge(
     if source is not None:
         require_source_name(source)
     if dry_run:
-        print_json({"out": str(out), "shards": [str(place) for place in places]})
+        print_plan({"out": str(out), "shards": [str(place) for place in places]}, as_json=json)
         return
-    sizes = [shard_file(place, ".bin") for place in places]
-    total = 2 * sum(path.stat().st_size for path in sizes if path.exists())
-    with progress_bar("merge", total, "bytes") as advance:
+    with progress_bar("merge", bytes_to_read(places), "bytes") as advance:
         merged = merge_shards(places, out, source=source, advance=advance)
     if json:
         print_json(
@@ -67,7 +65,8 @@ def _merge_parts(places: list[Path], *, dry_run: bool, as_json: bool) -> None:
             f"{len(places)} places: give one folder of prepared parts, or --out for shards to join"
         )
     if dry_run:
-        print_json({"folder": str(places[0]), "sources": shards_to_merge(places[0])})
+        plan = {"folder": str(places[0]), "sources": shards_to_merge(places[0])}
+        print_plan(plan, as_json=as_json)
         return
     shards = merge_parts(places[0])
     if as_json:

@@ -11,7 +11,7 @@ Fraction = Annotated[
     typer.Option("--validation-fraction", help="Share of the origins that is held out."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")]
 TextField = Annotated[str, typer.Option(help="Field of the text in the records.")]
 OriginField = Annotated[str, typer.Option(help="Field that names a record's origin.")]
 TokenizerFile = Annotated[Path, typer.Option("--tokenizer", help="A byte-level tokenizer.json.")]

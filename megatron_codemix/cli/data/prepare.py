@@ -14,6 +14,7 @@ from megatron_codemix.cli.data.options import (
     TokenizerFile,
     print_json,
 )
+from megatron_codemix.cli.dry_run import print_plan
 from megatron_codemix.data.preparation.blocks import WHOLE, Part
 from megatron_codemix.data.preparation.prepare import (
     VALIDATION_FRACTION,
@@ -71,17 +72,19 @@ def prepare(
     plan = plan_preparation(corpus, preparation, source)
     if dry_run:
         warn_of_seen_text(preparation)
-        print_json(
+        print_plan(
             {
                 "out": str(out),
                 "todo": sorted(plan.todo),
                 "finished": sorted(plan.finished),
                 "text_bytes": plan.text_bytes,
                 "disk_bytes": plan.disk_bytes,
-            }
+            },
+            as_json=json,
         )
         return
-    with progress_bar("prepare", plan.text_bytes, "bytes") as advance:
+    part = shard or WHOLE
+    with progress_bar("prepare", plan.text_bytes // part.count, "bytes") as advance:
         result = prepare_corpus(
             corpus,
             tokenizer,
@@ -91,7 +94,7 @@ def prepare(
             text_field=text_field,
             origin_field=origin_field,
             num_workers=workers,
-            part=shard or WHOLE,
+            part=part,
             advance=advance,
         )
     _print_prepared(result, as_json=json)

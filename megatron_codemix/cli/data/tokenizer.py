@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from megatron_codemix.cli.data.options import DryRun, Fraction, JsonOption, TextField, print_json
+from megatron_codemix.cli.dry_run import print_plan
 from megatron_codemix.corpus.store import source_files
 from megatron_codemix.data.preparation.prepare import VALIDATION_FRACTION, source_sizes
 from megatron_codemix.data.tokenizer_training import require_trainable, train_tokenizer
@@ -38,7 +39,7 @@ def tokenizer(
     sizes = source_sizes(corpus, files)
     if dry_run:
         plan = {"out": str(out), "vocabulary_size": vocabulary_size, "text_bytes": sizes}
-        print_json(plan)
+        print_plan(plan, as_json=json)
         return
     with progress_bar(
         "tokenizer, in two passes over the corpus", 2 * sum(sizes.values()), "bytes"

@@ -74,6 +74,12 @@ def describe_shard(
     return manifest
 
 
+def bytes_to_read(prefix: Path) -> int:
+    """What `describe_shard` will tell `advance` of: both files hashed, then the tokens."""
+    sizes = {suffix: shard_file(prefix, suffix).stat().st_size for suffix in (".bin", ".idx")}
+    return 2 * sizes[".bin"] + sizes[".idx"]
+
+
 def require_describable(
     prefix: Path, tokenizer: Tokenizer, source: str, split: Split
 ) -> Manifest | None:

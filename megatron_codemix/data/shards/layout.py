@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+_SUFFIXES = (".bin", ".idx", ".blocks", ".documents.jsonl", ".manifest.json")
 _MAX_UINT16_VOCABULARY = 65_535
 
 
@@ -15,6 +16,11 @@ def shard_file(prefix: Path, suffix: str) -> Path:
     .documents.jsonl (a line for each document).
     """
     return prefix.with_name(prefix.name + suffix)
+
+
+def all_files(prefix: Path) -> list[Path]:
+    """Every file of a shard, its manifest, which is written last, at the end."""
+    return [shard_file(prefix, suffix) for suffix in _SUFFIXES]
 
 
 def token_dtype(vocabulary_size: int) -> np.dtype[Any]:

@@ -83,6 +83,14 @@ def merge_shards(
     return MergedShard(manifest, manifest.num_documents, manifest.num_tokens, False)
 
 
+def bytes_to_read(prefixes: Sequence[Path]) -> int:
+    """What a merge of these shards will tell `advance` of: tokens, before that what is hashed."""
+    paths = [shard_file(prefix, ".bin") for prefix in prefixes]
+    if all(shard_file(prefix, ".manifest.json").exists() for prefix in prefixes):
+        paths += [shard_file(prefix, suffix) for prefix in prefixes for suffix in (".bin", ".idx")]
+    return sum(path.stat().st_size for path in paths if path.exists())
+
+
 def _manifests(prefixes: Sequence[Path]) -> list[Manifest] | None:
     paths = [shard_file(prefix, ".manifest.json") for prefix in prefixes]
     missing = [path for path in paths if not path.exists()]

@@ -36,14 +36,21 @@ class VerifiedShard:
 
 def find_shards(folder: Path) -> list[Path]:
     """Prefixes of the shards in a folder, by their manifests. Raises DataError where there is
-    none."""
+    none, with the prefixes that have no manifest."""
     suffix = ".manifest.json"
     found = sorted(
         path.with_name(path.name.removesuffix(suffix)) for path in folder.glob(f"*{suffix}")
     )
-    if not found:
-        raise DataError(f"{folder}: holds no token shard with a manifest")
-    return found
+    if found:
+        return found
+    pairs = (path for path in folder.glob("*.bin") if path.with_suffix(".idx").exists())
+    bare = sorted(str(path.with_suffix("")) for path in pairs)
+    if bare:
+        raise DataError(
+            f"{folder}: none of the shards in it has a manifest; there are {', '.join(bare)}; "
+            f"`codemix data manifest {bare[0]} --tokenizer T --source NAME` writes one"
+        )
+    raise DataError(f"{folder}: holds no token shard; give another folder, or a shard's prefix")
 
 
 def verify_shards(

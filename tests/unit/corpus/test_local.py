@@ -246,7 +246,7 @@ def test_command_with_own_files_for_every_source(tmp_path: Path):
         (tmp_path / f"{source}.txt").write_text(f"the {source} of the user\n")
         arguments += [f"--{source}", f"{tmp_path}/{source}*.txt"]
     runner = CliRunner()
-    plan = json.loads(runner.invoke(app, [*arguments, "--dry-run"]).stdout)
+    plan = json.loads(runner.invoke(app, [*arguments, "--dry-run", "--json"]).stdout)
     assert plan["own_files"] == {"code": 1, "markup": 1, "text": 1}
     assert not (tmp_path / "out").exists()
     result = json.loads(runner.invoke(app, [*arguments, "--json"]).stdout)

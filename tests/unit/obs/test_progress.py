@@ -41,6 +41,19 @@ def test_without_a_total_there_is_no_remaining_time() -> None:
     assert stream.getvalue().splitlines()[0] == "reading: 22.0 MiB, 11s so far, 2.1 MB/s"
 
 
+def test_a_total_that_is_passed_is_not_shown_any_more() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with progress_bar("reading", 3 << 20, "bytes", stream=stream, clock=clock) as advance:
+        for _ in range(2):
+            clock.now += 11
+            advance(2 << 20)
+    assert stream.getvalue().splitlines() == [
+        "reading: 2.0 MiB of 3.0 MiB, about 5.5s left, 0.2 MB/s",
+        "reading: 4.0 MiB, 22s so far, 0.2 MB/s",
+        "reading: 4.0 MiB, done in 22s, 0.2 MB/s",
+    ]
+
+
 def test_amounts_are_shown_in_their_unit() -> None:
     stream = io.StringIO()
     with progress_bar("training", 200_000_000, "tokens", stream=stream, clock=Clock()) as advance:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from megatron_codemix.cli.data import app
 from megatron_codemix.data.preparation.prepare import prepare_corpus
 from megatron_codemix.data.preparation.sorted_shards import shard_prefix
-from megatron_codemix.data.shards.describe import describe_shard
+from megatron_codemix.data.shards.describe import bytes_to_read, describe_shard
 from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.data.shards.verify import find_shards, verify_shards
@@ -169,9 +169,12 @@ def test_commands(prepared: Path, foreign: Path):
     tokenizer = ["--tokenizer", str(prepared / "tokenizer.json")]
     dry = runner.invoke(app, ["manifest", str(foreign), *tokenizer, "--source", "x", "--dry-run"])
     assert dry.exit_code == 0
+    before = set(foreign.parent.iterdir())
     assert not shard_file(foreign, ".manifest.json").exists()
     done = runner.invoke(app, ["manifest", str(foreign), *tokenizer, "--source", "x", "--json"])
     assert json.loads(done.stdout)["source"] == "x"
+    written = [str(path) for path in set(foreign.parent.iterdir()) - before]
+    assert sorted(dry.stdout.split("would write")[1].split()) == sorted(written)
     verified = runner.invoke(app, ["verify", str(foreign), "--json"])
     assert json.loads(verified.stdout)["ok"] is True
     inspected = runner.invoke(app, ["inspect", str(foreign), *tokenizer, "--json"])
@@ -183,10 +186,23 @@ def test_commands(prepared: Path, foreign: Path):
         app,
         [
             *("prepare", str(prepared / "corpus"), *tokenizer),
-            *("--out", str(prepared / "shards"), "--dry-run"),
+            *("--out", str(prepared / "shards"), "--dry-run", "--json"),
         ],
     )
     assert json.loads(plan.stdout)["finished"] == ["text"]
+
+
+def test_progress_ends_at_its_total(prepared: Path, foreign: Path):
+    tokenizer, told = Tokenizer.load(prepared / "tokenizer.json"), list[int]()
+    describe_shard(foreign, tokenizer, "text", "train", told.append)
+    assert sum(told) == bytes_to_read(foreign)
+
+
+def test_a_folder_without_manifests_is_answered_with_its_prefixes(prepared: Path, foreign: Path):
+    for command in ("inspect", "verify"):
+        refused = CliRunner().invoke(app, [command, str(foreign.parent)])
+        assert isinstance(refused.exception, DataError)
+        assert f"there are {foreign}; `codemix data manifest {foreign} " in str(refused.exception)
 
 
 def test_inspect_shows_windows_and_folders(prepared: Path):

@@ -15,7 +15,7 @@ import pytest
 from megatron_codemix.data.shards import merge
 from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.manifest import Manifest
-from megatron_codemix.data.shards.merge import MergedShard, merge_shards
+from megatron_codemix.data.shards.merge import MergedShard, bytes_to_read, merge_shards
 from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.data.shards.verify import verify_shards
 from megatron_codemix.data.shards.writer import TokenShardWriter
@@ -94,6 +94,16 @@ def test_a_finished_merge_is_left_as_it_is(tmp_path: Path):
     assert join(prefixes, tmp_path / "ours").was_complete
     write_shard(prefixes[0], 7)
     assert not join(prefixes, tmp_path / "ours").was_complete
+
+
+@pytest.mark.parametrize("has_manifests", [True, False])
+def test_progress_ends_at_its_total(tmp_path: Path, has_manifests: bool):
+    prefixes, told = [write_shard(tmp_path / f"s{n}", n) for n in (1, 2)], list[int]()
+    if not has_manifests:
+        shard_file(prefixes[0], ".manifest.json").unlink()
+    total = bytes_to_read(prefixes)
+    merge_shards(prefixes, tmp_path / "ours", advance=told.append)
+    assert sum(told) == total
 
 
 def test_a_changed_shard_is_not_joined(tmp_path: Path):
