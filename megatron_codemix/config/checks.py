@@ -8,17 +8,10 @@ from collections.abc import Sequence
 
 from megatron_codemix.config.mixture_checks import check_mixture
 from megatron_codemix.config.overrides import check_overrides
-from megatron_codemix.config.plan import nearest_steps, padded_vocabulary_size
-from megatron_codemix.config.schema import (
-    ConstantSchedule,
-    CosineSchedule,
-    LayoutConfig,
-    LinearSchedule,
-    ModelConfig,
-    RunConfig,
-)
+from megatron_codemix.config.plan import padded_vocabulary_size
+from megatron_codemix.config.schedule_checks import check_schedule
+from megatron_codemix.config.schema import LayoutConfig, ModelConfig, RunConfig
 from megatron_codemix.errors import ConfigError
-from megatron_codemix.units import format_count
 
 
 def check_config(config: RunConfig) -> list[str]:
@@ -27,7 +20,7 @@ def check_config(config: RunConfig) -> list[str]:
         *_check_attention(config.model),
         *check_overrides(config.model.transformer_overrides),
         *check_mixture(config),
-        *_check_schedule(config),
+        *check_schedule(config),
         *_check_split(config.model, config.layout),
         *_check_sequence_parallel(config),
         *_check_initialisation(config),
@@ -83,33 +76,6 @@ def _check_attention(model: ModelConfig) -> list[str]:
         problems.append(
             f"model.{field}: the heads are {head_dim} wide, an odd number; the rotary position "
             "embedding turns pairs of dimensions; make the width of a head even"
-        )
-    return problems
-
-
-def _check_schedule(config: RunConfig) -> list[str]:
-    schedule = config.schedule
-    tokens_per_step = config.train.global_batch_sequences * config.data.sequence_length
-    num_steps = nearest_steps(config.train.train_tokens, tokens_per_step)
-    train_tokens = num_steps * tokens_per_step
-    problems = []
-    if isinstance(schedule, CosineSchedule | ConstantSchedule) and (
-        schedule.warmup_tokens >= train_tokens
-    ):
-        problems.append(
-            f"schedule.warmup_tokens: {format_count(schedule.warmup_tokens)} is not less than "
-            f"the {format_count(train_tokens)} tokens of train.train_tokens in whole steps of "
-            f"{format_count(tokens_per_step)}; the run would end in its warmup"
-        )
-    if isinstance(schedule, CosineSchedule) and schedule.min_lr > schedule.peak_lr:
-        problems.append(
-            f"schedule.min_lr: {schedule.min_lr:g} is above schedule.peak_lr "
-            f"{schedule.peak_lr:g}; the cosine leads down from the peak"
-        )
-    if isinstance(schedule, LinearSchedule) and schedule.final_lr > schedule.start_lr:
-        problems.append(
-            f"schedule.final_lr: {schedule.final_lr:g} is above schedule.start_lr "
-            f"{schedule.start_lr:g}; this schedule is a cooldown"
         )
     return problems
 

@@ -60,7 +60,7 @@ def _decides(path: Path, weighted: set[str], is_set: bool) -> Decides:
             return "yes" if name in weighted else "no"
         case ("data", "sources", *_) | ("data", "loader" | "prefetch_steps"):
             return "no"
-        case ("data", *_) | ("init_from", "load"):
+        case ("data", *_) | ("init_from", "load" | "at_tokens"):
             return "yes"
         case ("tokenizer", *_) | ("init_from", *_):
             return "by content"

@@ -4,10 +4,10 @@ Layout, checkpointing, logging, back end and the place of files are left out: th
 ran. The parent's identity is part of a child's, so the hash covers the whole chain (a Merkle tree).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
-from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.config.schema import RunConfig, Section
 from megatron_codemix.files import hash_json
 
 HASHED_SECTIONS = ("model", "optimizer", "schedule", "train", "precision")
@@ -29,12 +29,11 @@ def run_identity(
     mixture: the record of the run's mixture plan.
     manifest_hashes: content hash of the training shard of each source that the plan reads.
     """
-    dump = config.model_dump()  # numbers, not their spelling: "0.5M" and "500K" are one value
     knots = [units for segment in mixture["segments"] for _, units in segment["knots"]]
     names = sorted({name for units in knots for name in units})
     return hash_json(
         {
-            **{section: dump[section] for section in HASHED_SECTIONS},
+            **{section: _asked(getattr(config, section)) for section in HASHED_SECTIONS},
             "tokenizer": tokenizer_hash,
             "data": {
                 "sequence_length": config.data.sequence_length,
@@ -44,9 +43,23 @@ def run_identity(
                 **_asked_only(config, names),
             },
             "parent": parent_identity,
-            "load": config.init_from.load if config.init_from else None,
+            "load": _asked(config.init_from, without={"run"}) if config.init_from else None,
         }
     )
+
+
+def _asked(section: Section, without: Set[str] = frozenset()) -> dict[str, Any]:  # Any: JSON values
+    """The fields that have another value than their default, and `kind`. A field that is added
+    later, with what was always done as its default, changes no identity.
+
+    Numbers, not their spelling: "0.5M" and "500K" are one value.
+    """
+    dump = section.model_dump()
+    return {
+        name: dump[name]
+        for name, field in type(section).model_fields.items()
+        if name not in without and (name == "kind" or dump[name] != field.default)
+    }
 
 
 def _asked_only(config: RunConfig, names: Sequence[str]) -> dict[str, object]:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from megatron_codemix.config.plan import train_tokens
 from megatron_codemix.config.schema import (
     ConstantSchedule,
     CosineSchedule,
@@ -22,8 +23,7 @@ class Link:
 
     config: RunConfig
     tokens: int
-    """Tokens of this phase up to the checkpoint that the next one starts from; of the last phase,
-    all of them."""
+    """Tokens of this phase up to the checkpoint that the next one starts from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class LearningRate:
             case LinearSchedule():
                 start = schedule.start_lr if schedule.start_lr is not None else self.start
                 assert start is not None, "config.checks asks for a parent, which has a rate"
-                return start + (schedule.final_lr - start) * min(1.0, counted / self.horizon)
+                return _line(start, schedule.final_lr, counted / self.horizon)
             case ConstantSchedule():
                 return schedule.lr * _warmup(counted, schedule.warmup_tokens)
 
@@ -64,42 +64,15 @@ def learning_rate(chain: Sequence[Link]) -> LearningRate:
     takes_over = isinstance(schedule, LinearSchedule) and schedule.start_lr is None and parents
     start = learning_rate(parents).at(parents[-1].tokens) if takes_over else None
     if schedule.span == "phase":
-        return LearningRate(schedule=schedule, before=0, horizon=last.tokens, start=start)
+        return LearningRate(
+            schedule=schedule, before=0, horizon=train_tokens(last.config), start=start
+        )
     assert schedule.chain_tokens is not None, "config.checks asks for it"
     return LearningRate(
         schedule=schedule,
         before=sum(link.tokens for link in parents),
         horizon=schedule.chain_tokens,
         start=start,
-    )
-
-
-def chain_problems(chain: Sequence[Link]) -> list[str]:
-    """What keeps the schedule of the last phase from being one curve over the chain."""
-    *parents, last = chain
-    schedule = last.config.schedule
-    if schedule.span == "phase":
-        return []
-    problems = []
-    if parents and parents[-1].config.schedule != schedule:
-        problems.append(
-            "schedule: span is chain, and the parent has another schedule; one curve over a chain "
-            "of phases needs the same section in each, or set schedule.span=phase"
-        )
-    total = sum(link.tokens for link in chain)
-    if schedule.chain_tokens is not None and total - schedule.chain_tokens > _rounding(chain):
-        problems.append(
-            f"schedule.chain_tokens: {schedule.chain_tokens}, but the chain has {total} tokens "
-            "with this phase; the curve would end before it"
-        )
-    return problems
-
-
-def _rounding(chain: Sequence[Link]) -> int:
-    """Tokens by which whole steps can make a chain longer than was asked for."""
-    return sum(
-        link.config.train.global_batch_sequences * link.config.data.sequence_length
-        for link in chain
     )
 
 
@@ -117,9 +90,13 @@ def _wsd(schedule: WsdSchedule, tokens: int, horizon: int) -> float:
     into = tokens - (horizon - schedule.decay_tokens)
     if into <= 0:
         return schedule.peak_lr * _warmup(tokens, schedule.warmup_tokens)
-    done = min(1.0, into / schedule.decay_tokens)
-    left = 1 - (done if schedule.decay == "linear" else math.sqrt(done))
-    return schedule.final_lr + (schedule.peak_lr - schedule.final_lr) * left
+    done = into / schedule.decay_tokens
+    shaped = done if schedule.decay == "linear" else math.sqrt(done)
+    return _line(schedule.peak_lr, schedule.final_lr, shaped)
+
+
+def _line(start: float, final: float, done: float) -> float:
+    return final + (start - final) * (1 - min(1.0, done))
 
 
 def _steps(schedule: StepSchedule, tokens: int) -> float:

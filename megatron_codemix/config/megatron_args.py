@@ -17,7 +17,10 @@ from megatron_codemix.config.schema import (
     LinearSchedule,
     ModelConfig,
     RunConfig,
+    ScheduleConfig,
     SourceConfig,
+    StepSchedule,
+    WsdSchedule,
 )
 from megatron_codemix.errors import ConfigError
 
@@ -196,25 +199,52 @@ def _vocabulary_flags(model: ModelConfig, tensor: int, plan: RunPlan) -> Flags:
 
 def _horizon_flags(config: RunConfig, plan: RunPlan) -> Flags:
     schedule = config.schedule
+    if schedule.span == "chain":
+        raise ConfigError(["schedule.span: Megatron-LM's curve begins and ends with its run"])
     warmup = 0 if isinstance(schedule, LinearSchedule) else schedule.warmup_tokens
     steps = str(plan.num_steps)
-    flags: Flags = [
-        ("--train-iters", steps),
-        ("--lr-decay-iters", steps),
-        ("--lr-decay-style", schedule.kind),
-    ]
+    flags: Flags = [("--train-iters", steps), ("--lr-decay-iters", steps)]
     if warmup % plan.tokens_per_step == 0:
         flags.append(("--lr-warmup-iters", str(warmup // plan.tokens_per_step)))
     else:
         flags.append(("--lr-warmup-fraction", repr(warmup / plan.train_tokens)))
+    return flags + _curve_flags(schedule, plan)
+
+
+def _curve_flags(schedule: ScheduleConfig, plan: RunPlan) -> Flags:
     match schedule:
         case CosineSchedule():
-            highest, lowest = schedule.peak_lr, schedule.min_lr
-        case LinearSchedule():
-            highest, lowest = schedule.start_lr, schedule.final_lr
+            return _rate_flags("cosine", schedule.peak_lr, schedule.min_lr)
+        case WsdSchedule():
+            return _wsd_flags(schedule, plan)
+        case LinearSchedule(start_lr=float(start)):
+            return _rate_flags("linear", start, schedule.final_lr)
         case ConstantSchedule():
-            return [*flags, ("--lr", repr(schedule.lr))]
-    return [*flags, ("--lr", repr(highest)), ("--min-lr", repr(lowest))]
+            return [("--lr-decay-style", "constant"), ("--lr", repr(schedule.lr))]
+        case LinearSchedule():
+            raise ConfigError(["schedule.start_lr: name it; Megatron-LM knows no parent"])
+        case StepSchedule():
+            raise ConfigError(["schedule.kind: Megatron-LM has no schedule of steps"])
+
+
+def _rate_flags(style: str, highest: float, lowest: float) -> Flags:
+    return [("--lr-decay-style", style), ("--lr", repr(highest)), ("--min-lr", repr(lowest))]
+
+
+def _wsd_flags(schedule: WsdSchedule, plan: RunPlan) -> Flags:
+    if schedule.decay_tokens % plan.tokens_per_step:
+        raise ConfigError(
+            [
+                "schedule.decay_tokens: --lr-wsd-decay-iters is in whole steps of "
+                f"{plan.tokens_per_step} tokens, {schedule.decay_tokens} is none"
+            ]
+        )
+    shape = {"linear": "linear", "one_minus_sqrt": "minus_sqrt"}[schedule.decay]
+    return [
+        *_rate_flags("WSD", schedule.peak_lr, schedule.final_lr),
+        ("--lr-wsd-decay-style", shape),
+        ("--lr-wsd-decay-iters", str(schedule.decay_tokens // plan.tokens_per_step)),
+    ]
 
 
 def _blend(mixture: ConstantMixtureConfig, sources: Mapping[str, SourceConfig]) -> tuple[str, ...]:

@@ -29,6 +29,8 @@ class RunPlan:
     requested_tokens: int
     """Tokens that were asked for, before rounding to whole steps."""
     save_every_steps: int
+    keep_every_steps: int | None
+    """Checkpoints at multiples of these are kept for good."""
     padded_vocabulary_size: int
 
     def as_dict(self) -> dict[str, Any]:  # Any: JSON values
@@ -40,30 +42,45 @@ def make_plan(config: RunConfig, world_size: int) -> RunPlan:
     """The plan of `config` on `world_size` processes; `checks.check_layout` has ensured that the
     divisions are exact."""
     data_parallel = world_size // (config.layout.tensor * config.layout.pipeline)
-    tokens_per_step = config.train.global_batch_sequences * config.data.sequence_length
-    num_steps = nearest_steps(config.train.train_tokens, tokens_per_step)
+    per_step, steps = tokens_per_step(config), num_steps(config)
     save_every = config.checkpoint.save_every_tokens
+    keep_every = config.checkpoint.keep_every_tokens
     return RunPlan(
         world_size=world_size,
         data_parallel=data_parallel,
         num_microbatches=config.train.global_batch_sequences
         // (config.layout.microbatch_sequences * data_parallel),
         samples_per_step=config.train.global_batch_sequences,
-        tokens_per_step=tokens_per_step,
-        num_steps=num_steps,
-        train_tokens=num_steps * tokens_per_step,
+        tokens_per_step=per_step,
+        num_steps=steps,
+        train_tokens=train_tokens(config),
         requested_tokens=config.train.train_tokens,
-        save_every_steps=num_steps
+        save_every_steps=steps
         if save_every is None
-        else min(num_steps, nearest_steps(save_every, tokens_per_step)),
+        else min(steps, nearest_steps(save_every, per_step)),
+        keep_every_steps=None if keep_every is None else nearest_steps(keep_every, per_step),
         padded_vocabulary_size=padded_vocabulary_size(config.model.vocabulary_size),
     )
 
 
+def tokens_per_step(config: RunConfig) -> int:
+    """Tokens of one optimizer step."""
+    return config.train.global_batch_sequences * config.data.sequence_length
+
+
+def num_steps(config: RunConfig) -> int:
+    """Optimizer steps of the phase."""
+    return nearest_steps(config.train.train_tokens, tokens_per_step(config))
+
+
+def train_tokens(config: RunConfig) -> int:
+    """Tokens of the phase, in whole steps."""
+    return num_steps(config) * tokens_per_step(config)
+
+
 def phase_samples(config: RunConfig) -> int:
     """Samples that the phase reads, on any number of processes."""
-    batch = config.train.global_batch_sequences
-    return nearest_steps(config.train.train_tokens, batch * config.data.sequence_length) * batch
+    return num_steps(config) * config.train.global_batch_sequences
 
 
 def nearest_steps(tokens: int, tokens_per_step: int) -> int:

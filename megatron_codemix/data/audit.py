@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.mixture.mixture import Mixture
 from megatron_codemix.data.mixture.plan import MixturePlan
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import read_json, read_jsonl
+from megatron_codemix.lineage import chain_of
 from megatron_codemix.runs import RunDirectory
 
 Record = Mapping[str, Any]  # a line of the ledger, or one source of it
@@ -49,22 +49,6 @@ class AuditedRun:
     problems: list[str]
 
 
-def chain_of(path: Path) -> list[tuple[RunDirectory, RunConfig]]:
-    """The run and the runs that it started from, oldest first. Raises RunError."""
-    chain: list[tuple[RunDirectory, RunConfig]] = []
-    place: Path | None = path
-    while place is not None:
-        run = RunDirectory(place)
-        if not run.config.is_file():
-            raise RunError(f"{place}: no run here (config.yaml is missing); give a run's directory")
-        if any(run.path.resolve() == known.path.resolve() for known, _ in chain):
-            raise RunError(f"{place}: starts from itself; its configuration was changed by hand")
-        config = load_run_config(run.config)
-        chain.append((run, config))
-        place = config.init_from.run if config.init_from else None
-    return chain[::-1]
-
-
 def recorded_plan(run: RunDirectory) -> RecordedPlan:
     """Of the newest attempt that got so far as to write it. Raises RunError."""
     attempts = run.path / "attempts"
@@ -91,7 +75,8 @@ def audit_ledger(path: Path) -> list[AuditedRun]:
     audited = []
     inherited: Record = {}
     planned_before: dict[str, float] = {}
-    for run, config in chain_of(path):
+    for ancestor in chain_of(path):
+        run, config = ancestor.run, ancestor.config
         lines = read_jsonl(run.ledger)
         starts = {} if config.data.restart else inherited
         planned_before = {} if config.data.restart else planned_before
@@ -104,9 +89,12 @@ def audit_ledger(path: Path) -> list[AuditedRun]:
             lines = []
         else:
             problems = list(_problems(run, config, lines, starts))
-            planned_before = _add_chain_plan(lines, planned_before)
+            _add_chain_plan(lines, planned_before)
         audited.append(AuditedRun(str(run.path), lines, problems))
-        inherited = lines[-1]["sources"] if lines else {}
+        inherited = _sources_at(ancestor.step, lines)
+        planned_before = {
+            name: source["chain_planned_tokens"] for name, source in inherited.items()
+        }
     return audited
 
 
@@ -123,14 +111,17 @@ def _is_ledger_line(line: Record) -> bool:
     )
 
 
-def _add_chain_plan(lines: list[dict[str, Any]], before: Mapping[str, float]) -> dict[str, float]:
-    """Puts `chain_planned_tokens` beside each line's `chain_tokens`; those of the last line."""
-    chain = dict(before)
+def _add_chain_plan(lines: list[dict[str, Any]], before: Mapping[str, float]) -> None:
+    """Puts `chain_planned_tokens` beside each line's `chain_tokens`."""
     for line in lines:
         for name, source in line["sources"].items():
-            chain[name] = before.get(name, 0.0) + source["planned_tokens"]
-            source["chain_planned_tokens"] = chain[name]
-    return chain
+            source["chain_planned_tokens"] = before.get(name, 0.0) + source["planned_tokens"]
+
+
+def _sources_at(step: int, lines: list[dict[str, Any]]) -> Record:
+    """Where the next run of the chain starts; of a run that is not done, where it stands."""
+    reached = [line["sources"] for line in lines if line["step"] <= step]
+    return reached[-1] if reached else {}
 
 
 def _problems(

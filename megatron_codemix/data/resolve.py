@@ -24,7 +24,8 @@ from megatron_codemix.data.transforms.fill_in_the_middle import FillInTheMiddle
 from megatron_codemix.data.transforms.rows import RowTransform
 from megatron_codemix.errors import ConfigError, DataError, RunError
 from megatron_codemix.files import read_jsonl
-from megatron_codemix.runs import RunDirectory, require_done
+from megatron_codemix.lineage import Ancestor, parents_of
+from megatron_codemix.runs import RunDirectory
 
 log = logging.getLogger(__name__)
 
@@ -137,8 +138,8 @@ def resolve_data(config: RunConfig) -> DataPlan:
         specs[name] = SourceSpec(name, shards[name].prefix, source.packing, transform)
     if problems:
         raise ConfigError(problems)
-    parent = RunDirectory(config.init_from.run) if config.init_from else None
-    inherited = {} if parent is None or config.data.restart else _inherited(parent)
+    parents = parents_of(config)
+    inherited = _inherited(parents[-1]) if parents and not config.data.restart else {}
     states = source_states(
         config,
         {name: shard.num_tokens for name, shard in shards.items()},
@@ -155,7 +156,7 @@ def resolve_data(config: RunConfig) -> DataPlan:
         states={name: states[name] for name in mixture.source_names},
         document_mask=config.data.document_mask,
         inherited=inherited,
-        parent_identity=require_done(parent).identity if parent else None,
+        parent_identity=_identity(parents[-1].run) if parents else None,
     )
 
 
@@ -196,11 +197,19 @@ def open_shard(prefix: Path, tokenizer_hash: str) -> TokenShard:
     return shard
 
 
-def _inherited(parent: RunDirectory) -> dict[str, Inherited]:
-    lines = read_jsonl(parent.ledger)
+def _identity(parent: RunDirectory) -> str:
+    status = parent.read_status()
+    if status is None:
+        raise RunError(f"{parent.path}: no run here (status.json is missing)")
+    return status.identity
+
+
+def _inherited(parent: Ancestor) -> dict[str, Inherited]:
+    ledger = parent.run.ledger
+    lines = [line for line in read_jsonl(ledger) if line["step"] == parent.step]
     if not lines:
         raise RunError(
-            f"{parent.ledger}: the parent's ledger is missing, so where its sources stood is "
+            f"{ledger}: has no line of step {parent.step}, so where the parent's sources stood is "
             "unknown; restore it, or set "
             "data.restart=true to read every source from its beginning"
         )

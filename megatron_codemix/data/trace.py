@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from megatron_codemix.config.schema import RunConfig
-from megatron_codemix.data.audit import chain_of, recorded_plan
+from megatron_codemix.data.audit import recorded_plan
 from megatron_codemix.data.dataset import MixtureDataset
 from megatron_codemix.data.documents_file import find_document, read_records
 from megatron_codemix.data.mixture.mixture import Mixture
@@ -20,6 +20,7 @@ from megatron_codemix.data.source import DocumentSpan, Source
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.errors import DataError, RunError
 from megatron_codemix.files import read_jsonl
+from megatron_codemix.lineage import chain_of
 from megatron_codemix.runs import RunDirectory
 
 _Int64s = npt.NDArray[np.int64]
@@ -177,8 +178,8 @@ def trace_step(
     path: Path, step: int, sample: int | None = None, *, with_text: bool = False
 ) -> list[TracedSample]:
     """RunReader.trace_step of the run at `path`."""
-    run, config = chain_of(path)[-1]
-    return RunReader(run, config).trace_step(step, sample, with_text=with_text)
+    asked = chain_of(path)[-1]
+    return RunReader(asked.run, asked.config).trace_step(step, sample, with_text=with_text)
 
 
 def trace_chain(path: Path, name: str, document: str) -> list[Reading]:
@@ -188,14 +189,15 @@ def trace_chain(path: Path, name: str, document: str) -> list[Reading]:
     """
     readings: list[Reading] = []
     chain = chain_of(path)
-    known = sorted({source for _, config in chain for source in config.data.sources})
+    known = sorted({source for link in chain for source in link.config.data.sources})
     if name not in known:
         raise RunError(f"{path}: has no source {name!r}; it has {', '.join(known)}")
-    for run, config in chain:
-        reader = RunReader(run, config)
+    for link in chain:
+        reader = RunReader(link.run, link.config)
         if name in reader.dataset.source_names:
             number = _document_number(reader.dataset.source(name), document)
-            readings += reader.trace_document(name, number)
+            found = reader.trace_document(name, number)
+            readings += (reading for reading in found if reading.step <= link.step)
     return readings
 
 

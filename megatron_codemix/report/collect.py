@@ -2,7 +2,7 @@
 read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import Json, read_jsonl
 from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.study.chains import taken_steps
+from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.state import (
     PhaseWall,
     StudyRecord,
@@ -19,7 +21,7 @@ from megatron_codemix.study.state import (
     read_record,
     read_summary,
 )
-from megatron_codemix.study.tree import PhaseNode, StudyTree
+from megatron_codemix.study.tree import StudyTree
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,14 @@ class PhaseRecord:
         """Trained and evaluated."""
         return self.status.state == "done" and self.heldout is not None
 
+    def until(self, step: int) -> "PhaseRecord":
+        """The record as it was after `step` steps."""
+        return replace(
+            self,
+            metrics=[line for line in self.metrics if line["step"] <= step],
+            ledger=[line for line in self.ledger if line["step"] <= step],
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRecords:
@@ -59,9 +69,13 @@ class StudyRecords:
     study: StudyRecord
 
     def chain(self, cell: str, variant: str) -> list[PhaseRecord]:
-        """Started phases of a variant, from the root on."""
+        """Started phases of a variant, from the root on, each up to where the next one starts."""
         nodes = self.tree.variant(cell, variant)
-        return [self.phases[node.key] for node in nodes if node.key in self.phases]
+        return [
+            self.phases[node.key].until(step)
+            for node, step in zip(nodes, taken_steps(nodes), strict=True)
+            if node.key in self.phases
+        ]
 
     def is_complete(self, cell: str, variant: str) -> bool:
         """Whether all phases of a variant are trained and its last one evaluated."""

@@ -5,19 +5,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from megatron_codemix.config.plan import phase_samples
-from megatron_codemix.config.schema import (
-    ConstantSchedule,
-    CosineSchedule,
-    LinearSchedule,
-    ScheduleConfig,
-)
+from megatron_codemix.config.plan import num_steps, phase_samples, tokens_per_step
 from megatron_codemix.data.mixture.describe import MAX_EPOCHS, describe_mixtures
 from megatron_codemix.data.mixture.mixture import Mixture
-from megatron_codemix.study.tree import PhaseNode, StudyTree
+from megatron_codemix.study.chains import curve, taken_steps
+from megatron_codemix.study.node import PhaseNode
+from megatron_codemix.study.tree import StudyTree
 
 MAX_ROUNDING = 0.1
 """Budgets that whole steps change by more than this share are no longer those asked for."""
+
+
+_POINTS = 1000
+"""Steps of a schedule that are looked at for its highest rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class PhaseOutlook:
     train_tokens: int
     num_steps: int
     parent_final_lr: float | None
-    """Learning rate at which the parent ends."""
+    """Learning rate of the parent at the checkpoint that this phase starts from."""
     first_lr: float
     """Learning rate before the first step (0 with a warmup)."""
     peak_lr: float
@@ -91,17 +91,14 @@ def rounding_warnings(budgets: Mapping[str, tuple[int, int]]) -> list[str]:
     ]
 
 
-def lr_range(schedule: ScheduleConfig) -> tuple[float, float, float]:
+def lr_course(tree: StudyTree, node: PhaseNode) -> tuple[float, float, float]:
     """(before the first step, highest, at the last token)."""
-    match schedule:
-        case CosineSchedule():
-            first = 0.0 if schedule.warmup_tokens else schedule.peak_lr
-            return first, schedule.peak_lr, schedule.min_lr
-        case ConstantSchedule():
-            return 0.0 if schedule.warmup_tokens else schedule.lr, schedule.lr, schedule.lr
-        case LinearSchedule():
-            highest = max(schedule.start_lr, schedule.final_lr)
-            return schedule.start_lr, highest, schedule.final_lr
+    config = node.config
+    rate = curve(tree.chain(node))
+    per_step, steps = tokens_per_step(config), num_steps(config)
+    every = max(1, steps // _POINTS)
+    rates = [rate.at(step * per_step) for step in (*range(0, steps, every), steps)]
+    return rates[0], max(rates), rates[-1]
 
 
 def layout_text(tensor: int, pipeline: int, data_parallel: int) -> str:
@@ -112,9 +109,8 @@ def layout_text(tensor: int, pipeline: int, data_parallel: int) -> str:
 def _phase_outlook(tree: StudyTree, node: PhaseNode) -> PhaseOutlook:
     plan = tree.plan(node)
     config = node.config
-    first, peak, final = lr_range(config.schedule)
+    first, peak, final = lr_course(tree, node)
     samples = phase_samples(config)
-    parent = tree.nodes[f"{node.cell}/{node.parent}"] if node.parent else None
     return PhaseOutlook(
         label=node.label,
         cell=node.cell,
@@ -125,7 +121,7 @@ def _phase_outlook(tree: StudyTree, node: PhaseNode) -> PhaseOutlook:
         requested_tokens=plan.requested_tokens,
         train_tokens=plan.train_tokens,
         num_steps=plan.num_steps,
-        parent_final_lr=None if parent is None else lr_range(parent.config.schedule)[2],
+        parent_final_lr=_rate_at_start(tree, node),
         first_lr=first,
         peak_lr=peak,
         final_lr=final,
@@ -136,11 +132,22 @@ def _phase_outlook(tree: StudyTree, node: PhaseNode) -> PhaseOutlook:
     )
 
 
-def _planned_samples(node: PhaseNode) -> dict[str, float]:
-    """Samples of each source that the phase is to read."""
+def _rate_at_start(tree: StudyTree, node: PhaseNode) -> float | None:
+    if node.parent is None:
+        return None
+    *parents, _ = tree.chain(node)
+    steps = taken_steps(tree.chain(node))[-2]
+    return curve(parents).at(steps * tokens_per_step(parents[-1].config))
+
+
+def _planned_samples(node: PhaseNode, steps: int | None = None) -> dict[str, float]:
+    """Samples of each source that the phase is to read, or its first `steps`."""
     assert node.mixture is not None, f"{node.key} was not looked up"
     mixture = Mixture(node.mixture)
-    planned = mixture.planned_in_all(phase_samples(node.config)).tolist()
+    samples = phase_samples(node.config)
+    if steps is not None:
+        samples = steps * node.config.train.global_batch_sequences
+    planned = mixture.planned_in_all(samples).tolist()
     return dict(zip(mixture.source_names, planned, strict=True))
 
 
@@ -148,9 +155,10 @@ def _epochs(tree: StudyTree, node: PhaseNode) -> dict[str, float | None]:
     """Passes over each source that the chain up to `node` reads; samples are cut one token longer
     than the sequence."""
     epochs: dict[str, float | None] = {}
-    for phase in tree.chain(node):
+    chain = tree.chain(node)
+    for phase, steps in zip(chain, taken_steps(chain), strict=True):
         config = phase.config
-        for name, samples in _planned_samples(phase).items():
+        for name, samples in _planned_samples(phase, steps).items():
             manifest = tree.inventory.manifest(config.data.sources[name].train)
             if manifest is None:
                 epochs[name] = None

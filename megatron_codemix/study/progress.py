@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from megatron_codemix.files import Json
+from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.state import PhaseProgress, StudyRecord, study_progress
-from megatron_codemix.study.tree import PhaseNode, StudyTree
+from megatron_codemix.study.tree import StudyTree
 from megatron_codemix.units import format_duration
 
 _TAIL_BYTES = 16384

@@ -22,6 +22,7 @@ from megatron_codemix.errors import (
 from megatron_codemix.files import write_text
 from megatron_codemix.launch.local import ChildExit, StopRequest, exclusive, run_child, try_lock
 from megatron_codemix.runs import RunDirectory
+from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.progress import StudyDisplay
 from megatron_codemix.study.state import (
     PhaseProgress,
@@ -30,7 +31,7 @@ from megatron_codemix.study.state import (
     read_record,
     write_record,
 )
-from megatron_codemix.study.tree import PhaseNode, StudyTree
+from megatron_codemix.study.tree import StudyTree
 
 MAX_FAILURES = 3
 """Starts of one child in a row that may fail, or end without a step forward, before the study

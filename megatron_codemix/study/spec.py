@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, Field, PositiveInt, PrivateAttr, StringCon
 
 from megatron_codemix.config.loader import build_section, load_tree, resolve_extends
 from megatron_codemix.config.problems import field_paths, suggestion
-from megatron_codemix.config.schema import RunConfig, Section
+from megatron_codemix.config.schema import PositiveTokens, RunConfig, Section
 from megatron_codemix.config.tree import Tree, parse_override, set_dotted, where_of
 from megatron_codemix.errors import ConfigError
 from megatron_codemix.units import parse_bytes
@@ -47,6 +47,9 @@ class ParentSpec(Section):
     """Name of the parent phase."""
     load: Literal["weights", "weights+optimizer"]
     """What is taken over: a scientific choice, so it has no default."""
+    at_tokens: PositiveTokens | None = None
+    """Start from the checkpoint after so many of the parent's tokens, which it must keep
+    (`checkpoint.keep_every_tokens`); absent: from its last."""
 
 
 class PhaseSpec(Section):

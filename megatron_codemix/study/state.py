@@ -9,7 +9,8 @@ from typing import Any, Literal
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import Json, read_json, write_json
 from megatron_codemix.runs import RunDirectory, Status
-from megatron_codemix.study.tree import PhaseNode, StudyTree
+from megatron_codemix.study.node import PhaseNode
+from megatron_codemix.study.tree import StudyTree
 
 HELDOUT = "heldout"
 """Name of the held-out evaluation's files."""

@@ -11,47 +11,18 @@ from megatron_codemix.config.checks import check_config, check_layout
 from megatron_codemix.config.identity import run_identity
 from megatron_codemix.config.loader import build_run_config
 from megatron_codemix.config.mixture_checks import weighted_sources
-from megatron_codemix.config.plan import RunPlan, make_plan, phase_samples
+from megatron_codemix.config.plan import RunPlan, make_plan
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.config.tree import Tree, set_dotted, where_of
 from megatron_codemix.data.mixture.caps import plan_mixture, source_states
-from megatron_codemix.data.mixture.mixture import Mixture
-from megatron_codemix.data.mixture.plan import MixturePlan
 from megatron_codemix.errors import ConfigError, RunError
 from megatron_codemix.runs import RunDirectory
+from megatron_codemix.study.chains import chain_problems, cursors_before
 from megatron_codemix.study.consistency import check_matrix, check_names, phase_order
 from megatron_codemix.study.inventory import Inventory
+from megatron_codemix.study.node import SINGLE_CELL, PhaseNode
 from megatron_codemix.study.spec import PhaseSpec, StudySpec
 from megatron_codemix.study.token_scale import scale_tokens
-
-SINGLE_CELL = "single"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PhaseNode:
-    """One phase at one point of the matrix."""
-
-    cell: str
-    name: str
-    parent: str | None
-    """Name of the parent phase, in the same cell."""
-    config: RunConfig
-    """`init_from.run` is a placeholder until the study has a place: see
-    `StudyTree.resolved_config`."""
-    identity: str | None
-    """None while the data that it depends on is not there."""
-    mixture: MixturePlan | None = None
-    """None before the data was looked for; without regard to caps while some of it is not there."""
-
-    @property
-    def key(self) -> str:
-        """Name that is unique in the study."""
-        return f"{self.cell}/{self.name}"
-
-    @property
-    def label(self) -> str:
-        """For people: without the cell where there is only one."""
-        return self.name if self.cell == SINGLE_CELL else self.key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,10 +101,16 @@ def expand(spec: StudySpec) -> StudyTree:
     problems += [_for_phases(problem, keys, spec, points) for problem, keys in found.items()]
     if problems:
         raise ConfigError(problems)
-    twins = _check_twins(spec, points, nodes)
-    if twins:
-        raise ConfigError(twins)
-    return StudyTree(spec=spec, points=points, nodes=nodes)
+    tree = StudyTree(spec=spec, points=points, nodes=nodes)
+    chains: dict[str, list[str]] = {}
+    for node in nodes.values():
+        for problem in chain_problems(tree.chain(node)):
+            chains.setdefault(problem, []).append(node.key)
+    problems = [_for_phases(problem, keys, spec, points) for problem, keys in chains.items()]
+    problems += _check_twins(spec, points, nodes)
+    if problems:
+        raise ConfigError(problems)
+    return tree
 
 
 def identify(tree: StudyTree) -> StudyTree:
@@ -166,7 +143,7 @@ def _identified(node: PhaseNode, done: Mapping[str, PhaseNode], inventory: Inven
         return replace(node, mixture=plan_mixture(config))
     tokens = {name: manifest.num_tokens for name, manifest in manifests.items()}
     has_caps = any(config.data.sources[name].max_epochs is not None for name in names)
-    cursors = _cursors_after(parent, done) if has_caps and not config.data.restart else {}
+    cursors = cursors_before(node, done) if has_caps else {}
     mixture = plan_mixture(config, source_states(config, tokens, cursors))
     identity = run_identity(
         config,
@@ -176,19 +153,6 @@ def _identified(node: PhaseNode, done: Mapping[str, PhaseNode], inventory: Inven
         parent_identity=parent.identity if parent else None,
     )
     return replace(node, identity=identity, mixture=mixture)
-
-
-def _cursors_after(node: PhaseNode | None, done: Mapping[str, PhaseNode]) -> dict[str, int]:
-    """Where each source will stand once `node` has run."""
-    if node is None or node.mixture is None:
-        return {}
-    parent = done[f"{node.cell}/{node.parent}"] if node.parent else None
-    cursors = {} if node.config.data.restart else _cursors_after(parent, done)
-    mixture = Mixture(node.mixture)
-    counts = mixture.counts(phase_samples(node.config)).tolist()
-    for name, count in zip(mixture.source_names, counts, strict=True):
-        cursors[name] = cursors.get(name, 0) + count
-    return cursors
 
 
 def _matrix_points(spec: StudySpec) -> Iterator[tuple[str, dict[str, str]]]:
@@ -229,11 +193,12 @@ def _phase_tree(spec: StudySpec, point: Mapping[str, str], phase: PhaseSpec, cel
         raise ConfigError(
             [f"{place}: init_from belongs beside a phase's `set`, not in it or in `defaults`"]
         )
-    tree = scale_tokens(tree, spec.token_scale)
-    if phase.init_from is None:
-        return tree
-    run = f"{cell}/{phase.init_from.phase}"
-    return {**tree, "init_from": {"run": run, "load": phase.init_from.load}}
+    if phase.init_from is not None:
+        origin = {"run": f"{cell}/{phase.init_from.phase}", "load": phase.init_from.load}
+        if phase.init_from.at_tokens is not None:
+            origin["at_tokens"] = str(phase.init_from.at_tokens)
+        tree = {**tree, "init_from": origin}
+    return scale_tokens(tree, spec.token_scale)
 
 
 def _for_phases(

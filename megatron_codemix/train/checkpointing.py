@@ -9,15 +9,21 @@ from typing import Any
 from megatron_codemix.config.plan import RunPlan
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.errors import RunError
+from megatron_codemix.lineage import parent_checkpoint
 from megatron_codemix.mcore.checkpoint import load_checkpoint, read_marker
-from megatron_codemix.runs import RunDirectory, final_checkpoint, newest_checkpoint
+from megatron_codemix.runs import RunDirectory, newest_checkpoint
 
 log = logging.getLogger(__name__)
 
 
 def is_save_due(step: int, plan: RunPlan) -> bool:
-    """Whether the run saves after this step: at its interval, and always at the end."""
-    return step == plan.num_steps or step % plan.save_every_steps == 0
+    """Whether the run saves after this step: at its intervals, and always at the end."""
+    return step == plan.num_steps or step % plan.save_every_steps == 0 or is_kept(step, plan)
+
+
+def is_kept(step: int, plan: RunPlan) -> bool:
+    """Whether the checkpoint after this step stays for good."""
+    return plan.keep_every_steps is not None and step % plan.keep_every_steps == 0
 
 
 def starting_record(
@@ -39,8 +45,7 @@ def starting_record(
         log.info("resume after step %d of this run (%s)", record["step"], own.name)
         return record
     if config.init_from is not None:
-        parent = RunDirectory(config.init_from.run)
-        folder = final_checkpoint(parent)
+        folder = parent_checkpoint(config.init_from)
         with_state = config.init_from.load == "weights+optimizer"
         if with_state:
             _require_same_optimizer(folder, read_marker(folder), config)
@@ -55,10 +60,11 @@ def remove_incomplete_checkpoints(run: RunDirectory) -> None:
         shutil.rmtree(folder)
 
 
-def remove_old_checkpoints(run: RunDirectory, keep_last: int) -> None:
-    """Deletes all but the newest complete checkpoints."""
+def remove_old_checkpoints(run: RunDirectory, keep_last: int, plan: RunPlan) -> None:
+    """Deletes all complete checkpoints but the newest and those that stay for good."""
     for step in run.complete_steps()[:-keep_last]:
-        shutil.rmtree(run.checkpoint(step))
+        if not is_kept(step, plan):
+            shutil.rmtree(run.checkpoint(step))
 
 
 def _require_same_optimizer(folder: Path, record: dict[str, Any], config: RunConfig) -> None:

@@ -9,15 +9,18 @@ from typing import Any
 
 from megatron_codemix.backend.environment import require_device
 from megatron_codemix.config.checks import check_config, check_layout
+from megatron_codemix.config.learning_rate import LearningRate, Link, learning_rate
 from megatron_codemix.config.loader import dump_yaml, load_run_config
 from megatron_codemix.config.parameters import checkpoint_bytes
-from megatron_codemix.config.plan import RunPlan, make_plan
+from megatron_codemix.config.plan import RunPlan, make_plan, train_tokens
+from megatron_codemix.config.schedule_checks import check_chain_length, check_parent_schedule
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.loading.dali import require_dali
 from megatron_codemix.data.resolve import DataPlan, resolve_data
 from megatron_codemix.errors import ConfigError, UnavailableError
 from megatron_codemix.files import require_free_bytes, write_json, write_text
-from megatron_codemix.runs import RunDirectory, Status, final_checkpoint
+from megatron_codemix.lineage import Ancestor, parent_checkpoint, parents_of
+from megatron_codemix.runs import RunDirectory, Status
 from megatron_codemix.train.change import changed_identity
 from megatron_codemix.units import format_bytes
 
@@ -46,6 +49,7 @@ class Phase:
     data: DataPlan
     run: RunDirectory
     identity: str
+    learning_rate: LearningRate
     earlier_identity: str | None = None
     """What the run was before its mixture was changed for the steps to come."""
 
@@ -69,19 +73,23 @@ def prepare_phase(
     require_device(config.backend.device)
     if config.data.loader == "dali":
         require_dali()
+    parents = parents_of(config)
     if config.init_from is not None:
-        _require_parent(config, RunDirectory(config.init_from.run))
+        parent_checkpoint(config.init_from)
+        _require_like_parent(config, parents)
     data = resolve_data(config)
     data.dataset()  # refuses a sequence longer than a shard, or samples unlike the parent's
     identity = data.identity(config)
     run = RunDirectory(run_folder or Path("runs") / config_path.stem / f"train-{identity[:8]}")
     plan = make_plan(config, world_size)
+    link = Link(config=config, tokens=plan.train_tokens)
     phase = Phase(
         config=config,
         plan=plan,
         data=data,
         run=run,
         identity=identity,
+        learning_rate=learning_rate([*(parent.link for parent in parents), link]),
         earlier_identity=changed_identity(run, config, data, plan.samples_per_step),
     )
     phase.claim()
@@ -89,12 +97,18 @@ def prepare_phase(
     return phase
 
 
-def _require_parent(config: RunConfig, parent: RunDirectory) -> None:
-    """Raises RunError unless the parent is done, ConfigError unless its model has these shapes."""
-    final_checkpoint(parent)
-    model, parent_model = config.model, load_run_config(parent.config).model
+def _require_like_parent(config: RunConfig, parents: Sequence[Ancestor]) -> None:
+    """Raises ConfigError unless the parent's model has these shapes, and the schedules of a chain
+    are one curve."""
+    parent = parents[-1]
+    model, parent_model = config.model, parent.config.model
+    lengths = [*(one.tokens for one in parents), train_tokens(config)]
     problems = [
-        f"model.{name}: {getattr(model, name)}, but the parent {parent.path} has "
+        *check_parent_schedule(config, parent.config),
+        *check_chain_length(config, lengths),
+    ]
+    problems += [
+        f"model.{name}: {getattr(model, name)}, but the parent {parent.run.path} has "
         f"{getattr(parent_model, name)}; a phase goes on with its parent's model"
         for name in SHAPE_FIELDS
         if getattr(model, name) != getattr(parent_model, name)

@@ -27,7 +27,6 @@ from megatron_codemix.train.checkpointing import (
 )
 from megatron_codemix.train.loading import StepLoader, open_loader
 from megatron_codemix.train.phase import Phase
-from megatron_codemix.train.schedule import learning_rate
 from megatron_codemix.train.stopping import StopRequests
 from megatron_codemix.units import format_bytes, format_count, format_duration
 
@@ -122,7 +121,7 @@ class Trainer:
         started = time.perf_counter()
         config, plan = self.phase.config, self.phase.plan
         tokens = (self.step + 1) * plan.tokens_per_step
-        lr = learning_rate(config.schedule, tokens, plan.train_tokens)
+        lr = self.phase.learning_rate.at(tokens)
         set_step_sizes(self.optimizer, lr, config.optimizer.weight_decay)
         microbatches = loader.take()
         waited = time.perf_counter() - started
@@ -204,7 +203,8 @@ class Trainer:
         if self.parallel.rank == 0:
             if is_scheduled:
                 append_jsonl(self.phase.run.ledger, line)
-            remove_old_checkpoints(self.phase.run, self.phase.config.checkpoint.keep_last)
+            keep_last = self.phase.config.checkpoint.keep_last
+            remove_old_checkpoints(self.phase.run, keep_last, self.phase.plan)
             self._write_status()
         log.info("saved after step %d", self.step)
 

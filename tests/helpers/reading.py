@@ -18,7 +18,8 @@ SAVED_AT = (7, 20)
 def read_run(path: Path, config: Path, **changes: object) -> RunDirectory:
     """Reads every batch of the configuration with `changes` (of whole sections' keys)."""
     tree = yaml.safe_load(config.read_text())
-    changes["train"] = {"global_batch_sequences": BATCH}
+    tokens = SAVED_AT[-1] * BATCH * tree["data"]["sequence_length"]
+    changes["train"] = {"global_batch_sequences": BATCH, "train_tokens": tokens}
     for section, values in changes.items():
         tree[section] = tree.get(section, {}) | values  # type: ignore[operator]
     run = RunDirectory(path)

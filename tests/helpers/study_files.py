@@ -9,8 +9,9 @@ from megatron_codemix.data.shards.manifest import Manifest
 from megatron_codemix.data.tokenizer import tokenizer_hash
 from megatron_codemix.files import append_jsonl, write_json, write_text
 from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.spec import load_study
-from megatron_codemix.study.tree import PhaseNode, StudyTree, expand, identify
+from megatron_codemix.study.tree import StudyTree, expand, identify
 
 SOURCES = ("code", "markup", "text")
 TOKENS_PER_STEP = 4 * 16

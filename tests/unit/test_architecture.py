@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "megatron_codemix"
 
 _FOUNDATION = {"errors", "units", "files", "resources"}
-_LOW = _FOUNDATION | {"config", "obs", "runs"}
+_LOW = _FOUNDATION | {"config", "obs", "runs", "lineage"}
 _DATA = _LOW | {"ops", "sandbox", "corpus", "data"}
 _ENGINE = _DATA | {"backend", "mcore", "launch"}
 
@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "config": _FOUNDATION,
     "obs": _FOUNDATION,
     "runs": _FOUNDATION | {"config"},
+    "lineage": _FOUNDATION | {"config", "runs"},
     "ops": _FOUNDATION,
     "sandbox": _LOW,
     "corpus": _LOW | {"ops", "sandbox"},
@@ -45,8 +46,8 @@ MAY_IMPORT = {
 """Package -> packages it may import. `cli` may import all."""
 
 TORCH_FREE = [
-    "errors", "units", "files", "resources", "config", "obs", "runs", "ops", "sandbox", "corpus",
-    "data", "launch", "planner", "scaling", "study", "report", "cli",
+    "errors", "units", "files", "resources", "config", "obs", "runs", "lineage", "ops", "sandbox",
+    "corpus", "data", "launch", "planner", "scaling", "study", "report", "cli",
 ]  # fmt: skip
 """Packages that load where torch is not installed, or must not be waited for."""
 

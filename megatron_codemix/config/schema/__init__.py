@@ -40,7 +40,10 @@ from megatron_codemix.config.schema.schedule import (
     ConstantSchedule,
     CosineSchedule,
     LinearSchedule,
+    RateStepConfig,
     ScheduleConfig,
+    StepSchedule,
+    WsdSchedule,
 )
 
 __all__ = [
@@ -64,14 +67,17 @@ __all__ = [
     "ModelConfig",
     "PositiveTokens",
     "PrecisionConfig",
+    "RateStepConfig",
     "RunConfig",
     "ScheduleConfig",
     "Section",
     "SourceConfig",
     "StagesMixtureConfig",
     "StepMixtureConfig",
+    "StepSchedule",
     "TokenizerConfig",
     "Tokens",
     "TrainConfig",
     "Weights",
+    "WsdSchedule",
 ]

@@ -57,6 +57,9 @@ class CheckpointConfig(Section):
     """Save after each of these; absent: only at the end of the phase."""
     keep_last: PositiveInt = 2
     """Number of newest complete checkpoints that are kept."""
+    keep_every_tokens: PositiveTokens | None = None
+    """Checkpoints that are saved and kept for good: after each of these. Other phases can start
+    from them (`init_from.at_tokens`)."""
 
 
 class BackendConfig(Section):
@@ -78,9 +81,12 @@ class InitFromConfig(Section):
     on.)"""
 
     run: Path
-    """Directory of the parent run, which must be done."""
+    """Directory of the parent run, which must be done unless `at_tokens` is set."""
     load: Literal["weights", "weights+optimizer"]
     """What is taken over: a scientific choice, so it has no default."""
+    at_tokens: PositiveTokens | None = None
+    """Start from the parent's checkpoint after so many of its tokens (the nearest whole step), as a
+    cooldown that branches from a stable phase; absent: from its last."""
 
 
 class RunConfig(Section):

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
+from megatron_codemix.config.learning_rate import Link, learning_rate
 from megatron_codemix.config.megatron_args import megatron_arguments, what_differs
 from megatron_codemix.config.plan import make_plan
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.errors import ConfigError
-from megatron_codemix.train.schedule import learning_rate
 
 Changed = Callable[..., RunConfig]
 
@@ -86,6 +86,10 @@ def test_megatron_pads_the_vocabulary_to_the_same_size(
         "{kind: cosine, peak_lr: 3e-4, min_lr: 3e-5, warmup_tokens: 32768}",
         "{kind: cosine, peak_lr: 3e-4, min_lr: 0, warmup_tokens: 20K}",
         "{kind: linear, start_lr: 1e-4, final_lr: 1e-6}",
+        "{kind: wsd, peak_lr: 3e-4, final_lr: 0, warmup_tokens: 32768, decay_tokens: 65536,"
+        " decay: linear}",
+        "{kind: wsd, peak_lr: 3e-4, final_lr: 1e-5, warmup_tokens: 0, decay_tokens: 131072,"
+        " decay: one_minus_sqrt}",
         "{kind: constant, lr: 1e-4, warmup_tokens: 40960}",
     ],
 )
@@ -105,6 +109,8 @@ def test_megatrons_own_scheduler_gives_our_learning_rates_one_step_later(
         warmup_steps = int(flags["--lr-warmup-iters"][0]) * batch
     else:
         warmup_steps = float(flags["--lr-warmup-fraction"][0]) * decay_steps
+    decay = int(flags.get("--lr-wsd-decay-iters", ("0",))[0]) * batch
+    rate = learning_rate([Link(config=config, tokens=plan.train_tokens)])
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.0)
     scheduler = OptimizerParamScheduler(
         optimizer,
@@ -114,6 +120,8 @@ def test_megatrons_own_scheduler_gives_our_learning_rates_one_step_later(
         lr_warmup_steps=warmup_steps,
         lr_decay_steps=decay_steps,
         lr_decay_style=flags["--lr-decay-style"][0],
+        lr_wsd_decay_style=flags.get("--lr-wsd-decay-style", (None,))[0],
+        wsd_decay_steps=decay or None,
         start_wd=0.0,
         end_wd=0.0,
         wd_incr_steps=decay_steps,
@@ -122,7 +130,7 @@ def test_megatrons_own_scheduler_gives_our_learning_rates_one_step_later(
     for step in range(1, plan.num_steps + 1):
         scheduler.step(increment=batch)  # what Megatron-LM does after step `step`
         theirs = optimizer.param_groups[0]["lr"]
-        ours = learning_rate(config.schedule, step * plan.tokens_per_step, plan.train_tokens)
+        ours = rate.at(step * plan.tokens_per_step)
         assert theirs == pytest.approx(ours, rel=1e-9, abs=1e-15)
 
 

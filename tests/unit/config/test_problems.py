@@ -36,10 +36,13 @@ def problems_of(path: Path, *overrides: str) -> list[str]:
         ("schedule.start_lr=1", "schedule.start_lr: unknown key"),
         (
             "schedule.kind=cosin",
-            "schedule.kind: expected one of cosine, linear, constant, got 'cosin'; "
+            "schedule.kind: expected one of cosine, wsd, step, linear, constant, got 'cosin'; "
             "did you mean 'cosine'?",
         ),
-        ("schedule={peak_lr: 1}", "schedule.kind: missing (one of cosine, linear, constant)"),
+        (
+            "schedule={peak_lr: 1}",
+            "schedule.kind: missing (one of cosine, wsd, step, linear, constant)",
+        ),
         ("precision.kind=fp16", "expected one of fp32, bf16, got 'fp16'"),
         ("model.add_bias=maybe", "model.add_bias: expected true or false, got 'maybe'"),
         ("layout=", "layout: expected a section (lines of 'key: value'), got nothing"),

@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 
 from megatron_codemix.cli.data import app
 from megatron_codemix.config.loader import load_run_config
-from megatron_codemix.data.audit import chain_of
 from megatron_codemix.data.documents_file import find_document, read_records
 from megatron_codemix.data.resolve import resolve_data
 from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.data.trace import RunReader, trace_chain, trace_step
 from megatron_codemix.errors import DataError, RunError
 from megatron_codemix.files import rewrite_jsonl
+from megatron_codemix.lineage import chain_of
 from megatron_codemix.runs import RunDirectory
 from tests.helpers.reading import BATCH, SAVED_AT, read_run
 from tests.helpers.tiny import write_run
@@ -76,9 +76,10 @@ def check_readings(path: Path, epochs: set[int]) -> None:
     """trace_chain against tracing every step of all runs forwards."""
     wanted: dict[tuple[str, int], list[tuple]] = {}
     order = {}
-    for place, (run, config) in enumerate(chain_of(path)):
+    for place, link in enumerate(chain_of(path)):
+        run = link.run
         order[str(run.path)] = place
-        reader = RunReader(run, config)
+        reader = RunReader(run, link.config)
         for step in range(1, NUM_STEPS + 1):
             for sample in reader.trace_step(step):
                 for span in sample.spans:

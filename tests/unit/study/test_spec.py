@@ -18,7 +18,12 @@ def test_token_fields_are_those_of_the_schema() -> None:
     expected = {
         "train.train_tokens",
         "schedule.warmup_tokens",
+        "schedule.chain_tokens",
+        "schedule.decay_tokens",
+        "schedule.steps.from_tokens",
+        "init_from.at_tokens",
         "checkpoint.save_every_tokens",
+        "checkpoint.keep_every_tokens",
         "data.mixture.steps.from_tokens",
         "data.changes.at_tokens",
         "data.changes.mixture.steps.from_tokens",

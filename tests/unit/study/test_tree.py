@@ -1,9 +1,11 @@
 """Expansion, identities and what they depend on."""
 
+import math
 from pathlib import Path
 
 import pytest
 
+from megatron_codemix.config.schema import LinearSchedule
 from megatron_codemix.errors import ConfigError, DataError, RunError
 from megatron_codemix.study.outlook import outlook, repetition_warnings, rounding_warnings
 from megatron_codemix.study.spec import load_study
@@ -50,7 +52,7 @@ def test_expansion_over_a_matrix(tmp_path: Path) -> None:
 def test_a_phase_replaces_what_it_sets_and_keeps_the_rest(tmp_path: Path) -> None:
     nodes = small_tree(tmp_path).nodes
     cooldown = nodes["single/cooldown"].config
-    assert cooldown.schedule.model_dump() == {"kind": "linear", "start_lr": 1e-4, "final_lr": 1e-6}
+    assert cooldown.schedule == LinearSchedule(start_lr=1e-4, final_lr=1e-6)
     assert dict(nodes["single/balanced-then-text"].config.data.mixture.weights) == {
         "text": 0.75,
         "code": 0.25,
@@ -150,7 +152,9 @@ def test_outlook_adds_epochs_along_the_chain(tmp_path: Path) -> None:
     cooldown = phases["cooldown"]
     assert (cooldown.requested_tokens, cooldown.train_tokens, cooldown.num_steps) == (200, 192, 3)
     assert cooldown.epochs["text"] == pytest.approx(62 / 250)
-    assert (cooldown.parent_final_lr, cooldown.first_lr, cooldown.final_lr) == (1e-4, 1e-4, 1e-6)
+    assert (cooldown.parent_final_lr, cooldown.first_lr, cooldown.final_lr) == pytest.approx(
+        (1e-4, 1e-4, 1e-6)
+    )
     assert (phases["text"].first_lr, phases["text"].peak_lr) == (0.0, 1e-3)
     assert cooldown.layout == "TP2 x PP1 x DP1"
 
@@ -200,3 +204,32 @@ def test_budgets_lost_in_rounding_are_warned_of_strongly() -> None:
     [strong] = rounding_warnings({"a": (100, 109), "b": (100, 256)})
     assert "too small for whole steps, so this is not the comparison asked for" in strong
     assert "phase b trains on 256 tokens in place of 100 (+156%)" in strong
+
+
+BRANCH = STUDY.replace(
+    "init_from: {phase: balanced-then-text, load: weights+optimizer}",
+    "init_from: {phase: balanced-then-text, load: weights+optimizer, at_tokens: 256M}",
+)
+
+
+def test_a_branch_counts_its_parent_up_to_where_it_starts(tmp_path: Path) -> None:
+    kept = BRANCH.replace("train: {train_tokens", "checkpoint: {keep_every_tokens: 128M}\n  "
+                          "train: {train_tokens")  # fmt: skip
+    tree = small_tree(tmp_path, kept)
+    cooldown = {phase.phase: phase for phase in outlook(tree)}["cooldown"]
+    # 4 of the parent's 10 steps: 16 samples, a quarter of code; before them half of 40.
+    assert cooldown.epochs == pytest.approx({"code": (20 + 4) / 250, "text": (20 + 12 + 12) / 250})
+    parent = tree.nodes["single/balanced-then-text"].config.schedule
+    done = (256 - 64) / (640 - 64)
+    expected = parent.min_lr + (parent.peak_lr - parent.min_lr) * (1 + math.cos(math.pi * done)) / 2
+    assert cooldown.parent_final_lr == pytest.approx(expected)
+    whole = {phase.phase: phase for phase in outlook(small_tree(tmp_path))}["cooldown"]
+    assert whole.identity != cooldown.identity
+
+
+def test_a_branch_from_a_checkpoint_that_is_not_kept_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"does not keep a checkpoint there \(step 4\)"):
+        expand(load_study(write_study(tmp_path, BRANCH)))
+    far = BRANCH.replace("at_tokens: 256M", "at_tokens: 900M")
+    with pytest.raises(ConfigError, match="behind the end of the parent"):
+        expand(load_study(write_study(tmp_path, far)))

@@ -1,0 +1,77 @@
+"""Phases that start from others: how far each goes, where its sources stand, what must fit."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+from megatron_codemix.config.learning_rate import LearningRate, Link, learning_rate
+from megatron_codemix.config.plan import nearest_steps, num_steps, tokens_per_step
+from megatron_codemix.config.schedule_checks import check_chain_length, check_parent_schedule
+from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.data.mixture.mixture import Mixture
+from megatron_codemix.lineage import start_step
+from megatron_codemix.study.node import PhaseNode
+from megatron_codemix.units import format_count
+
+
+def taken_steps(chain: Sequence[PhaseNode]) -> list[int]:
+    """Steps of each phase of a chain, up to where the next one starts."""
+    steps = []
+    for phase, child in pairwise(chain):
+        assert child.config.init_from is not None, "it has a parent"
+        steps.append(start_step(child.config.init_from, phase.config))
+    return [*steps, num_steps(chain[-1].config)]
+
+
+def curve(chain: Sequence[PhaseNode]) -> LearningRate:
+    """Learning rate of the last phase of the chain."""
+    return learning_rate(_links(chain))
+
+
+def _links(chain: Sequence[PhaseNode]) -> list[Link]:
+    return [
+        Link(config=phase.config, tokens=steps * tokens_per_step(phase.config))
+        for phase, steps in zip(chain, taken_steps(chain), strict=True)
+    ]
+
+
+def cursors_before(node: PhaseNode, done: Mapping[str, PhaseNode]) -> dict[str, int]:
+    """Where each source stands when `node` starts; `done` has its parents by key."""
+    if node.parent is None or node.config.data.restart:
+        return {}
+    parent = done[f"{node.cell}/{node.parent}"]
+    if parent.mixture is None:
+        return {}
+    cursors = cursors_before(parent, done)
+    mixture = Mixture(parent.mixture)
+    samples = taken_steps([parent, node])[0] * parent.config.train.global_batch_sequences
+    counts = mixture.counts(samples).tolist()
+    for name, count in zip(mixture.source_names, counts, strict=True):
+        cursors[name] = cursors.get(name, 0) + count
+    return cursors
+
+
+def chain_problems(chain: Sequence[PhaseNode]) -> Iterator[str]:
+    """What keeps the last phase of the chain from starting where it says it does."""
+    if len(chain) == 1:
+        return
+    parent, config = chain[-2].config, chain[-1].config
+    yield from _branch_problems(parent, config)
+    yield from check_parent_schedule(config, parent)
+    yield from check_chain_length(config, [link.tokens for link in _links(chain)])
+
+
+def _branch_problems(parent: RunConfig, config: RunConfig) -> Iterator[str]:
+    origin = config.init_from
+    if origin is None or origin.at_tokens is None:
+        return
+    step, last = start_step(origin, parent), num_steps(parent)
+    asked = f"init_from.at_tokens: {format_count(origin.at_tokens)}"
+    if step > last:
+        yield f"{asked} lies behind the end of the parent, which has {format_count(last)} steps"
+        return
+    kept = parent.checkpoint.keep_every_tokens
+    if step != last and (kept is None or step % nearest_steps(kept, tokens_per_step(parent))):
+        yield (
+            f"{asked}: the parent does not keep a checkpoint there (step {step}); set its "
+            "checkpoint.keep_every_tokens so that this is a multiple of it"
+        )
