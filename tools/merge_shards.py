@@ -8,6 +8,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from megatron_codemix.data.preparation.megatron_blocks import UNFINISHED
+from megatron_codemix.data.preparation.sorted_shards import require_merged
 from megatron_codemix.data.shards.merge import bytes_to_read, merge_shards
 from megatron_codemix.errors import CodemixError, DataError
 from megatron_codemix.obs.progress import progress_bar
@@ -23,6 +25,7 @@ def main() -> int:
     try:
         if given.multimodal:
             raise DataError("--multimodal: shards here are of text, without modes")
+        require_merged(given.input)
         prefixes = pairs_in(given.input)
         with progress_bar("merge", bytes_to_read(prefixes), "bytes") as advance:
             merged = merge_shards(
@@ -42,6 +45,12 @@ def pairs_in(folder: Path) -> list[Path]:
     for path in folder.glob("*"):
         if path.suffix in names and not path.name.startswith("."):
             names[path.suffix].add(path.name.removesuffix(path.suffix))
+    unfinished = sorted(folder.glob(f".*{UNFINISHED}*"))
+    if unfinished:
+        raise DataError(
+            f"{unfinished[0]}: of a preparation that has not ended, whose documents would be "
+            "missing; run it to its end, or remove the folder"
+        )
     alone = sorted(names[".bin"] ^ names[".idx"])
     if alone:
         raise DataError(f"{folder / alone[0]}: .bin and .idx are wanted, one is missing")

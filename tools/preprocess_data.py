@@ -13,6 +13,10 @@ from megatron_codemix.data.preparation.megatron_flags import read_flags
 from megatron_codemix.errors import CodemixError
 from megatron_codemix.obs.progress import progress_bar
 
+WITHOUT_ENDS = (
+    "no manifest: without --append-eod nothing marks the ends of documents, so Megatron-LM reads "
+    "this and codemix does not (`codemix data import --append-eod` makes a shard of it)"
+)
 PACKED = (".gz", ".zst", ".parquet")
 
 
@@ -41,6 +45,8 @@ def main() -> int:
         print(f"{shard.prefix}: {shard.num_documents} documents, {shard.num_tokens} tokens")
         if shard.num_empty:
             print(f"  left out: {shard.num_empty} documents without text")
+    if not request.appends_eod:
+        print(WITHOUT_ENDS)
     is_complete = all(shard.was_complete for shard in written)
     print("complete already" if is_complete else f"in {time.monotonic() - start:.1f} s")
     return 0

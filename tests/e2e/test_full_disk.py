@@ -1,7 +1,6 @@
 """The disk fills up in the middle of a run: a readable end, nothing half-written taken for whole,
 and the same command goes on once there is space."""
 
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from megatron_codemix.runs import RunDirectory
 from tests.helpers.checkpoints import differing_tensors
 from tests.helpers.commands import codemix, start_codemix
+from tests.helpers.disks import small_disk
 from tests.helpers.tiny import SEQUENCE, write_run
 
 SAVE_EVERY = f"checkpoint.save_every_tokens={5 * 8 * SEQUENCE}"
@@ -18,14 +18,9 @@ DISK_BYTES = 3_000_000
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("mounting a small file system needs root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", DISK_BYTES) as folder:
+        yield folder
 
 
 def fill(path: Path) -> None:
@@ -38,23 +33,23 @@ def fill(path: Path) -> None:
             return
 
 
-def test_full_disk_stops_the_run_and_loses_nothing(small_disk: Path, tmp_path: Path) -> None:
+def test_full_disk_stops_the_run_and_loses_nothing(disk: Path, tmp_path: Path) -> None:
     config = write_run(tmp_path / "data")
-    whole, run = RunDirectory(tmp_path / "whole"), RunDirectory(small_disk / "run")
+    whole, run = RunDirectory(tmp_path / "whole"), RunDirectory(disk / "run")
     assert codemix("train", config, SAVE_EVERY, "--run-dir", whole.path).returncode == 0
     arguments = ["train", config, SAVE_EVERY, "--run-dir", run.path]
     process = start_codemix(arguments)
     while not run.complete_steps():
         assert process.poll() is None, process.communicate()
         time.sleep(0.005)
-    fill(small_disk / "filler")
+    fill(disk / "filler")
     output, _ = process.communicate(timeout=100)
     assert process.returncode == 2, output
     assert "the disk is full" in output
     assert "Traceback" not in output
     complete = run.complete_steps()
     assert complete, "the checkpoint before is still there"
-    (small_disk / "filler").unlink()
+    (disk / "filler").unlink()
     done = codemix(*arguments)
     assert done.returncode == 0, done.stderr
     last = [directory.checkpoint(20) for directory in (whole, run)]

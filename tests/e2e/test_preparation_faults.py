@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from megatron_codemix.data.tokenizer_training import train_tokenizer
+from tests.helpers.disks import small_disk
 
 ROOT = Path(__file__).resolve().parents[2]
 CODEMIX = [sys.executable, "-m", "megatron_codemix"]
 WORDS = ("alpha", "beta", "gamma", "value", "return", "print", "import", "some", "of", "the")
 NUM_KILLS = 3
+DISK_BYTES = 4_000_000
 
 
 @pytest.fixture(scope="module")
@@ -120,29 +122,24 @@ def test_kills_at_random_points_change_no_byte(tmp_path: Path, inputs: Path, nam
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4000000", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("mounting a small file system needs root")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", DISK_BYTES) as folder:
+        yield folder
 
 
 @pytest.mark.parametrize("free_bytes", [100_000, 1_200_000, 2_000_000])
 def test_a_full_disk_is_named_and_costs_nothing(
-    tmp_path: Path, small_disk: Path, inputs: Path, free_bytes: int
+    tmp_path: Path, disk: Path, inputs: Path, free_bytes: int
 ):
     finish(preprocess(inputs, tmp_path))
     whole = {name: data for name, data in contents(tmp_path).items() if name.startswith("shard")}
-    (small_disk / "filler").write_bytes(bytes(4_000_000 - free_bytes))
-    process = start(preprocess(inputs, small_disk))
+    (disk / "filler").write_bytes(bytes(DISK_BYTES - free_bytes))
+    process = start(preprocess(inputs, disk))
     output, _ = process.communicate()
     assert process.returncode == 2, output
     assert "the disk is full" in output
     assert "Traceback" not in output
-    assert not (small_disk / "shard_text_document.manifest.json").exists()
-    (small_disk / "filler").unlink()
-    finish(preprocess(inputs, small_disk))
-    assert contents(small_disk) == whole
+    assert not (disk / "shard_text_document.manifest.json").exists()
+    (disk / "filler").unlink()
+    finish(preprocess(inputs, disk))
+    assert contents(disk) == whole

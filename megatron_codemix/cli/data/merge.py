@@ -7,7 +7,11 @@ import typer
 
 from megatron_codemix.cli.data.options import DryRun, JsonOption, counted, print_json
 from megatron_codemix.cli.dry_run import print_plan
-from megatron_codemix.data.preparation.sorted_shards import merge_parts, shards_to_merge
+from megatron_codemix.data.preparation.sorted_shards import (
+    merge_parts,
+    require_merged,
+    shards_to_merge,
+)
 from megatron_codemix.data.shards.describe import require_source_name
 from megatron_codemix.data.shards.manifest import Manifest
 from megatron_codemix.data.shards.merge import bytes_to_read, merge_shards
@@ -38,6 +42,8 @@ def merge(
         return
     if source is not None:
         require_source_name(source)
+    for place in places:
+        require_merged(place.parent, place.name.rpartition(".")[0])
     if dry_run:
         print_plan({"out": str(out), "shards": [str(place) for place in places]}, as_json=json)
         return

@@ -116,8 +116,11 @@ def _lines_between(file: InputFile, start: int, stop: int) -> Iterator[tuple[int
                 _require_lines(file, position, lines)
                 yield position, lines
                 position += len(lines)
-    except OSError as error:
-        raise DataError(f"{file.path}: cannot be read ({error.strerror or error})") from error
+    except OSError as error:  # of the disk, not of the input: what is done so far stays
+        raise UnavailableError(
+            f"{file.path}: cannot be read ({error.strerror or error}); run the same command again "
+            "once it can"
+        ) from error
 
 
 def _stream_lines(file: InputFile, block_bytes: int) -> Iterator[tuple[int, int, bytes]]:

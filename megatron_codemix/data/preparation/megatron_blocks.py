@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 Advance = Callable[[int], None]
 
 BLOCK_BYTES = 32 << 20
+UNFINISHED = ".partial-"
+"""In the name of the folder of what is not finished, beside the shard."""
 _SMALLEST_INT32_VOCABULARY = 65_500  # megatron.core.datasets.indexed_dataset.DType.optimal_dtype
 
 
@@ -169,16 +171,20 @@ def preprocess(
     prefixes = {
         key: output_prefix.with_name(f"{output_prefix.name}_{key}_document") for key in keys
     }
-    work = output_prefix.with_name(f".{output_prefix.name}.partial-{identity[:16]}")
+    work = output_prefix.with_name(f".{output_prefix.name}{UNFINISHED}{identity[:16]}")
     finished = [_finished(prefixes[key], identity) for key in keys]
     if all(finished):
         remove_work(work)  # of a run that was killed at its very end
         return [written for written in finished if written is not None]
-    for stale in work.parent.glob(f".{output_prefix.name}.partial-*"):  # of other inputs
+    for stale in work.parent.glob(f".{output_prefix.name}{UNFINISHED}*"):  # of other inputs
         if stale != work:
             remove_work(stale)
     job = BlockJob(tuple(files), MegatronEncoder(tokenizer, keys, appends_eod), work, block_bytes)
-    run_tasks(job, job.tasks(WHOLE, num_workers), num_workers, advance)
+    try:
+        run_tasks(job, job.tasks(WHOLE, num_workers), num_workers, advance)
+    except DataError:  # right input has another identity, so no rerun would use the blocks
+        remove_work(work)
+        raise
     folders = job.folders.whole()
     written = [
         _write_shard(prefixes[key], key, number, folders, tokenizer, appends_eod, identity)

@@ -19,6 +19,7 @@ from megatron_codemix.corpus.split import SPLITS, Split, require_validation_frac
 from megatron_codemix.corpus.store import load_corpus, source_files
 from megatron_codemix.data.preparation.blocks import WHOLE, BlockJob, Part
 from megatron_codemix.data.preparation.corpus_blocks import CorpusEncoder
+from megatron_codemix.data.preparation.parts import part_of_source, record_part
 from megatron_codemix.data.preparation.sorted_shards import (
     PARTIAL,
     SourceRecord,
@@ -269,6 +270,17 @@ def _encode_source(
         preparation.origin_field,
     )
     job = BlockJob((file,), encoder, work, preparation.block_bytes)
-    tasks = job.tasks(preparation.part, preparation.num_workers)
-    run_tasks(job, tasks, preparation.num_workers, preparation.advance)
+    part = preparation.part
+    try:
+        tasks = job.tasks(part_of_source(part, source), preparation.num_workers)
+        run_tasks(job, tasks, preparation.num_workers, preparation.advance)
+    except DataError:
+        if part == WHOLE:  # right input has another hash, so no rerun would use the blocks
+            forget(preparation.out, [work])
+        else:
+            text = "%s: kept, other parts may be at work there; goes once the input is another"
+            log.warning(text, work)
+        raise
+    if part != WHOLE:
+        record_part(work, part, inputs)
     return work

@@ -22,6 +22,7 @@ from megatron_codemix.data.preparation.blocks import (
     remove_removed,
     remove_work,
 )
+from megatron_codemix.data.preparation.parts import missing_parts
 from megatron_codemix.data.preparation.runs import (
     ENTRY,
     Documents,
@@ -84,7 +85,8 @@ def merge_parts(folder: Path) -> dict[str, dict[Split, Manifest]]:
 
 
 def shards_to_merge(folder: Path) -> dict[str, str]:
-    """Source -> folder of its blocks, all of them there. Raises DataError."""
+    """Source -> folder of its blocks, all of them there. Raises DataError with the parts that are
+    missing of all sources."""
     works = sorted(path for path in (folder / PARTIAL).glob("[!.]*") if path.is_dir())
     if not works and any(folder.glob("*.manifest.json")):
         forget(folder, [])
@@ -94,20 +96,62 @@ def shards_to_merge(folder: Path) -> dict[str, str]:
             f"{folder}: holds no prepared parts; `codemix data prepare --shard 1/2` makes one"
         )
     records = {work: SourceRecord.load(work) for work in works}
+    problems = [problem for work in works if (problem := _parts_problem(work, records[work]))]
+    if problems:
+        raise DataError("\n".join(problems))
     for work, record in records.items():
         BlockFolders(work, record.num_files).whole()
     return {record.source: work.name for work, record in records.items()}
+
+
+def _parts_problem(work: Path, record: SourceRecord) -> str | None:
+    missing = missing_parts(work)
+    if missing is None:
+        return None
+    source = f"{work}: source {record.source!r}"
+    if missing.count is None:
+        return (
+            f"{source}: no part of it is finished; run `codemix data prepare` with --shard for "
+            "each part, or without it for the whole"
+        )
+    found, absent = (", ".join(map(str, numbers)) for numbers in (missing.found, missing.missing))
+    return (
+        f"{source}: of {missing.count} parts, {found} finished, {absent} missing; run `codemix "
+        f"data prepare` with --shard {missing.missing[0]}/{missing.count} and the same corpus, "
+        "tokenizer and options"
+    )
+
+
+def require_merged(folder: Path, source: str | None = None) -> None:
+    """Raises DataError where parts of the source (of any source) wait in `folder` to be merged:
+    what is joined there would lack them."""
+    waiting = [
+        record.source
+        for work in sorted((folder / PARTIAL).glob("[!.]*"))
+        if (record := SourceRecord.load(work)).source == source or source is None
+    ]
+    if waiting:
+        raise DataError(
+            f"{folder}: parts of {', '.join(waiting)} wait in {PARTIAL}, and would be missing from "
+            f"what is joined; `codemix data merge {folder}` makes their shards first (or remove "
+            f"{folder / PARTIAL})"
+        )
 
 
 def write_sorted_shards(work: Path, folder: Path) -> tuple[dict[Split, Manifest], Counter[str]]:
     """The shards of a source whose blocks are all in `work`, which is removed then; and how many
     records were left out, by reason.
 
-    Raises DataError where blocks are missing, or a split has no document.
+    Raises DataError where blocks are missing, or a split has no document; then the blocks are of no
+    use to anyone, and go.
     """
     record = SourceRecord.load(work)
     folders = BlockFolders(work, record.num_files).whole()
-    _require_documents(record, folders)
+    try:
+        _require_documents(record, folders)
+    except DataError:
+        forget(folder, [work])
+        raise
     summaries = [block_summary(block) for block in folders]
     skipped: Counter[str] = Counter()
     for summary in summaries:

@@ -3,7 +3,10 @@
 import gzip
 import importlib
 import json
+import os
 import random
+import subprocess
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +33,7 @@ from megatron_codemix.data.tokenizer_training import train_tokenizer
 from megatron_codemix.errors import ConfigError, DataError
 from megatron_codemix.files import read_jsonl
 
+ROOT = Path(__file__).parents[4]
 WORDS = ("alpha", "beta", "gamma", "value", "return", "import", "\u00e9t\u00e9", "\ua7cf", "  ")
 
 
@@ -155,6 +159,28 @@ def test_codemix_reads_what_ends_with_its_token(tmp_path: Path, tokenizer: Path)
     assert shard.manifest.licences == {"MIT": 100, "unknown": 50}
     (plain,) = run(request(tokenizer, tmp_path, "--input", place))
     assert not shard_file(plain.prefix, ".manifest.json").exists()
+
+
+@pytest.mark.parametrize("flags", [["--append-eod"], []])
+def test_the_tool_says_what_follows_where_documents_have_no_ends(
+    tmp_path: Path, tokenizer: Path, flags: list[str]
+):
+    (tmp_path / "in.jsonl").write_bytes(lines_of(records(5)))
+    done = subprocess.run(
+        [
+            *(sys.executable, str(ROOT / "tools/preprocess_data.py")),
+            *("--input", str(tmp_path / "in.jsonl"), "--output-prefix", str(tmp_path / "ours")),
+            *("--tokenizer-type", "HuggingFaceTokenizer", "--tokenizer-model", str(tokenizer)),
+            *("--workers", "1", *flags),
+        ],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    has_manifest = (tmp_path / "ours_text_document.manifest.json").exists()
+    assert has_manifest == bool(flags)
+    assert ("no manifest: without --append-eod" in done.stdout) != has_manifest
 
 
 @pytest.mark.parametrize("has_one_thread", [True, False])
