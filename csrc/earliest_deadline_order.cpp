@@ -1,120 +1,142 @@
 #include "earliest_deadline_order.h"
 
-#include <limits>
+#include <algorithm>
+#include <array>
+#include <utility>
 #include <vector>
 
 #include "check.h"
+#include "draw_times.h"
 
 namespace codemix {
 namespace {
 
 using int128 = __int128;
 
-// Keeps W * (2k - 2) and all that is derived from it within int64 for any k that int16 can number.
-constexpr int64_t kMaxTotalWeight = int64_t{1} << 40;
 constexpr int64_t kMaxSamples = int64_t{1} << 62;
 
-int64_t CeilDiv(int64_t a, int64_t b) { return a / b + (a % b > 0 ? 1 : 0); }
+// Large enough that what is done once a source is not felt, small enough for the first-level cache.
+constexpr int64_t kMaxBlock = int64_t{1} << 13;
 
-// First sample numbers at which a source, draw after draw, is at least some level behind: a line of
-// slope total / weight, rounded up. Kept with its remainder, it goes on without a division.
-struct Line {
-  int64_t slack;  // value * weight minus what was rounded up, in [0, weight)
-
-  int64_t Next(int64_t value, int64_t weight, int64_t quotient, int64_t remainder) {
-    slack -= remainder;
-    const int64_t is_short = slack < 0;
-    slack += is_short * weight;
-    return value + quotient + is_short;
+// The samples of a block that nothing has taken yet.
+class FreeSamples {
+ public:
+  explicit FreeSamples(int64_t size) : size_(size) {
+    std::fill(words_.begin(), words_.begin() + size / 64, ~uint64_t{0});
+    // The bit past the last sample is always free, so that a search ends there.
+    words_[size / 64] = ~uint64_t{0} >> (63 - size % 64);
   }
-};
 
-struct Source {
-  int64_t weight;
-  int64_t quotient;  // of the sum of the weights by this one
-  int64_t remainder;
-  Line release;
-  Line deadline;
+  // Takes the first free sample from `first` on; the block's size if there is none.
+  int64_t Take(int64_t first) {
+    int64_t number = first / 64;
+    uint64_t word = words_[number] & (~uint64_t{0} << (first % 64));
+    while (word == 0) word = words_[++number];
+    const int64_t sample = 64 * number + __builtin_ctzll(word);
+    if (sample < size_) words_[number] ^= word & -word;
+    return sample;
+  }
+
+ private:
+  int64_t size_;
+  std::array<uint64_t, kMaxBlock / 64 + 1> words_;
 };
 
 class EarliestDeadline {
  public:
   EarliestDeadline(Span<const int64_t> weights, Span<const int64_t> counts) {
+    const DrawPlan plan(weights);
     const int64_t num_sources = weights.size();
-    CHECK(1 <= num_sources && num_sources <= std::numeric_limits<int16_t>::max(), num_sources,
-          " sources; from 1 to 32767 can be mixed");
     CHECK(counts.size() == num_sources, counts.size(), " counts for ", num_sources, " sources");
     int128 position = 0;
     for (int64_t i = 0; i < num_sources; ++i) {
-      CHECK(weights[i] >= 1 && weights[i] <= kMaxTotalWeight, "weight ", weights[i], " of source ",
-            i, " is outside [1, 2^40]");
       CHECK(counts[i] >= 0, "count ", counts[i], " of source ", i, " is negative");
-      total_weight_ += weights[i];
       position += counts[i];
     }
-    CHECK(total_weight_ <= kMaxTotalWeight, "the weights sum to ", total_weight_, ", above 2^40");
     CHECK(position <= kMaxSamples, "the counts sum to more than 2^62");
     position_ = static_cast<int64_t>(position);
-    // With one source e is 1: it is always exactly on plan.
-    const int64_t inverse_e = num_sources == 1 ? 1 : 2 * num_sources - 2;
-    release_level_ = CeilDiv(total_weight_, inverse_e);
-    max_behind_ = total_weight_ - release_level_;
     sources_.reserve(num_sources);
-    for (int64_t i = 0; i < num_sources; ++i) AddSource(i, weights[i], counts[i]);
+    for (int64_t i = 0; i < num_sources; ++i) {
+      const int128 behind = position * weights[i] - int128{counts[i]} * plan.total_weight;
+      CHECK(-plan.max_behind <= behind && behind <= plan.max_behind, "source ", i, " with count ",
+            counts[i], " after ", position_,
+            " samples is further from its plan than this order ever is");
+      sources_.emplace_back(plan, i, counts[i]);
+    }
+    // A source is less than one draw behind its plan, and may go one ahead.
+    due_.resize(kMaxBlock + 2 * num_sources);
+    sorted_.resize(due_.size());
   }
 
-  int16_t Draw() {
-    const int64_t now = ++position_;
-    int64_t chosen = -1;
-    int64_t earliest = std::numeric_limits<int64_t>::max();
-    const int64_t num_sources = static_cast<int64_t>(sources_.size());
-    const int64_t* releases = releases_.data();
-    const int64_t* deadlines = deadlines_.data();
-    // No branches: which source is next cannot be predicted.
-    for (int64_t i = 0; i < num_sources; ++i) {
-      const bool is_earlier = (releases[i] <= now) & (deadlines[i] < earliest);
-      earliest = is_earlier ? deadlines[i] : earliest;
-      chosen = is_earlier ? i : chosen;
+  // The sources of the next samples, of which there are at most kMaxBlock.
+  void NextBlock(Span<int16_t> order) {
+    const int64_t size = order.size();
+    FreeSamples free(size);
+    SortDueDraws(size);
+    for (int64_t n = 0; n < num_due_; ++n) {
+      const Draw draw = sorted_[n];
+      const int64_t sample = free.Take(draw.release);
+      RequireOrder(sample <= draw.deadline, draw.deadline + 1);
+      order[sample] = draw.source;
     }
-    CHECK(chosen >= 0 && earliest >= now,
-          "no order within the bound goes on from these counts (at "
-          "sample ",
-          now, "): they are not counts of this order");
-    Source& source = sources_[chosen];
-    releases_[chosen] =
-        source.release.Next(releases_[chosen], source.weight, source.quotient, source.remainder);
-    deadlines_[chosen] =
-        source.deadline.Next(deadlines_[chosen], source.weight, source.quotient, source.remainder);
-    return static_cast<int16_t>(chosen);
+    // Each source has at most one draw that is allowed within the block and due after it.
+    std::sort(later_.begin(), later_.end());
+    for (const auto& [deadline, source] : later_) {
+      const int64_t sample = free.Take(Relative(sources_[source].release()));
+      if (sample == size) continue;
+      order[sample] = source;
+      sources_[source].Advance();
+    }
+    const int64_t idle = free.Take(0);
+    RequireOrder(idle == size, idle);
+    position_ += size;
   }
 
  private:
-  void AddSource(int64_t number, int64_t weight, int64_t count) {
-    const int128 behind = int128{position_} * weight - int128{count} * total_weight_;
-    CHECK(-max_behind_ <= behind && behind <= max_behind_, "source ", number, " with count ", count,
-          " after ", position_, " samples is further from its plan than this order ever is");
-    Source source{weight, total_weight_ / weight, total_weight_ % weight, {}, {}};
-    releases_.push_back(FirstTimeAt(release_level_, behind, weight, source.release));
-    deadlines_.push_back(FirstTimeAt(max_behind_ + 1, behind, weight, source.deadline));
-    sources_.push_back(source);
+  struct Draw {  // times count from the block's first sample
+    uint16_t release;
+    uint16_t deadline;
+    int16_t source;
+  };
+
+  // Fills sorted_ with the draws that are due within the block, first those due first, the lowest
+  // source on a tie, and later_ with those that are only allowed there.
+  void SortDueDraws(int64_t size) {
+    const int64_t stop = position_ + 1 + size;
+    std::array<int32_t, kMaxBlock + 1> first{};  // of the draws that are due at a sample
+    later_.clear();
+    num_due_ = 0;
+    for (size_t i = 0; i < sources_.size(); ++i) {
+      DrawTimes source = sources_[i];
+      for (; source.deadline() < stop; source.Advance()) {
+        const auto deadline = static_cast<uint16_t>(source.deadline() - position_ - 1);
+        due_[num_due_++] = {static_cast<uint16_t>(Relative(source.release())), deadline,
+                            static_cast<int16_t>(i)};
+        ++first[deadline + 1];
+      }
+      if (source.release() < stop) later_.emplace_back(source.deadline(), i);
+      sources_[i] = source;
+    }
+    for (int64_t n = 0; n < size; ++n) first[n + 1] += first[n];
+    for (int64_t n = 0; n < num_due_; ++n) sorted_[first[due_[n].deadline]++] = due_[n];
   }
 
-  // The first sample number at which a source that is now `behind`, and not drawn, is at least
-  // `level` behind.
-  int64_t FirstTimeAt(int64_t level, int128 behind, int64_t weight, Line& line) const {
-    const int64_t missing = level - static_cast<int64_t>(behind);
-    const int64_t samples = CeilDiv(missing, weight);
-    line.slack = samples * weight - missing;
-    return position_ + samples;
+  // A draw that was allowed before the block may be its first sample.
+  int64_t Relative(int64_t release) const { return std::max<int64_t>(release - position_ - 1, 0); }
+
+  void RequireOrder(bool goes_on, int64_t sample) const {
+    CHECK(goes_on,
+          "no order within the bound goes on from these counts (at "
+          "sample ",
+          position_ + 1 + sample, "): they are not counts of this order");
   }
 
-  std::vector<Source> sources_;
-  std::vector<int64_t> releases_;   // first sample number (from 1) that may be the next draw
-  std::vector<int64_t> deadlines_;  // first sample number at which that draw is due
-  int64_t total_weight_ = 0;
-  int64_t position_ = 0;       // samples so far
-  int64_t release_level_ = 0;  // ceil(e W): n w - x W at which a draw is allowed
-  int64_t max_behind_ = 0;     // floor((1 - e) W): the largest |n w - x W| within the bound
+  std::vector<DrawTimes> sources_;  // at the first draw that is not yet made
+  int64_t position_ = 0;            // samples so far
+  std::vector<Draw> due_;
+  std::vector<Draw> sorted_;
+  int64_t num_due_ = 0;
+  std::vector<std::pair<int64_t, int16_t>> later_;  // (deadline, source)
 };
 
 }  // namespace
@@ -123,10 +145,11 @@ void BuildEarliestDeadlineOrder(Span<const int64_t> weights, Span<int64_t> count
                                 Span<int16_t> order, Span<int64_t> draws) {
   CHECK(order.size() == draws.size(), "the two outputs differ in size");
   EarliestDeadline schedule(weights, {counts.data(), counts.size()});
+  for (int64_t begin = 0; begin < order.size(); begin += kMaxBlock) {
+    schedule.NextBlock(order.subspan(begin, std::min(kMaxBlock, order.size() - begin)));
+  }
   for (int64_t sample = 0; sample < order.size(); ++sample) {
-    const int16_t source = schedule.Draw();
-    order[sample] = source;
-    draws[sample] = counts[source]++;
+    draws[sample] = counts[order[sample]]++;
   }
 }
 

@@ -21,7 +21,17 @@ namespace codemix {
 // `counts` holds x_i where the order goes on and is brought up to date. order[s] is the source of
 // the s-th next sample, draws[s] its x_i before the draw. Integers only: e_i = n w_i - x_i W stays
 // within [-W, W].
+//
+// When a draw is allowed and when it is due depends on nothing but its number, and whom a sample
+// takes on nothing but draws that are due earlier. So draws need not be chosen sample after sample:
+// in the order in which they are due, each takes the first free sample at which it is allowed. That
+// costs the same however many sources there are.
 void BuildEarliestDeadlineOrder(Span<const int64_t> weights, Span<int64_t> counts,
                                 Span<int16_t> order, Span<int64_t> draws);
+
+// counts[i] = x_i after the first `num_samples` (>= 0) samples. Looks back as far as the oldest
+// draw that is allowed and not yet due: at most W / min(w) samples.
+void CountEarliestDeadlineDraws(Span<const int64_t> weights, int64_t num_samples,
+                                Span<int64_t> counts);
 
 }  // namespace codemix

@@ -28,6 +28,9 @@ def build_blending_index(
 def build_earliest_deadline_order(
     weights: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], num_samples: int
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64]]: ...
+def count_earliest_deadline_draws(
+    weights: npt.NDArray[np.int64], num_samples: int
+) -> npt.NDArray[np.int64]: ...
 def permute(positions: npt.NDArray[np.int64], size: int, key: int) -> npt.NDArray[np.int64]: ...
 def invert_permutation(
     values: npt.NDArray[np.int64], size: int, key: int

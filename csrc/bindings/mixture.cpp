@@ -29,6 +29,17 @@ py::tuple BuildEarliestDeadlineOrderArrays(const Array<int64_t>& weights, Array<
   return py::make_tuple(order, draws);
 }
 
+Array<int64_t> CountEarliestDeadlineDrawsArray(const Array<int64_t>& weights, int64_t num_samples) {
+  const Span<const int64_t> input = View(weights, "weights");
+  Array<int64_t> counts(input.size());
+  const Span<int64_t> result = MutableView(counts, "counts");
+  {
+    py::gil_scoped_release unlocked;
+    CountEarliestDeadlineDraws(input, num_samples, result);
+  }
+  return counts;
+}
+
 py::tuple LocateInPeriodArrays(const Array<int16_t>& order, const Array<int32_t>& draws,
                                const Array<int64_t>& draws_per_period,
                                const Array<int64_t>& samples) {
@@ -78,6 +89,8 @@ Array<int64_t> CountsInTree(const SplitTree& tree, int64_t num_samples) {
 void BindMixture(py::module_& module) {
   module.def("build_earliest_deadline_order", &BuildEarliestDeadlineOrderArrays,
              py::arg("weights").noconvert(), py::arg("counts").noconvert(), "num_samples"_a);
+  module.def("count_earliest_deadline_draws", &CountEarliestDeadlineDrawsArray,
+             py::arg("weights").noconvert(), "num_samples"_a);
   module.def("locate_in_period", &LocateInPeriodArrays, py::arg("order").noconvert(),
              py::arg("draws").noconvert(), py::arg("draws_per_period").noconvert(),
              py::arg("samples").noconvert());

@@ -7,7 +7,10 @@ from megatron_codemix.ops.best_fit import PackedRows, pack_best_fit
 from megatron_codemix.ops.blending_index import build_blending_index
 from megatron_codemix.ops.document_index import build_document_index
 from megatron_codemix.ops.document_positions import fill_document_positions
-from megatron_codemix.ops.earliest_deadline_order import build_earliest_deadline_order
+from megatron_codemix.ops.earliest_deadline_order import (
+    build_earliest_deadline_order,
+    count_earliest_deadline_draws,
+)
 from megatron_codemix.ops.keyed_permutation import invert_permutation, permute
 from megatron_codemix.ops.locate_in_period import locate_in_period
 from megatron_codemix.ops.pack_tokens import are_known_texts, pack_tokens
@@ -30,6 +33,7 @@ __all__ = [
     "build_earliest_deadline_order",
     "build_sample_index",
     "build_shuffle_index",
+    "count_earliest_deadline_draws",
     "fill_document_positions",
     "find_unchecked_blocks",
     "invert_permutation",

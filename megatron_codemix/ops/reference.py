@@ -108,6 +108,14 @@ def build_earliest_deadline_order(
     return order, draws
 
 
+def count_earliest_deadline_draws(
+    weights: npt.NDArray[np.int64], num_samples: int
+) -> npt.NDArray[np.int64]:
+    """See ops.count_earliest_deadline_draws. By going through all of them."""
+    order, _ = build_earliest_deadline_order(weights, num_samples)
+    return np.bincount(order, minlength=len(weights))
+
+
 def splitmix64(seed: int) -> Iterator[int]:
     """The words of SplitMix64 (Steele, Lea, Flood 2014)."""
     state = seed

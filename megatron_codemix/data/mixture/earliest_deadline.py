@@ -6,12 +6,17 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from megatron_codemix.ops import build_earliest_deadline_order, locate_in_period
+from megatron_codemix.ops import (
+    build_earliest_deadline_order,
+    count_earliest_deadline_draws,
+    locate_in_period,
+)
 
 MAX_PERIOD = 2**24
 """Samples in the table of a mixture; 2^20 is the most that quantised weights ask for."""
 
-_LEAST_EXTENSION = 2**14
+_BLOCK = 2**13
+"""Samples of the table that are worked out together: 60 us."""
 
 
 class EarliestDeadline:
@@ -19,8 +24,8 @@ class EarliestDeadline:
 
     For every source and every number n of first samples, the draws differ from
     n * weight / sum(weights) by at most 1 - 1/(2k - 2) (k sources; 0 for one). The order repeats,
-    so a table of one period answers for all samples. It is filled only as far as samples are asked
-    for, which makes the first batch of a run immediate.
+    so a table of one period answers for all samples. Only those blocks of it are filled in which
+    samples are asked for, which makes the first batch of a run immediate, wherever it begins.
     """
 
     def __init__(self, weights: Mapping[str, int]) -> None:
@@ -37,8 +42,9 @@ class EarliestDeadline:
             raise ValueError(f"the order of weights {dict(weights)} repeats after {self.period}")
         self._order = np.empty(self.period, np.int16)
         self._draws = np.empty(self.period, np.int32)
-        self._filled = 0
-        self._filled_counts = np.zeros(len(self.weights), np.int64)
+        self._is_filled = np.zeros(-(-self.period // _BLOCK), np.bool_)
+        self._last_stop = 0  # where the last filling ended, and the draws before that
+        self._last_counts = np.zeros(len(self.weights), np.int64)
         self._filling = threading.Lock()  # a loader reads ahead while the ledger counts
 
     @property
@@ -56,31 +62,46 @@ class EarliestDeadline:
         first, last = int(samples.min()), int(samples.max())
         if first < 0:
             raise ValueError(f"sample numbers start at 0, got {first}")
-        crosses = last // self.period > first // self.period
-        self._fill(self.period if crosses else last % self.period + 1)
+        begin, stop = first % self.period, last % self.period + 1
+        if last - first >= self.period:
+            self._fill(0, self.period)
+        elif begin < stop:
+            self._fill(begin, stop)
+        else:
+            self._fill(begin, self.period)
+            self._fill(0, stop)
         return locate_in_period(self._order, self._draws, self.draws_per_period, samples)
 
     def counts(self, n: int) -> npt.NDArray[np.int64]:
         """Draws of each source among the first `n` samples [sources]."""
         periods, rest = divmod(n, self.period)
-        self._fill(rest)
-        partial = np.bincount(self._order[:rest], minlength=len(self.weights))
-        return self.draws_per_period * periods + partial
+        counts = count_earliest_deadline_draws(self.draws_per_period, rest)
+        return self.draws_per_period * periods + counts
 
     def planned(self, n: int) -> npt.NDArray[np.float64]:
         """Samples of each source that the weights ask for among the first `n` [sources]."""
         return n * self.draws_per_period / self.period
 
-    def _fill(self, length: int) -> None:
-        """Makes the first `length` entries of the table valid."""
+    def _fill(self, begin: int, stop: int) -> None:
+        """Makes entries [begin, stop) of the table valid."""
+        first, last = begin // _BLOCK, -(-stop // _BLOCK)
+        if self._is_filled[first:last].all():
+            return
         with self._filling:
-            if length <= self._filled:
-                return
-            stop = min(self.period, max(length, self._filled + _LEAST_EXTENSION))
-            order, draws = build_earliest_deadline_order(
-                self.draws_per_period, stop - self._filled, self._filled_counts
-            )
-            self._order[self._filled : stop] = order
-            self._draws[self._filled : stop] = draws
-            self._filled_counts += np.bincount(order, minlength=len(self.weights))
-            self._filled = stop
+            missing = first + np.flatnonzero(~self._is_filled[first:last])
+            for blocks in np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1):
+                if blocks.size:
+                    self._fill_blocks(int(blocks[0]), int(blocks[-1]) + 1)
+
+    def _fill_blocks(self, first: int, last: int) -> None:
+        begin, stop = first * _BLOCK, min(last * _BLOCK, self.period)
+        if begin != self._last_stop:
+            self._last_counts = count_earliest_deadline_draws(self.draws_per_period, begin)
+        order, draws = build_earliest_deadline_order(
+            self.draws_per_period, stop - begin, self._last_counts
+        )
+        self._order[begin:stop] = order
+        self._draws[begin:stop] = draws
+        self._is_filled[first:last] = True
+        self._last_stop = stop
+        self._last_counts = self._last_counts + np.bincount(order, minlength=len(self.weights))

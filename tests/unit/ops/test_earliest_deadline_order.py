@@ -17,6 +17,13 @@ WEIGHTS = st.one_of(
 )
 
 
+def random_weights(num_sources: int, concentration: float, total: int) -> np.ndarray:
+    """Each at least 1, with this sum; the smaller the concentration, the more unequal."""
+    rng = np.random.default_rng(num_sources)
+    share = rng.dirichlet(np.full(num_sources, concentration))
+    return rng.multinomial(total - num_sources, share) + 1
+
+
 def twice_the_error(weights: np.ndarray, order: np.ndarray, counts: np.ndarray) -> int:
     """max over sources and prefixes of |x W - n w| * (2k - 2), in integers: exact."""
     total = int(weights.sum())
@@ -38,6 +45,27 @@ def test_equals_the_definition_in_fractions(weights):
         np.testing.assert_array_equal(ours, oracles)
 
 
+@pytest.mark.parametrize("num_sources", [1, 2, 3, 20, 100, 300])
+@pytest.mark.parametrize("concentration", [0.05, 1.0, 20.0])
+def test_equals_the_definition_for_many_sources(num_sources, concentration):
+    weights = random_weights(num_sources, concentration, 10_000)
+    result = ops.build_earliest_deadline_order(weights, 1000)
+    expected = reference.build_earliest_deadline_order(weights, 1000)
+    np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("num_sources", [2, 5, 40])
+def test_blocks_of_samples_meet_without_a_seam(num_sources):
+    """The definition from somewhere before a border between blocks of 8,192 samples to after it."""
+    weights = random_weights(num_sources, 0.5, 100_003)
+    order, draws = ops.build_earliest_deadline_order(weights, 17_000)
+    for start in (8192 - 150, 2 * 8192 - 150):
+        counts = np.bincount(order[:start], minlength=num_sources)
+        expected = reference.build_earliest_deadline_order(weights, 300, counts)
+        np.testing.assert_array_equal(order[start : start + 300], expected[0])
+        np.testing.assert_array_equal(draws[start : start + 300], expected[1])
+
+
 @given(WEIGHTS)
 def test_every_prefix_is_within_tijdemans_bound(weights):
     array = np.array(weights)
@@ -49,9 +77,7 @@ def test_every_prefix_is_within_tijdemans_bound(weights):
 @pytest.mark.parametrize("num_sources", [2, 3, 7, 33])
 @pytest.mark.parametrize("concentration", [0.05, 0.5, 10.0])
 def test_bound_over_a_whole_period_of_2_to_the_20(num_sources, concentration):
-    rng = np.random.default_rng(num_sources)
-    share = rng.dirichlet(np.full(num_sources, concentration))
-    weights = rng.multinomial(2**20 - num_sources, share) + 1
+    weights = random_weights(num_sources, concentration, 2**20)
     order, _ = ops.build_earliest_deadline_order(weights, 2**20)
     counts = np.zeros(num_sources, int)
     assert twice_the_error(weights, order, counts) <= 2**20 * (2 * num_sources - 3)
@@ -79,6 +105,43 @@ def test_goes_on_from_its_counts(weights, done, more):
     np.testing.assert_array_equal(order, whole_order[done:])
     np.testing.assert_array_equal(draws, whole_draws[done:])
     np.testing.assert_array_equal(counts, np.bincount(whole_order[:done], minlength=len(weights)))
+
+
+@given(WEIGHTS, st.integers(0, 300))
+def test_counts_equal_going_through_all_samples(weights, num_samples):
+    array = np.array(weights)
+    result = ops.count_earliest_deadline_draws(array, num_samples)
+    expected = reference.count_earliest_deadline_draws(array, num_samples)
+    assert result.dtype == np.int64
+    np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("num_sources", [1, 2, 3, 20, 100, 300])
+@pytest.mark.parametrize("concentration", [0.05, 1.0, 20.0])
+def test_counts_anywhere_in_a_period_of_2_to_the_20(num_sources, concentration):
+    weights = random_weights(num_sources, concentration, 2**20)
+    order, _ = ops.build_earliest_deadline_order(weights, 2**20)
+    rng = np.random.default_rng(5)
+    for num_samples in [0, 1, 4096, 8192, 2**20, *rng.integers(0, 2**20, 20).tolist()]:
+        np.testing.assert_array_equal(
+            ops.count_earliest_deadline_draws(weights, num_samples),
+            np.bincount(order[:num_samples], minlength=num_sources),
+        )
+
+
+def test_counts_far_beyond_int32():
+    weights = np.array([2**39 - 1, 2**38, 2**38 + 1])
+    periods = 2**20
+    order, _ = ops.build_earliest_deadline_order(weights, 1000)
+    result = ops.count_earliest_deadline_draws(weights, periods * 2**40 + 1000)
+    np.testing.assert_array_equal(result, periods * weights + np.bincount(order, minlength=3))
+
+
+def test_counting_refuses_bad_arguments():
+    with pytest.raises(ValueError, match="weight 0 of source 1"):
+        ops.count_earliest_deadline_draws(np.array([1, 0]), 3)
+    with pytest.raises(ValueError, match="num_samples is -1, outside"):
+        ops.count_earliest_deadline_draws(np.array([1, 1]), -1)
 
 
 def test_goes_on_far_beyond_int32():

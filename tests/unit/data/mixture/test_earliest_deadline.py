@@ -64,6 +64,22 @@ def test_random_access_equals_sequential(weights, start, length):
     assert before.sum() == start + length
 
 
+@pytest.mark.parametrize("num_sources", [1, 3, 20])
+def test_batches_in_any_order_equal_going_through_all_samples(num_sources):
+    shares = np.random.default_rng(3).dirichlet(np.full(num_sources, 0.3)).tolist()
+    weights = quantise_weights({f"source{i:02d}": share for i, share in enumerate(shares)})
+    in_order, jumping = constant_mixture(weights), constant_mixture(weights)
+    period = WEIGHT_UNITS
+    whole = in_order.locate_range(0, 2 * period)
+    starts = np.random.default_rng(4).permutation(2 * period - 5000)[:200].tolist()
+    for start in [717_000, *starts, period - 100, 0]:
+        sources, draws = jumping.locate_range(start, start + 5000)
+        np.testing.assert_array_equal(sources, whole[0][start : start + 5000])
+        np.testing.assert_array_equal(draws, whole[1][start : start + 5000])
+        counts = np.bincount(whole[0][:start], minlength=num_sources)
+        np.testing.assert_array_equal(jumping.counts(start), counts)
+
+
 def test_sources_are_numbered_by_sorted_name_and_weight_zero_is_never_drawn():
     mixture = constant_mixture({"text": 2, "code": 0, "markup": 1})
     assert mixture.source_names == ["markup", "text"]
