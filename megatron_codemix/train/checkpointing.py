@@ -3,17 +3,23 @@ parent's last one."""
 
 import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from megatron_codemix.config.plan import RunPlan
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.errors import RunError
+from megatron_codemix.files import append_jsonl, read_jsonl, rewrite_jsonl
 from megatron_codemix.lineage import parent_checkpoint
-from megatron_codemix.mcore.checkpoint import load_checkpoint, read_marker
+from megatron_codemix.mcore.checkpoint import load_checkpoint, read_marker, save_checkpoint
+from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.runs import RunDirectory, newest_checkpoint
+from megatron_codemix.train.phase import Phase
 
 log = logging.getLogger(__name__)
+
+Record = Mapping[str, Any]  # Any: JSON values
 
 
 def is_save_due(step: int, plan: RunPlan) -> bool:
@@ -54,13 +60,57 @@ def starting_record(
     return None
 
 
-def remove_incomplete_checkpoints(run: RunDirectory) -> None:
+class CheckpointWriter:
+    """Saves a run's state, with the lines of its ledger, and removes what is no longer kept. Every
+    rank has one."""
+
+    def __init__(self, phase: Phase, parallel: ModelParallel) -> None:
+        self.phase, self.parallel = phase, parallel
+
+    def save(
+        self, model: Any, optimizer: Any, *, step: int, ledger: dict[str, Any], train_seconds: float
+    ) -> None:
+        """Weights, optimizer state and the record of where the run stands. Every rank calls it."""
+        run, config, plan = self.phase.run, self.phase.config, self.phase.plan
+        # A save because of a stop leaves no line, so that a run that was stopped ends with the same
+        # ledger as one that was not; the checkpoint itself has the counts.
+        is_scheduled = is_save_due(step, plan)
+        record = {
+            "step": step,
+            "is_scheduled": is_scheduled,
+            "identity": self.phase.identity,
+            "ledger": ledger,
+            "train_seconds": train_seconds,
+            "layout": config.layout.model_dump(mode="json"),
+            "world_size": self.parallel.world_size,
+            "distributed_optimizer": config.layout.distributed_optimizer,
+        }
+        if self.parallel.rank == 0:
+            _remove_incomplete_checkpoints(run)
+        save_checkpoint(run.checkpoint(step), model, optimizer, record, self.parallel)
+        if self.parallel.rank == 0:
+            if is_scheduled:
+                append_jsonl(run.ledger, ledger)
+            _remove_old_checkpoints(run, config.checkpoint.keep_last, plan)
+        log.info("saved after step %d", step)
+
+    def restore_ledger_file(self, record: Record | None) -> None:
+        """The lines up to the checkpoint that `record` is of. Its own may be missing, if the run
+        was killed between the two writes. One rank calls it."""
+        step = record["step"] if record else 0
+        ledger = self.phase.run.ledger
+        lines = [line for line in read_jsonl(ledger) if line["step"] < step]
+        own = [record["ledger"]] if record and record["is_scheduled"] else []
+        rewrite_jsonl(ledger, lines + own)
+
+
+def _remove_incomplete_checkpoints(run: RunDirectory) -> None:
     """Makes room before a save: nothing can be loaded from them."""
     for folder in run.incomplete_checkpoints():
         shutil.rmtree(folder)
 
 
-def remove_old_checkpoints(run: RunDirectory, keep_last: int, plan: RunPlan) -> None:
+def _remove_old_checkpoints(run: RunDirectory, keep_last: int, plan: RunPlan) -> None:
     """Deletes all complete checkpoints but the newest and those that stay for good."""
     for step in run.complete_steps()[:-keep_last]:
         if not is_kept(step, plan):
