@@ -70,13 +70,12 @@ def weighted_sources(data: DataConfig) -> set[str]:
         for name, weight in weights.items()
         if weight > 0
     }
-    spilled = {
-        target
-        for name in weighted & data.sources.keys()
-        if data.sources[name].max_epochs is not None
-        for target in data.sources[name].spill_to
-    }
-    return weighted | spilled
+    found = sorted(weighted)
+    for name in found:  # grows: who takes over may be capped too
+        source = data.sources.get(name)
+        if source is not None and source.max_epochs is not None:
+            found += [target for target in source.spill_to if target not in found]
+    return set(found)
 
 
 def source_name_problem(name: str) -> str | None:

@@ -42,7 +42,9 @@ class SourceConfig(Section):
     """Times that the source may be read, over all phases of a chain; absent: no limit."""
     spill_to: list[str] = []
     """Sources that take over the weight of this one when it reaches max_epochs, in proportion to
-    their own at that time (in equal parts where they have none); empty: the run is refused."""
+    their own at that time (in equal parts where they have none). Where these have reached theirs
+    too, the weight goes on to the ones that take over from them; where nobody is left, the run is
+    refused."""
 
 
 class DataConfig(Section):

@@ -10,6 +10,7 @@ from megatron_codemix.config.schema import ConstantMixtureConfig, RunConfig
 from megatron_codemix.data.mixture.mixture import Mixture, order_of
 from megatron_codemix.data.mixture.plan import MixturePlan, Segment, megatron_plan
 from megatron_codemix.data.mixture.schedule import Course, courses_of, segment_of
+from megatron_codemix.data.mixture.spilling import SpillTo, chain_of, takers
 from megatron_codemix.errors import ConfigError
 from megatron_codemix.units import format_count
 
@@ -53,19 +54,21 @@ def plan_mixture(config: RunConfig, states: Mapping[str, SourceState] | None = N
         if source.max_epochs is not None and name in states
     }
     left = {name: max(0, cap - states[name].cursor) for name, cap in caps.items()}
-    exhausted: dict[str, tuple[str, ...]] = {}
+    exhausted: dict[str, tuple[str, ...]] = {}  # the order in which they ran out
     segments: list[Segment] = []
     for course in courses_of(config):
         first = course.first_sample
         while first < course.stop:
             stuck = _stuck(course, first, exhausted)
             if stuck is not None:
-                raise ConfigError([_refusal(config, stuck, first, caps[stuck], states[stuck])])
-            segment = segment_of(replace(course, exhausted=exhausted), first)
+                raise ConfigError(
+                    [_refusal(config, stuck, first, caps[stuck], states[stuck], exhausted)]
+                )
+            segment = segment_of(replace(course, exhausted=dict(exhausted)), first)
             reached = _first_exhausted(segment, left)
             if reached is not None:
                 name, length = reached
-                exhausted = _exhaust(config, name, exhausted)
+                exhausted[name] = tuple(config.data.sources[name].spill_to)
                 segment = replace(segment, num_samples=length)
             if segment.num_samples:
                 segments.append(segment)
@@ -104,33 +107,24 @@ def _consume(segment: Segment, left: dict[str, int]) -> None:
             left[name] -= int(count)
 
 
-def _exhaust(
-    config: RunConfig, name: str, exhausted: Mapping[str, tuple[str, ...]]
-) -> dict[str, tuple[str, ...]]:
-    """`exhausted` with one more source: who takes over from each, exhausted ones left out."""
-    known = {**exhausted, name: tuple(config.data.sources[name].spill_to)}
-    return {
-        source: tuple(target for target in targets if target not in known)
-        for source, targets in known.items()
-    }
-
-
-def _stuck(course: Course, sample: int, exhausted: Mapping[str, tuple[str, ...]]) -> str | None:
+def _stuck(course: Course, sample: int, exhausted: SpillTo) -> str | None:
     """An exhausted source that the course needs from `sample` on, and that nobody takes over."""
     weights = [course.weights_at(place) for place in (sample, course.stop)]
-    needed = (name for name, targets in exhausted.items() if not targets)
-    return next((name for name in needed if any(w.get(name, 0.0) for w in weights)), None)
+    ended = (name for name in exhausted if not takers(name, exhausted))
+    return next((name for name in ended if any(w.get(name, 0.0) for w in weights)), None)
 
 
-def _refusal(config: RunConfig, name: str, sample: int, cap: int, state: SourceState) -> str:
+def _refusal(
+    config: RunConfig, name: str, sample: int, cap: int, state: SourceState, exhausted: SpillTo
+) -> str:
     """Why the phase cannot be run: `name` is needed from `sample` on, and has reached its cap."""
     source = config.data.sources[name]
     uncapped = Mixture(plan_mixture(config))
     counts = dict(zip(uncapped.source_names, uncapped.counts(phase_samples(config)), strict=True))
     if source.spill_to:
         advice = (
-            f"all that take over from it ({', '.join(source.spill_to)}) have reached theirs too; "
-            "add a source to spill_to, or raise a cap"
+            f"all that take over from it ({', '.join(chain_of(name, exhausted))}) have reached "
+            "theirs too; add a source to spill_to, or raise a cap"
         )
     else:
         advice = "lower its weight, raise max_epochs, or name sources in spill_to"

@@ -18,6 +18,7 @@ from megatron_codemix.config.schema import (
     StepMixtureConfig,
 )
 from megatron_codemix.data.mixture.plan import Segment, constant_segment
+from megatron_codemix.data.mixture.spilling import SpillTo, spilled
 from megatron_codemix.data.mixture.split_tree import MAX_ERROR, best_tree, units_of
 from megatron_codemix.data.mixture.weights import quantise_weights
 
@@ -47,8 +48,8 @@ class Course:
     weights_at: Callable[[float], Weights]
     """Weights at a (fraction of a) sample of the phase."""
     is_constant: bool
-    exhausted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Source that has reached its cap -> sources that take over its weight."""
+    exhausted: SpillTo = field(default_factory=dict)
+    """Sources that have reached their caps."""
 
 
 def courses_of(config: RunConfig) -> list[Course]:
@@ -82,7 +83,7 @@ def segment_of(course: Course, first_sample: int) -> Segment:
     """
     num_samples = course.stop - first_sample
     if course.is_constant:
-        units = quantise_weights(_spilled(course.weights_at(first_sample), course.exhausted))
+        units = quantise_weights(spilled(course.weights_at(first_sample), course.exhausted))
         return constant_segment(units, first_sample, num_samples)
     length = course.natural_stop - first_sample
     while True:
@@ -98,8 +99,7 @@ def _varying_segment(course: Course, first: int, length: int) -> tuple[Segment, 
     last = course.natural_stop
     samples = [min(first + offset, last) for offset in range(0, length + spacing, spacing)]
     units = [
-        quantise_weights(_spilled(course.weights_at(sample), course.exhausted))
-        for sample in samples
+        quantise_weights(spilled(course.weights_at(sample), course.exhausted)) for sample in samples
     ]
     names = sorted({name for at_knot in units for name, n in at_knot.items() if n})
     knots = [{name: at_knot[name] for name in names} for at_knot in units]
@@ -185,15 +185,3 @@ def _is_more_of(before: Course, after: Course) -> bool:
 def _spacing(num_samples: int) -> int:
     """The least power of two that makes at most MAX_PIECES pieces."""
     return 1 << max(0, math.ceil(num_samples / MAX_PIECES) - 1).bit_length()
-
-
-def _spilled(weights: Weights, exhausted: Mapping[str, tuple[str, ...]]) -> Weights:
-    """The weights with those of exhausted sources given to the ones that take over."""
-    result = {name: weight for name, weight in weights.items() if name not in exhausted}
-    for name, targets in exhausted.items():
-        own = {target: weights.get(target, 0.0) for target in targets}
-        total = math.fsum(own.values())
-        for target, weight in own.items():
-            share = weight / total if total else 1 / len(targets)
-            result[target] = result.get(target, 0.0) + weights.get(name, 0.0) * share
-    return result

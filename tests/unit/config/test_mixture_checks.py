@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from megatron_codemix.config.checks import check_config
+from megatron_codemix.config.mixture_checks import weighted_sources
 from megatron_codemix.config.schema import RunConfig
 
 STEPS = "data.mixture={{kind: step, steps: [{{from_tokens: {}, weights: {{text: 1}}}}, {}]}}"
@@ -114,3 +115,14 @@ def test_megatrons_order_does_not_go_on_from_a_parent(changed: Callable[..., Run
     (problem,) = check_config(changed("data.order=megatron", parent))
     assert "set data.restart=true or use order: stateless" in problem
     assert check_config(changed("data.order=megatron", parent, "data.restart=true")) == []
+
+
+def test_sources_along_a_chain_of_caps_are_read(changed: Callable[..., RunConfig]) -> None:
+    config = changed(
+        "data.sources.code={train: c, max_epochs: 1, spill_to: [markup]}",
+        "data.sources.markup={train: m, max_epochs: 1, spill_to: [spare]}",
+        "data.sources.spare={train: s}",
+        "data.sources.other={train: o}",
+        "data.mixture={weights: {code: 0.5, text: 0.5}}",
+    )
+    assert weighted_sources(config.data) == {"code", "text", "markup", "spare"}

@@ -2,75 +2,26 @@
 
 import itertools
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from megatron_codemix.config.checks import check_config
-from megatron_codemix.config.loader import build_run_config
-from megatron_codemix.config.schema import RunConfig
-from megatron_codemix.data.mixture.caps import SourceState, plan_mixture
+from megatron_codemix.data.mixture.caps import plan_mixture
 from megatron_codemix.data.mixture.mixture import Mixture
 from megatron_codemix.data.mixture.plan import MixturePlan
 from megatron_codemix.data.mixture.schedule import courses_of
-from megatron_codemix.data.mixture.split_tree import MAX_ERROR, best_tree
-from megatron_codemix.data.mixture.weights import WEIGHT_UNITS, quantise_weights
-from megatron_codemix.errors import ConfigError
-from tests.helpers.tiny import default_config, merge
-
-LENGTH = 16
-
-
-def phase(num_samples: int, mixture: object, **data: object) -> RunConfig:
-    """A phase of `num_samples` samples of 16 tokens."""
-    sources = {name: {"train": name} for name in "abcdefgh"}
-    sources |= {f"s{number:02d}": {"train": "s"} for number in range(64)}
-    sources = merge(sources, data.pop("sources", {}))
-    tree = merge(
-        default_config(Path()),
-        {
-            "data": {"sequence_length": LENGTH, "changes": [], **data},
-            "train": {"train_tokens": num_samples * LENGTH, "global_batch_sequences": 1},
-            "schedule": {"warmup_tokens": 0},
-        },
-    )
-    tree["data"] |= {"sources": sources, "mixture": mixture}
-    config = build_run_config(texts(tree), "test")
-    assert check_config(config) == []
-    return config
-
-
-def texts(value: object) -> object:
-    """As a file is read: every scalar is text."""
-    if isinstance(value, dict):
-        return {key: texts(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [texts(item) for item in value]
-    return str(value)
-
-
-def counts_in(mixture: Mixture, start: int, stop: int) -> dict[str, int]:
-    found = mixture.counts(stop) - mixture.counts(start)
-    return dict(zip(mixture.source_names, found.tolist(), strict=True))
-
-
-def assert_within_bounds(plan: MixturePlan, num_samples: int) -> None:
-    """Every prefix is as near to the plan as promised, and draws of a source are 0, 1, 2, ..."""
-    mixture = Mixture(plan)
-    sources, draws = mixture.locate_range(0, num_samples)
-    for number in range(len(mixture.source_names)):
-        chosen = draws[sources == number]
-        np.testing.assert_array_equal(chosen, np.arange(len(chosen)))
-    counts = np.zeros(len(mixture.source_names), np.int64)
-    for sample in range(num_samples):
-        counts[sources[sample]] += 1
-        bound = mixture.error_bounds[plan.segment_at(sample)]
-        assert bound < MAX_ERROR
-        assert np.abs(counts - mixture.planned(sample + 1)).max() <= bound + 1e-9
-
+from megatron_codemix.data.mixture.split_tree import best_tree
+from megatron_codemix.data.mixture.weights import WEIGHT_UNITS
+from tests.helpers.mixtures import (
+    LENGTH,
+    RAW,
+    any_mixture,
+    assert_within_bounds,
+    counts_in,
+    phase,
+)
 
 STEPS = {
     "kind": "step",
@@ -152,29 +103,6 @@ def test_weights_that_do_not_change_are_a_constant_mixture() -> None:
     ):  # fmt: skip
         assert plan_mixture(phase(100, mixture)) == constant
     assert len(constant.segments) == 1
-
-
-MIXTURES = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 20), min_size=1).filter(
-    lambda weights: any(weights.values())
-)
-
-
-def shares(raw: dict[str, int]) -> dict[str, float]:
-    return {name: weight / sum(raw.values()) for name, weight in raw.items()}
-
-
-def any_mixture(raw: tuple[int, dict[str, int], dict[str, int]]) -> dict[str, object]:
-    kind, one, other = raw[0], shares(raw[1]), shares(raw[2])
-    return [
-        {"kind": "constant", "weights": one},
-        {"kind": "linear", "start": one, "end": other},
-        {"kind": "cosine", "start": one, "end": other},
-        {"kind": "step", "steps": [{"from_tokens": 0, "weights": one},
-                                   {"from_tokens": 96, "weights": other}]},
-    ][kind]  # fmt: skip
-
-
-RAW = st.tuples(st.integers(0, 3), MIXTURES, MIXTURES)
 
 
 @settings(max_examples=60, deadline=None)
@@ -273,104 +201,6 @@ def test_courses_of_a_long_phase_need_no_more_knots() -> None:
     [segment] = plan_mixture(phase(10**9, mixture)).segments
     assert len(segment.knots) <= 130
     assert len(courses_of(phase(10**9, mixture))) == 1
-
-
-def states(**given: tuple[int, int]) -> dict[str, SourceState]:
-    """(samples of an epoch, cursor) of sources; the others are endless."""
-    endless = {name: SourceState(samples_per_epoch=10**9, cursor=0) for name in "abcdefgh"}
-    return endless | {
-        name: SourceState(samples_per_epoch=epoch, cursor=cursor)
-        for name, (epoch, cursor) in given.items()
-    }
-
-
-def test_a_cap_cuts_the_plan_exactly_where_it_is_reached() -> None:
-    config = phase(
-        1000,
-        {"weights": {"a": 0.5, "b": 0.3, "c": 0.2}},
-        sources={"a": {"max_epochs": 1.5, "spill_to": ["b", "c"]}},
-    )
-    plan = plan_mixture(config, states(a=(100, 30)))
-    mixture = Mixture(plan)
-    cut = plan.segments[1].first_sample
-    assert counts_in(mixture, 0, cut)["a"] == counts_in(mixture, 0, 1000)["a"] == 150 - 30
-    # One sample later the source would have been drawn once more.
-    free = Mixture(plan_mixture(config))
-    assert counts_in(free, 0, cut + 1)["a"] == 121
-    assert plan.segments[1].knots[0][1] == quantise_weights({"b": 0.6, "c": 0.4})
-    assert_within_bounds(plan, 1000)
-
-
-def test_caps_are_reached_in_turn_within_a_schedule() -> None:
-    config = phase(
-        2000,
-        {"kind": "linear", "start": {"a": 0.5, "b": 0.5}, "end": {"c": 1}},
-        sources={
-            "a": {"max_epochs": 1, "spill_to": ["b"]},
-            "b": {"max_epochs": 2, "spill_to": ["c"]},
-            "c": {},
-        },
-    )
-    with pytest.raises(ConfigError, match="all that take over from it"):
-        plan_mixture(config, states(a=(200, 0), b=(150, 0)))
-    both = phase(
-        2000,
-        {"kind": "linear", "start": {"a": 0.5, "b": 0.5}, "end": {"c": 1}},
-        sources={
-            "a": {"max_epochs": 1, "spill_to": ["b", "c"]},
-            "b": {"max_epochs": 2, "spill_to": ["c"]},
-        },
-    )
-    plan = plan_mixture(both, states(a=(200, 0), b=(150, 0)))
-    assert len(plan.segments) == 3
-    assert counts_in(Mixture(plan), 0, 2000) == {"a": 200, "b": 300, "c": 1500}
-    assert_within_bounds(plan, 2000)
-
-
-def test_a_source_at_its_cap_from_the_start_is_never_read() -> None:
-    config = phase(
-        100,
-        {"weights": {"a": 0.5, "b": 0.5}},
-        sources={"a": {"max_epochs": 1, "spill_to": ["c"]}},
-    )
-    plan = plan_mixture(config, states(a=(10, 10)))
-    # The first sample may be of another source, so the order begins as it would have.
-    assert counts_in(Mixture(plan), 0, 100).get("a", 0) == 0
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    RAW,
-    st.dictionaries(
-        st.sampled_from("abcdef"),
-        st.tuples(st.integers(1, 60), st.integers(0, 60), st.floats(0.1, 3)),
-        max_size=4,
-    ),
-)
-def test_no_source_exceeds_its_cap(raw, caps) -> None:
-    sources = {
-        name: {"max_epochs": round(epochs, 3), "spill_to": ["g", "h"]}
-        for name, (_, _, epochs) in caps.items()
-    }
-    known = states(**{name: (epoch, cursor) for name, (epoch, cursor, _) in caps.items()})
-    plan = plan_mixture(phase(150, any_mixture(raw), sources=sources), known)
-    assert_within_bounds(plan, 150)
-    for name, count in counts_in(Mixture(plan), 0, 150).items():
-        if name in caps:
-            epoch, cursor, epochs = caps[name]
-            assert count == 0 or cursor + count <= round(epochs, 3) * epoch
-
-
-def test_a_cap_without_a_spill_is_refused_with_its_numbers() -> None:
-    config = phase(100, {"weights": {"a": 0.5, "b": 0.5}}, sources={"a": {"max_epochs": 2}})
-    with pytest.raises(ConfigError) as caught:
-        plan_mixture(config, states(a=(10, 5)))
-    [problem] = caught.value.problems
-    assert problem.startswith(
-        "data.sources.a.max_epochs: 2 epochs are 20 samples; earlier phases have read 5, and the "
-        "mixture asks for 50 in this phase"
-    )
-    assert "lower its weight, raise max_epochs, or name sources in spill_to" in problem
 
 
 def test_the_tree_of_constant_weights_keeps_the_bound_of_huffman() -> None:
