@@ -241,6 +241,7 @@ def _plan_table(tree: StudyTree, phases: list[PhaseOutlook]) -> Table:
             + (f"\n{phase.requested_tokens:,}{asked}" if asked else ""),
             _lr_words(phase),
             escape("\n".join(_mixture_words(phase, source) for source in phase.epochs))
+            + ("" if phase.is_constant else f"\n{escape(phase.schedule)}")
             + (f"\n{phase.layout}" if len(layouts) > 1 else ""),
         )
     return table

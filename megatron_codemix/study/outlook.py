@@ -8,6 +8,7 @@ from typing import Any
 from megatron_codemix.config.plan import num_steps, phase_samples, tokens_per_step
 from megatron_codemix.data.mixture.describe import MAX_EPOCHS, describe_mixtures
 from megatron_codemix.data.mixture.mixture import Mixture
+from megatron_codemix.data.mixture.schedule import courses_of
 from megatron_codemix.study.chains import curve, taken_steps
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.tree import StudyTree
@@ -43,6 +44,8 @@ class PhaseOutlook:
     """Share of each source in the whole phase."""
     schedule: str
     """The mixture in words."""
+    is_constant: bool
+    """Whether the mixture is the same throughout the phase."""
     epochs: dict[str, float | None]
     """Passes over each source, from the root of the chain to the end of this phase; None without
     the data."""
@@ -127,6 +130,7 @@ def _phase_outlook(tree: StudyTree, node: PhaseNode) -> PhaseOutlook:
         final_lr=final,
         mixture={name: round(n / samples, 6) for name, n in _planned_samples(node).items()},
         schedule=describe_mixtures(config),
+        is_constant=len(courses_of(config)) == 1 and courses_of(config)[0].is_constant,
         epochs=_epochs(tree, node),
         layout=layout_text(config.layout.tensor, config.layout.pipeline, plan.data_parallel),
     )

@@ -2,13 +2,23 @@
 
 import argparse
 import importlib.util
+import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.helpers.shards import END_OF_DOCUMENT, write_random_shard
+import numpy as np
+import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+from megatron_codemix.cli.main import main
+from megatron_codemix.data.mixture.mixture import Mixture
+from megatron_codemix.data.mixture.plan import MixturePlan
+from tests.helpers.shards import END_OF_DOCUMENT, write_random_shard
+from tests.helpers.tiny import VOCABULARY, write_shard, write_tokenizer_into
+
+REPOSITORY = Path(__file__).parents[2]
+EXAMPLES = REPOSITORY / "examples"
 
 
 def test_mixing_and_reblending_reads_what_the_weights_say(tmp_path) -> None:
@@ -41,3 +51,49 @@ def test_the_provider_for_megatron_lm_gives_its_data_sets(tmp_path) -> None:
     train, valid, test = provider([100, 20, 0])
     assert (len(train), len(valid), test) == (100, 20, None)
     assert sorted(train[0]) == ["labels", "loss_mask", "position_ids", "tokens"]
+
+
+# Share of code after this part of the run, by the integral of each schedule.
+SHARES_OF_CODE = {
+    "constant": lambda done: 0.2,
+    "step": lambda done: 0.5 * (min(done, 0.8) - min(done, 0.4)) / done,
+    "linear": lambda done: 0.25 * done,
+    "cosine": lambda done: 0.25 * (1 - math.sin(math.pi * done) / (math.pi * done)),
+    # Text : code in four stages, arXiv 2309.16298, Table 5.
+    "stages_uniform": lambda done: in_stages([3 / 8] * 4, done),
+    "stages_increase": lambda done: in_stages([3 / 10, 3 / 10, 4 / 10, 5 / 10], done),
+    "stages_decrease": lambda done: in_stages([5 / 10, 4 / 10, 3 / 10, 3 / 10], done),
+}
+
+
+def in_stages(shares: list[float], done: float) -> float:
+    parts = [max(0.0, min(0.25, done - 0.25 * number)) for number in range(4)]
+    return sum(share * part for share, part in zip(shares, parts, strict=True)) / done
+
+
+def test_each_example_of_a_mixture_is_tested() -> None:
+    assert {path.stem for path in (EXAMPLES / "mixtures").glob("*.yaml")} == set(SHARES_OF_CODE)
+
+
+@pytest.mark.parametrize("name", SHARES_OF_CODE)
+def test_mixtures_read_what_their_schedules_say(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "runs" / "quickstart" / "data"
+    tokenizer = write_tokenizer_into(data)
+    for source in ("text", "code"):
+        documents = [np.arange(200)] * 2000
+        write_shard(data / f"{source}.train", documents, tokenizer=tokenizer, source=source)
+    monkeypatch.chdir(tmp_path)
+    path = str(EXAMPLES / "mixtures" / f"{name}.yaml")
+    assert main(["data", "mixture", path, f"model.vocabulary_size={VOCABULARY}", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    mixture = Mixture(MixturePlan.from_dict(found["plan"]))
+    num_samples = found["segments"][-1]["stop"]
+    assert num_samples == 49 * 16, "200K tokens in whole steps"
+    code = mixture.source_names.index("code")
+    for part in range(1, 9):
+        n = num_samples * part // 8
+        expected = SHARES_OF_CODE[name](part / 8)
+        # Each segment is at most two samples off, and a step begins at the nearest sample.
+        assert mixture.counts(n)[code] == pytest.approx(n * expected, abs=4)

@@ -1,6 +1,6 @@
 """The mixture of a phase in words, and what it reads of each source."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,12 @@ from megatron_codemix.config.schema import (
 from megatron_codemix.data.mixture.caps import SourceState
 from megatron_codemix.data.mixture.mixture import Mixture
 from megatron_codemix.data.mixture.plan import MixturePlan, Segment
+from megatron_codemix.data.mixture.schedule import (
+    Weights,
+    nearest_sample,
+    stages_of,
+    steps_of,
+)
 from megatron_codemix.data.mixture.weights import WEIGHT_UNITS
 from megatron_codemix.units import format_count
 
@@ -50,38 +56,46 @@ class SegmentReading:
 
 
 def describe_mixtures(config: RunConfig) -> str:
-    """`code 20%, text 80%; from 1B tokens on: linear, text 80% -> 100%`."""
-    parts = [describe_mixture(config.data.mixture)]
-    parts += [
-        f"from {format_count(change.at_tokens)} tokens on: {describe_mixture(change.mixture)}"
-        for change in config.data.changes
+    """`text 100.0% to 500M tokens, then code 20.0%, text 80.0%; from 1B tokens on: ...`."""
+    length, end = config.data.sequence_length, phase_samples(config)
+    changes = config.data.changes
+    starts = [0, *(nearest_sample(change.at_tokens, length) for change in changes)]
+    mixtures = [config.data.mixture, *(change.mixture for change in changes)]
+    words = [
+        _describe(mixture, start, stop, end, length)
+        for mixture, start, stop in zip(mixtures, starts, [*starts[1:], end], strict=True)
     ]
-    return "; ".join(parts)
+    places = [f"from {format_count(change.at_tokens)} tokens on: " for change in changes]
+    return "; ".join(place + mixture for place, mixture in zip(["", *places], words, strict=True))
 
 
-def describe_mixture(mixture: MixtureConfig) -> str:
-    """One mixture in words."""
+def _describe(mixture: MixtureConfig, start: int, stop: int, end: int, length: int) -> str:
+    """The mixture that begins at sample `start` of a phase of `end`; a change follows at `stop`."""
     match mixture:
         case ConstantMixtureConfig():
             return _shares(mixture.weights)
         case StepMixtureConfig():
-            steps = (
-                f"from {format_count(step.from_tokens)} {_shares(step.weights)}"
-                for step in mixture.steps
-            )
-            return f"steps, {', '.join(steps)}"
-        case LinearMixtureConfig() | CosineMixtureConfig():
-            names = sorted({*mixture.start, *mixture.end})
-            changes = (
-                f"{name} {mixture.start.get(name, 0):.4g} -> {mixture.end.get(name, 0):.4g}"
-                for name in names
-            )
-            return f"{mixture.kind}, {', '.join(changes)}"
+            return _in_turn(steps_of(mixture, start, end, length), stop, length)
         case StagesMixtureConfig():
-            return (
-                f"four stages, {mixture.strategy}: {_shares(mixture.varying)} against "
-                f"{_shares(mixture.others)}"
+            words = _in_turn(stages_of(mixture, start, end), stop, length)
+            return f"four stages ({mixture.strategy}): {words}"
+        case LinearMixtureConfig() | CosineMixtureConfig():
+            ranges = (
+                f"{name} {mixture.start.get(name, 0):.1%} -> {mixture.end.get(name, 0):.1%}"
+                for name in sorted({*mixture.start, *mixture.end})
             )
+            return f"{mixture.kind} to {format_count(end * length)} tokens, {', '.join(ranges)}"
+
+
+def _in_turn(pieces: Sequence[tuple[Weights, int, int]], stop: int, length: int) -> str:
+    """`text 100.0% to 500M tokens, then code 20.0%, text 80.0% to 1B`, places counted from the
+    start of the phase."""
+    words = [
+        f"{_shares(weights)} to {format_count(min(last, stop) * length)}"
+        for weights, first, last in pieces
+        if first < min(last, stop)
+    ]
+    return ", then ".join([f"{words[0]} tokens", *words[1:]])
 
 
 def readings(

@@ -121,20 +121,35 @@ def _courses(mixture: MixtureConfig, start: int, end: int, length: int) -> Itera
         case ConstantMixtureConfig():
             yield _constant(mixture.weights, start, end)
         case StepMixtureConfig():
-            begins = [start + nearest_sample(step.from_tokens, length) for step in mixture.steps]
-            for step, first, stop in zip(mixture.steps, begins, [*begins[1:], end], strict=True):
+            for weights, first, stop in steps_of(mixture, start, end, length):
                 if first < stop:
-                    yield _constant(step.weights, first, stop)
+                    yield _constant(weights, first, stop)
         case StagesMixtureConfig():
-            shares = STAGE_SHARES[mixture.strategy]
-            begins = [start + (end - start) * number // len(shares) for number in range(5)]
-            for share, first, stop in zip(shares, begins, begins[1:], strict=False):
+            for weights, first, stop in stages_of(mixture, start, end):
                 if first < stop:
-                    yield _constant(_joined(mixture.varying, mixture.others, share), first, stop)
+                    yield _constant(weights, first, stop)
         case LinearMixtureConfig():
             yield _varying(mixture, start, end, lambda done: done)
         case CosineMixtureConfig():
             yield _varying(mixture, start, end, lambda done: (1 - math.cos(math.pi * done)) / 2)
+
+
+def steps_of(
+    mixture: StepMixtureConfig, start: int, end: int, length: int
+) -> list[tuple[Weights, int, int]]:
+    """(weights, first sample, first sample after it) of each step of a mixture that begins at
+    sample `start` of a phase of `end` samples."""
+    begins = [start + nearest_sample(step.from_tokens, length) for step in mixture.steps]
+    weights = [step.weights for step in mixture.steps]
+    return list(zip(weights, begins, [*begins[1:], end], strict=True))
+
+
+def stages_of(mixture: StagesMixtureConfig, start: int, end: int) -> list[tuple[Weights, int, int]]:
+    """As steps_of, of the four stages."""
+    shares = STAGE_SHARES[mixture.strategy]
+    begins = [start + (end - start) * number // len(shares) for number in range(len(shares) + 1)]
+    weights = [_joined(mixture.varying, mixture.others, share) for share in shares]
+    return list(zip(weights, begins[:-1], begins[1:], strict=True))
 
 
 def _constant(weights: Weights, first: int, stop: int) -> Course:
