@@ -53,10 +53,10 @@ class TokenGather {
   // The parts checked and located; `counts` is filled.
   std::vector<Piece> Locate(const RowParts& parts, int64_t window, Span<int64_t> counts) const;
 
-  // copy(piece, begin, end) for all of every piece, a few hundred tokens at a time and the memory
-  // of what comes next asked for meanwhile; on several threads where `bytes` are worth it.
+  // copy(piece, begin, end) for all of every piece, `step` tokens at a time and the memory of what
+  // comes next asked for meanwhile; on several threads where `bytes` are worth it.
   template <typename Copy>
-  void CopyAll(const std::vector<Piece>& pieces, int64_t bytes, const Copy& copy);
+  void CopyAll(const std::vector<Piece>& pieces, int64_t bytes, int64_t step, const Copy& copy);
 
   std::vector<TokenArray> sources_;
   ThreadPool pool_;

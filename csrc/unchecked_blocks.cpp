@@ -30,4 +30,14 @@ std::vector<int64_t> FindUncheckedBlocks(Span<const int64_t> first, Span<const i
   return found;
 }
 
+bool AreBlocksChecked(int64_t first, int64_t length, int block_shift, Span<const bool> is_checked) {
+  const int64_t last = (first + length - 1) >> block_shift;
+  CHECK(0 <= first && length >= 1 && last < is_checked.size(), "tokens from ", first, " on, ",
+        length, ", do not lie in ", is_checked.size(), " blocks of 2^", block_shift);
+  for (int64_t block = first >> block_shift; block <= last; ++block) {
+    if (!is_checked[block]) return false;
+  }
+  return true;
+}
+
 }  // namespace codemix

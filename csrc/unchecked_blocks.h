@@ -17,4 +17,7 @@ std::vector<int64_t> FindUncheckedBlocks(Span<const int64_t> first, Span<const i
                                          int block_shift, int64_t num_items,
                                          Span<const bool> is_checked);
 
+// Whether all blocks of one such range, which must not be empty, are checked.
+bool AreBlocksChecked(int64_t first, int64_t length, int block_shift, Span<const bool> is_checked);
+
 }  // namespace codemix

@@ -38,33 +38,27 @@ std::shared_ptr<const WindowOrder::Epoch> WindowOrder::EpochAt(int64_t number) c
   return epoch;
 }
 
+int64_t WindowOrder::Lookup::First(int64_t cursor) {
+  CHECK(cursor >= 0, "cursor ", cursor, " is negative");
+  const int64_t number = cursor / order_->windows_per_epoch_;
+  if (!epoch_ || epoch_->number != number) epoch_ = order_->EpochAt(number);
+  const int64_t window = epoch_->permutation(cursor - number * order_->windows_per_epoch_);
+  const int64_t first = epoch_->offset + window * order_->sequence_length_;
+  return first < order_->num_tokens_ ? first : first - order_->num_tokens_;
+}
+
 WindowParts WindowOrder::Parts(Span<const int64_t> cursors) const {
   WindowParts parts;
   parts.row.reserve(cursors.size() + 1);
   parts.first.reserve(cursors.size() + 1);
   parts.length.reserve(cursors.size() + 1);
-  const auto add = [&parts](int64_t row, int64_t first, int64_t length) {
-    parts.row.push_back(row);
-    parts.first.push_back(first);
-    parts.length.push_back(length);
-  };
-
-  const int64_t window_length = sequence_length_ + 1;
-  std::shared_ptr<const Epoch> epoch;
+  Lookup lookup(*this);
   for (int64_t row = 0; row < cursors.size(); ++row) {
-    CHECK(cursors[row] >= 0, "cursor ", cursors[row], " is negative");
-    const int64_t number = cursors[row] / windows_per_epoch_;
-    if (!epoch || epoch->number != number) epoch = EpochAt(number);
-    const int64_t window = epoch->permutation(cursors[row] - number * windows_per_epoch_);
-    int64_t first = epoch->offset + window * sequence_length_;
-    if (first >= num_tokens_) first -= num_tokens_;
-    const int64_t before_the_end = num_tokens_ - first;
-    if (before_the_end >= window_length) {
-      add(row, first, window_length);
-    } else {
-      add(row, first, before_the_end);
-      add(row, 0, window_length - before_the_end);
-    }
+    lookup.ForEachPart(cursors[row], [&](int64_t first, int64_t length) {
+      parts.row.push_back(row);
+      parts.first.push_back(first);
+      parts.length.push_back(length);
+    });
   }
   return parts;
 }

@@ -40,6 +40,9 @@ class WindowOrder {
   // A cursor is the number of a window over all epochs. Raises on a negative one. Thread-safe.
   WindowParts Parts(Span<const int64_t> cursors) const;
 
+  // Finds windows one by one; those of an epoch are quickest one after another.
+  class Lookup;
+
   // The cursor of the window of `epoch` that reads `token` as an input, if one does. Thread-safe.
   std::optional<int64_t> CursorOf(int64_t epoch, int64_t token) const;
 
@@ -60,6 +63,31 @@ class WindowOrder {
   // 0.2 ms to make.
   mutable std::array<std::shared_ptr<const Epoch>, 2> latest_;
   mutable std::mutex mutex_;
+};
+
+class WindowOrder::Lookup {
+ public:
+  explicit Lookup(const WindowOrder& order) : order_(&order) {}
+
+  // add(first token, tokens) for each piece of the window of `cursor`. Raises on a negative one.
+  template <typename Add>
+  void ForEachPart(int64_t cursor, const Add& add) {
+    const int64_t first = First(cursor);
+    const int64_t length = order_->sequence_length_ + 1;
+    const int64_t before_the_end = order_->num_tokens_ - first;
+    if (before_the_end >= length) {
+      add(first, length);
+    } else {
+      add(first, before_the_end);
+      add(int64_t{0}, length - before_the_end);
+    }
+  }
+
+ private:
+  int64_t First(int64_t cursor);
+
+  const WindowOrder* order_;
+  std::shared_ptr<const Epoch> epoch_;  // of the last window
 };
 
 }  // namespace codemix

@@ -76,6 +76,37 @@ class TokenGather:
         rows: npt.NDArray[np.integer],
     ) -> npt.NDArray[np.int64]: ...
 
+WindowSource = tuple[int, WindowOrder, int, int, npt.NDArray[np.bool_], int]
+
+class BatchReader:
+    @staticmethod
+    def of_period(
+        gather: TokenGather,
+        order: npt.NDArray[np.int16],
+        draws: npt.NDArray[np.int32],
+        draws_per_period: npt.NDArray[np.int64],
+        is_known: npt.NDArray[np.bool_],
+        block_shift: int,
+        first_sample: int,
+        stop_sample: int,
+        sources: list[WindowSource],
+    ) -> BatchReader: ...
+    @staticmethod
+    def of_tree(
+        gather: TokenGather,
+        tree: SplitTree,
+        first_sample: int,
+        stop_sample: int,
+        sources: list[WindowSource],
+    ) -> BatchReader: ...
+    def read(
+        self,
+        samples: npt.NDArray[np.int64],
+        tokens: npt.NDArray[np.int64],
+        labels: npt.NDArray[np.int64],
+        source_ids: npt.NDArray[np.int16],
+    ) -> bool: ...
+
 def fill_document_positions(
     document_lengths: list[npt.NDArray[np.int32]],
     source: npt.NDArray[np.int16],

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "bindings/arrays.h"
+#include "bindings/bound_gather.h"
 #include "bindings/module.h"
 #include "document_positions.h"
 #include "token_gather.h"
@@ -36,51 +37,49 @@ std::vector<TokenArray> ViewAllTokens(const py::list& arrays) {
   return views;
 }
 
-// A TokenGather that keeps its arrays alive.
-class BoundTokenGather {
- public:
-  BoundTokenGather(py::list arrays, int num_threads)
-      : arrays_(std::move(arrays)), gather_(ViewAllTokens(arrays_), num_threads) {}
+RowParts ViewParts(const Array<int16_t>& source, const Array<int64_t>& row,
+                   const Array<int64_t>& first, const Array<int64_t>& length) {
+  return {View(source, "source"), View(row, "row"), View(first, "first"), View(length, "length")};
+}
 
-  Array<int64_t> TokensAndLabels(const Array<int16_t>& source, const Array<int64_t>& row,
-                                 const Array<int64_t>& first, const Array<int64_t>& length,
-                                 int64_t fill, Array<int64_t> tokens, Array<int64_t> labels) {
-    const RowParts parts = ViewParts(source, row, first, length);
-    const Matrix<int64_t> inputs = MutableMatrix(tokens, "tokens");
-    const Matrix<int64_t> targets = MutableMatrix(labels, "labels");
-    Array<int64_t> counts(inputs.rows);
-    const Span<int64_t> counted = MutableView(counts, "counts");
-    {
-      py::gil_scoped_release unlocked;
-      gather_.TokensAndLabels(parts, fill, inputs, targets, counted);
-    }
-    return counts;
+}  // namespace
+
+BoundTokenGather::BoundTokenGather(py::list arrays, int num_threads)
+    : arrays_(std::move(arrays)), gather_(ViewAllTokens(arrays_), num_threads) {}
+
+Array<int64_t> BoundTokenGather::TokensAndLabels(const Array<int16_t>& source,
+                                                 const Array<int64_t>& row,
+                                                 const Array<int64_t>& first,
+                                                 const Array<int64_t>& length, int64_t fill,
+                                                 Array<int64_t> tokens, Array<int64_t> labels) {
+  const RowParts parts = ViewParts(source, row, first, length);
+  const Matrix<int64_t> inputs = MutableMatrix(tokens, "tokens");
+  const Matrix<int64_t> targets = MutableMatrix(labels, "labels");
+  Array<int64_t> counts(inputs.rows);
+  const Span<int64_t> counted = MutableView(counts, "counts");
+  {
+    py::gil_scoped_release unlocked;
+    gather_.TokensAndLabels(parts, fill, inputs, targets, counted);
   }
+  return counts;
+}
 
-  template <typename Token>
-  Array<int64_t> Windows(const Array<int16_t>& source, const Array<int64_t>& row,
-                         const Array<int64_t>& first, const Array<int64_t>& length, Token fill,
-                         Array<Token> rows) {
-    const RowParts parts = ViewParts(source, row, first, length);
-    const Matrix<Token> output = MutableMatrix(rows, "rows");
-    Array<int64_t> counts(output.rows);
-    const Span<int64_t> counted = MutableView(counts, "counts");
-    {
-      py::gil_scoped_release unlocked;
-      gather_.Windows(parts, fill, output, counted);
-    }
-    return counts;
+template <typename Token>
+Array<int64_t> BoundTokenGather::Windows(const Array<int16_t>& source, const Array<int64_t>& row,
+                                         const Array<int64_t>& first, const Array<int64_t>& length,
+                                         Token fill, Array<Token> rows) {
+  const RowParts parts = ViewParts(source, row, first, length);
+  const Matrix<Token> output = MutableMatrix(rows, "rows");
+  Array<int64_t> counts(output.rows);
+  const Span<int64_t> counted = MutableView(counts, "counts");
+  {
+    py::gil_scoped_release unlocked;
+    gather_.Windows(parts, fill, output, counted);
   }
+  return counts;
+}
 
- private:
-  static RowParts ViewParts(const Array<int16_t>& source, const Array<int64_t>& row,
-                            const Array<int64_t>& first, const Array<int64_t>& length) {
-    return {View(source, "source"), View(row, "row"), View(first, "first"), View(length, "length")};
-  }
-
-  py::list arrays_;
-  TokenGather gather_;
-};
+namespace {
 
 std::vector<DocumentLengths> ViewDocumentLengths(const py::list& shards) {
   std::vector<DocumentLengths> views;

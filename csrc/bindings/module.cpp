@@ -6,6 +6,7 @@
 
 PYBIND11_MODULE(_C, module) {
   module.doc() = "The data engine's hot loops in C++; call them through megatron_codemix.ops";
+  codemix::BindBatch(module);
   codemix::BindGather(module);
   codemix::BindIndices(module);
   codemix::BindMixture(module);

@@ -5,6 +5,7 @@
 
 namespace codemix {
 
+void BindBatch(pybind11::module_& module);
 void BindGather(pybind11::module_& module);
 void BindIndices(pybind11::module_& module);
 void BindMixture(pybind11::module_& module);

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from megatron_codemix.data.batches import Batch, allocate_batch
+from megatron_codemix.data.batches import Batch, allocate_batch, sample_numbers
 from megatron_codemix.data.gather import SourceRows, label_parts, row_parts
 from megatron_codemix.data.mixture.mixture import Mixture
 from megatron_codemix.data.mixture.plan import MixturePlan
@@ -18,6 +18,7 @@ from megatron_codemix.data.order.stateless import StatelessOrder, source_key
 from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.data.source import DocumentSpan, Source, SourceSpec, open_shards
 from megatron_codemix.data.transforms.rows import mask_padding, transform_rows
+from megatron_codemix.data.window_batches import WindowBatches, reads_windows
 from megatron_codemix.errors import DataError
 from megatron_codemix.ops import RowParts, TokenGather, fill_document_positions
 
@@ -75,6 +76,7 @@ class MixtureDataset:
             )
         self._shards = open_shards(prefixes, self.source_names, sequence_length)
         self._seed = seed
+        self._windows = WindowBatches()
         self._gather: tuple[list[npt.NDArray[np.integer]], TokenGather] | None = None
 
     @property
@@ -88,6 +90,10 @@ class MixtureDataset:
             Source(self._specs[name], shard, order, self._start_cursors[name])
             for (name, shard), order in zip(self._shards.items(), self._orders(), strict=True)
         ]
+
+    @functools.cached_property
+    def _reads_windows(self) -> bool:
+        return reads_windows(self._sources)
 
     def _orders(self) -> Sequence[SampleOrder]:
         megatron, length = self.mixture.megatron, self.sequence_length
@@ -137,15 +143,21 @@ class MixtureDataset:
         into: a batch of allocate_batch, of this many samples, to overwrite and return; absent, a
         new one. Raises DataError on damaged data.
         """
-        samples = np.asarray(indices, np.int64)
+        samples = sample_numbers(indices)
         if into is None:
             into = allocate_batch(
                 len(samples), self.sequence_length, with_documents=self.document_mask
             )
+        if into.document_ids is not None or not self._windows.read(samples, into):
+            self._read_in_parts(samples, into)
+        return into
+
+    def _read_in_parts(self, samples: _Int64s, into: Batch) -> None:
+        """Any batch, of any order; what it leaves checked, later ones read by `_windows`."""
         into.source_id[:], draws = self.mixture.locate_many(samples)
         pieces = self._pieces(into.source_id, draws)
         if not pieces:
-            return into
+            return
         parts = row_parts(pieces)
         counts = self._current_gather().tokens_and_labels(parts, into.tokens, into.labels, fill=0)
         if into.document_ids is not None:
@@ -155,7 +167,10 @@ class MixtureDataset:
             mask_padding(into, counts)
         if any(self._sources[piece.source].transform for piece in pieces):
             self._transform(into, pieces, draws)
-        return into
+        if into.document_ids is None and self._reads_windows:
+            self._windows.renew(
+                self.mixture, self._sources, self._current_gather(), int(samples[-1])
+            )
 
     def documents(self, i: int) -> list[DocumentSpan]:
         """What sample `i` is made of, in order; its last token is the last label."""

@@ -46,6 +46,11 @@ class Source:
         self.has_padding = spec.packing is not None or spec.transform is not None
         self._newest_epoch = start_cursor // order.samples_per_epoch
 
+    @property
+    def stop_cursor(self) -> int:
+        """First sample of the next epoch: it is not read before the shard was looked at again."""
+        return (self._newest_epoch + 1) * self.order.samples_per_epoch
+
     def parts(self, draws: npt.NDArray[np.int64]) -> Parts:
         """Where the samples of these draws lie, their blocks checked.
 

@@ -3,6 +3,7 @@
 `ops/reference.py` has the same functions in numpy: slow, plain, and the oracle of the tests.
 """
 
+from megatron_codemix.ops.batch_reader import BatchReader, KnownPeriod, WindowSource
 from megatron_codemix.ops.best_fit import PackedRows, pack_best_fit
 from megatron_codemix.ops.blending_index import build_blending_index
 from megatron_codemix.ops.document_index import build_document_index
@@ -22,11 +23,14 @@ from megatron_codemix.ops.unchecked_blocks import find_unchecked_blocks
 from megatron_codemix.ops.window_order import WindowOrder
 
 __all__ = [
+    "BatchReader",
+    "KnownPeriod",
     "PackedRows",
     "RowParts",
     "SplitTree",
     "TokenGather",
     "WindowOrder",
+    "WindowSource",
     "are_known_texts",
     "build_blending_index",
     "build_document_index",

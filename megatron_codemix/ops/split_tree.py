@@ -27,7 +27,7 @@ class SplitTree:
         children are not a tree over the sources.
         """
         self._arguments = (units, log2_spacing, children)
-        self._tree = _C.SplitTree(np.ascontiguousarray(units), log2_spacing, children)
+        self.extension = _C.SplitTree(np.ascontiguousarray(units), log2_spacing, children)
 
     def __reduce__(
         self,
@@ -40,8 +40,8 @@ class SplitTree:
     ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64]]:
         """Source (int16) and draw number (int64) of each of `samples` in [0, 2^41), in any
         order."""
-        return self._tree.locate(np.ascontiguousarray(samples))
+        return self.extension.locate(np.ascontiguousarray(samples))
 
     def counts(self, num_samples: int) -> npt.NDArray[np.int64]:
         """Draws of each source among the first `num_samples` [sources]."""
-        return self._tree.counts(num_samples)
+        return self.extension.counts(num_samples)

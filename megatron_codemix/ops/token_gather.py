@@ -39,7 +39,7 @@ class TokenGather:
 
         Raises TypeError on arrays of another kind, ValueError if num_threads < 1.
         """
-        self._gather = _C.TokenGather([np.asarray(array) for array in arrays], num_threads)
+        self.extension = _C.TokenGather([np.asarray(array) for array in arrays], num_threads)
 
     def tokens_and_labels(
         self,
@@ -56,7 +56,7 @@ class TokenGather:
         labels. Fastest on buffers that start at a multiple of 64 bytes.
         Raises TypeError on other dtypes, ValueError on other shapes or parts outside the arrays.
         """
-        return self._gather.tokens_and_labels(*parts, fill, tokens, labels)
+        return self.extension.tokens_and_labels(*parts, fill, tokens, labels)
 
     def windows(
         self, parts: RowParts, rows: npt.NDArray[np.integer], *, fill: int
@@ -67,4 +67,4 @@ class TokenGather:
         Returns the tokens of each window, int64 [B], at most W. Raises as `tokens_and_labels`;
         TypeError too if `fill` does not fit the rows, ValueError if a source has another dtype.
         """
-        return self._gather.windows(*parts, fill, rows)
+        return self.extension.windows(*parts, fill, rows)

@@ -18,8 +18,8 @@ class WindowOrder:
     def __init__(self, num_tokens: int, sequence_length: int, key: int) -> None:
         """Raises ValueError unless 1 <= sequence_length < num_tokens <= 2^62."""
         self._arguments = (num_tokens, sequence_length, key)
-        self._order = _C.WindowOrder(num_tokens, sequence_length, key)
-        self.windows_per_epoch: int = self._order.windows_per_epoch
+        self.extension = _C.WindowOrder(num_tokens, sequence_length, key)
+        self.windows_per_epoch: int = self.extension.windows_per_epoch
 
     def __reduce__(self) -> tuple[type["WindowOrder"], tuple[int, int, int]]:
         """Pickled as its arguments, so that processes may be handed one."""
@@ -31,8 +31,8 @@ class WindowOrder:
         A window is one piece, or two where it runs over the end of the stream into its beginning.
         Raises ValueError on a negative cursor, TypeError if they are not int64.
         """
-        return self._order.parts(cursors)
+        return self.extension.parts(cursors)
 
     def cursor_of(self, epoch: int, token: int) -> int | None:
         """The window of `epoch` that reads `token` as an input; None for the few that none does."""
-        return self._order.cursor_of(epoch, token)
+        return self.extension.cursor_of(epoch, token)

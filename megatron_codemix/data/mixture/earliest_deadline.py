@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from megatron_codemix.ops import (
+    KnownPeriod,
     build_earliest_deadline_order,
     count_earliest_deadline_draws,
     locate_in_period,
@@ -15,7 +16,8 @@ from megatron_codemix.ops import (
 MAX_PERIOD = 2**24
 """Samples in the table of a mixture; 2^20 is the most that quantised weights ask for."""
 
-_BLOCK = 2**13
+_LOG2_BLOCK = 13
+_BLOCK = 1 << _LOG2_BLOCK
 """Samples of the table that are worked out together: 60 us."""
 
 
@@ -71,6 +73,12 @@ class EarliestDeadline:
             self._fill(begin, self.period)
             self._fill(0, stop)
         return locate_in_period(self._order, self._draws, self.draws_per_period, samples)
+
+    def known(self) -> KnownPeriod:
+        """The table; what of it is filled later is known later."""
+        return KnownPeriod(
+            self._order, self._draws, self.draws_per_period, self._is_filled, _LOG2_BLOCK
+        )
 
     def counts(self, n: int) -> npt.NDArray[np.int64]:
         """Draws of each source among the first `n` samples [sources]."""

@@ -1,5 +1,7 @@
 """Which source each sample of a run comes from, and which draw of that source it is."""
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -7,8 +9,23 @@ from megatron_codemix.data.mixture.earliest_deadline import EarliestDeadline
 from megatron_codemix.data.mixture.megatron import MegatronMixture
 from megatron_codemix.data.mixture.plan import MixturePlan, Segment
 from megatron_codemix.data.mixture.split_tree import SplitTreeOrder
+from megatron_codemix.ops import KnownPeriod, SplitTree
 
 Order = EarliestDeadline | SplitTreeOrder | MegatronMixture
+
+
+class KnownDraws(NamedTuple):
+    """The draws of a segment, as far as they are worked out."""
+
+    segment: int
+    first_sample: int
+    stop: int | None
+    """None: the segment has no end."""
+    order: KnownPeriod | SplitTree
+    numbers: npt.NDArray[np.int16]
+    """Number in the mixture of each source of `order` [sources of the segment]."""
+    anchors: npt.NDArray[np.int64]
+    """Draws of each before the segment [sources of the segment]."""
 
 
 class Mixture:
@@ -100,6 +117,20 @@ class Mixture:
                 stop - self._first(number)
             )
         return planned
+
+    def known_draws(self, sample: int) -> KnownDraws | None:
+        """Of the segment of `sample`; None in Megatron's order."""
+        number = self.plan.segment_at(sample)
+        segment, order, numbers = (
+            self.plan.segments[number],
+            self._orders[number],
+            self._numbers[number],
+        )
+        if isinstance(order, MegatronMixture):
+            return None
+        known = order.tree if isinstance(order, SplitTreeOrder) else order.known()
+        anchors = self._anchor(number)[numbers]
+        return KnownDraws(number, segment.first_sample, segment.stop, known, numbers, anchors)
 
     def _first(self, segment: int) -> int:
         return self.plan.segments[segment].first_sample

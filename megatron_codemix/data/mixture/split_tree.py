@@ -40,7 +40,7 @@ class SplitTreeOrder:
         self._log2_spacing = spacing.bit_length() - 1
         assert spacing == 1 << self._log2_spacing, f"knots every {spacing} samples"
         children = _children(segment.tree, self.source_names)
-        self._tree = SplitTree(self._units, self._log2_spacing, children)
+        self.tree = SplitTree(self._units, self._log2_spacing, children)
         bound = max(error_bounds(segment.tree, self.source_names, self._units).values())
         self.error_bound = min(bound, bound if segment.num_samples is None else segment.num_samples)
         """No source is ever further from its plan, in samples."""
@@ -49,11 +49,11 @@ class SplitTreeOrder:
         self, samples: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64]]:
         """Source number and draw number within that source of each of `samples`, in any order."""
-        return self._tree.locate(samples)
+        return self.tree.locate(samples)
 
     def counts(self, n: int) -> npt.NDArray[np.int64]:
         """Draws of each source among the first `n` samples [sources]."""
-        return self._tree.counts(n)
+        return self.tree.counts(n)
 
     def planned(self, n: int) -> npt.NDArray[np.float64]:
         """Samples of each source that the weights ask for among the first `n` [sources]."""

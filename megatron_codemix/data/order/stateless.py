@@ -41,13 +41,13 @@ class StatelessOrder:
                 f"{num_tokens} tokens are less than one sample of {sequence_length} + 1; use a "
                 "shorter sequence_length or more data"
             )
-        self._windows = WindowOrder(num_tokens, sequence_length, key)
-        self.samples_per_epoch = self._windows.windows_per_epoch
+        self.windows = WindowOrder(num_tokens, sequence_length, key)
+        self.samples_per_epoch = self.windows.windows_per_epoch
 
     def parts(self, cursors: npt.NDArray[np.int64]) -> Parts:
         """Where the samples lie (int64 cursors, each >= 0)."""
-        return Parts(*self._windows.parts(cursors))
+        return Parts(*self.windows.parts(cursors))
 
     def cursor_of(self, epoch: int, token: int) -> int | None:
         """The sample of `epoch` in which this token of the shard is an input, if there is one."""
-        return self._windows.cursor_of(epoch, token)
+        return self.windows.cursor_of(epoch, token)

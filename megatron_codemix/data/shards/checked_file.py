@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,15 @@ from megatron_codemix.ops import find_unchecked_blocks
 
 Inspect = Callable[[int, npt.NDArray[np.uint8]], None]
 """Told of a block's number and bytes once its hash agrees; may raise DataError."""
+
+
+class CheckedBlocks(NamedTuple):
+    """Which blocks of a file need not be checked again."""
+
+    is_checked: npt.NDArray[np.bool_]
+    """By block, as it is at any time [blocks]."""
+    block_shift: int
+    """A block holds 2^block_shift items."""
 
 
 class CheckedFile:
@@ -49,6 +59,11 @@ class CheckedFile:
         self._block_shift = (BLOCK_BYTES // itemsize).bit_length() - 1
         self._tree, self._first_block, self._inspect = tree, first_block, inspect
         self._is_checked = np.zeros(self.num_blocks, bool)
+
+    @property
+    def checked_blocks(self) -> CheckedBlocks:
+        """Of this file."""
+        return CheckedBlocks(self._is_checked, self._block_shift)
 
     def check(self, first: npt.NDArray[np.int64], length: npt.NDArray[np.int64]) -> None:
         """Hashes the blocks that these ranges of items touch, unless they were before.

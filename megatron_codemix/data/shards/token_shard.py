@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from megatron_codemix.data.shards.block_hashes import BLOCK_BYTES, HashTree, count_blocks
-from megatron_codemix.data.shards.checked_file import CheckedFile
+from megatron_codemix.data.shards.checked_file import CheckedBlocks, CheckedFile
 from megatron_codemix.data.shards.document_index import DocumentIndex
 from megatron_codemix.data.shards.index_file import read_header
 from megatron_codemix.data.shards.layout import shard_file
@@ -74,6 +74,11 @@ class TokenShard:
         one has changed or holds a token outside the vocabulary.
         """
         self._bin.check(first, length)
+
+    @property
+    def checked_blocks(self) -> CheckedBlocks:
+        """Which blocks of tokens `check` would not hash any more."""
+        return self._bin.checked_blocks
 
     def tokens(self, start: int, stop: int) -> Tokens:
         """Tokens [start, stop) of the whole shard, checked, native dtype."""
