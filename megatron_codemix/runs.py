@@ -7,6 +7,7 @@ This is the contract between training, evaluation, study and report, which never
       status.json                     state, step, attempts, failures, last error
       metrics.jsonl                   a line per logged step
       ledger.jsonl                    a line per checkpoint: planned and consumed tokens per source
+      skipped.jsonl                   steps whose batch was passed over because of its loss
       checkpoints/iter_0004000/       complete only once `complete.json` in it exists
       attempts/3/                     plan.json, provenance.json, rank logs
       evaluation/<task>.jsonl         a line per item, and <task>.summary.json
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from megatron_codemix.errors import RunError
-from megatron_codemix.files import read_json, write_json
+from megatron_codemix.files import read_json, read_jsonl, write_json
 
 State = Literal["pending", "running", "done", "failed"]
 
@@ -66,6 +67,10 @@ class RunDirectory:
         return self.path / "ledger.jsonl"
 
     @property
+    def skipped(self) -> Path:
+        return self.path / "skipped.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
@@ -90,6 +95,15 @@ class RunDirectory:
         """Folders of saves that were cut short, or whose marker is gone."""
         folders = sorted(self.checkpoints.glob("iter_*"))
         return [folder for folder in folders if not (folder / COMPLETE_MARKER).exists()]
+
+    def skipped_steps(self) -> set[int]:
+        """Steps whose batch was passed over. Raises RunError on a damaged file."""
+        try:
+            return {int(line["step"]) for line in read_jsonl(self.skipped)}
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                f"{self.skipped}: not a readable list of skipped steps ({error!r}); restore it"
+            ) from error
 
     def read_status(self) -> Status | None:
         """The status; None where the run was never started. Raises RunError on a damaged file."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.mixture.mixture import Mixture
 from megatron_codemix.data.mixture.plan import MixturePlan
@@ -26,6 +28,7 @@ _SAMPLE_TOLERANCE = 1e-6
 _LINE_NUMBERS = ("step", "samples", "tokens")
 _SOURCE_NUMBERS = (
     *("planned_samples", "planned_tokens", "consumed_samples", "consumed_tokens"),
+    "skipped_samples",
     *("cursor", "epochs", "chain_tokens"),
 )
 
@@ -132,6 +135,7 @@ def _problems(
     if plan.start_cursors != cursors:
         yield f"{run.path}: started at {plan.start_cursors}, its parent ended at {cursors}"
     mixture = Mixture(plan.mixture)
+    passed = sorted(run.skipped_steps())
     batch, length = config.train.global_batch_sequences, config.data.sequence_length
     for line in lines:
         where = f"{run.ledger}, step {line['step']}"
@@ -140,6 +144,7 @@ def _problems(
             yield f"{where}: {samples} samples and {line['tokens']} tokens of {batch} x {length}"
             continue
         given = dict(zip(mixture.source_names, mixture.counts(samples).tolist(), strict=True))
+        skipped = _skipped(mixture, [step for step in passed if step <= line["step"]], batch)
         wanted = dict(zip(mixture.source_names, mixture.planned(samples).tolist(), strict=True))
         for name in sorted({*given, *line["sources"], *cursors}):
             found = line["sources"].get(name)
@@ -149,7 +154,8 @@ def _problems(
                     yield f"{where}, {name}: missing"
                 continue
             start = starts.get(name, {"cursor": 0, "chain_tokens": 0})
-            expected = _expected(given.get(name, 0), wanted.get(name, 0.0), length, start)
+            drawn = given.get(name, 0), skipped.get(name, 0)
+            expected = _expected(*drawn, wanted.get(name, 0.0), length, start)
             yield from (
                 f"{where}, {name}: {key} is {found[key]}, the plan gives {value}"
                 for key, value in expected.items()
@@ -157,13 +163,26 @@ def _problems(
             )
 
 
-def _expected(given: int, wanted: float, length: int, start: Record) -> dict[str, float]:
-    """What the ledger should say of one source after its mixture drew `given` samples of it."""
+def _skipped(mixture: Mixture, steps: list[int], batch: int) -> dict[str, int]:
+    """Samples of each source in the batches of these steps."""
+    total = np.zeros(len(mixture.source_names), np.int64)
+    for step in steps:
+        total += mixture.counts(step * batch) - mixture.counts((step - 1) * batch)
+    return dict(zip(mixture.source_names, total.tolist(), strict=True))
+
+
+def _expected(
+    given: int, skipped: int, wanted: float, length: int, start: Record
+) -> dict[str, float]:
+    """What the ledger should say of one source after its mixture drew `given` samples of it, of
+    which `skipped` were passed over."""
+    consumed = given - skipped
     return {
-        "consumed_samples": given,
-        "consumed_tokens": given * length,
+        "consumed_samples": consumed,
+        "consumed_tokens": consumed * length,
+        "skipped_samples": skipped,
         "planned_samples": wanted,
         "planned_tokens": wanted * length,
         "cursor": start["cursor"] + given,
-        "chain_tokens": start["chain_tokens"] + given * length,
+        "chain_tokens": start["chain_tokens"] + consumed * length,
     }

@@ -20,6 +20,8 @@ class SourceCount:
     """What a phase has consumed of one source."""
 
     samples: int = 0
+    skipped: int = 0
+    """Samples of batches that were passed over."""
     loss_tokens: int = 0
     """Tokens that counted in the loss."""
     nats: float = 0.0
@@ -57,9 +59,14 @@ class Ledger:
             count.loss_tokens += int(source_tokens[number])
             count.nats += float(source_nats[number])
 
+    def skip(self, source_samples: Sequence[int] | np.ndarray) -> None:
+        """Counts one step whose batch was passed over: samples of each source."""
+        for number, name in enumerate(self.names):
+            self.counts[name].skipped += int(source_samples[number])
+
     def record(self, step: int) -> dict[str, Any]:  # Any: JSON values
         """The ledger line after `step` steps of this phase."""
-        samples = sum(count.samples for count in self.counts.values())
+        samples = sum(count.samples + count.skipped for count in self.counts.values())
         planned = dict(zip(self.names, self.mixture.planned(samples).tolist(), strict=True))
         sources = {
             name: self._source_record(name, planned.get(name, 0.0)) for name in self._all_names()
@@ -73,7 +80,11 @@ class Ledger:
             "method": self.plan.mixture.segments[segment].method,
             "sources": sources,
             "max_error_samples": max(
-                abs(source["consumed_samples"] - source["planned_samples"])
+                abs(
+                    source["consumed_samples"]
+                    + source["skipped_samples"]
+                    - source["planned_samples"]
+                )
                 for source in sources.values()
             ),
         }
@@ -89,15 +100,16 @@ class Ledger:
             source = record["sources"].get(name)
             if source is None and not count:  # added by a change that is still to come
                 continue
-            if source is None or source["consumed_samples"] != count:
+            drawn = source["consumed_samples"] + source["skipped_samples"] if source else 0
+            if source is None or drawn != count:
                 raise RunError(
-                    f"the checkpoint after step {record['step']} has consumed "
-                    f"{source['consumed_samples'] if source else 0} samples of source {name!r}, "
-                    f"where the mixture has given {count}: it was not made by this mixture, or its "
-                    "record is damaged; resume from another checkpoint"
+                    f"the checkpoint after step {record['step']} has drawn {drawn} samples of "
+                    f"source {name!r}, where the mixture has given {count}: it was not made by "
+                    "this mixture, or its record is damaged; resume from another checkpoint"
                 )
             self.counts[name] = SourceCount(
                 samples=source["consumed_samples"],
+                skipped=source["skipped_samples"],
                 loss_tokens=source["loss_tokens"],
                 nats=source["nats"],
             )
@@ -109,13 +121,14 @@ class Ledger:
         count = self.counts.get(name, SourceCount())
         parent = self.plan.inherited.get(name)
         per_epoch = self.samples_per_epoch.get(name) or (parent.samples_per_epoch if parent else 0)
-        cursor = count.samples + (parent.cursor if parent else 0)
+        cursor = count.samples + count.skipped + (parent.cursor if parent else 0)
         length = self.plan.sequence_length
         return {
             "planned_samples": planned,
             "planned_tokens": planned * length,
             "consumed_samples": count.samples,
             "consumed_tokens": count.samples * length,
+            "skipped_samples": count.skipped,
             "cursor": cursor,
             "samples_per_epoch": per_epoch,
             "epochs": cursor / per_epoch,

@@ -68,9 +68,19 @@ class CheckpointWriter:
         self.phase, self.parallel = phase, parallel
 
     def save(
-        self, model: Any, optimizer: Any, *, step: int, ledger: dict[str, Any], train_seconds: float
+        self,
+        model: Any,
+        optimizer: Any,
+        *,
+        step: int,
+        ledger: dict[str, Any],
+        losses: list[float],
+        train_seconds: float,
     ) -> None:
-        """Weights, optimizer state and the record of where the run stands. Every rank calls it."""
+        """Weights, optimizer state and the record of where the run stands. Every rank calls it.
+
+        losses: those by which the next step's is judged.
+        """
         run, config, plan = self.phase.run, self.phase.config, self.phase.plan
         # A save because of a stop leaves no line, so that a run that was stopped ends with the same
         # ledger as one that was not; the checkpoint itself has the counts.
@@ -80,6 +90,7 @@ class CheckpointWriter:
             "is_scheduled": is_scheduled,
             "identity": self.phase.identity,
             "ledger": ledger,
+            "losses": losses,
             "train_seconds": train_seconds,
             "layout": config.layout.model_dump(mode="json"),
             "world_size": self.parallel.world_size,

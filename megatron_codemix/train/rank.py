@@ -1,15 +1,21 @@
 """What one process of a training job does, whoever started it."""
 
+import gc
 import logging
 
 import torch.distributed
 
-from megatron_codemix.backend.devices import initialize_process_group, select_backend
+from megatron_codemix.backend.devices import (
+    Backend,
+    initialize_process_group,
+    select_backend,
+)
 from megatron_codemix.errors import CodemixError, PreemptedError
 from megatron_codemix.files import write_json
 from megatron_codemix.launch.placement import RankContext
-from megatron_codemix.mcore.groups import initialize_model_parallel
+from megatron_codemix.mcore.groups import ModelParallel, initialize_model_parallel
 from megatron_codemix.obs.log import setup_logging
+from megatron_codemix.train.health import SkipStepError, record_skip
 from megatron_codemix.train.phase import Phase, record_failure, start_attempt
 from megatron_codemix.train.provenance import provenance
 from megatron_codemix.train.trainer import Trainer
@@ -65,9 +71,23 @@ def _train(phase: Phase, context: RankContext, attempt: int | None) -> None:
         write_json(
             phase.run.attempt(attempt) / "provenance.json", provenance(phase.data, backend.name)
         )
-    Trainer(phase, parallel, backend).run()
+    while not _train_to_end(phase, parallel, backend):
+        gc.collect()  # the model that went wrong, before the next one is built
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
+
+
+def _train_to_end(phase: Phase, parallel: ModelParallel, backend: Backend) -> bool:
+    """False where a step has gone wrong and is now on the list of those to pass over."""
+    try:
+        Trainer(phase, parallel, backend).run()
+    except SkipStepError as skip:
+        log.warning("%s: going back to the last checkpoint, to pass over this step", skip)
+        if parallel.rank == 0:
+            record_skip(phase.run, skip, max_skips=phase.config.survival.max_skips)
+        torch.distributed.barrier()
+        return False
+    return True
 
 
 def _agree_on_attempt(phase: Phase, context: RankContext) -> int:

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import math
 import time
 from dataclasses import replace
 from typing import Any
@@ -10,17 +9,20 @@ from typing import Any
 from megatron_codemix.backend.devices import Backend
 from megatron_codemix.data.dataset import MixtureDataset
 from megatron_codemix.data.ledger import Ledger
-from megatron_codemix.errors import PreemptedError, RunError
+from megatron_codemix.errors import PreemptedError, RetryableError
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.model import build_model, wrap_data_parallel
 from megatron_codemix.mcore.optimizer import build_optimizer, set_step_sizes
-from megatron_codemix.mcore.step import StepResult, train_step
+from megatron_codemix.mcore.replicas import differing_replicas
+from megatron_codemix.mcore.step import train_step
 from megatron_codemix.runs import Status
 from megatron_codemix.train.checkpointing import CheckpointWriter, is_save_due, starting_record
+from megatron_codemix.train.health import LossGuard
 from megatron_codemix.train.loading import StepLoader, open_loader
-from megatron_codemix.train.phase import Phase
+from megatron_codemix.train.phase import Phase, record_failure
 from megatron_codemix.train.reporting import FinishedStep, Reporter
 from megatron_codemix.train.stopping import StopRequests
+from megatron_codemix.train.watchdog import Watchdog
 from megatron_codemix.units import format_bytes
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,8 @@ class Trainer:
         )
         self.dataset: MixtureDataset = phase.data.dataset()
         self.ledger = Ledger(phase.data, self.dataset.samples_per_epoch)
+        self.guard = LossGuard(config.train.spike)
+        self.skipped = phase.run.skipped_steps()
         self.step = 0
         self.status: Status = phase.claim()
         self.checkpoints = CheckpointWriter(phase, parallel)
@@ -60,13 +64,13 @@ class Trainer:
 
     def run(self) -> None:
         """Trains to the end of the phase. Raises PreemptedError once a stop was asked for and the
-        state is saved."""
+        state is saved, SkipStepError where it must go back and pass over a step."""
         self._restore()
         self._write_status(state="running")
         loader = open_loader(
             self.phase, self.dataset, self.parallel, self.backend, first_step=self.step
         )
-        with contextlib.closing(loader), StopRequests(self.backend) as stop:
+        with contextlib.closing(loader), StopRequests(self.backend) as stop, self._watchdog():
             self._train(loader, stop)
         self._write_status(state="done")
         memory = format_bytes(self.backend.peak_memory_bytes())
@@ -79,11 +83,17 @@ class Trainer:
         started, before = time.monotonic(), self.status.train_seconds
         written = started
         while self.step < plan.num_steps:
-            self._one_step(loader)
+            self.watchdog.beat(f"step {self.step + 1}")
+            if self.step + 1 in self.skipped:
+                self._pass_over(loader)
+            else:
+                self._one_step(loader)
+            self._compare_replicas()
             stopping = stop.agreed()
             if stopping or is_save_due(self.step, plan):
                 seconds = before + time.monotonic() - started
                 self.status = replace(self.status, train_seconds=seconds)
+                self.watchdog.beat(f"saving after step {self.step}")
                 self._save()
             if stopping and self.step < plan.num_steps:
                 self._write_status(state="pending")
@@ -100,6 +110,7 @@ class Trainer:
         if record is not None:
             self.step = record["step"]
             self.ledger.restore(record["ledger"])
+            self.guard.restore(record["losses"])
         self.status = replace(
             self.status,
             step=self.step,
@@ -125,7 +136,7 @@ class Trainer:
             backend=self.backend,
         )
         self.step += 1
-        self._require_finite(result)
+        self.guard.judge(self.step, result)
         self.ledger.add(result.source_samples, result.source_tokens, result.source_nats)
         if self.reporter is not None:
             self.reporter.add(
@@ -138,13 +149,40 @@ class Trainer:
                 )
             )
 
-    def _require_finite(self, result: StepResult) -> None:
-        if not (math.isfinite(result.loss_nats) and math.isfinite(result.grad_norm)):
-            raise RunError(
-                f"{self.phase.run.path}: step {self.step}: loss {result.loss_nats}, gradient norm "
-                f"{result.grad_norm}: "
-                "training has diverged; lower the learning rate or lengthen the warmup"
+    def _pass_over(self, loader: StepLoader) -> None:
+        """Draws the step's batch and leaves it."""
+        loader.take()
+        batch = self.phase.plan.samples_per_step
+        before, after = (self.ledger.mixture.counts((self.step + n) * batch) for n in (0, 1))
+        self.ledger.skip(after - before)
+        self.step += 1
+        log.warning("step %d is passed over: its loss was too far off before", self.step)
+
+    def _compare_replicas(self) -> None:
+        every = self.phase.config.survival.compare_replicas_every_steps
+        if every is None or self.step % every:
+            return
+        wrong = differing_replicas(self.model.module, self.parallel, self.backend)
+        if wrong:
+            raise RetryableError(
+                f"{self.phase.run.path}: step {self.step}: the weights of data-parallel ranks "
+                f"{wrong} are not those of the others (tensor rank {self.parallel.tensor_rank}, "
+                f"stage {self.parallel.pipeline_rank}); a device or its memory may be failing: run "
+                "the same command without it, which goes on from the last checkpoint"
             )
+
+    def _watchdog(self) -> Watchdog:
+        survival = self.phase.config.survival
+        self.watchdog = Watchdog(
+            factor=survival.hang_factor,
+            floor_seconds=survival.hang_floor_seconds,
+            start_seconds=survival.hang_start_seconds,
+            on_hang=self._record_hang,
+        )
+        return self.watchdog
+
+    def _record_hang(self, message: str) -> None:
+        record_failure(self.phase.run, f"rank {self.parallel.rank}: {message}", is_failure=True)
 
     def _save(self) -> None:
         self.checkpoints.save(
@@ -152,6 +190,7 @@ class Trainer:
             self.optimizer,
             step=self.step,
             ledger=self.ledger.record(self.step),
+            losses=self.guard.losses,
             train_seconds=self.status.train_seconds,
         )
         self._write_status()

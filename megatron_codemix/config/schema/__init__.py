@@ -34,6 +34,8 @@ from megatron_codemix.config.schema.run import (
     LoggingConfig,
     PrecisionConfig,
     RunConfig,
+    SpikeConfig,
+    SurvivalConfig,
     TrainConfig,
 )
 from megatron_codemix.config.schema.schedule import (
@@ -72,9 +74,11 @@ __all__ = [
     "ScheduleConfig",
     "Section",
     "SourceConfig",
+    "SpikeConfig",
     "StagesMixtureConfig",
     "StepMixtureConfig",
     "StepSchedule",
+    "SurvivalConfig",
     "TokenizerConfig",
     "Tokens",
     "TrainConfig",

@@ -12,6 +12,16 @@ from megatron_codemix.config.schema.optimizer import AdamWConfig
 from megatron_codemix.config.schema.schedule import ScheduleConfig
 
 
+class SpikeConfig(Section):
+    """Losses that are too far above those before them: the run goes back to its last checkpoint and
+    skips the batch."""
+
+    deviations: Annotated[float, Field(gt=0)]
+    """Standard deviations above the mean of the window."""
+    window_steps: Annotated[int, Field(ge=2)] = 100
+    """Steps whose losses are looked at; until there are so many, nothing is a spike."""
+
+
 class TrainConfig(Section):
     """How much, in what batches, from which seed."""
 
@@ -22,6 +32,8 @@ class TrainConfig(Section):
     """Samples in one optimizer step, over all data-parallel ranks."""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     """Decides the weights at step 0 and the order of the data."""
+    spike: SpikeConfig | None = None
+    """Absent: only a loss or a gradient norm that is not finite is skipped."""
 
 
 class LayoutConfig(Section):
@@ -60,6 +72,22 @@ class CheckpointConfig(Section):
     keep_every_tokens: PositiveTokens | None = None
     """Checkpoints that are saved and kept for good: after each of these. Other phases can start
     from them (`init_from.at_tokens`)."""
+
+
+class SurvivalConfig(Section):
+    """What a run does about what goes wrong."""
+
+    max_skips: Annotated[int, Field(ge=0)] = 10
+    """Steps that may be skipped because of their loss, in all; one more ends the run."""
+    hang_factor: Annotated[float, Field(gt=1)] = 20.0
+    """A step (or a save) that takes so many times as long as the longest before it hangs: every
+    rank writes its stacks and the run ends with exit code 75."""
+    hang_floor_seconds: Annotated[float, Field(gt=0)] = 120.0
+    """No less than this is a hang."""
+    hang_start_seconds: Annotated[float, Field(gt=0)] = 1800.0
+    """The same for the first step of an attempt."""
+    compare_replicas_every_steps: PositiveInt | None = 1000
+    """Weights of the data-parallel ranks are compared after each of these; absent: never."""
 
 
 class BackendConfig(Section):
@@ -101,6 +129,7 @@ class RunConfig(Section):
     layout: LayoutConfig = LayoutConfig()
     precision: PrecisionConfig
     checkpoint: CheckpointConfig = CheckpointConfig()
+    survival: SurvivalConfig = SurvivalConfig()
     backend: BackendConfig = BackendConfig()
     logging: LoggingConfig = LoggingConfig()
     init_from: InitFromConfig | None = None

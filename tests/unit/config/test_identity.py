@@ -42,10 +42,13 @@ DECIDES = [
     "optimizer.weight_decay=0.2",
     "optimizer.clip_grad_norm=null",
     "schedule.peak_lr=1e-3",
+    "schedule={kind: cosine, peak_lr: 3e-4, min_lr: 3e-5, warmup_tokens: 32768,"
+    " span: chain, chain_tokens: 1M}",
     "schedule={kind: constant, lr: 3e-4, warmup_tokens: 32768}",
     "train.train_tokens=1M",
     "train.global_batch_sequences=32",
     "train.seed=2",
+    "train.spike={deviations: 6}",
     "precision.kind=bf16",
 ]
 DECIDES_NOTHING = [
@@ -55,6 +58,8 @@ DECIDES_NOTHING = [
     "layout.distributed_optimizer=no",
     "checkpoint.save_every_tokens=4096",
     "checkpoint.keep_last=1",
+    "checkpoint.keep_every_tokens=8192",
+    "survival.max_skips=3",
     "backend.device=cpu",
     "logging.every_steps=10",
     "data.sources.code.validation=null",

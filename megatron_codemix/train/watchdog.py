@@ -1,0 +1,91 @@
+"""Ends a run that hangs: writes the stacks of all threads, and exits so that it is tried again."""
+
+import faulthandler
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from megatron_codemix.errors import EXIT_RETRY
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.5
+
+
+class Watchdog:
+    """While entered, a thread that expects `beat` within a limit learned from the run.
+
+    The limit is `factor` times the longest time between two beats so far, and at least
+    `floor_seconds`; before the second beat, when everything is used for the first time, it is
+    `start_seconds`. Each rank has its own, so that each leaves its stacks behind.
+    """
+
+    def __init__(
+        self,
+        *,
+        factor: float,
+        floor_seconds: float,
+        start_seconds: float,
+        on_hang: Callable[[str], None],
+    ) -> None:
+        """on_hang: told what has happened, before the process ends with exit code 75."""
+        self.factor, self.floor_seconds, self.start_seconds = factor, floor_seconds, start_seconds
+        self.on_hang = on_hang
+        self._longest: float | None = None
+        self._beaten = time.monotonic()
+        self._what = "start"
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    @property
+    def limit_seconds(self) -> float:
+        """How long the next beat may take."""
+        if self._longest is None:
+            return self.start_seconds
+        return max(self.floor_seconds, self.factor * self._longest)
+
+    def beat(self, what: str) -> None:
+        """The run is alive; `what` it does next."""
+        now = time.monotonic()
+        if self._what != "start":
+            self._longest = max(self._longest or 0.0, now - self._beaten)
+        self._beaten, self._what = now, what
+
+    def __enter__(self) -> "Watchdog":
+        self._beaten = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_POLL_SECONDS):
+            silent = time.monotonic() - self._beaten
+            if silent > self.limit_seconds:
+                self._end(silent)
+
+    def _end(self, silent: float) -> None:
+        message = (
+            f"hangs: {self._what} has taken {silent:.0f} s, more than the limit of "
+            f"{self.limit_seconds:.0f} s; the log ends with the stacks of all threads"
+        )
+        log.error("%s", message)
+        for handler in logging.getLogger().handlers:
+            handler.flush()
+        faulthandler.dump_traceback(sys.stderr, all_threads=True)
+        sys.stderr.flush()
+        try:
+            self.on_hang(message)
+        finally:
+            os._exit(EXIT_RETRY)  # what hangs does not listen to an exception
