@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, ConfigError
+from megatron_codemix.study.changed_phase import earlier_run
 from megatron_codemix.study.outlook import (
     PhaseOutlook,
     outlook,
@@ -290,6 +291,11 @@ def _print_progress(tree: StudyTree, out: Path, as_json: bool) -> None:
             "-" if phase.run is None else phase.run.path.name,
         )
     lines = [f"missing: {name}" for name in tree.inventory.missing]
+    lines += [
+        f"{phase.node.label}: goes on in place from step {earlier.step}, its mixture has changed"
+        for phase in phases
+        if (earlier := earlier_run(tree, out, phase.node)) is not None
+    ]
     lines += [
         f"{phase.node.label}: {phase.status.last_error}"
         for phase in phases

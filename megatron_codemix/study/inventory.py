@@ -45,6 +45,19 @@ class Inventory:
             self._manifests[prefix] = Manifest.load(path) if there else None
         return self._manifests[prefix]
 
+    def manifests(self, config: RunConfig) -> dict[str, Manifest]:
+        """Of the sources that the run's mixture may read, as far as they are there."""
+        found = {
+            name: self.manifest(config.data.sources[name].train)
+            for name in sorted(weighted_sources(config.data))
+        }
+        return {name: manifest for name, manifest in found.items() if manifest}
+
+    def content_hashes(self, config: RunConfig) -> dict[str, str]:
+        """Of the shards of all sources, read or not, as far as they are there."""
+        found = {name: self.manifest(source.train) for name, source in config.data.sources.items()}
+        return {name: manifest.content_hash for name, manifest in found.items() if manifest}
+
     def check_fit(self, config: RunConfig) -> list[str]:
         """Where model, tokenizer and shards of `config` do not fit one another, as far as the files
         are there."""

@@ -22,6 +22,7 @@ from megatron_codemix.errors import (
 from megatron_codemix.files import write_text
 from megatron_codemix.launch.local import ChildExit, StopRequest, exclusive, run_child, try_lock
 from megatron_codemix.runs import RunDirectory
+from megatron_codemix.study.changed_phase import take_over
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.progress import StudyDisplay
 from megatron_codemix.study.state import (
@@ -175,6 +176,11 @@ class _Runner:
     def _phase(self, node: PhaseNode, child_lock: IO[str]) -> Outcome:
         """Brings one phase from whatever state it is in to `done`."""
         failures = 0
+        earlier = take_over(self.tree, self.out, node)
+        if earlier is not None:
+            self.display.say(
+                f"{node.label}: its mixture has changed after step {earlier.step}, where it goes on"
+            )
         while (before := phase_progress(self.tree, self.out, node)).state != "done":
             assert before.run is not None  # run_study has checked that every identity is known
             if self.stop.count:

@@ -15,6 +15,7 @@ from megatron_codemix.config.plan import RunPlan, make_plan
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.config.tree import Tree, set_dotted, where_of
 from megatron_codemix.data.mixture.caps import plan_mixture, source_states
+from megatron_codemix.data.mixture.plan import MixturePlan
 from megatron_codemix.errors import ConfigError, RunError
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.chains import chain_problems, cursors_before
@@ -135,24 +136,32 @@ def _identified(node: PhaseNode, done: Mapping[str, PhaseNode], inventory: Inven
     config = node.config
     tokenizer = inventory.tokenizer_hash(config.tokenizer.path)
     names = weighted_sources(config.data)
-    found = {name: inventory.manifest(config.data.sources[name].train) for name in sorted(names)}
-    manifests = {name: manifest for name, manifest in found.items() if manifest}
+    manifests = inventory.manifests(config)
     parent = None if node.parent is None else done[f"{node.cell}/{node.parent}"]
     is_known = parent is None or parent.identity is not None
-    if tokenizer is None or len(manifests) < len(found) or not is_known:
+    if tokenizer is None or len(manifests) < len(names) or not is_known:
         return replace(node, mixture=plan_mixture(config))
     tokens = {name: manifest.num_tokens for name, manifest in manifests.items()}
     has_caps = any(config.data.sources[name].max_epochs is not None for name in names)
     cursors = cursors_before(node, done) if has_caps else {}
     mixture = plan_mixture(config, source_states(config, tokens, cursors))
-    identity = run_identity(
+    identity = identity_with(config, mixture, inventory, parent.identity if parent else None)
+    return replace(node, identity=identity, mixture=mixture)
+
+
+def identity_with(
+    config: RunConfig, mixture: MixturePlan, inventory: Inventory, parent_identity: str | None
+) -> str:
+    """Identity of a phase of which all data is there, if it had this mixture."""
+    tokenizer = inventory.tokenizer_hash(config.tokenizer.path)
+    assert tokenizer is not None, f"{config.tokenizer.path} is missing"
+    return run_identity(
         config,
         mixture=mixture.as_dict(),
         tokenizer_hash=tokenizer,
-        manifest_hashes={name: manifest.content_hash for name, manifest in manifests.items()},
-        parent_identity=parent.identity if parent else None,
+        manifest_hashes=inventory.content_hashes(config),
+        parent_identity=parent_identity,
     )
-    return replace(node, identity=identity, mixture=mixture)
 
 
 def _matrix_points(spec: StudySpec) -> Iterator[tuple[str, dict[str, str]]]:
