@@ -61,10 +61,19 @@ def check(
     world_size: Annotated[
         int | None, typer.Option(min=1, help="Check also that it runs on this many processes.")
     ] = None,
+    file_only: Annotated[
+        bool,
+        typer.Option(
+            "--file-only",
+            help="Not what it needs: tokenizer, shards, the parent's run, the loader's package.",
+        ),
+    ] = False,
     json: _Json = False,
 ) -> None:
-    """Check names, types and the rules across sections; exit code 2 if something is wrong."""
+    """Check names, types, the rules across sections, and that what the run needs is there; exit
+    code 2 if something is wrong."""
     problems: list[str] = []
+    notes: list[str] = []
     plan = None
     try:
         run_config = load_run_config(config, overrides or [])
@@ -72,6 +81,8 @@ def check(
             check_config(run_config) + check_layout(run_config, world_size or _smallest(run_config))
         )
         plan = make_plan(run_config, world_size) if world_size else None
+        if not file_only:
+            notes = _notes_on_needs(run_config)
     except ConfigError as error:
         if not json:
             raise
@@ -80,6 +91,7 @@ def check(
         content = {
             "ok": not problems,
             "problems": problems,
+            "notes": notes,
             "plan": plan.as_dict() if plan else None,
         }
         print(json_module.dumps(content, indent=1))
@@ -91,6 +103,9 @@ def check(
             f"{format_count(plan.tokens_per_step)} tokens = {format_count(plan.train_tokens)}, "
             f"{plan.data_parallel} data-parallel ranks x {plan.num_microbatches} microbatches"
         )
+    if not json:
+        for note in notes:
+            print(f"note: {note}")
     if problems:
         raise typer.Exit(EXIT_INPUT)
 
@@ -138,6 +153,16 @@ def megatron_args(
         print(shlex.join(flag))
     for note in what_differs(run_config):
         print(f"note: {note}", file=sys.stderr)
+
+
+def _notes_on_needs(config: RunConfig) -> list[str]:
+    """Raises ConfigError where something that the run needs is missing or does not fit."""
+    # Here, so that the other commands do not wait for numpy.
+    from megatron_codemix.data.needs import check_needs
+
+    needs = check_needs(config)
+    raise_if(needs.problems)
+    return needs.notes
 
 
 def _smallest(config: RunConfig) -> int:

@@ -69,8 +69,11 @@ def test_show_as_json(run_yaml: Path, codemix: Any) -> None:
 
 
 def test_check_of_a_good_file(run_yaml: Path, codemix: Any) -> None:
-    assert codemix("config", "check", run_yaml) == (0, f"{run_yaml}: nothing wrong\n", "")
-    _, out, _ = codemix("config", "check", run_yaml, "layout.tensor=2", "--world-size", "4")
+    alone = codemix("config", "check", run_yaml, "--file-only")
+    assert alone == (0, f"{run_yaml}: nothing wrong\n", "")
+    _, out, _ = codemix(
+        "config", "check", run_yaml, "layout.tensor=2", "--world-size", "4", "--file-only"
+    )
     assert "122 steps of 4096 tokens = 499712, 2 data-parallel ranks x 8 microbatches" in out
 
 
@@ -90,7 +93,9 @@ def test_check_reports_rules_and_layout_together(run_yaml: Path, codemix: Any) -
 
 
 def test_check_as_json(run_yaml: Path, codemix: Any) -> None:
-    code, out, _ = codemix("config", "check", run_yaml, "--json", "--world-size", "2")
+    code, out, _ = codemix(
+        "config", "check", run_yaml, "--json", "--world-size", "2", "--file-only"
+    )
     content = json.loads(out)
     assert (code, content["ok"], content["problems"]) == (0, True, [])
     assert content["plan"]["data_parallel"] == 2

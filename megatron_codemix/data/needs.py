@@ -1,0 +1,68 @@
+"""What a configuration needs of this machine's disk and packages, and whether it is there."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.data.loading.dali import require_dali
+from megatron_codemix.data.mixture.describe import readings, repetitions
+from megatron_codemix.data.resolve import open_shard, resolve_data
+from megatron_codemix.data.tokenizer import tokenizer_hash
+from megatron_codemix.errors import CodemixError, ConfigError
+
+
+@dataclass(frozen=True)
+class Needs:
+    """`problems`: what keeps the run from starting, or its evaluation. `notes`: what a reader
+    should know."""
+
+    problems: list[str]
+    notes: list[str]
+
+
+def check_needs(config: RunConfig) -> Needs:
+    """Looks for the tokenizer, every shard, the parent's run and the loader; reads headers and
+    manifests only. A source that is read more often than `max_epochs` allows is a problem, one that
+    is read often is noted."""
+    notes: list[str] = []
+    checks = [_check_loader, _check_held_out, lambda config: notes.extend(_repeated(config))]
+    problems = [problem for check in checks for problem in _problems_of(check, config)]
+    return Needs(list(dict.fromkeys(problems)), notes)
+
+
+def _problems_of(check: Callable[[RunConfig], None], config: RunConfig) -> list[str]:
+    try:
+        check(config)
+    except ConfigError as error:
+        return error.problems
+    except CodemixError as error:
+        return [str(error)]
+    return []
+
+
+def _check_loader(config: RunConfig) -> None:
+    if config.data.loader == "dali":
+        require_dali()
+
+
+def _check_held_out(config: RunConfig) -> None:
+    """Raises ConfigError: what evaluation would refuse."""
+    tokenizer = tokenizer_hash(config.tokenizer.path)
+    problems = []
+    for name, source in config.data.sources.items():
+        if source.validation is None:
+            continue
+        try:
+            open_shard(source.validation, tokenizer)
+        except CodemixError as error:
+            problems.append(f"data.sources.{name}.validation: {error}")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _repeated(config: RunConfig) -> list[str]:
+    """Raises CodemixError: what training would refuse."""
+    data = resolve_data(config)
+    data.dataset()  # refuses a sequence longer than a shard, or samples unlike the parent's
+    last = readings(config, data.mixture, data.states)[-1]
+    return repetitions({name: source.epochs for name, source in last.sources.items()})

@@ -1,0 +1,96 @@
+"""`codemix config check` on what a configuration needs: shards, tokenizer, tokens, packages."""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from megatron_codemix.cli.main import main
+from tests.helpers.tiny import SEQUENCE, markov_documents, write_run, write_shard
+
+STEP_TOKENS = 8 * SEQUENCE
+
+
+@pytest.fixture
+def run_yaml(tmp_path: Path) -> Path:
+    """Configuration, tokenizer and training shards of a run that can start."""
+    return write_run(tmp_path)
+
+
+@pytest.fixture
+def problems_of(capsys: pytest.CaptureFixture[str]) -> Any:
+    """What `config check --json` finds; its exit code has to say the same."""
+
+    def check(*arguments: str | Path) -> list[str]:
+        code = main(["config", "check", *map(str, arguments), "--json"])
+        content = json.loads(capsys.readouterr().out)
+        assert code == (2 if content["problems"] else 0)
+        assert content["ok"] == (not content["problems"])
+        return content["problems"]
+
+    return check
+
+
+def test_a_run_that_can_start_is_fine(run_yaml: Path, problems_of: Any) -> None:
+    assert problems_of(run_yaml) == []
+
+
+def test_shards_that_are_not_there_are_named_together(run_yaml: Path, problems_of: Any) -> None:
+    found = problems_of(
+        run_yaml,
+        *(f"data.sources.{name}.train=nowhere/{name}" for name in ("code", "text")),
+        "data.sources.text.validation=nowhere/held",
+    )
+    assert [problem.split(":")[0] for problem in sorted(found)] == [
+        "data.sources.code.train",
+        "data.sources.text.train",
+        "data.sources.text.validation",
+    ]
+    assert problems_of(run_yaml, "data.sources.text.train=nowhere", "--file-only") == []
+
+
+def test_a_tokenizer_that_is_not_there_is_named_once(run_yaml: Path, problems_of: Any) -> None:
+    (problem,) = problems_of(run_yaml, "tokenizer.path=nowhere.json")
+    assert problem.startswith("nowhere.json: cannot be read")
+
+
+@pytest.mark.parametrize("use", ["train", "validation"])
+def test_a_shard_of_another_tokenizer_is_named(
+    run_yaml: Path, problems_of: Any, tmp_path: Path, use: str
+) -> None:
+    write_shard(tmp_path / "other", markov_documents(1, 50), tokenizer="f" * 64)
+    (problem,) = problems_of(run_yaml, f"data.sources.text.{use}={tmp_path / 'other'}")
+    assert problem.startswith(f"data.sources.text.{use}: ")
+    assert "ffffffff" in problem
+
+
+def test_too_few_tokens_for_the_schedule_are_counted(run_yaml: Path, problems_of: Any) -> None:
+    (problem,) = problems_of(run_yaml, "data.sources.code.max_epochs=0.1")
+    assert problem.startswith("data.sources.code.max_epochs: 0.1 epochs are ")
+    spill = "data.sources.code.spill_to=[text]"
+    assert problems_of(run_yaml, "data.sources.code.max_epochs=0.1", spill) == []
+
+
+def test_repetition_without_a_cap_is_a_note(
+    run_yaml: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokens = f"train.train_tokens={2000 * STEP_TOKENS}"
+    assert main(["config", "check", str(run_yaml), tokens]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("nothing wrong")
+    assert lines[1].startswith("note: code is read ")
+
+
+def test_a_loader_that_is_not_installed_is_named(
+    run_yaml: Path, problems_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    (problem,) = problems_of(run_yaml, "data.loader=dali")
+    assert "NVIDIA DALI is not installed" in problem
+
+
+def test_a_parent_that_is_not_trained_is_named(run_yaml: Path, problems_of: Any) -> None:
+    (problem,) = problems_of(run_yaml, "init_from={run: nowhere/parent, load: weights}")
+    assert "nowhere/parent" in problem
