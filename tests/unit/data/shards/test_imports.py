@@ -211,6 +211,15 @@ def test_a_shard_that_is_there_is_replaced_only_on_demand(tmp_path: Path, tokeni
         run(tokenizer, tmp_path, [tmp_path / "out"], is_replacing=True)
 
 
+def test_refused_input_leaves_nothing_behind(tmp_path: Path, tokenizer: Tokenizer):
+    right = [5, END_OF_DOCUMENT] * 400_000  # more than is held before it is written
+    np.save(tmp_path / "a.npy", np.array([*right, VOCABULARY, END_OF_DOCUMENT]))
+    before = set(tmp_path.iterdir())
+    with pytest.raises(DataError, match=f"token 800000 is {VOCABULARY}"):
+        run(tokenizer, tmp_path, [tmp_path / "a.npy"])
+    assert set(tmp_path.iterdir()) == before
+
+
 def test_command(tmp_path: Path, tokenizer: Tokenizer):
     documents = ended_documents()
     (tmp_path / "parts").mkdir()
