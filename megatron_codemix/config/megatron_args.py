@@ -35,7 +35,6 @@ _TRUE_FLAGS = (
     "enable_cuda_graph",
     "external_cuda_graph",
     "fp32_residual_connection",
-    "rotary_interleaved",
     "test_mode",
     "use_fused_weighted_squared_relu",
     "use_ring_exchange_p2p",
@@ -153,11 +152,23 @@ def _require_plain_samples(config: RunConfig) -> None:
         raise ConfigError(problems)
 
 
-def _model_flags(model: ModelConfig) -> Flags:
-    if model.activation == "geglu":
-        raise ConfigError(["model.activation: Megatron-LM has no flag for geglu; swiglu and gelu"])
+def _require_known_model(model: ModelConfig) -> None:
+    """Raises ConfigError for what Megatron-LM's model does not have."""
+    lacks = {
+        "activation: geglu": model.activation == "geglu",
+        "block: parallel": model.block == "parallel",
+        "normalization: layernorm_no_bias": model.normalization == "layernorm_no_bias",
+        "logit_scale": model.logit_scale != 1.0,
+    }
+    problems = [f"model.{name}: Megatron-LM has no flag for it" for name in lacks if lacks[name]]
     if model.rope_base != int(model.rope_base):
-        raise ConfigError([f"model.rope_base: --rotary-base is whole, {model.rope_base} is not"])
+        problems.append(f"model.rope_base: --rotary-base is whole, {model.rope_base} is not")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _model_flags(model: ModelConfig) -> Flags:
+    _require_known_model(model)
     heads, groups = model.num_attention_heads, model.num_query_groups
     flags: Flags = [
         ("--num-layers", str(model.num_layers)),
@@ -176,6 +187,10 @@ def _model_flags(model: ModelConfig) -> Flags:
     ]
     if groups is not None and groups != heads:
         flags += [("--group-query-attention",), ("--num-query-groups", str(groups))]
+    if model.rope_interleaved:
+        flags.append(("--rotary-interleaved",))
+    if model.qk_norm:
+        flags.append(("--qk-layernorm",))
     if model.activation == "swiglu":
         flags.append(("--swiglu",))
     if not model.add_bias:

@@ -26,6 +26,8 @@ _OWNED = {
     "gated_linear_unit": "model.activation",
     "activation_func": "model.activation",
     "normalization": "model.normalization",
+    "rotary_interleaved": "model.rope_interleaved",
+    "qk_layernorm": "model.qk_norm",
     "layernorm_epsilon": "model.norm_epsilon",
     "add_bias_linear": "model.add_bias",
     "init_method_std": "model.init_std",
@@ -94,7 +96,6 @@ _REFUSED = {
         (
             "num_moe_experts",
             "multi_latent_attention",
-            "qk_layernorm",
             "qk_l2_norm",
             "experimental_attention_variant",
             "is_hybrid_model",

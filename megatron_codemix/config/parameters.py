@@ -4,14 +4,22 @@ from megatron_codemix.config.plan import padded_vocabulary_size
 from megatron_codemix.config.schema import ModelConfig, RunConfig
 
 
-def count_parameters(model: ModelConfig) -> int:
-    """Trainable parameters, padding rows of the embedding tables included; tied tables count
-    once."""
+def count_parameters(model: ModelConfig, table_entries: int | None = None) -> int:
+    """Trainable parameters; tied tables count once.
+
+    table_entries: rows of an embedding table; absent: the vocabulary with its padding. Published
+        counts are without ours.
+    """
     hidden = model.hidden_size
-    tables = padded_vocabulary_size(model.vocabulary_size) * hidden
-    norm = hidden * (2 if model.normalization == "layernorm" else 1)
-    layers = model.num_layers * (_attention(model) + _mlp(model) + 2 * norm)
-    return tables * (1 if model.tie_embeddings else 2) + layers + norm
+    entries = table_entries or padded_vocabulary_size(model.vocabulary_size)
+    norms_of_layer = 1 if model.block == "parallel" else 2
+    layer = _attention(model) + _mlp(model) + norms_of_layer * _norm(model, hidden)
+    tables = entries * hidden * (1 if model.tie_embeddings else 2)
+    return tables + model.num_layers * layer + _norm(model, hidden)
+
+
+def _norm(model: ModelConfig, width: int) -> int:
+    return width * (2 if model.normalization == "layernorm" else 1)
 
 
 def _attention(model: ModelConfig) -> int:
@@ -19,7 +27,9 @@ def _attention(model: ModelConfig) -> int:
     queries = model.num_attention_heads * head
     keys_and_values = 2 * (model.num_query_groups or model.num_attention_heads) * head
     biases = queries + keys_and_values + model.hidden_size if model.add_bias else 0
-    return model.hidden_size * (queries + keys_and_values) + queries * model.hidden_size + biases
+    norms = 2 * _norm(model, head) if model.qk_norm else 0
+    matrices = model.hidden_size * (queries + keys_and_values) + queries * model.hidden_size
+    return matrices + biases + norms
 
 
 def _mlp(model: ModelConfig) -> int:

@@ -13,20 +13,44 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 
 
 class RmsNorm(torch.nn.RMSNorm):
-    """torch's RMSNorm, marked for sequence parallelism; megatron-core's own wrapper refuses
-    that."""
+    """torch's RMSNorm, marked for sequence parallelism; megatron-core's own wrapper refuses that.
 
-    def __init__(self, config: TransformerConfig, hidden_size: int, eps: float = 1e-5) -> None:
+    scale: factor on the output. The logits are linear in the output of the model's last norm, so
+        there it scales them without touching their larger tensor.
+    """
+
+    def __init__(
+        self, config: TransformerConfig, hidden_size: int, eps: float = 1e-5, scale: float = 1.0
+    ) -> None:
         super().__init__(hidden_size, eps=eps, dtype=config.params_dtype)
+        self.scale = scale
         _mark_parameters(self, config)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return _scaled(super().forward(x), self.scale)
 
 
 class LayerNorm(torch.nn.LayerNorm):
-    """torch's LayerNorm, marked for sequence parallelism."""
+    """torch's LayerNorm, marked for sequence parallelism; `scale` as in RmsNorm."""
 
-    def __init__(self, config: TransformerConfig, hidden_size: int, eps: float = 1e-5) -> None:
-        super().__init__(hidden_size, eps=eps, dtype=config.params_dtype)
+    def __init__(
+        self,
+        config: TransformerConfig,
+        hidden_size: int,
+        eps: float = 1e-5,
+        bias: bool = True,
+        scale: float = 1.0,
+    ) -> None:
+        super().__init__(hidden_size, eps=eps, bias=bias, dtype=config.params_dtype)
+        self.scale = scale
         _mark_parameters(self, config)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return _scaled(super().forward(x), self.scale)
+
+
+def _scaled(x: torch.Tensor, scale: float) -> torch.Tensor:
+    return x if scale == 1.0 else x * scale
 
 
 def _mark_parameters(module: torch.nn.Module, config: TransformerConfig) -> None:

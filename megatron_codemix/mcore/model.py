@@ -54,7 +54,7 @@ def _build_gpt(
     config = build_transformer_config(model, layout, precision, backend.device)
     return GPTModel(
         config,
-        build_layer_spec(config),
+        build_layer_spec(config, model),
         vocab_size=padded_vocabulary_size(model.vocabulary_size),
         max_sequence_length=sequence_length,
         pre_process=parallel.is_first_stage,

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
+from megatron.core.transformer.spec_utils import ModuleSpec
 from megatron.core.transformer.transformer_block import (
     TransformerBlockSubmodules,
     get_num_layers_to_build,
@@ -16,11 +17,16 @@ from megatron_codemix.config.overrides import typed_overrides
 from megatron_codemix.config.schema import LayoutConfig, ModelConfig, PrecisionConfig
 from megatron_codemix.errors import ConfigError
 from megatron_codemix.mcore.layers import LayerNorm, RmsNorm, SdpaCoreAttention
+from megatron_codemix.mcore.parallel_block import parallel_layer_spec
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 _ACTIVATIONS = {"swiglu": (F.silu, True), "geglu": (F.gelu, True), "gelu": (F.gelu, False)}
-_NORMALIZATIONS = {"rmsnorm": "RMSNorm", "layernorm": "LayerNorm"}
+_NORMALIZATIONS = {
+    "rmsnorm": "RMSNorm",
+    "layernorm": "LayerNorm",
+    "layernorm_no_bias": "LayerNorm",
+}
 
 
 def build_transformer_config(
@@ -41,6 +47,8 @@ def build_transformer_config(
         "gated_linear_unit": gated,
         "normalization": _NORMALIZATIONS[model.normalization],
         "layernorm_epsilon": model.norm_epsilon,
+        "rotary_interleaved": model.rope_interleaved,
+        "qk_layernorm": model.qk_norm,
         "add_bias_linear": model.add_bias,
         "init_method_std": model.init_std,
         "hidden_dropout": 0.0,
@@ -92,14 +100,29 @@ def _cpu_fields() -> dict[str, bool]:
     }
 
 
-def build_layer_spec(config: TransformerConfig) -> TransformerBlockSubmodules:
+def build_layer_spec(config: TransformerConfig, model: ModelConfig) -> TransformerBlockSubmodules:
     """megatron-core's local layers with our normalisation and attention, for this pipeline stage's
     layers."""
-    norm = RmsNorm if config.normalization == "RMSNorm" else LayerNorm
+    norm = norm_spec(model)
     layer = get_gpt_layer_local_spec(normalization=config.normalization)
     layer.submodules.input_layernorm = norm
     layer.submodules.pre_mlp_layernorm = norm
-    layer.submodules.self_attention.submodules.core_attention = SdpaCoreAttention
+    attention = layer.submodules.self_attention.submodules
+    attention.core_attention = SdpaCoreAttention
+    if model.qk_norm:
+        attention.q_layernorm = norm
+        attention.k_layernorm = norm
+    if model.block == "parallel":
+        layer = parallel_layer_spec(layer.submodules)
     return TransformerBlockSubmodules(
-        layer_specs=[layer] * get_num_layers_to_build(config), layer_norm=norm
+        layer_specs=[layer] * get_num_layers_to_build(config),
+        layer_norm=norm_spec(model, scale=model.logit_scale),
     )
+
+
+def norm_spec(model: ModelConfig, scale: float = 1.0) -> ModuleSpec:
+    """The model's normalisation, its output multiplied by `scale`."""
+    if model.normalization == "rmsnorm":
+        return ModuleSpec(module=RmsNorm, params={"scale": scale})
+    has_bias = model.normalization == "layernorm"
+    return ModuleSpec(module=LayerNorm, params={"bias": has_bias, "scale": scale})

@@ -32,8 +32,10 @@ SHAPE_FIELDS = (
     "num_query_groups",
     "head_dim",
     "vocabulary_size",
+    "block",
     "activation",
     "normalization",
+    "qk_norm",
     "tie_embeddings",
     "add_bias",
 )

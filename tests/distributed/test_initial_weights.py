@@ -14,7 +14,13 @@ from megatron_codemix.launch.placement import RankContext
 from tests.helpers.ranks import run_distributed
 from tests.helpers.training import MODEL, Job, build_on_rank
 
-TIED = MODEL.model_copy(update={"tie_embeddings": True})
+MODELS = {
+    "untied": MODEL,
+    "tied": MODEL.model_copy(update={"tie_embeddings": True}),
+    "parallel-block": MODEL.model_copy(
+        update={"block": "parallel", "normalization": "layernorm_no_bias", "qk_norm": True}
+    ),
+}
 
 
 def save_initial_weights(context: RankContext, job: Job) -> None:
@@ -60,12 +66,12 @@ def compare_with_own(context: RankContext, job: Job) -> list[str]:
     ],
     ids=["tp2", "pp2", "dp2", "tp2-pp2", "tp4"],
 )
-@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+@pytest.mark.parametrize("name", MODELS)
 def test_weights_at_step_0_do_not_depend_on_the_layout(
-    num_ranks: int, layout: LayoutConfig, tied: bool, tmp_path: Path
+    num_ranks: int, layout: LayoutConfig, name: str, tmp_path: Path
 ) -> None:
     groups = layout.tensor  # key/value heads must divide
-    model = (TIED if tied else MODEL).model_copy(update={"num_query_groups": max(2, groups)})
+    model = MODELS[name].model_copy(update={"num_query_groups": max(2, groups)})
     folder = tmp_path / "weights"
     run_distributed(save_initial_weights, num_ranks, Job(layout=layout, model=model, save=folder))
     job = Job(layout=LayoutConfig(), model=model, load=folder)

@@ -12,12 +12,25 @@ from tests.helpers.training import MODEL, Job, build_on_rank, markov_batch
 TOLERANCE = 2e-5
 """fp32, nats; the two sum in different orders."""
 
+COHERE = MODEL.model_copy(
+    update={
+        "block": "parallel",
+        "normalization": "layernorm_no_bias",
+        "rope_interleaved": True,
+        "tie_embeddings": True,
+        "logit_scale": 0.6,
+    }
+)
 VARIANTS = {
     "grouped queries, untied": MODEL,
     "tied": MODEL.model_copy(update={"tie_embeddings": True}),
     "gelu, layernorm": MODEL.model_copy(
         update={"activation": "gelu", "normalization": "layernorm"}
     ),
+    "parallel block": MODEL.model_copy(update={"block": "parallel"}),
+    "queries and keys normalised": MODEL.model_copy(update={"qk_norm": True}),
+    "as Cohere": COHERE,
+    "as Cohere, queries and keys normalised": COHERE.model_copy(update={"qk_norm": True}),
     "wide heads, rope base": MODEL.model_copy(update={"head_dim": 32, "rope_base": 500000.0}),
 }
 

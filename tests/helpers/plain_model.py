@@ -1,4 +1,4 @@
-"""A decoder-only transformer with sequential pre-norm blocks, by the book, in plain PyTorch."""
+"""A decoder-only transformer with pre-norm blocks, by the book, in plain PyTorch."""
 
 import math
 from collections.abc import Mapping
@@ -24,17 +24,22 @@ def plain_losses(
 
     def norm(name: str, value: torch.Tensor) -> torch.Tensor:
         scale = weights[f"{name}.weight"]
-        if model.normalization == "layernorm":
-            bias = weights[f"{name}.bias"]
+        if model.normalization != "rmsnorm":
+            bias = weights[f"{name}.bias"] if model.normalization == "layernorm" else None
             return F.layer_norm(value, value.shape[-1:], scale, bias, model.norm_epsilon)
         mean_square = value.pow(2).mean(-1, keepdim=True)
         return value / torch.sqrt(mean_square + model.norm_epsilon) * scale
 
     def rotate(value: torch.Tensor) -> torch.Tensor:
-        """RoPE, halves (arXiv 2104.09864 as in GPT-NeoX). value [B, heads, S, head]."""
+        """RoPE (arXiv 2104.09864): pairs of a dimension of each half, as in GPT-NeoX, or of
+        neighbours, as in GPT-J. value [B, heads, S, head]."""
         inverse = model.rope_base ** (-torch.arange(0, head, 2, dtype=torch.float64) / head)
         angle = torch.arange(length, dtype=torch.float64)[:, None] * inverse
         cos, sin = angle.cos().float(), angle.sin().float()
+        if model.rope_interleaved:
+            first, second = value[..., 0::2], value[..., 1::2]
+            turned = (first * cos - second * sin, second * cos + first * sin)
+            return torch.stack(turned, dim=-1).flatten(-2)
         first, second = value.chunk(2, dim=-1)
         return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
@@ -46,14 +51,19 @@ def plain_losses(
         query = mixed[:, :, :, :per_group].reshape(batch, length, -1, head).transpose(1, 2)
         key = mixed[:, :, :, per_group].transpose(1, 2)
         value = mixed[:, :, :, per_group + 1].transpose(1, 2)
+        if model.qk_norm:
+            query = norm(f"{prefix}self_attention.q_layernorm", query)
+            key = norm(f"{prefix}self_attention.k_layernorm", key)
         query, key = rotate(query), rotate(key)
         key, value = (t.repeat_interleave(per_group, dim=1) for t in (key, value))
         scores = query @ key.transpose(2, 3) / math.sqrt(head)
         future = torch.ones(length, length, dtype=torch.bool).triu(1)
         attended = scores.masked_fill(future, -torch.inf).softmax(-1) @ value
         attended = attended.transpose(1, 2).reshape(batch, length, -1)
-        x = x + attended @ weights[f"{prefix}self_attention.linear_proj.weight"].T
-        y = norm(f"{prefix}pre_mlp_layernorm", x)
+        attended = attended @ weights[f"{prefix}self_attention.linear_proj.weight"].T
+        x = x + attended
+        if model.block == "sequential":
+            y = norm(f"{prefix}pre_mlp_layernorm", x)
         y = y @ weights[f"{prefix}mlp.linear_fc1.weight"].T
         if model.activation == "swiglu":
             gate, up = y.chunk(2, dim=-1)
@@ -63,7 +73,7 @@ def plain_losses(
         x = x + y @ weights[f"{prefix}mlp.linear_fc2.weight"].T
     x = norm("decoder.final_layernorm", x)
     name = "embedding.word_embeddings.weight" if model.tie_embeddings else "output_layer.weight"
-    logits = x @ weights[name].T
+    logits = x @ weights[name].T * model.logit_scale
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(
         labels.shape
     )

@@ -26,14 +26,24 @@ class ModelConfig(Section):
     vocabulary_size: PositiveInt
     """Entries of the tokenizer. The model's tables are padded to a multiple of 1,024, whatever the
     layout."""
+    block: Literal["sequential", "parallel"] = "sequential"
+    """`sequential`: attention, then the MLP, each under a norm of its own (arXiv 1706.03762, norms
+    first). `parallel`: both read the same normalised input and their sum is added at once (GPT-J,
+    PaLM, Cohere)."""
     activation: Literal["swiglu", "geglu", "gelu"] = "swiglu"
     """Activation of the MLP; `swiglu` and `geglu` are gated."""
-    normalization: Literal["rmsnorm", "layernorm"] = "rmsnorm"
+    normalization: Literal["rmsnorm", "layernorm", "layernorm_no_bias"] = "rmsnorm"
     """Normalisation before attention, before the MLP and at the end."""
     norm_epsilon: Annotated[float, Field(gt=0)] = 1e-5
     """Added to the variance inside the normalisation."""
     rope_base: Annotated[float, Field(gt=0)] = 10000.0
     """Base of the rotary position embedding's frequencies (arXiv 2104.09864)."""
+    rope_interleaved: bool = False
+    """Whether the embedding turns neighbouring dimensions (GPT-J, Cohere) instead of one of each
+    half (GPT-NeoX, Llama)."""
+    qk_norm: bool = False
+    """Whether queries and keys of each head are normalised before they are turned (arXiv
+    2302.05442), by `normalization` with one set of weights for all heads."""
     tie_embeddings: bool
     """Whether the output layer uses the input embedding's weights."""
     add_bias: bool = False
@@ -41,6 +51,8 @@ class ModelConfig(Section):
     init_std: Annotated[float, Field(gt=0)] = 0.02
     """Standard deviation of the initial weights; the two layers that write to the residual stream
     use init_std / sqrt(2 * num_layers)."""
+    logit_scale: Annotated[float, Field(gt=0)] = 1.0
+    """Factor on the logits (Cohere's 0.0625)."""
     transformer_overrides: dict[str, str] = {}
     """Other fields of megatron-core's TransformerConfig, by name. For experts; checked for name and
     type."""

@@ -49,6 +49,8 @@ def test_flags_that_turn_up_with_their_option(changed: Changed) -> None:
             "model.add_bias=yes",
             "model.num_query_groups=2",
             "model.activation=gelu",
+            "model.rope_interleaved=yes",
+            "model.qk_norm=yes",
             "layout.tensor=2",
             "layout.sequence_parallel=yes",
             "layout.distributed_optimizer=no",
@@ -58,7 +60,13 @@ def test_flags_that_turn_up_with_their_option(changed: Changed) -> None:
     )
     assert flags["--num-query-groups"] == ("2",)
     assert flags["--clip-grad"] == ("0.0",)
-    for flag in ("--untie-embeddings-and-output-weights", "--sequence-parallel", "--bf16"):
+    for flag in (
+        "--untie-embeddings-and-output-weights",
+        "--sequence-parallel",
+        "--bf16",
+        "--rotary-interleaved",
+        "--qk-layernorm",
+    ):
         assert flags[flag] == ()
     for flag in ("--swiglu", "--disable-bias-linear", "--use-distributed-optimizer"):
         assert flag not in flags
@@ -137,7 +145,7 @@ def test_megatrons_own_scheduler_gives_our_learning_rates_one_step_later(
 def test_overrides_become_their_flags(changed: Changed) -> None:
     flags = flags_of(
         changed(
-            "model.transformer_overrides={recompute_granularity: full, rotary_interleaved: true,"
+            "model.transformer_overrides={recompute_granularity: full, add_qkv_bias: true,"
             " recompute_modules: '[core_attn, mlp]', no_rope_freq: '[1, 0]',"
             " bias_dropout_fusion: false, deterministic_mode: false}"
         )
@@ -145,7 +153,7 @@ def test_overrides_become_their_flags(changed: Changed) -> None:
     assert flags["--recompute-granularity"] == ("full",)
     assert flags["--recompute-modules"] == ("core_attn", "mlp")
     assert flags["--no-rope-freq"] == ("[1, 0]",)
-    assert flags["--rotary-interleaved"] == flags["--no-bias-dropout-fusion"] == ()
+    assert flags["--add-qkv-bias"] == flags["--no-bias-dropout-fusion"] == ()
     assert "--deterministic-mode" not in flags
 
 
@@ -154,6 +162,9 @@ def test_overrides_become_their_flags(changed: Changed) -> None:
     [
         "model.activation=geglu",
         "model.rope_base=10000.5",
+        "model.block=parallel",
+        "model.normalization=layernorm_no_bias",
+        "model.logit_scale=0.5",
         "data.document_mask=true",
         "data.sources.code.packing=best_fit",
         "model.transformer_overrides={softmax_scale: '0.5'}",

@@ -44,14 +44,14 @@ def test_typed_overrides_are_taken_by_transformer_config() -> None:
             "recompute_granularity": "full",
             "recompute_method": "uniform",
             "recompute_num_layers": "1",
-            "rotary_interleaved": "true",
+            "add_qkv_bias": "true",
             "softmax_scale": "0.25",
             "no_rope_freq": "[0, 1]",
         }
     )
     config = TransformerConfig(num_layers=2, hidden_size=8, num_attention_heads=2, **overrides)
     assert config.recompute_num_layers == 1
-    assert config.rotary_interleaved is True
+    assert config.add_qkv_bias is True
     assert config.softmax_scale == 0.25
     assert config.no_rope_freq == [0, 1]
 
@@ -80,6 +80,7 @@ def test_text_is_typed_by_the_field(name: str, text: str, value: object) -> None
     [
         ("hidden_size", "8", "is decided by model.hidden_size; set that instead"),
         ("bf16", "true", "is decided by precision.kind"),
+        ("rotary_interleaved", "true", "is decided by model.rope_interleaved"),
         ("context_parallel_size", "2", "which has no such dimension"),
         ("moe_router_topk", "2", "have no such part"),
         ("attention_dropout", "0.1", "a resumed run would differ"),

@@ -43,6 +43,21 @@ CALLS = {
         "layer_specs",
         "layer_norm",
     ],
+    "megatron.core.transformer.spec_utils:ModuleSpec": ["module", "params", "submodules"],
+    "megatron.core.transformer.transformer_layer:TransformerLayer": ["config", "submodules"],
+    "megatron.core.transformer.identity_op:IdentityOp": [],
+    "megatron.core.tensor_parallel:CheckpointWithoutOutput": ["fp8"],
+    "megatron.core.tensor_parallel:checkpoint": ["function", "distribute_saved_activations"],
+    "megatron.core.tensor_parallel:copy_to_tensor_model_parallel_region": ["input_", "group"],
+    "megatron.core.tensor_parallel:gather_from_sequence_parallel_region": ["input_", "group"],
+    "megatron.core.tensor_parallel:reduce_from_tensor_model_parallel_region": ["input_", "group"],
+    "megatron.core.tensor_parallel:reduce_scatter_to_sequence_parallel_region": [
+        "input_",
+        "group",
+    ],
+    "megatron.core.tensor_parallel.layers:ColumnParallelLinear": [],
+    "megatron.core.tensor_parallel.layers:RowParallelLinear": [],
+    "megatron.core.utils:make_viewless_tensor": ["inp", "requires_grad", "keep_graph"],
     "megatron.core.transformer.module:Float16Module": ["config", "module"],
     "megatron.core.transformer.module:MegatronModule": ["config"],
     "megatron.core.distributed:DistributedDataParallel": [
@@ -104,6 +119,8 @@ FIELDS = {
         "gated_linear_unit",
         "normalization",
         "layernorm_epsilon",
+        "rotary_interleaved",
+        "qk_layernorm",
         "add_bias_linear",
         "init_method_std",
         "hidden_dropout",
@@ -146,6 +163,12 @@ FIELDS = {
         "use_distributed_optimizer",
     ],
     "megatron.core.process_groups_config:ProcessGroupCollection": ["tp", "pp", "dp", "dp_cp"],
+    "megatron.core.transformer.transformer_layer:TransformerLayerSubmodules": [
+        "input_layernorm",
+        "pre_mlp_layernorm",
+        "self_attention",
+        "mlp",
+    ],
     "megatron.core.datasets.gpt_dataset:GPTDatasetConfig": [
         "random_seed",
         "sequence_length",
@@ -182,6 +205,17 @@ PARAMETER_ATTRIBUTES = {
     "megatron.core.distributed.finalize_model_grads": ["sequence_parallel"],
 }
 """Marks on parameters that one side sets and the other reads, by the module that names them."""
+
+SOURCES = {
+    "megatron.core.tensor_parallel.layers": ["self.explicit_expert_comm"],
+    "megatron.core.transformer.transformer_layer": [
+        "self.recompute_input_layernorm",
+        "self.recompute_mlp",
+        "self.bias_dropout_add_exec_handler",
+        "self.mlp_bda",
+    ],
+}
+"""Attributes of instances that our layers read or set, by the module that makes them."""
 
 PATCHED = {
     "megatron.core.tensor_parallel.random": ["_get_cuda_rng_state", "_set_cuda_rng_state"],
@@ -252,6 +286,16 @@ def test_parameters_are_marked_by_the_names_that_we_use() -> None:
         for module, names in PARAMETER_ATTRIBUTES.items()
         for name in names
         if name not in inspect.getsource(importlib.import_module(module))
+    ]
+    assert missing == []
+
+
+def test_layers_have_the_attributes_that_ours_use() -> None:
+    missing = [
+        f"{module}: {name}"
+        for module, names in SOURCES.items()
+        for name in names
+        if f"{name} = " not in inspect.getsource(importlib.import_module(module))
     ]
     assert missing == []
 
