@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
-from megatron_codemix.data.batches import Batch
+from megatron_codemix.data.arguments import whole_number
+from megatron_codemix.data.batches import Batch, sample_numbers
 from megatron_codemix.data.dataset import MixtureDataset
 
 Sample = dict[str, torch.Tensor]
@@ -32,13 +32,13 @@ class TorchDataset(torch.utils.data.Dataset[Sample]):
     ) -> None:
         """open_dataset: opens the mixture, once in each process; functools.partial(MixtureDataset,
         ...) can be pickled. It is called at once, so that what is wrong with the data is raised
-        here. num_samples: the length, since a mixture has no end."""
-        if num_samples < 0 or first_sample < 0:
-            raise ValueError(f"negative num_samples {num_samples} or first_sample {first_sample}")
+        here. num_samples: the length, since a mixture has no end: items from first_sample on, so
+        a run of n samples that goes on at first_sample has n - first_sample.
+        """
         self._open_dataset = open_dataset
         self._dataset: MixtureDataset | None = open_dataset()
-        self.num_samples = num_samples
-        self.first_sample = first_sample
+        self.num_samples = whole_number(num_samples, "num_samples", least=0)
+        self.first_sample = whole_number(first_sample, "first_sample", least=0)
 
     @property
     def mixture_dataset(self) -> MixtureDataset:
@@ -65,7 +65,7 @@ class TorchDataset(torch.utils.data.Dataset[Sample]):
 
     def read(self, indices: Sequence[int]) -> Batch:
         """The batch of these items, in numpy."""
-        numbers = np.asarray(indices, np.int64)
+        numbers = sample_numbers(indices)
         if numbers.size and not (numbers.min() >= 0 and numbers.max() < self.num_samples):
             raise IndexError(
                 f"items {numbers.min()} to {numbers.max()} of a data set of {self.num_samples}"

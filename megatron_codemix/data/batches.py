@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from megatron_codemix.data.arguments import whole_number
 from megatron_codemix.errors import ConfigError
 
 Allocate = Callable[[tuple[int, ...], npt.DTypeLike], npt.NDArray[Any]]  # Any: the asked dtype
@@ -37,7 +38,10 @@ def allocate_batch(
     """A batch to be read into, in which every label counts and positions are those in the sample.
 
     allocate: shape and dtype to an array, whatever it holds; pinned memory for a GPU.
+    Raises TypeError or ValueError on numbers that make no sense.
     """
+    size = whole_number(size, "size", least=0)
+    sequence_length = whole_number(sequence_length, "sequence_length", least=1)
     shape = (size, sequence_length)
     batch = Batch(
         tokens=allocate(shape, np.int64),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from megatron_codemix.data.arguments import whole_number
 from megatron_codemix.data.batches import Batch, allocate_batch, sample_numbers
 from megatron_codemix.data.gather import SourceRows, label_parts, row_parts
 from megatron_codemix.data.mixture.mixture import Mixture
@@ -51,15 +52,15 @@ class MixtureDataset:
         start_cursors: samples that each source has given before this phase; absent is 0, and names
         without a weight are handed on. document_mask: batches have document_ids, and
         positions that restart at each document. num_threads: that copy a batch.
-        Raises DataError on an unknown name, a damaged shard or one too short, or shards of
-        different tokenizers.
+        Raises TypeError or ValueError on numbers that make no sense, DataError on an unknown name,
+        a damaged shard or one too short, or shards of different tokenizers.
         """
         self.mixture = Mixture(plan)
         self.source_names = self.mixture.source_names
-        self.sequence_length = sequence_length
+        self.sequence_length = whole_number(sequence_length, "sequence_length", least=1)
         self.document_mask = document_mask
         self._start_cursors = dict.fromkeys(self.source_names, 0) | dict(start_cursors or {})
-        self._num_threads = num_threads
+        self._num_threads = whole_number(num_threads, "num_threads", least=1)
         self._specs = {spec.name: spec for spec in sources}
         prefixes = {spec.name: spec.prefix for spec in sources}
         _check_names(prefixes, len(sources), self.source_names, self._start_cursors)
@@ -123,7 +124,7 @@ class MixtureDataset:
 
     def locate(self, i: int) -> tuple[str, int]:
         """(source name, its cursor) of sample `i`."""
-        number, draw = self.mixture.locate(i)
+        number, draw = self.mixture.locate(whole_number(i, "sample", least=0))
         name = self.source_names[number]
         return name, self._start_cursors[name] + draw
 
@@ -132,6 +133,7 @@ class MixtureDataset:
 
         Holds every name of the mixture and of start_cursors: the start_cursors of what comes next.
         """
+        num_samples = whole_number(num_samples, "num_samples", least=0)
         counts = dict(
             zip(self.source_names, self.mixture.counts(num_samples).tolist(), strict=True)
         )
@@ -141,12 +143,18 @@ class MixtureDataset:
         """The samples with these numbers, in this order.
 
         into: a batch of allocate_batch, of this many samples, to overwrite and return; absent, a
-        new one. Raises DataError on damaged data.
+        new one. Raises TypeError or ValueError on what are no numbers of samples, DataError on
+        damaged data.
         """
         samples = sample_numbers(indices)
         if into is None:
             into = allocate_batch(
                 len(samples), self.sequence_length, with_documents=self.document_mask
+            )
+        elif into.tokens.shape != (len(samples), self.sequence_length):
+            raise ValueError(
+                f"a batch of {len(samples)} x {self.sequence_length} is to be read into one of "
+                f"{into.tokens.shape[0]} x {into.tokens.shape[1]}; allocate it with allocate_batch"
             )
         if into.document_ids is not None or not self._windows.read(samples, into):
             self._read_in_parts(samples, into)
@@ -174,7 +182,7 @@ class MixtureDataset:
 
     def documents(self, i: int) -> list[DocumentSpan]:
         """What sample `i` is made of, in order; its last token is the last label."""
-        number, draw = self.mixture.locate(i)
+        number, draw = self.mixture.locate(whole_number(i, "sample", least=0))
         return self._sources[number].documents(draw)
 
     def _pieces(self, numbers: npt.NDArray[np.int16], draws: _Int64s) -> list[SourceRows]:

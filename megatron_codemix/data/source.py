@@ -20,10 +20,14 @@ class SourceSpec:
 
     name: str
     prefix: Path
+    """A str is made one."""
     packing: Literal["best_fit"] | None = None
     """How documents are put into samples; None: the stream of them is cut into windows."""
     transform: RowTransform | None = None
     """What is done to each sample."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prefix", Path(self.prefix))
 
 
 class DocumentSpan(NamedTuple):

@@ -1,10 +1,14 @@
 """The mixture of a run as it is planned and recorded: segments of integer weights."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, Literal
 
+from megatron_codemix.data.arguments import whole_number
 from megatron_codemix.data.mixture.weights import WEIGHT_UNITS, quantise_weights
+from megatron_codemix.errors import ConfigError
 
 Method = Literal["earliest-deadline", "split-tree", "megatron"]
 
@@ -132,14 +136,44 @@ class MixturePlan:
 
 
 def constant_plan(units: Mapping[str, int]) -> MixturePlan:
-    """The same weights for all samples; `units` as from quantise_weights."""
-    return MixturePlan((constant_segment(units),))
+    """The same weights for all samples; `units` as from quantise_weights.
+
+    Raises ConfigError where they are fractions, negative or all 0.
+    """
+    problems = [
+        f"the weight of source {name!r} is {weight!r}, not a whole number from 0 on; make whole "
+        "numbers of shares with constant_plan(quantise_weights({...}))"
+        for name, weight in units.items()
+        if not isinstance(weight, Integral) or weight < 0
+    ]
+    if not problems and not any(units.values()):
+        problems.append(f"no source of {sorted(units)} has a weight; give at least one")
+    if problems:
+        raise ConfigError(problems)
+    return MixturePlan((constant_segment({name: int(n) for name, n in units.items()}),))
 
 
 def megatron_plan(shares: Mapping[str, float], num_samples: int) -> MixturePlan:
-    """Megatron's blend of `num_samples` samples; `shares` are the weights as asked for."""
-    weighted = {name: shares[name] for name in sorted(shares) if shares[name]}
-    segment = constant_segment(quantise_weights(weighted), num_samples=num_samples)
+    """Megatron's blend of `num_samples` samples.
+
+    shares: the weights as Megatron's --data-path has them, of any sum; not those of
+    quantise_weights, which are rounded: the blend depends on the last bit.
+    Raises ConfigError on negative or infinite weights, or none above 0.
+    """
+    num_samples = whole_number(num_samples, "num_samples", least=1)
+    problems = [
+        f"the weight of source {name!r} is {weight!r}; write a number from 0 on"
+        for name, weight in shares.items()
+        if not (math.isfinite(weight) and weight >= 0)
+    ]
+    total = math.fsum(shares.values())
+    if not problems and not total:
+        problems.append(f"no source of {sorted(shares)} has a weight; give at least one")
+    if problems:
+        raise ConfigError(problems)
+    weighted = {name: float(shares[name]) for name in sorted(shares) if shares[name]}
+    units = quantise_weights({name: weight / total for name, weight in weighted.items()})
+    segment = constant_segment(units, num_samples=num_samples)
     return MixturePlan((replace(segment, method="megatron", shares=weighted),))
 
 

@@ -56,9 +56,9 @@ class TokenShard:
         self._use(files)
 
     @classmethod
-    def open(cls, prefix: Path) -> "TokenShard":
+    def open(cls, prefix: Path | str) -> "TokenShard":
         """Raises DataError that names the file: absent, cut, or not what the manifest says."""
-        return cls(prefix, _open_files(prefix))
+        return cls(Path(prefix), _open_files(Path(prefix)))
 
     def _use(self, files: _Files) -> None:
         self._states, self.manifest, self._bin, self._idx, self._documents = files
