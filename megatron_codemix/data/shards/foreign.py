@@ -18,6 +18,10 @@ from megatron_codemix.data.shards.mapped_file import map_bytes
 from megatron_codemix.errors import DataError
 
 _BLOCK_TOKENS = 1 << 21
+_LOOKED_AT = 1 << 20
+"""Numbers of a file without header by which a type that is too narrow shows."""
+_FEWEST = 16
+"""As many zeros among tokens are no accident."""
 _NPY_MAGIC = b"\x93NUMPY"
 
 _Array = npt.NDArray[Any]
@@ -79,14 +83,15 @@ def open_foreign(path: Path, dtype: str | None, end_id: int) -> ForeignTokens:
         return _open_datatrove(path, dtype, end_id)
     if path.suffix == ".npy":
         return ForeignTokens(path, _npy_tokens(path, dtype), None, end_id)
-    return _open_megatron(path if path.suffix == ".bin" else _beside(path, ".bin"), end_id)
+    return _open_megatron(path if path.suffix == ".bin" else _beside(path, ".bin"), dtype, end_id)
 
 
-def _open_megatron(path: Path, end_id: int) -> ForeignTokens:
+def _open_megatron(path: Path, dtype: str | None, end_id: int) -> ForeignTokens:
     idx_path = path.with_name(path.name.removesuffix(".bin") + ".idx")
     header = read_header(idx_path)
     if header.dtype.kind == "f":
         raise DataError(f"{idx_path}: holds {header.dtype.name}, which are no tokens")
+    _require_same_type(idx_path, header.dtype, dtype)
     data = map_bytes(idx_path)
     if len(data) == header.num_bytes + header.num_sequences and header.num_sequences:
         raise DataError(
@@ -178,7 +183,16 @@ def _npy_tokens(path: Path, dtype: str | None) -> _Array:
             f"{path}: an array of shape {array.shape} of {array.dtype}; tokens are integers in one "
             "dimension"
         )
+    _require_same_type(path, array.dtype, dtype)
     return np.asarray(array)
+
+
+def _require_same_type(path: Path, found: np.dtype[Any], asked: str | None) -> None:
+    if asked is not None and np.dtype(asked) != found:
+        raise DataError(
+            f"{path}: says that its tokens are {found.name}, not {asked}; leave --dtype out, it is "
+            "for files without a header"
+        )
 
 
 def _raw_tokens(path: Path, data: npt.NDArray[np.uint8], dtype: str | None) -> _Array:
@@ -187,7 +201,14 @@ def _raw_tokens(path: Path, data: npt.NDArray[np.uint8], dtype: str | None) -> _
             f"{path}: raw numbers without a header; say their type with --dtype (OLMo: uint16 up "
             "to 65,535 entries of the vocabulary, else uint32)"
         )
-    return _whole(path, data, np.dtype(dtype))
+    tokens = _whole(path, data, np.dtype(dtype))
+    start = tokens[:_LOOKED_AT]
+    if len(start) >= _FEWEST and start[::2].any() and not start[1::2].any():
+        raise DataError(
+            f"{path}: every second number is 0 when read as {dtype}: these are the upper halves of "
+            f"wider ones; say a type of more than {np.dtype(dtype).itemsize} bytes with --dtype"
+        )
+    return tokens
 
 
 def _whole(path: Path, data: npt.NDArray[np.uint8], dtype: np.dtype[Any]) -> _Array:

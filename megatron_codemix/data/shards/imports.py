@@ -45,6 +45,7 @@ def plan_import(asked: Import) -> list[ForeignTokens]:
     manifest = shard_file(asked.out, ".manifest.json")
     if manifest.exists() and not asked.is_replacing:
         raise DataError(f"{manifest}: a shard is there already; name another --out, or --replace")
+    _require_wide_type(asked.dtype, asked.tokenizer)
     opened = [
         open_foreign(path, asked.dtype, asked.tokenizer.end_of_document_id) for path in asked.inputs
     ]
@@ -52,6 +53,15 @@ def plan_import(asked: Import) -> list[ForeignTokens]:
     if any(foreign.path.resolve() in own for foreign in opened):
         raise DataError(f"{asked.out}: is the data set that is read; name another --out")
     return opened
+
+
+def _require_wide_type(dtype: str | None, tokenizer: Tokenizer) -> None:
+    if dtype is not None and np.iinfo(dtype).max < tokenizer.vocabulary_size - 1:
+        raise DataError(
+            f"--dtype {dtype} holds numbers up to {np.iinfo(dtype).max}, and {tokenizer.path} has "
+            f"{tokenizer.vocabulary_size} entries: tokens of it were never written so; say the "
+            "type that the files have"
+        )
 
 
 def import_tokens(asked: Import, advance: Callable[[int], None]) -> Manifest:

@@ -12,6 +12,8 @@ from megatron_codemix.files import hash_json, write_json
 
 FORMAT_VERSION = 2
 
+_DIGEST = "fields_sha256"
+
 
 class Manifest(BaseModel):
     """Written last, so a shard with a manifest is whole."""
@@ -56,14 +58,20 @@ class Manifest(BaseModel):
         )
 
     def save(self, path: Path) -> None:
-        """Writes the manifest, atomically."""
-        write_json(path, self.model_dump(mode="json"))
+        """Writes the manifest with a digest of its fields, atomically."""
+        fields = self.model_dump(mode="json")
+        write_json(path, {**fields, _DIGEST: hash_json(fields)})
 
     @classmethod
     def load(cls, path: Path) -> "Manifest":
-        """Raises DataError: absent, not a manifest, of another format version."""
+        """Raises DataError: absent, not a manifest, of another format version, or edited since it
+        was written. One without a digest, as older versions wrote them, is taken as it is."""
         try:
-            return cls.model_validate_json(path.read_bytes())
+            recorded = _RecordedManifest.model_validate_json(path.read_bytes())
+            fields = recorded.model_dump(mode="json", exclude={_DIGEST})
+            if recorded.fields_sha256 not in (None, hash_json(fields)):
+                raise DataError(_edited(path))
+            return cls(**fields)
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from error
         except ValidationError as error:
@@ -73,3 +81,19 @@ class Manifest(BaseModel):
                 f"{path}: not a manifest of format {FORMAT_VERSION} ({place}: {first['msg']}); "
                 "prepare the shard again, or write the manifest with `codemix data manifest`"
             ) from error
+
+
+class _RecordedManifest(Manifest):
+    """A manifest as its file has it."""
+
+    fields_sha256: str | None = None
+    """hash_json of all other fields; None in manifests of older versions."""
+
+
+def _edited(path: Path) -> str:
+    prefix = path.with_name(path.name.removesuffix(".manifest.json"))
+    return (
+        f"{path}: a field was edited after the manifest was written, so it may say what the tokens "
+        "are not; put the old file back, or write it anew, with another source where that is what "
+        f"you want:\n  codemix data manifest {prefix} --tokenizer TOKENIZER.json --source NAME"
+    )

@@ -13,6 +13,7 @@ from megatron_codemix.data.shards.block_hashes import BlockHasher, finish_tree, 
 from megatron_codemix.data.shards.index_file import HEADER_BYTES, finish_index
 from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.manifest import Manifest
+from megatron_codemix.errors import DataError
 from megatron_codemix.files import atomic_path, full_disk
 
 _BUFFER_BYTES = 1 << 20
@@ -32,6 +33,7 @@ class TokenShardWriter:
         self.num_documents = 0
         self.num_tokens = 0
         self._tokens, self._lengths = bytearray(), bytearray()
+        self._seen = _Seen()
         with contextlib.ExitStack() as stack:
             self._bin = _open_in(stack, shard_file(prefix, ".bin"))
             self._idx = _open_in(stack, shard_file(prefix, ".idx"))
@@ -55,9 +57,26 @@ class TokenShardWriter:
         self._open.__exit__(type(reason), reason, trace)
 
     def add_document(self, tokens: npt.NDArray[np.integer] | Sequence[int]) -> None:
-        """Appends a document as it is: the caller has put the end-of-document token."""
-        array = np.ascontiguousarray(tokens, dtype=self.dtype)
-        self.append_block(array, np.array([len(array)], np.int32))
+        """Appends a document as it is: the caller has put the end-of-document token.
+
+        Raises DataError where it is no list of integers that the shard's type can hold.
+        """
+        array = np.asarray(tokens)
+        limits = np.iinfo(self.dtype)
+        if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+            raise DataError(
+                f"{self.prefix}: document {self.num_documents} is an array of {array.dtype.name} "
+                f"of {array.ndim} dimensions; tokens are a flat list of integers"
+            )
+        if array.size and not limits.min <= array.min() <= array.max() <= limits.max:
+            raise DataError(
+                f"{self.prefix}: document {self.num_documents} has tokens from {array.min()} to "
+                f"{array.max()}, which {self.dtype.name} cannot hold; take the type from "
+                "token_dtype(vocabulary_size)"
+            )
+        self.append_block(
+            np.ascontiguousarray(array, dtype=self.dtype), np.array([len(array)], np.int32)
+        )
 
     def append_block(self, tokens: npt.NDArray[Any], lengths: npt.NDArray[np.integer]) -> None:
         """Appends whole documents that lie one after another in `tokens`, of the shard's type.
@@ -65,11 +84,12 @@ class TokenShardWriter:
         lengths: tokens of each. Costs a copy to the file and its hash, whatever their number.
         """
         assert tokens.dtype == self.dtype, (tokens.dtype, self.dtype)
-        lengths = lengths.astype(np.int32)
-        assert int(lengths.sum(dtype=np.int64)) == len(tokens), (int(lengths.sum()), len(tokens))
-        self.num_documents += len(lengths)
+        sizes: npt.NDArray[np.int32] = lengths.astype(np.int32)
+        assert int(sizes.sum(dtype=np.int64)) == len(tokens), (int(sizes.sum()), len(tokens))
+        self._seen.add(tokens, sizes, self.num_tokens, self.num_documents)
+        self.num_documents += len(sizes)
         self.num_tokens += len(tokens)
-        self._lengths += lengths.tobytes()
+        self._lengths += sizes.tobytes()
         if tokens.nbytes >= _BUFFER_BYTES:
             self._flush()
             self._write(np.ascontiguousarray(tokens).data.cast("B"))
@@ -98,8 +118,12 @@ class TokenShardWriter:
         """Puts .bin, .idx and .blocks in place and the manifest last.
 
         `fields`: source, split, tokenizer_hash, vocabulary_size, end_of_document_id, num_bytes,
-        licences, origin.
+        licences, origin. Raises DataError, and leaves no shard, where there is no document, a token
+        is outside the vocabulary or a document does not end with the end-of-document token.
         """
+        if not self.num_documents:
+            raise DataError(f"{self.prefix}: no document was added, and a shard needs one")
+        self._seen.require(self.prefix, fields["vocabulary_size"], fields["end_of_document_id"])
         root = self.finish_files()
         manifest = Manifest(
             dtype="uint16" if self.dtype == np.uint16 else "int32",
@@ -127,6 +151,60 @@ class TokenShardWriter:
         shard_file(self.prefix, ".manifest.json").unlink(missing_ok=True)
         self._open.close()
         return root
+
+
+class _Seen:
+    """The largest token, and how documents end: compared once it is known with what."""
+
+    def __init__(self) -> None:
+        self._largest, self._place = -1, 0
+        self._end: int | None = None
+        """Last token of document 0; -1 where it is empty."""
+        self._odd: int | None = None
+        """The first document that ends otherwise."""
+
+    def add(
+        self,
+        tokens: npt.NDArray[Any],
+        lengths: npt.NDArray[np.int32],
+        first_token: int,
+        first_document: int,
+    ) -> None:
+        """Whole documents; the numbers of their first token and of the first of them."""
+        if tokens.size:
+            # A negative int32 is a large uint32: one comparison finds both.
+            unsigned = tokens.view(np.uint16 if tokens.dtype == np.uint16 else np.uint32)
+            largest = int(unsigned.max())
+            if largest > self._largest:
+                self._largest, self._place = largest, first_token + int(unsigned.argmax())
+        if self._odd is not None or not lengths.size:
+            return
+        last = np.full(len(lengths), -1, np.int64)
+        is_filled = lengths > 0
+        last[is_filled] = tokens[np.cumsum(lengths, dtype=np.int64)[is_filled] - 1]
+        if self._end is None:
+            self._end = int(last[0])
+        differs = last != self._end
+        if differs.any():
+            self._odd = first_document + int(differs.argmax())
+
+    def require(self, prefix: Path, vocabulary_size: int, end_of_document_id: int) -> None:
+        """Raises DataError where tokens are outside the vocabulary, or documents are not ended."""
+        problems = []
+        if self._largest >= vocabulary_size:
+            value = int(np.array(self._largest, np.uint32).view(np.int32))
+            problems.append(
+                f"{prefix}: token {self._place} is {value}, outside the vocabulary of "
+                f"{vocabulary_size} entries; name the tokenizer that made the tokens"
+            )
+        unended = self._odd if self._end == end_of_document_id else 0
+        if unended is not None:
+            problems.append(
+                f"{prefix}: document {unended} does not end with the end-of-document token "
+                f"({end_of_document_id}); append it to every document"
+            )
+        if problems:
+            raise DataError("\n".join(problems))
 
 
 class _AbandonedError(Exception):

@@ -20,6 +20,7 @@ from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.data.tokenizer_training import train_tokenizer
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import read_jsonl
+from tests.helpers.shards import finish_unchecked
 
 PIECE_TOKENS = 1 << 19
 """Of the .bin, read at once."""
@@ -107,7 +108,8 @@ def test_a_shard_of_another_tokenizer_is_refused(
     with TokenShardWriter(tmp_path / "a", "uint16") as writer:
         for document in documents:
             writer.add_document(document)
-        writer.finish(
+        finish_unchecked(
+            writer,
             source="text",
             split="train",
             tokenizer_hash="?",
@@ -144,8 +146,14 @@ def test_verify_names_all_that_is_wrong(prepared: Path, tmp_path: Path):
         for number in range(9):
             writer.add_document([5] * 99_999 + [end if number % 4 else 6])
         fields = {"vocabulary_size": 300, "end_of_document_id": end, "num_bytes": 0}
-        writer.finish(
-            source="text", split="train", tokenizer_hash="?", licences={}, origin={}, **fields
+        finish_unchecked(
+            writer,
+            source="text",
+            split="train",
+            tokenizer_hash="?",
+            licences={},
+            origin={},
+            **fields,
         )
     (result,) = verify_shards([tmp_path / "a"], ignore)
     assert len(result.problems) == 1

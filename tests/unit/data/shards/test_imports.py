@@ -236,3 +236,27 @@ def test_command(tmp_path: Path, tokenizer: Tokenizer):
     (tmp_path / "empty").mkdir()
     refused = CliRunner().invoke(app, ["import", str(tmp_path / "empty"), *arguments[2:]])
     assert isinstance(refused.exception, DataError)
+
+
+@pytest.mark.parametrize(("stored", "said"), [("uint32", "uint16"), ("int64", "int32")])
+def test_numbers_read_as_too_narrow_ones_are_refused(
+    tmp_path: Path, tokenizer: Tokenizer, stored: str, said: str
+):
+    """Each would be read as two, the second of them 0."""
+    tokens = np.array([5, 6, 7, tokenizer.end_of_document_id] * 9, stored)
+    tokens.tofile(tmp_path / "raw.npy")
+    with pytest.raises(DataError, match=f"raw.npy: every second number is 0 when read as {said}"):
+        run(tokenizer, tmp_path, [tmp_path / "raw.npy"], dtype=said)
+    assert run(tokenizer, tmp_path, [tmp_path / "raw.npy"], dtype=stored).num_documents == 9
+
+
+def test_a_type_that_cannot_hold_the_vocabulary_is_refused(tmp_path: Path, tokenizer: Tokenizer):
+    np.array([5, 6], np.int8).tofile(tmp_path / "raw.npy")
+    with pytest.raises(DataError, match="--dtype int8 holds numbers up to 127"):
+        run(tokenizer, tmp_path, [tmp_path / "raw.npy"], dtype="int8")
+
+
+def test_a_type_that_contradicts_the_files_own_is_refused(tmp_path: Path, tokenizer: Tokenizer):
+    np.save(tmp_path / "own.npy", np.array([5, tokenizer.end_of_document_id], np.int64))
+    with pytest.raises(DataError, match=r"own\.npy: says that its tokens are int64, not uint16"):
+        run(tokenizer, tmp_path, [tmp_path / "own.npy"], dtype="uint16")

@@ -1,5 +1,6 @@
 """The manifest: what is in its hash, and what is refused."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,24 @@ def test_round_trip(tmp_path: Path):
 def test_the_hash_covers_what_decides_the_tokens(name: str, value: Any, decides_tokens: bool):
     changed = Manifest(**{**FIELDS, name: value})
     assert (changed.content_hash != Manifest(**FIELDS).content_hash) is decides_tokens
+
+
+@pytest.mark.parametrize("name", sorted(FIELDS))
+def test_a_field_that_was_edited_is_refused(tmp_path: Path, name: str):
+    path = tmp_path / "text.train.manifest.json"
+    Manifest(**FIELDS).save(path)
+    other = {"split": "validation", "dtype": "int32", "licences": {}, "origin": {"a": 1}}
+    value = FIELDS[name] + type(FIELDS[name])(1) if name not in other else other[name]
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    with pytest.raises(DataError, match="edited after the manifest was written") as caught:
+        Manifest.load(path)
+    assert f"codemix data manifest {tmp_path / 'text.train'} --tokenizer" in str(caught.value)
+
+
+def test_a_manifest_of_an_older_version_is_read(tmp_path: Path):
+    """It has no digest of its fields."""
+    (tmp_path / "m.json").write_text(json.dumps(FIELDS))
+    assert Manifest.load(tmp_path / "m.json") == Manifest(**FIELDS)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from megatron_codemix.data.shards.manifest import Manifest
 from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.data.shards.writer import TokenShardWriter
 from megatron_codemix.errors import DataError
+from tests.helpers.shards import finish_unchecked
 
 SUFFIXES = (".bin", ".idx", ".blocks", ".manifest.json")
 FIELDS: dict[str, Any] = {
@@ -32,7 +33,7 @@ def write(prefix: Path, lengths: list[int], seed: int = 0, dtype: Any = np.uint1
     tokens = np.random.default_rng(seed).integers(0, 1000, sum(lengths)).astype(dtype)
     with TokenShardWriter(prefix, dtype) as writer:
         writer.append_block(tokens, np.array(lengths))
-        writer.finish(**FIELDS)
+        finish_unchecked(writer, **FIELDS)
     return tokens
 
 
@@ -84,7 +85,7 @@ def test_a_token_outside_the_vocabulary_is_named(tmp_path: Path, dtype: Any, val
     tokens[70_003] = value
     with TokenShardWriter(tmp_path / "a", dtype) as writer:
         writer.add_document(tokens)
-        writer.finish(**FIELDS)
+        finish_unchecked(writer, **FIELDS)
     shard = TokenShard.open(tmp_path / "a")
     shard.tokens(0, 100)
     with pytest.raises(DataError, match=f"token 70003 is {value}, outside the vocabulary of 1000"):

@@ -19,6 +19,7 @@ from megatron_codemix.data.shards.manifest import Manifest
 from megatron_codemix.data.shards.token_shard import TokenShard, require_tokenizer
 from megatron_codemix.data.shards.writer import TokenShardWriter
 from megatron_codemix.errors import DataError
+from tests.helpers.shards import finish_unchecked
 
 FIELDS: dict[str, Any] = {
     "source": "code",
@@ -62,7 +63,7 @@ def write_shard(prefix: Path, documents: list[list[int]], dtype: Any = np.uint16
     with TokenShardWriter(prefix, dtype) as writer:
         for document in documents:
             writer.add_document(document)
-        return writer.finish(**FIELDS)
+        return finish_unchecked(writer, **FIELDS)
 
 
 def random_documents(count: int, longest: int, seed: int = 1) -> list[list[int]]:
@@ -106,7 +107,7 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, data:
     with TokenShardWriter(prefix, np.uint16) as writer:
         for document in data:
             writer.add_document(document)
-        manifest = writer.finish(**FIELDS)
+        manifest = finish_unchecked(writer, **FIELDS)
     shard = TokenShard.open(prefix)
     assert shard.manifest == manifest
     assert shard.num_documents == len(data)
@@ -137,7 +138,7 @@ def three_blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with TokenShardWriter(prefix, np.uint16) as writer:
         for length in (20_000, 26_000, 26_000):
             writer.add_document(numbers.integers(1, 1000, length))
-        writer.finish(**FIELDS)
+        finish_unchecked(writer, **FIELDS)
     return prefix
 
 
@@ -249,12 +250,61 @@ def test_a_writer_that_is_left_unfinished_leaves_nothing(tmp_path: Path):
 def test_a_rewrite_that_fails_leaves_the_old_shard(tmp_path: Path) -> None:
     write_shard(tmp_path / "a", [[1, 0]])
     with (
-        pytest.raises(OverflowError),
+        pytest.raises(DataError, match="document 0 has tokens from 0 to 70000, which uint16"),
         TokenShardWriter(tmp_path / "a", np.uint16) as writer,
     ):
         writer.add_document([70_000, 0])
     assert TokenShard.open(tmp_path / "a").document(0).tolist() == [1, 0]
     assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        ([], "no document was added"),
+        ([[5, 0], [7, 5000, 0]], "token 3 is 5000, outside the vocabulary of 1000 entries"),
+        ([[5, 0], [-1, 0]], "token 2 is -1, outside the vocabulary of 1000 entries"),
+        ([[5, 7], [7, 0]], r"document 0 does not end with the end-of-document token \(0\)"),
+        ([[5, 0], [7, 0], [0, 7], [9]], "document 2 does not end"),
+        ([[5, 0], []], "document 1 does not end"),
+        ([[], [5, 0]], "document 0 does not end"),
+    ],
+)
+@pytest.mark.parametrize("in_one_block", [False, True])
+def test_what_no_training_can_read_is_no_shard(
+    tmp_path: Path, documents: list[list[int]], message: str, in_one_block: bool
+):
+    """And the shard that was there stays."""
+    write_shard(tmp_path / "a", [[1, 0]])
+    tokens = np.array([token for document in documents for token in document], np.int32)
+    with TokenShardWriter(tmp_path / "a", np.int32) as writer:
+        if in_one_block:
+            writer.append_block(tokens, np.array([len(document) for document in documents], int))
+        else:
+            for document in documents:
+                writer.add_document(document)
+        with pytest.raises(DataError, match=message):
+            writer.finish(**{**FIELDS, "vocabulary_size": 1000})
+    assert TokenShard.open(tmp_path / "a").document(0).tolist() == [1, 0]
+    assert len(files(tmp_path)) == 4
+
+
+def test_the_first_of_all_wrong_tokens_is_named_in_later_blocks(tmp_path: Path):
+    with TokenShardWriter(tmp_path / "a", np.uint16) as writer:
+        for _ in range(3):
+            writer.append_block(np.array([5, 9, 0], np.uint16), np.array([3]))
+        writer.append_block(np.array([5, 2000, 0], np.uint16), np.array([3]))
+        with pytest.raises(DataError, match="token 10 is 2000"):
+            writer.finish(**{**FIELDS, "vocabulary_size": 1000})
+
+
+@pytest.mark.parametrize("document", [[0.5, 0.0], [[1, 0]], 7, ["a"], [True]])
+def test_a_document_is_a_flat_list_of_integers(tmp_path: Path, document: Any):
+    with TokenShardWriter(tmp_path / "a", np.uint16) as writer:
+        with pytest.raises(DataError, match=r"document 0 is an array of .* flat list of integers"):
+            writer.add_document(document)
+        writer.add_document([1, 0])
+        assert writer.finish(**FIELDS).num_documents == 1
 
 
 def test_a_full_disk_leaves_nothing_that_looks_whole(tmp_path: Path):
@@ -279,7 +329,7 @@ def test_blocks_of_documents_give_the_bytes_of_single_documents(tmp_path: Path, 
         for part in np.split(np.arange(3_000), [0, 1, 1_500]):
             tokens = [token for number in part for token in documents[number]]
             writer.append_block(np.array(tokens, dtype), lengths[part])
-        writer.finish(**FIELDS)
+        finish_unchecked(writer, **FIELDS)
     for suffix in (".bin", ".idx", ".manifest.json"):
         single, blocks = (shard_file(tmp_path / name, suffix) for name in ("single", "blocks"))
         assert single.read_bytes() == blocks.read_bytes()
