@@ -1,7 +1,7 @@
 # `make quickstart` and `make test` set up .venv by themselves; ARGS goes to the command that they end with.
 SHELL := /bin/bash
 SET_UP := .venv/.set-up
-DALI := .venv/.dali
+EXTRAS := .venv/.extras
 CODEMIX := .venv/bin/codemix
 
 help:
@@ -14,7 +14,7 @@ help:
 quickstart: $(SET_UP)
 	@$(CODEMIX) quickstart $(ARGS)
 
-test: $(DALI)
+test: $(EXTRAS)
 	@.venv/bin/pytest $(ARGS)
 
 test-native: $(SET_UP)
@@ -35,9 +35,9 @@ $(SET_UP): pyproject.toml constraints.txt setup.py tools/setup.sh $(wildcard csr
 	@tools/setup.sh
 	@touch $@
 
-# Not for quickstart: it downloads 200 MB and needs none of it.
-$(DALI): $(SET_UP)
-	@tools/setup.sh --dali
+# Not for quickstart: it downloads 230 MB and needs none of it.
+$(EXTRAS): $(SET_UP)
+	@tools/setup.sh --extras
 	@touch $@
 
 .PHONY: help quickstart test test-native lint clean

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pybind11
+from pybind11.setup_helpers import ParallelCompile
 from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
 
@@ -47,6 +48,7 @@ extension = Extension(
     extra_compile_args=[
         "-std=c++17",
         "-O3",
+        "-g0",  # many Pythons were built with -g, and would have it here too
         "-fvisibility=hidden",
         "-ffp-contract=off",
         "-Wall",
@@ -56,4 +58,5 @@ extension = Extension(
     extra_link_args=["-pthread"],
 )
 
+ParallelCompile().install()  # on all cores
 setup(ext_modules=[extension], cmdclass={"build_py": BuildWithExamples})

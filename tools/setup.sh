@@ -3,7 +3,7 @@
 # Says first, all at once, what the system lacks.
 #
 #   tools/setup.sh                     set up
-#   tools/setup.sh --dali              add NVIDIA DALI to what is set up, where there is a wheel of it
+#   tools/setup.sh --extras            add optional packages for their tests: TensorBoard, W&B, NVIDIA DALI
 #   tools/setup.sh --missing-packages  only print the Debian or Ubuntu packages to install, if any
 #   PYTHON=/path/to/python             the Python to use, if not the first one >= 3.11 on PATH
 set -euo pipefail
@@ -93,6 +93,12 @@ install_torch() {
 
 pip_install() { "$VENV/bin/python" -m pip install --disable-pip-version-check "$@"; }
 
+install_extras() {
+  say "TensorBoard and Weights & Biases, for their tests"
+  pip_install --quiet -c constraints.txt tensorboard wandb
+  install_dali
+}
+
 # On platforms without a wheel its tests say so and are skipped.
 install_dali() {
   local package=nvidia-dali-cuda130 answer
@@ -106,8 +112,8 @@ install_dali() {
 
 main() {
   local python packages started=$SECONDS
-  if [ "${1:-}" = --dali ]; then
-    install_dali
+  if [ "${1:-}" = --extras ]; then
+    install_extras
     return
   fi
   python=$(find_python)

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import resource
+import time
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -18,6 +19,15 @@ from megatron_codemix.errors import UnavailableError
 log = logging.getLogger(__name__)
 
 _CACHE_LINE_BYTES = 64
+_GPU_PEAK_FLOPS = {
+    "H200": {"fp32": 67e12, "bf16": 989e12},
+    "H100 PCIe": {"fp32": 51e12, "bf16": 756e12},
+    "H100": {"fp32": 67e12, "bf16": 989e12},
+    "A100": {"fp32": 19.5e12, "bf16": 312e12},
+}
+"""Part of the device's name -> NVIDIA's data sheet, without sparsity; the first that fits."""
+_PRODUCT_SIZE = 384
+_PRODUCT_SECONDS = 0.05
 DISTRIBUTED_TIMEOUT = datetime.timedelta(minutes=30)
 
 
@@ -42,6 +52,10 @@ class Backend(Protocol):
 
     def peak_memory_bytes(self) -> int:
         """Largest memory used by this process since it started."""
+
+    def peak_flops(self, precision: Literal["fp32", "bf16"]) -> float | None:
+        """Operations a second of one process at best, in this number format; None where it is not
+        known."""
 
 
 class CpuBackend:
@@ -70,6 +84,11 @@ class CpuBackend:
         """Peak resident set."""
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
+    def peak_flops(self, precision: Literal["fp32", "bf16"]) -> float | None:
+        """Measured with one matrix product that fits the cache, the best of some 50 ms."""
+        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+        return _matrix_product_flops(dtype)
+
 
 class CudaBackend:
     """NVIDIA GPUs with NCCL, one for each process."""
@@ -94,6 +113,13 @@ class CudaBackend:
 
     def peak_memory_bytes(self) -> int:
         return int(torch.cuda.max_memory_allocated(self.device))
+
+    def peak_flops(self, precision: Literal["fp32", "bf16"]) -> float | None:
+        """Of the data sheet, dense. fp32 products run in full precision, without tensor cores."""
+        name = torch.cuda.get_device_name(self.device)
+        known = (peaks for part, peaks in _GPU_PEAK_FLOPS.items() if part in name)
+        peaks = next(known, None)
+        return None if peaks is None else peaks[precision]
 
 
 def select_backend(device: Literal["auto", "cpu", "cuda"], local_rank: int = 0) -> Backend:
@@ -137,6 +163,17 @@ def initialize_process_group(
         timeout=DISTRIBUTED_TIMEOUT,
         device_id=backend.device if backend.name == "cuda" else None,
     )
+
+
+def _matrix_product_flops(dtype: torch.dtype) -> float:
+    size = _PRODUCT_SIZE
+    left, right = (torch.ones(size, size, dtype=dtype) for _ in range(2))
+    best, end = 0.0, time.perf_counter() + _PRODUCT_SECONDS
+    while time.perf_counter() < end:
+        started = time.perf_counter()
+        torch.mm(left, right)
+        best = max(best, 2.0 * size**3 / (time.perf_counter() - started))
+    return best
 
 
 def _keep_freed_memory() -> None:

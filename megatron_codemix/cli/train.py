@@ -31,6 +31,9 @@ def command(
     nproc: Annotated[
         int, typer.Option(min=1, help="Ranks to start here; ignored under torchrun and srun.")
     ] = 1,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Record a few steps: attempts/<n>/profile in the run.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check, print the plan, stop.")
     ] = False,
@@ -50,11 +53,11 @@ def command(
         return
     prepare_environment(phase.config.backend.device)
     if context is None:
-        raise typer.Exit(_run_own_ranks(phase, nproc))
-    _run_placed_rank(phase, context)
+        raise typer.Exit(_run_own_ranks(phase, nproc, profile))
+    _run_placed_rank(phase, context, profile)
 
 
-def _run_own_ranks(phase: Phase, nproc: int) -> int:
+def _run_own_ranks(phase: Phase, nproc: int, profile: bool) -> int:
     """Starts the ranks and waits for them; the exit code that speaks for all."""
     with _alone_in(phase.run):
         attempt = start_attempt(phase)
@@ -62,7 +65,7 @@ def _run_own_ranks(phase: Phase, nproc: int) -> int:
         def rank_main(rank: RankContext) -> int:
             from megatron_codemix.train.rank import train_rank
 
-            train_rank(phase, rank, attempt)
+            train_rank(phase, rank, attempt, profile=profile)
             return EXIT_DONE
 
         log_folder = phase.run.attempt(attempt)
@@ -72,13 +75,13 @@ def _run_own_ranks(phase: Phase, nproc: int) -> int:
         return code
 
 
-def _run_placed_rank(phase: Phase, context: RankContext) -> None:
+def _run_placed_rank(phase: Phase, context: RankContext, profile: bool) -> None:
     """This process is one rank of a job that another launcher has started."""
     from megatron_codemix.train.rank import train_rank
 
     try:
         with _alone_in(phase.run) if context.rank == 0 else contextlib.nullcontext():
-            train_rank(phase, context)
+            train_rank(phase, context, profile=profile)
     except RuntimeError as error:
         if any(text in str(error) for text in LOST_PEER):
             raise RetryableError(

@@ -20,6 +20,7 @@ from megatron_codemix.data.resolve import DataPlan, resolve_data
 from megatron_codemix.errors import ConfigError, UnavailableError
 from megatron_codemix.files import require_free_bytes, write_json, write_text
 from megatron_codemix.lineage import Ancestor, parent_checkpoint, parents_of
+from megatron_codemix.obs.trackers import require_tracker
 from megatron_codemix.runs import RunDirectory, Status
 from megatron_codemix.train.change import changed_identity
 from megatron_codemix.units import format_bytes
@@ -79,6 +80,9 @@ def prepare_phase(
     if config.init_from is not None:
         parent_checkpoint(config.init_from)
         _require_like_parent(config, parents)
+    for package in ("tensorboard", "wandb"):
+        if getattr(config.logging, package):
+            require_tracker(package)
     data = resolve_data(config)
     data.dataset()  # refuses a sequence longer than a shard, or samples unlike the parent's
     identity = data.identity(config)

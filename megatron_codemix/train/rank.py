@@ -2,6 +2,7 @@
 
 import gc
 import logging
+from pathlib import Path
 
 import torch.distributed
 
@@ -23,15 +24,18 @@ from megatron_codemix.train.trainer import Trainer
 log = logging.getLogger(__name__)
 
 
-def train_rank(phase: Phase, context: RankContext, attempt: int | None = None) -> None:
+def train_rank(
+    phase: Phase, context: RankContext, attempt: int | None = None, *, profile: bool = False
+) -> None:
     """Trains this rank's part of the phase. Raises what went wrong, after it stands in the run's
     status.
 
     attempt: the start that is counted already; absent where each rank was started by itself: then
     rank 0 counts it and tells the others.
+    profile: leave a profile of a few steps in the attempt's folder.
     """
     try:
-        _train(phase, context, attempt)
+        _train(phase, context, attempt, profile)
     except PreemptedError as error:
         if context.rank == 0:
             record_failure(phase.run, str(error), is_failure=False)
@@ -44,7 +48,7 @@ def train_rank(phase: Phase, context: RankContext, attempt: int | None = None) -
         raise
 
 
-def _train(phase: Phase, context: RankContext, attempt: int | None) -> None:
+def _train(phase: Phase, context: RankContext, attempt: int | None, profile: bool) -> None:
     backend = select_backend(phase.config.backend.device, context.local_rank)
     backend.prepare()
     initialize_process_group(
@@ -71,16 +75,19 @@ def _train(phase: Phase, context: RankContext, attempt: int | None) -> None:
         write_json(
             phase.run.attempt(attempt) / "provenance.json", provenance(phase.data, backend.name)
         )
-    while not _train_to_end(phase, parallel, backend):
+    folder = phase.run.attempt(attempt) / "profile" if profile else None
+    while not _train_to_end(phase, parallel, backend, folder):
         gc.collect()  # the model that went wrong, before the next one is built
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 
-def _train_to_end(phase: Phase, parallel: ModelParallel, backend: Backend) -> bool:
+def _train_to_end(
+    phase: Phase, parallel: ModelParallel, backend: Backend, profile_folder: Path | None = None
+) -> bool:
     """False where a step has gone wrong and is now on the list of those to pass over."""
     try:
-        Trainer(phase, parallel, backend).run()
+        Trainer(phase, parallel, backend, profile_folder).run()
     except SkipStepError as skip:
         log.warning("%s: going back to the last checkpoint, to pass over this step", skip)
         if parallel.rank == 0:

@@ -1,15 +1,23 @@
-"""What is seen of a run while it trains: lines of metrics and on the console."""
+"""What is seen of a run while it trains: lines of metrics, on the console and in trackers."""
 
+import contextlib
 import logging
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any
 
-from megatron_codemix.config.plan import RunPlan
+from megatron_codemix.backend.devices import Backend
+from megatron_codemix.config.flops import training_flops_per_token
+from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.mcore.step import StepResult
 from megatron_codemix.obs.metrics import MetricWriter
+from megatron_codemix.obs.progress import Advance, progress_bar
+from megatron_codemix.obs.trackers import TensorBoard, Tracker, WeightsAndBiases
 from megatron_codemix.runs import RunDirectory
-from megatron_codemix.units import format_count, format_duration
+from megatron_codemix.train.phase import Phase
+from megatron_codemix.units import format_bytes, format_count, format_duration
 
 log = logging.getLogger(__name__)
 
@@ -27,38 +35,77 @@ class FinishedStep:
     """Of these, for the batch."""
 
 
-class Reporter:
-    """Writes `metrics.jsonl` and the console; one rank of a run has one."""
+@dataclass
+class _Interval:
+    """Steps since the last line."""
 
-    def __init__(
-        self, run: RunDirectory, plan: RunPlan, every_steps: int, sources: Sequence[str]
+    seconds: list[float] = field(default_factory=list)
+    waited_seconds: float = 0.0
+
+    def add(self, step: FinishedStep) -> None:
+        self.seconds.append(step.seconds)
+        self.waited_seconds += step.waited_seconds
+
+    @property
+    def mean_seconds(self) -> float:
+        return sum(self.seconds) / len(self.seconds)
+
+
+class Reporter:
+    """Writes `metrics.jsonl`, trackers and the console; one rank of a run enters one."""
+
+    def __init__(self, phase: Phase, backend: Backend, sources: Sequence[str]) -> None:
+        config = phase.config
+        self.plan, self.sources, self.backend = phase.plan, sources, backend
+        self.every_steps = config.logging.every_steps
+        self.metrics = MetricWriter(phase.run.metrics, _trackers(phase.run, config, phase.identity))
+        self._flops_per_token = training_flops_per_token(config.model, config.data.sequence_length)
+        peak = backend.peak_flops(config.precision.kind)
+        self._peak_flops = None if peak is None else peak * phase.plan.world_size
+        self._interval = _Interval()
+        self._bar = contextlib.ExitStack()
+        self._advance: Advance | None = None
+
+    def __enter__(self) -> "Reporter":
+        if sys.stderr.isatty():  # elsewhere the lines themselves are the progress
+            bar = progress_bar("training", self.plan.num_steps, "steps")
+            self._advance = self._bar.enter_context(bar)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
-        self.plan, self.every_steps, self.sources = plan, every_steps, sources
-        self.metrics = MetricWriter(run.metrics)
+        self._bar.close()
+        self.metrics.close()
 
     def go_on_after(self, step: int) -> None:
         """Drops what an attempt that got further has written of later steps."""
         self.metrics.truncate_after(step)
 
+    def start_at(self, step: int) -> None:
+        """So many steps were made before."""
+        if self._advance is not None and step:
+            self._advance(step)
+
     def add(self, step: FinishedStep) -> None:
         """Reports the step if it is due: at the interval, and the last one."""
+        self._interval.add(step)
+        if self._advance is not None:
+            self._advance(1)
         if step.number % self.every_steps and step.number != self.plan.num_steps:
             return
-        tokens_per_second = self.plan.tokens_per_step / step.seconds
-        self.metrics.write(self._line(step, tokens_per_second))
-        log.info(
-            "step %d/%d  loss %.4f  lr %.3e  grad norm %.3f  %s tokens/s  %s left",
-            step.number,
-            self.plan.num_steps,
-            step.result.loss_nats,
-            step.learning_rate,
-            step.result.grad_norm,
-            format_count(round(tokens_per_second)),
-            format_duration((self.plan.num_steps - step.number) * step.seconds),
-        )
+        line = self._line(step, self._interval)
+        self.metrics.write(line)
+        log.info("%s", self._words(step, line))
+        self._interval = _Interval()
 
-    def _line(self, step: FinishedStep, tokens_per_second: float) -> dict[str, Any]:
+    def _line(self, step: FinishedStep, interval: _Interval) -> dict[str, Any]:
+        """Losses, rate and norm are the step's; times are means over the interval."""
         result = step.result
+        tokens_per_second = self.plan.tokens_per_step / interval.mean_seconds
         line: dict[str, Any] = {
             "step": step.number,
             "tokens": step.number * self.plan.tokens_per_step,
@@ -71,6 +118,50 @@ class Reporter:
         line["optimizer/lr"] = step.learning_rate
         line["optimizer/grad_norm"] = result.grad_norm
         line["throughput/tokens_per_second"] = tokens_per_second
-        line["time/step_seconds"] = step.seconds
-        line["time/data_wait_seconds"] = step.waited_seconds
+        if self._peak_flops is not None:
+            flops = tokens_per_second * self._flops_per_token
+            line["throughput/model_flops_utilisation"] = flops / self._peak_flops
+        line["throughput/peak_memory_bytes"] = self.backend.peak_memory_bytes()
+        line["time/step_seconds"] = interval.mean_seconds
+        line["time/data_wait_seconds"] = interval.waited_seconds / len(interval.seconds)
         return line
+
+    def _words(self, step: FinishedStep, line: dict[str, Any]) -> str:
+        by_source = " ".join(
+            f"{name} {line[key]:.3f}"
+            for name in self.sources
+            if (key := f"loss/source/{name}_nats") in line
+        )
+        utilisation = line.get("throughput/model_flops_utilisation")
+        left = (self.plan.num_steps - step.number) * line["time/step_seconds"]
+        parts = [
+            f"step {step.number}/{self.plan.num_steps}",
+            f"loss {step.result.loss_nats:.4f}" + (f" ({by_source})" if by_source else ""),
+            f"lr {step.learning_rate:.3e}",
+            f"grad norm {step.result.grad_norm:.3f}",
+            f"{format_count(round(line['throughput/tokens_per_second']))} tokens/s",
+            *([] if utilisation is None else [f"MFU {utilisation:.0%}"]),
+            format_bytes(line["throughput/peak_memory_bytes"]),
+            f"{format_duration(left)} left",
+        ]
+        return "  ".join(parts)
+
+
+def _trackers(run: RunDirectory, config: RunConfig, identity: str) -> list[Tracker]:
+    trackers: list[Tracker] = []
+    if config.logging.tensorboard:
+        trackers.append(TensorBoard(run.path / "tensorboard"))
+    asked = config.logging.wandb
+    if asked is not None:
+        trackers.append(
+            WeightsAndBiases(
+                project=asked.project,
+                entity=asked.entity,
+                name=asked.name or "/".join(run.path.absolute().parts[-2:]),
+                identity=identity,
+                mode=asked.mode,
+                folder=run.path / "wandb",
+                config=config.model_dump(mode="json"),
+            )
+        )
+    return trackers

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from megatron_codemix.backend.devices import Backend
@@ -20,6 +21,7 @@ from megatron_codemix.train.checkpointing import CheckpointWriter, is_save_due, 
 from megatron_codemix.train.health import LossGuard
 from megatron_codemix.train.loading import StepLoader, open_loader
 from megatron_codemix.train.phase import Phase, record_failure
+from megatron_codemix.train.profiling import StepProfiler
 from megatron_codemix.train.reporting import FinishedStep, Reporter
 from megatron_codemix.train.stopping import StopRequests
 from megatron_codemix.train.watchdog import Watchdog
@@ -33,7 +35,15 @@ STATUS_INTERVAL_SECONDS = 2.0
 class Trainer:
     """Owns what changes while a phase is trained: model, optimizer, ledger, status."""
 
-    def __init__(self, phase: Phase, parallel: ModelParallel, backend: Backend) -> None:
+    def __init__(
+        self,
+        phase: Phase,
+        parallel: ModelParallel,
+        backend: Backend,
+        profile_folder: Path | None = None,
+    ) -> None:
+        """profile_folder: where profiles of a few steps are written; absent: none is made."""
+        self.profile_folder = profile_folder
         self.phase, self.parallel, self.backend = phase, parallel, backend
         config = phase.config
         bare = build_model(
@@ -56,11 +66,8 @@ class Trainer:
         self.step = 0
         self.status: Status = phase.claim()
         self.checkpoints = CheckpointWriter(phase, parallel)
-        self.reporter = (
-            Reporter(phase.run, phase.plan, config.logging.every_steps, self.ledger.names)
-            if parallel.rank == 0
-            else None
-        )
+        self.profiler: StepProfiler | None = None
+        self.reporter = Reporter(phase, backend, self.ledger.names) if parallel.rank == 0 else None
 
     def run(self) -> None:
         """Trains to the end of the phase. Raises PreemptedError once a stop was asked for and the
@@ -70,7 +77,15 @@ class Trainer:
         loader = open_loader(
             self.phase, self.dataset, self.parallel, self.backend, first_step=self.step
         )
-        with contextlib.closing(loader), StopRequests(self.backend) as stop, self._watchdog():
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(contextlib.closing(loader))
+            stop = stack.enter_context(StopRequests(self.backend))
+            stack.enter_context(self._watchdog())
+            if self.reporter is not None:
+                stack.enter_context(self.reporter).start_at(self.step)
+            if self.profile_folder is not None:
+                profiler = StepProfiler(self.profile_folder, self.parallel.rank, self.backend.name)
+                self.profiler = stack.enter_context(profiler)
             self._train(loader, stop)
         self._write_status(state="done")
         memory = format_bytes(self.backend.peak_memory_bytes())
@@ -89,6 +104,8 @@ class Trainer:
             else:
                 self._one_step(loader)
             self._compare_replicas()
+            if self.profiler is not None:
+                self.profiler.step()
             stopping = stop.agreed()
             if stopping or is_save_due(self.step, plan):
                 seconds = before + time.monotonic() - started

@@ -37,6 +37,7 @@ from megatron_codemix.config.schema.run import (
     SpikeConfig,
     SurvivalConfig,
     TrainConfig,
+    WandbConfig,
 )
 from megatron_codemix.config.schema.schedule import (
     ConstantSchedule,
@@ -82,6 +83,7 @@ __all__ = [
     "TokenizerConfig",
     "Tokens",
     "TrainConfig",
+    "WandbConfig",
     "Weights",
     "WsdSchedule",
 ]

@@ -97,11 +97,28 @@ class BackendConfig(Section):
     """`auto` takes CUDA where there is a driver and a device, and says what it took."""
 
 
+class WandbConfig(Section):
+    """A run of Weights & Biases."""
+
+    project: str
+    """Its project."""
+    entity: str | None = None
+    """User or team; absent: the default of whoever is logged in."""
+    name: str | None = None
+    """Name to show; absent: the last two parts of the run directory."""
+    mode: Literal["online", "offline"] = "online"
+    """`offline`: files below the run directory, for `wandb sync`."""
+
+
 class LoggingConfig(Section):
     """What is written while training."""
 
     every_steps: PositiveInt = 1
     """Write a line of metrics after each of these."""
+    tensorboard: bool = False
+    """Whether TensorBoard's event files are written to `tensorboard/` in the run directory."""
+    wandb: WandbConfig | None = None
+    """Absent: nothing goes to Weights & Biases."""
 
 
 class InitFromConfig(Section):

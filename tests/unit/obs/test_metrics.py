@@ -2,14 +2,12 @@
 
 import math
 import struct
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from megatron_codemix.errors import UnavailableError
 from megatron_codemix.files import read_jsonl
 from megatron_codemix.obs.metrics import MetricWriter
 
@@ -57,23 +55,3 @@ def test_a_line_cut_by_a_kill_is_dropped(tmp_path: Path) -> None:
 def test_truncating_what_is_not_there_makes_nothing(tmp_path: Path) -> None:
     MetricWriter(tmp_path / "metrics.jsonl").truncate_after(5)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.skipif(find_spec("tensorboard") is not None, reason="tensorboard is installed")
-def test_tensorboard_that_is_missing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match="'tensorboard' is not installed"):
-        MetricWriter(tmp_path / "metrics.jsonl", tensorboard=tmp_path / "events")
-
-
-@pytest.mark.skipif(find_spec("tensorboard") is None, reason="tensorboard is not installed")
-@pytest.mark.filterwarnings("ignore")  # of tensorboard's imports
-def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-
-    writer = MetricWriter(tmp_path / "metrics.jsonl", tensorboard=tmp_path / "events")
-    writer.write({"step": 7, _LOSS: 0.5})
-    (path,) = (tmp_path / "events").iterdir()
-    events = [event for event in EventFileLoader(str(path)).Load() if event.summary.value]
-    assert [event.step for event in events] == [7]
-    assert events[0].summary.value[0].tag == _LOSS
-    assert list(events[0].summary.value[0].tensor.float_val) == [0.5]
