@@ -16,10 +16,7 @@ void BuildDocumentIndex(Index first, int64_t num_epochs, bool separate_final_epo
     // Not std::iota: it counts one past the last, which the type may not hold.
     for (int64_t n = 0; n < num_documents; ++n) copy[n] = static_cast<Index>(first + n);
   }
-  const bool separate = separate_final_epoch && num_epochs > 1;
-  const int64_t num_together = (separate ? num_epochs - 1 : num_epochs) * num_documents;
-  Shuffle(document_index.subspan(0, num_together), rng);
-  Shuffle(document_index.subspan(num_together, document_index.size() - num_together), rng);
+  ShuffleEpochs(document_index, num_epochs, separate_final_epoch, rng);
 }
 
 template void BuildDocumentIndex(int32_t, int64_t, bool, MersenneTwister&, Span<int32_t>);

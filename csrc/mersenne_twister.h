@@ -17,6 +17,7 @@ namespace codemix {
 class MersenneTwister {
  public:
   static constexpr int kStateSize = 624;
+  using Words = std::array<uint32_t, kStateSize>;
 
   // `key` and `position` as in RandomState.get_state(): position is the number of words used up.
   MersenneTwister(Span<const uint32_t> key, int position);
@@ -38,10 +39,9 @@ class MersenneTwister {
 
  private:
   void Refill();
-  void Temper();
 
-  std::array<uint32_t, kStateSize> key_;
-  std::array<uint32_t, kStateSize> tempered_;
+  Words key_;
+  Words tempered_;
   int position_;
 };
 
@@ -52,29 +52,26 @@ void Shuffle(Span<T> items, MersenneTwister& rng) {
   for (; last > int64_t{UINT32_MAX}; --last) {
     std::swap(items[last], items[static_cast<int64_t>(rng.DrawUpTo(last))]);
   }
-  // The swaps go to random cache lines, and waiting for these is the cost on large arrays: a block
-  // of partners is drawn ahead, and each swap asks for the line of one of the next block. Into L2:
-  // a core has three times as many requests to it on the way as to L1.
+  if (last <= 0) return;
+  // The swaps go to random cache lines, and waiting for these is the cost on large arrays: each
+  // swap asks for the line of one that comes kAhead swaps later. Into L2: more requests to it than
+  // to L1 can be on the way.
+  constexpr int64_t kAhead = 128;
   constexpr int64_t kBlock = 128;
-  std::array<uint32_t, 2 * kBlock> blocks;
-  uint32_t* partners = blocks.data();
-  uint32_t* next_partners = partners + kBlock;
-  int64_t count = std::min(last, kBlock);
-  if (count > 0) rng.DrawPartners(static_cast<uint32_t>(last), {partners, count});
-  while (count > 0) {
-    const int64_t next_last = last - count;
-    const int64_t next_count = std::min(next_last, kBlock);
-    if (next_count > 0) {
-      rng.DrawPartners(static_cast<uint32_t>(next_last), {next_partners, next_count});
-    }
+  std::array<uint32_t, kAhead + kBlock> partners;
+  const int64_t ahead = std::min(last, kAhead);
+  rng.DrawPartners(static_cast<uint32_t>(last), {partners.data(), ahead});
+  while (last > ahead) {
+    const int64_t count = std::min(last - ahead, kBlock);
+    rng.DrawPartners(static_cast<uint32_t>(last - ahead), {partners.data() + ahead, count});
     for (int64_t n = 0; n < count; ++n) {
-      if (n < next_count) __builtin_prefetch(&items[next_partners[n]], /*rw=*/0, /*locality=*/2);
+      __builtin_prefetch(&items[partners[ahead + n]], /*rw=*/0, /*locality=*/2);
       std::swap(items[last - n], items[partners[n]]);
     }
-    last = next_last;
-    count = next_count;
-    std::swap(partners, next_partners);
+    last -= count;
+    std::copy_n(partners.begin() + count, ahead, partners.begin());
   }
+  for (int64_t n = 0; n < ahead; ++n) std::swap(items[last - n], items[partners[n]]);
 }
 
 }  // namespace codemix

@@ -2,10 +2,7 @@
 
 #include <algorithm>
 
-#if defined(__x86_64__) && defined(__GNUC__)
-#define CODEMIX_X86 1
-#include <immintrin.h>
-#endif
+#include "x86.h"
 
 namespace codemix {
 

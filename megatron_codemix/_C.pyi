@@ -19,6 +19,17 @@ def build_sample_index(
     drop_last: bool,
     extra_token: bool,
 ) -> npt.NDArray[np.signedinteger]: ...
+def build_document_and_sample_index(
+    document_lengths: npt.NDArray[np.int32],
+    num_epochs: int,
+    separate_final_epoch: bool,
+    key: npt.NDArray[np.uint32],
+    position: int,
+    num_tokens: int,
+    sequence_length: int,
+    drop_last: bool,
+    extra_token: bool,
+) -> tuple[tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]], int]: ...
 def build_shuffle_index(
     num_samples: int, size: int, key: npt.NDArray[np.uint32], position: int
 ) -> tuple[npt.NDArray[np.integer], int]: ...

@@ -4,6 +4,7 @@
 #include "bindings/arrays.h"
 #include "bindings/module.h"
 #include "blending_index.h"
+#include "document_and_sample_index.h"
 #include "document_index.h"
 #include "mersenne_twister.h"
 #include "sample_index.h"
@@ -84,6 +85,27 @@ py::array BuildSampleIndexForInt32(const Array<int32_t>& document_lengths,
                                                  sequence_length, drop_last, extra_token);
 }
 
+py::tuple BuildDocumentAndSampleIndexArrays(const Array<int32_t>& document_lengths,
+                                            int64_t num_epochs, bool separate_final_epoch,
+                                            Array<uint32_t> key, int position, int64_t num_tokens,
+                                            int32_t sequence_length, bool drop_last,
+                                            bool extra_token) {
+  const SampleLayout layout{num_tokens, sequence_length, drop_last, extra_token};
+  const Span<const int32_t> lengths = View(document_lengths, "document_lengths");
+  CHECK(num_epochs >= 1 && (lengths.size() == 0 || num_epochs <= INT32_MAX / lengths.size()),
+        "num_epochs is ", num_epochs, " for ", lengths.size(), " documents");
+  Array<int32_t> document_index(num_epochs * lengths.size());
+  const int64_t num_rows = CountSamples(layout) + 1;
+  Array<int32_t> sample_index({py::ssize_t{num_rows}, py::ssize_t{2}});
+  const Span<int32_t> documents = MutableView(document_index, "document_index");
+  const Span<int32_t> rows{sample_index.mutable_data(), 2 * num_rows};
+  const int end = WithGenerator(key, position, [&](MersenneTwister& rng) {
+    BuildDocumentAndSampleIndex(lengths, num_epochs, separate_final_epoch, layout, rng, documents,
+                                rows);
+  });
+  return py::make_tuple(py::make_tuple(document_index, sample_index), end);
+}
+
 template <typename Index>
 py::tuple BuildShuffleIndexArray(int64_t num_samples, int64_t size, Array<uint32_t>& key,
                                  int position) {
@@ -132,6 +154,9 @@ void BindIndices(py::module_& module) {
              "num_tokens"_a, "sequence_length"_a, "drop_last"_a, "extra_token"_a);
   module.def("build_sample_index", &BuildSampleIndexArray<int64_t, int64_t>, document_lengths,
              document_index, "num_tokens"_a, "sequence_length"_a, "drop_last"_a, "extra_token"_a);
+  module.def("build_document_and_sample_index", &BuildDocumentAndSampleIndexArrays,
+             document_lengths, "num_epochs"_a, "separate_final_epoch"_a, key, "position"_a,
+             "num_tokens"_a, "sequence_length"_a, "drop_last"_a, "extra_token"_a);
   module.def("build_shuffle_index", &BuildShuffleIndexOfFittingType, "num_samples"_a, "size"_a, key,
              "position"_a);
   module.def("build_blending_index", &BuildBlendingIndexArrays, weights, "size"_a);

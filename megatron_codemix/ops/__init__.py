@@ -6,6 +6,7 @@
 from megatron_codemix.ops.batch_reader import BatchReader, KnownPeriod, WindowSource
 from megatron_codemix.ops.best_fit import PackedRows, pack_best_fit
 from megatron_codemix.ops.blending_index import build_blending_index
+from megatron_codemix.ops.document_and_sample_index import build_document_and_sample_index
 from megatron_codemix.ops.document_index import build_document_index
 from megatron_codemix.ops.document_positions import fill_document_positions
 from megatron_codemix.ops.earliest_deadline_order import (
@@ -33,6 +34,7 @@ __all__ = [
     "WindowSource",
     "are_known_texts",
     "build_blending_index",
+    "build_document_and_sample_index",
     "build_document_index",
     "build_earliest_deadline_order",
     "build_sample_index",

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import islice
 from math import ceil, floor, isqrt
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +56,19 @@ def build_sample_index(
     rows = np.stack([np.append(0, position), np.append(0, offset)], axis=1)
     is_small = document_index.dtype == np.int32 and len(document_index) <= np.iinfo(np.int32).max
     return rows.astype(np.int32 if is_small else np.int64)
+
+
+def build_document_and_sample_index(
+    document_lengths: npt.NDArray[np.int32],
+    num_epochs: int,
+    rng: np.random.RandomState,
+    separate_final_epoch: bool = False,
+    **layout: Any,  # Any: build_sample_index's options
+) -> tuple[npt.NDArray[np.signedinteger], npt.NDArray[np.signedinteger]]:
+    """See ops.build_document_and_sample_index."""
+    documents = range(len(document_lengths))
+    document_index = build_document_index(documents, num_epochs, rng, separate_final_epoch)
+    return document_index, build_sample_index(document_lengths, document_index, **layout)
 
 
 def build_shuffle_index(

@@ -14,8 +14,7 @@ from megatron_codemix.data.order.parts import Parts
 from megatron_codemix.errors import ConfigError, DataError
 from megatron_codemix.ops import (
     build_blending_index,
-    build_document_index,
-    build_sample_index,
+    build_document_and_sample_index,
     build_shuffle_index,
 )
 
@@ -80,12 +79,11 @@ class MegatronOrder:
         )
         # One generator for both shuffles, in this order, as GPTDataset.
         rng = np.random.RandomState(seed)
-        self.document_index = build_document_index(
-            range(len(lengths)), num_epochs, rng, is_last_separate
-        )
-        self.sample_index = build_sample_index(
+        self.document_index, self.sample_index = build_document_and_sample_index(
             lengths,
-            self.document_index,
+            num_epochs,
+            rng,
+            is_last_separate,
             num_tokens=num_epochs * tokens_per_epoch,
             sequence_length=sequence_length,
             drop_last=drop_last,

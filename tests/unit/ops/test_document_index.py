@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from megatron_codemix import ops
 from megatron_codemix.ops import reference
 
-# Both sides of the 512-element blocks in which the C++ shuffle draws, and of powers of two, where
+# Both sides of the 128-element blocks in which the C++ shuffle draws, and of powers of two, where
 # the mask of the bounded draw changes.
-SIZES = [0, 1, 2, 3, 31, 32, 33, 511, 512, 513, 514, 1023, 1024, 1025, 5000, 70_000]
+SIZES = [0, 1, 2, 3, 31, 32, 33, 127, 128, 129, 255, 256, 257, 5000, 70_000, 1_000_003]
 
 
 def states_are_equal(a: np.random.RandomState, b: np.random.RandomState) -> bool:
