@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from megatron_codemix.backend.environment import prepare_environment
+from megatron_codemix.config.parameters import checkpoint_bytes, count_parameters
 from megatron_codemix.data.mixture.describe import describe_mixtures, readings, repetitions
 from megatron_codemix.errors import EXIT_DONE, RetryableError
 from megatron_codemix.launch.local import exclusive
@@ -14,7 +15,7 @@ from megatron_codemix.launch.placement import RankContext, rank_context_from_env
 from megatron_codemix.launch.ranks import LOST_PEER, run_ranks
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.train.phase import Phase, prepare_phase, record_failure, start_attempt
-from megatron_codemix.units import format_count
+from megatron_codemix.units import format_bytes, format_count
 
 LOCK_WAIT_SECONDS = 20.0
 
@@ -37,12 +38,30 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check, print the plan, stop.")
     ] = False,
+    world_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="With --dry-run: of a job of so many processes elsewhere; this machine's device "
+            "and disk are not asked.",
+        ),
+    ] = None,
 ) -> None:
     """Train one run, or go on with it: the same command after a stop continues at the newest
     checkpoint."""
     context = rank_context_from_environment()
-    world_size = context.world_size if context else nproc
-    phase = prepare_phase(config, overrides or [], run_dir, world_size)
+    if world_size is not None and not dry_run:
+        raise typer.BadParameter(
+            "only --dry-run takes it; ranks come from --nproc, torchrun or srun",
+            param_hint="--world-size",
+        )
+    phase = prepare_phase(
+        config,
+        overrides or [],
+        run_dir,
+        world_size or (context.world_size if context else nproc),
+        runs_here=world_size is None,
+    )
     if dry_run or context is None or context.rank == 0:
         _print_plan(phase)
     if dry_run:
@@ -125,6 +144,10 @@ def _print_plan(phase: Phase) -> None:
     print(f"epochs     {', '.join(f'{name} {times:.2f}' for name, times in epochs.items())}")
     for warning in repetitions(epochs):
         print(f"note       {warning}")
+    print(
+        f"model      {count_parameters(config.model):,} parameters, "
+        f"{format_bytes(checkpoint_bytes(config))} a checkpoint"
+    )
     print(
         f"layout     tensor {config.layout.tensor} x pipeline {config.layout.pipeline} x data "
         f"{plan.data_parallel} on {plan.world_size} ranks, {plan.num_microbatches} microbatches of "

@@ -62,19 +62,26 @@ class Phase:
 
 
 def prepare_phase(
-    config_path: Path, overrides: Sequence[str], run_folder: Path | None, world_size: int
+    config_path: Path,
+    overrides: Sequence[str],
+    run_folder: Path | None,
+    world_size: int,
+    *,
+    runs_here: bool = True,
 ) -> Phase:
     """Reads and checks everything. Writes nothing.
 
     run_folder: absent: `runs/<name of the configuration file>/train-<identity8>`.
+    runs_here: whether this machine's device and free disk are asked as well.
     Raises CodemixError with all that is wrong.
     """
     config = _with_absolute_paths(load_run_config(config_path, overrides))
     problems = [*check_config(config), *check_layout(config, world_size)]
     if problems:
         raise ConfigError(problems)
-    require_device(config.backend.device)
-    if config.data.loader == "dali":
+    if runs_here:
+        require_device(config.backend.device)
+    if runs_here and config.data.loader == "dali":
         require_dali()
     parents = parents_of(config)
     if config.init_from is not None:
@@ -99,7 +106,8 @@ def prepare_phase(
         earlier_identity=changed_identity(run, config, data, plan.samples_per_step),
     )
     phase.claim()
-    require_disk(run, config)
+    if runs_here:
+        require_disk(run, config)
     return phase
 
 

@@ -1,4 +1,4 @@
-"""The model files: each says where its numbers are from, and has the parameters that are published."""
+"""The model files: each says where its numbers are from, and has the parameters published of it."""
 
 import pytest
 
@@ -17,8 +17,8 @@ PUBLISHED = {
     "34b": (33_743_970_304, 32_000),
     "70b": (68_976_648_192, 32_000),
 }
-"""Model -> (parameters, rows of its tables), as released: DataDecide's table of sizes, and the model
-cards of TinyLlama 1.1B, Llama 2 7B, 13B and 70B, Code Llama 34B."""
+"""Model -> (parameters, rows of its tables), as released: DataDecide's table of sizes, and the
+model cards of TinyLlama 1.1B, Llama 2 7B, 13B and 70B, Code Llama 34B."""
 
 
 def test_no_file_is_forgotten() -> None:
