@@ -147,22 +147,30 @@ def check_mutations(
         # Another inode for each: the map of the one before may still be held.
         path.unlink()
         path.write_bytes(data)
-        tracemalloc.reset_peak()
-        before = tracemalloc.get_traced_memory()[0]
-        refusal = ""
-        try:
-            found = read()
-        except DataError as error:
-            refusal = str(error)
+        found, refusal, peak = attempt(read)
+        if peak >= PEAK_BYTES:  # what is imported at its first use is not the file's doing
+            found, refusal, peak = attempt(read)
+        assert peak < PEAK_BYTES, number
         if refusal:
             assert str(path.with_name("a")) in refusal, (number, refusal)
             refused += 1
         else:
             assert found == right, number
-        assert tracemalloc.get_traced_memory()[1] - before < PEAK_BYTES, number
     path.write_bytes(original)
     assert read() == right
     return refused
+
+
+def attempt(read: Callable[[], Any]) -> tuple[Any, str, int]:
+    """(what was read, or the refusal; bytes that this took at the worst moment)."""
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    found, refusal = None, ""
+    try:
+        found = read()
+    except DataError as error:
+        refusal = str(error)
+    return found, refusal, tracemalloc.get_traced_memory()[1] - before
 
 
 @pytest.fixture
