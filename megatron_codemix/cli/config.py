@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from megatron_codemix.config.checks import check_config, check_layout, raise_if
+from megatron_codemix.config.checks import check_config, raise_if
 from megatron_codemix.config.difference import differences
 from megatron_codemix.config.editor_schema import editor_schema
+from megatron_codemix.config.layout_checks import check_layout
 from megatron_codemix.config.loader import (
     Tree,
     dump_yaml,
@@ -78,7 +79,8 @@ def check(
     try:
         run_config = load_run_config(config, overrides or [])
         raise_if(
-            check_config(run_config) + check_layout(run_config, world_size or _smallest(run_config))
+            check_config(run_config)
+            + check_layout(run_config, world_size or run_config.layout.model_parallel)
         )
         plan = make_plan(run_config, world_size) if world_size else None
         if not file_only:
@@ -163,11 +165,6 @@ def _notes_on_needs(config: RunConfig) -> list[str]:
     needs = check_needs(config)
     raise_if(needs.problems)
     return needs.notes
-
-
-def _smallest(config: RunConfig) -> int:
-    """Processes of one copy of the model: for rules that hold at any number, take the least."""
-    return config.layout.tensor * config.layout.pipeline
 
 
 def _load_either(path: Path) -> RunConfig:

@@ -8,6 +8,7 @@ import typer
 
 from megatron_codemix.backend.environment import prepare_environment
 from megatron_codemix.config.parameters import checkpoint_bytes, count_parameters
+from megatron_codemix.config.plan import layout_text
 from megatron_codemix.data.mixture.describe import describe_mixtures, readings, repetitions
 from megatron_codemix.errors import EXIT_DONE, RetryableError
 from megatron_codemix.launch.local import exclusive
@@ -149,8 +150,7 @@ def _print_plan(phase: Phase) -> None:
         f"{format_bytes(checkpoint_bytes(config))} a checkpoint"
     )
     print(
-        f"layout     tensor {config.layout.tensor} x pipeline {config.layout.pipeline} x data "
-        f"{plan.data_parallel} on {plan.world_size} ranks, {plan.num_microbatches} microbatches of "
-        f"{config.layout.microbatch_sequences}",
+        f"layout     {layout_text(config.layout, plan.data_parallel)} on {plan.world_size} ranks, "
+        f"{plan.num_microbatches} microbatches of {config.layout.microbatch_sequences}",
         flush=True,
     )

@@ -14,6 +14,7 @@ from megatron_codemix.config.schema import (
     ConstantMixtureConfig,
     ConstantSchedule,
     CosineSchedule,
+    LayoutConfig,
     LinearSchedule,
     ModelConfig,
     RunConfig,
@@ -52,10 +53,6 @@ _VALUE_FLAGS = (
     "glu_linear_offset",
     "no_rope_freq",
     "pipeline_model_parallel_comm_backend",
-    "recompute_granularity",
-    "recompute_method",
-    "recompute_modules",
-    "recompute_num_layers",
     "wgrad_deferral_limit",
 )
 """Overrides that are a flag of the same name with a value."""
@@ -66,7 +63,6 @@ _FALSE_FLAGS = {
     "bias_dropout_fusion": "--no-bias-dropout-fusion",
     "clone_scatter_output_in_embedding": "--no-clone-scatter-output-in-embedding",
     "gradient_accumulation_fusion": "--no-gradient-accumulation-fusion",
-    "overlap_p2p_comm": "--no-overlap-p2p-communication",
 }
 """Overrides that Megatron-LM has on, with the flag that turns them off."""
 
@@ -87,9 +83,7 @@ def megatron_arguments(config: RunConfig, plan: RunPlan) -> Flags:
         *_vocabulary_flags(model, layout.tensor, plan),
         ("--seq-length", str(config.data.sequence_length)),
         ("--max-position-embeddings", str(config.data.sequence_length)),
-        ("--tensor-model-parallel-size", str(layout.tensor)),
-        ("--pipeline-model-parallel-size", str(layout.pipeline)),
-        ("--micro-batch-size", str(layout.microbatch_sequences)),
+        *_layout_flags(layout),
         ("--global-batch-size", str(config.train.global_batch_sequences)),
         *_horizon_flags(config, plan),
         ("--optimizer", "adam"),
@@ -106,10 +100,6 @@ def megatron_arguments(config: RunConfig, plan: RunPlan) -> Flags:
         ("--save-interval", str(plan.save_every_steps)),
         ("--log-interval", str(config.logging.every_steps)),
     ]
-    if layout.sequence_parallel:
-        flags.append(("--sequence-parallel",))
-    if layout.distributed_optimizer:
-        flags.append(("--use-distributed-optimizer",))
     if config.precision.kind == "bf16":
         flags += [("--bf16",), ("--accumulate-allreduce-grads-in-fp32",)]
     return flags + _override_flags(typed_overrides(model.transformer_overrides))
@@ -210,6 +200,48 @@ def _vocabulary_flags(model: ModelConfig, tensor: int, plan: RunPlan) -> Flags:
         return [*flags, ("--padded-vocab-size", str(plan.padded_vocabulary_size))]
     # Megatron-LM multiplies by the tensor-parallel size before it pads.
     return [*flags, ("--make-vocab-size-divisible-by", str(VOCABULARY_MULTIPLE // tensor))]
+
+
+def _layout_flags(layout: LayoutConfig) -> Flags:
+    flags: Flags = [
+        ("--tensor-model-parallel-size", str(layout.tensor)),
+        ("--pipeline-model-parallel-size", str(layout.pipeline)),
+        ("--context-parallel-size", str(layout.context)),
+        ("--micro-batch-size", str(layout.microbatch_sequences)),
+    ]
+    if layout.virtual_pipeline > 1:
+        chunks = str(layout.virtual_pipeline)
+        flags.append(("--num-virtual-stages-per-pipeline-rank", chunks))
+    if layout.context > 1:
+        # Keys and values are gathered here; Megatron-LM's default sends them around a ring.
+        flags.append(("--cp-comm-type", "all_gather"))
+    if layout.bucket_parameters is not None:
+        flags.append(("--ddp-bucket-size", str(layout.bucket_parameters)))
+    switches = {
+        "--sequence-parallel": layout.sequence_parallel,
+        "--use-distributed-optimizer": layout.distributed_optimizer,
+        "--overlap-grad-reduce": layout.overlap_grad_reduce,
+        "--overlap-param-gather": layout.overlap_param_gather,
+    }
+    flags += [(flag,) for flag, is_on in switches.items() if is_on]
+    return flags + _recompute_flags(layout)
+
+
+def _recompute_flags(layout: LayoutConfig) -> Flags:
+    match layout.recompute:
+        case "none":
+            return []
+        case "selective":
+            return [
+                ("--recompute-granularity", "selective"),
+                ("--recompute-modules", *layout.recompute_modules),
+            ]
+        case "full":
+            return [
+                ("--recompute-granularity", "full"),
+                ("--recompute-method", layout.recompute_method),
+                ("--recompute-num-layers", str(layout.recompute_layers)),
+            ]
 
 
 def _horizon_flags(config: RunConfig, plan: RunPlan) -> Flags:

@@ -4,7 +4,7 @@ arithmetic."""
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.config.schema import LayoutConfig, RunConfig
 
 VOCABULARY_MULTIPLE = 1024
 """The embedding tables are padded to this, not to a multiple that depends on the tensor-parallel
@@ -41,7 +41,7 @@ class RunPlan:
 def make_plan(config: RunConfig, world_size: int) -> RunPlan:
     """The plan of `config` on `world_size` processes; `checks.check_layout` has ensured that the
     divisions are exact."""
-    data_parallel = world_size // (config.layout.tensor * config.layout.pipeline)
+    data_parallel = world_size // config.layout.model_parallel
     per_step, steps = tokens_per_step(config), num_steps(config)
     save_every = config.checkpoint.save_every_tokens
     keep_every = config.checkpoint.keep_every_tokens
@@ -61,6 +61,15 @@ def make_plan(config: RunConfig, world_size: int) -> RunPlan:
         keep_every_steps=None if keep_every is None else nearest_steps(keep_every, per_step),
         padded_vocabulary_size=padded_vocabulary_size(config.model.vocabulary_size),
     )
+
+
+def layout_text(layout: LayoutConfig, data_parallel: int | str) -> str:
+    """`TP2 x PP2 x DP1`, with the dimensions that are not in every layout where they are above
+    1."""
+    extra = {"VP": layout.virtual_pipeline, "CP": layout.context}
+    sizes = {"TP": layout.tensor, "PP": layout.pipeline}
+    sizes |= {name: size for name, size in extra.items() if size > 1}
+    return " x ".join(f"{name}{size}" for name, size in (sizes | {"DP": data_parallel}).items())
 
 
 def tokens_per_step(config: RunConfig) -> int:

@@ -132,7 +132,7 @@ def summarize(lines: Iterable[dict[str, Any]], source: str) -> dict[str, Any]:
 def _load_model(config: RunConfig, folder: Path, backend: Backend) -> tuple[Model, ModelParallel]:
     layout = LayoutConfig()
     parallel = initialize_model_parallel(layout, config.train.seed)
-    model = build_model(
+    [model] = build_model(
         config.model,
         layout,
         config.precision,
@@ -141,7 +141,7 @@ def _load_model(config: RunConfig, folder: Path, backend: Backend) -> tuple[Mode
         parallel=parallel,
         backend=backend,
     )
-    load_weights(folder, model)
+    load_weights(folder, [model])
     model.eval()
     return model, parallel
 
@@ -164,7 +164,9 @@ def _score_source(
     mine = windows[parallel.data_rank :: parallel.data_size]
     totals = torch.zeros(source.num_documents, 3, dtype=torch.float64)
     for taken, batch in batches_of(mine, BATCH_TOKENS):
-        losses = token_losses(model, batch, backend).double().cpu().numpy() * batch.loss_mask
+        losses = (
+            token_losses(model, batch, parallel, backend).double().cpu().numpy() * batch.loss_mask
+        )
         for window, nats in zip(taken, losses.sum(axis=1), strict=True):
             totals[window.document] += torch.tensor(_counts(window, nats, byte_lengths))
     totals = totals.to(backend.device)

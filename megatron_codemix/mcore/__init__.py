@@ -1,10 +1,10 @@
 """The only code that imports megatron.core: translates our configuration to its configs, builds its
 models, runs its steps.
 
-Importing this package installs the CPU meaning of `torch.cuda` where there is no CUDA, and an
-optimizer kernel where megatron-core has found none. That is the project's one import effect: it
-must happen before megatron.core is first used, and Python runs this file before any module below
-it.
+Importing this package installs the CPU meaning of `torch.cuda` where there is no CUDA, an optimizer
+kernel where megatron-core has found none, and the mend of a fault in its checkpoints. That is the
+project's one import effect: it must happen before megatron.core is first used, and Python runs this
+file before any module below it.
 """
 
 import importlib
@@ -23,6 +23,7 @@ def _import_megatron() -> None:
         for name in _MODULES:
             importlib.import_module(f"megatron.core.{name}")
         importlib.import_module("megatron_codemix.mcore.fused_adam").provide_fused_adam()
+        importlib.import_module("megatron_codemix.mcore.bucket_padding").keep_bucket_padding()
 
 
 _import_megatron()

@@ -10,6 +10,7 @@ import os
 import pickle
 import queue
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import full_disk, read_json, write_json
 from megatron_codemix.mcore.groups import ModelParallel
-from megatron_codemix.mcore.model import Model, gpt_of
+from megatron_codemix.mcore.model import Model, finish_update, gpt_of
 from megatron_codemix.runs import COMPLETE_MARKER
 
 # torch's CheckpointException is a BaseException and holds the errors of all ranks.
@@ -47,7 +48,7 @@ _CONTENT = {"distrib_optim_sharding_type": "fully_reshardable"}
 
 def save_checkpoint(
     folder: Path,
-    model: DistributedDataParallel,
+    model: Sequence[DistributedDataParallel],
     optimizer: MegatronOptimizer,
     record: dict[str, Any],
     parallel: ModelParallel,
@@ -77,17 +78,19 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, model: DistributedDataParallel, optimizer: MegatronOptimizer, *, with_state: bool
+    folder: Path,
+    model: Sequence[DistributedDataParallel],
+    optimizer: MegatronOptimizer,
+    *,
+    with_state: bool,
 ) -> None:
     """Reads weights and, `with_state`, the optimizer's moments and step count into this layout.
     Every rank calls it."""
     state = (
-        _sharded_state(model, optimizer, is_loading=True)
-        if with_state
-        else {"model": gpt_of(model).sharded_state_dict()}
+        _sharded_state(model, optimizer, is_loading=True) if with_state else sharded_weights(model)
     )
     loaded = _load(state, folder)
-    gpt_of(model).load_state_dict(loaded["model"], strict=True)
+    _set_weights(model, loaded)
     if with_state:
         with torch.no_grad():
             optimizer.load_state_dict(loaded["optimizer"])
@@ -95,10 +98,22 @@ def load_checkpoint(
         optimizer.reload_model_params()
 
 
-def load_weights(folder: Path, model: Model) -> None:
+def load_weights(folder: Path, model: Sequence[Model]) -> None:
     """Reads the weights alone into a model without an optimizer. Every rank calls it."""
-    loaded = _load({"model": gpt_of(model).sharded_state_dict()}, folder)
-    gpt_of(model).load_state_dict(loaded["model"], strict=True)
+    _set_weights(model, _load(sharded_weights(model), folder))
+
+
+def sharded_weights(model: Sequence[Model | DistributedDataParallel]) -> dict[str, Any]:
+    """State of each model chunk. The names in the file are those of the whole model's layers, so a
+    checkpoint does not know how it was cut."""
+    return {
+        f"model{number}": gpt_of(chunk).sharded_state_dict() for number, chunk in enumerate(model)
+    }
+
+
+def _set_weights(model: Sequence[Model | DistributedDataParallel], loaded: dict[str, Any]) -> None:
+    for number, chunk in enumerate(model):
+        gpt_of(chunk).load_state_dict(loaded[f"model{number}"], strict=True)
 
 
 def read_marker(folder: Path) -> dict[str, Any]:
@@ -143,9 +158,11 @@ def _as_full_disk(error: BaseException, folder: Path) -> Exception:
 
 
 def _sharded_state(
-    model: DistributedDataParallel, optimizer: MegatronOptimizer, *, is_loading: bool
+    model: Sequence[DistributedDataParallel], optimizer: MegatronOptimizer, *, is_loading: bool
 ) -> dict[str, Any]:
-    state: dict[str, Any] = {"model": gpt_of(model).sharded_state_dict()}
+    if not is_loading:
+        finish_update(model)
+    state = sharded_weights(model)
     state["optimizer"] = optimizer.sharded_state_dict(
         state, is_loading=is_loading, metadata=_CONTENT
     )

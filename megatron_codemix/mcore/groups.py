@@ -21,20 +21,34 @@ class ModelParallel:
     tensor_size: int
     pipeline_rank: int
     pipeline_size: int
+    num_chunks: int
+    """Model chunks of each pipeline stage."""
+    context_rank: int
+    context_size: int
     data_rank: int
+    """Ranks that differ in context_rank alone have the same, and read the same samples."""
     data_size: int
     groups: ProcessGroupCollection
-    """Groups by megatron-core's names: tp, pp, dp, dp_cp, embd, ..."""
+    """Groups by megatron-core's names: tp, pp, cp, dp, dp_cp, embd, ..."""
     last_pipeline_rank: int
     """Global rank of the last stage of this process's pipeline: the one that has the loss."""
 
     @property
-    def is_first_stage(self) -> bool:
-        return self.pipeline_rank == 0
-
-    @property
     def is_last_stage(self) -> bool:
+        """Whether this process has the model's last chunk, and so the loss."""
         return self.pipeline_rank == self.pipeline_size - 1
+
+    def is_first_chunk(self, chunk: int) -> bool:
+        """Whether the model begins with this process's chunk of that number."""
+        return self.pipeline_rank == 0 and chunk == 0
+
+    def is_last_chunk(self, chunk: int) -> bool:
+        """Whether the model ends with this process's chunk of that number."""
+        return self.is_last_stage and chunk == self.num_chunks - 1
+
+    def stage_of(self, chunk: int) -> int | None:
+        """The chunk's number as megatron-core takes it: None where stages are not cut."""
+        return chunk if self.num_chunks > 1 else None
 
 
 def initialize_model_parallel(layout: LayoutConfig, seed: int) -> ModelParallel:
@@ -47,6 +61,8 @@ def initialize_model_parallel(layout: LayoutConfig, seed: int) -> ModelParallel:
     parallel_state.initialize_model_parallel(
         tensor_model_parallel_size=layout.tensor,
         pipeline_model_parallel_size=layout.pipeline,
+        virtual_pipeline_model_parallel_size=virtual_pipeline_size(layout),
+        context_parallel_size=layout.context,
         create_gloo_process_groups=False,
     )
     model_parallel_cuda_manual_seed(seed)
@@ -58,11 +74,19 @@ def initialize_model_parallel(layout: LayoutConfig, seed: int) -> ModelParallel:
         tensor_size=groups.tp.size(),
         pipeline_rank=groups.pp.rank(),
         pipeline_size=groups.pp.size(),
+        num_chunks=layout.virtual_pipeline,
+        context_rank=groups.cp.rank(),
+        context_size=groups.cp.size(),
         data_rank=groups.dp.rank(),
         data_size=groups.dp.size(),
         groups=groups,
         last_pipeline_rank=parallel_state.get_pipeline_model_parallel_last_rank(),
     )
+
+
+def virtual_pipeline_size(layout: LayoutConfig) -> int | None:
+    """As megatron-core takes it: None where stages are not cut into chunks."""
+    return layout.virtual_pipeline if layout.virtual_pipeline > 1 else None
 
 
 def destroy_model_parallel() -> None:

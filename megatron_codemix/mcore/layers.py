@@ -1,15 +1,19 @@
 """Modules of our own that enter megatron-core's layers through `ModuleSpec`: normalisation and
 attention without Transformer Engine.
 
-Shapes: S sequence, B microbatch, H heads of this rank, D head width.
+Shapes: S sequence, C the part of it that a context-parallel rank has (all of it on one rank),
+B microbatch, H heads of this rank, D head width.
 """
 
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.transformer_config import TransformerConfig
+
+from megatron_codemix.mcore.context import gather_sequence, pieces_of
 
 
 class RmsNorm(torch.nn.RMSNorm):
@@ -74,10 +78,11 @@ def document_attention_mask(document_ids_BS: torch.Tensor) -> torch.Tensor:
 
 
 class SdpaCoreAttention(MegatronModule):
-    """Causal attention by torch's scaled_dot_product_attention, with grouped queries.
+    """Causal attention by torch's scaled_dot_product_attention, with grouped queries. Under context
+    parallelism it gathers keys and values of the whole sequence.
 
-    megatron-core's own DotProductAttention materialises the scores: 20% of a small model's CPU
-    step.
+    megatron-core's own DotProductAttention materialises the scores (20% of a small model's CPU
+    step) and has no context parallelism.
     """
 
     def __init__(
@@ -87,10 +92,15 @@ class SdpaCoreAttention(MegatronModule):
         attn_mask_type: Any,
         attention_type: str,
         softmax_scale: float | None = None,
+        pg_collection: ProcessGroupCollection | None = None,
         **unused: Any,
     ) -> None:
         super().__init__(config=config)
         self.softmax_scale = softmax_scale
+        self.context_group = None
+        if config.context_parallel_size > 1:
+            assert pg_collection is not None, "megatron-core's attention passes its groups on"
+            self.context_group = pg_collection.cp
 
     def forward(
         self,
@@ -100,11 +110,37 @@ class SdpaCoreAttention(MegatronModule):
         attention_mask: torch.Tensor | None = None,
         **unused: Any,
     ) -> torch.Tensor:
-        """[S, B, H, D] each (fewer heads in key and value with grouped queries) -> [S, B, H * D].
+        """[C, B, H, D] each (fewer heads in key and value with grouped queries) -> [C, B, H * D].
 
-        attention_mask: bool [B, 1, S, S] as document_attention_mask makes it, True where a query
-        must not see a key, the future included; None: causal, by torch's faster path for that.
+        attention_mask: bool [B, 1, C, S], this rank's rows of what document_attention_mask makes,
+        True where a query must not see a key, the future included; None: causal, by torch's faster
+        path for that.
         """
+        if self.context_group is None:
+            return self._attend(query, key, value, attention_mask)
+        key = gather_sequence(key, self.context_group)
+        value = gather_sequence(value, self.context_group)
+        size = self.context_group.size()
+        piece = len(query) // 2
+        outputs = []
+        for number, which in enumerate(pieces_of(self.context_group.rank(), size)):
+            # Nothing after the piece's end is seen, so it is not looked at.
+            rows, end = slice(number * piece, (number + 1) * piece), (which + 1) * piece
+            mask = (
+                _future_mask(piece, end, query.device)
+                if attention_mask is None
+                else attention_mask[:, :, rows, :end]
+            )
+            outputs.append(self._attend(query[rows], key[:end], value[:end], mask))
+        return torch.cat(outputs)
+
+    def _attend(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+    ) -> torch.Tensor:
         query, key, value = (tensor.permute(1, 2, 0, 3) for tensor in (query, key, value))
         output = F.scaled_dot_product_attention(
             query,
@@ -116,3 +152,10 @@ class SdpaCoreAttention(MegatronModule):
             enable_gqa=key.shape[1] != query.shape[1],
         )
         return output.permute(2, 0, 1, 3).flatten(2)
+
+
+def _future_mask(queries: int, keys: int, device: torch.device) -> torch.Tensor:
+    """bool [queries, keys]: True where a key is later than a query; the last query is the last
+    key's."""
+    order = torch.arange(keys, device=device)
+    return order[keys - queries :, None] < order[None, :]

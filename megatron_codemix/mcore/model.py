@@ -1,7 +1,12 @@
 """Builds this rank's part of the GPT model, alone (evaluation) or wrapped for data-parallel
-training."""
+training.
+
+A rank's part is a list of model chunks: one, or with interleaved pipeline stages several that do
+not follow one another.
+"""
 
 import warnings
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from megatron.core.distributed import (
@@ -11,6 +16,7 @@ from megatron.core.distributed import (
 )
 from megatron.core.models.gpt import GPTModel
 from megatron.core.transformer.module import Float16Module
+from megatron.core.transformer.transformer_config import TransformerConfig
 
 from megatron_codemix.backend.devices import Backend
 from megatron_codemix.config.plan import padded_vocabulary_size
@@ -20,6 +26,7 @@ from megatron_codemix.mcore.initial_weights import initialize_weights
 from megatron_codemix.mcore.transformer import build_layer_spec, build_transformer_config
 
 Model: TypeAlias = GPTModel | Float16Module
+"""A model chunk."""
 
 
 def build_model(
@@ -31,39 +38,43 @@ def build_model(
     seed: int,
     parallel: ModelParallel,
     backend: Backend,
-) -> Model:
-    """The layers of this rank with their weights at step 0; forward(tokens, positions, mask,
-    labels=...) gives per-token losses [B, S] on the last pipeline stage."""
-    with warnings.catch_warnings():
-        # megatron-core warns of its own defaults: an empty CUDA graph scope, the MLP's width.
-        warnings.simplefilter("ignore")
-        gpt = _build_gpt(model, layout, precision, sequence_length, parallel, backend)
-    initialize_weights(gpt, seed, parallel)
-    gpt.to(backend.device)
-    return Float16Module(gpt.config, gpt) if precision.kind == "bf16" else gpt
+) -> list[Model]:
+    """The model chunks of this rank with their weights at step 0; forward(tokens, positions, mask,
+    labels=...) of the model's last one gives per-token losses [B, S]."""
+    config = build_transformer_config(model, layout, precision, backend.device)
+    chunks: list[Model] = []
+    for number in range(parallel.num_chunks):
+        with warnings.catch_warnings():
+            # megatron-core warns of its own defaults: an empty CUDA graph scope, the MLP's width.
+            warnings.simplefilter("ignore")
+            gpt = _build_gpt(model, config, sequence_length, parallel, number)
+        initialize_weights(gpt, seed, parallel)
+        gpt.to(backend.device)
+        chunks.append(Float16Module(config, gpt) if precision.kind == "bf16" else gpt)
+    return chunks
 
 
 def _build_gpt(
     model: ModelConfig,
-    layout: LayoutConfig,
-    precision: PrecisionConfig,
+    config: TransformerConfig,
     sequence_length: int,
     parallel: ModelParallel,
-    backend: Backend,
+    chunk: int,
 ) -> GPTModel:
-    config = build_transformer_config(model, layout, precision, backend.device)
+    vp_stage = parallel.stage_of(chunk)
     return GPTModel(
         config,
-        build_layer_spec(config, model),
+        build_layer_spec(config, model, vp_stage),
         vocab_size=padded_vocabulary_size(model.vocabulary_size),
         max_sequence_length=sequence_length,
-        pre_process=parallel.is_first_stage,
-        post_process=parallel.is_last_stage,
+        pre_process=parallel.is_first_chunk(chunk),
+        post_process=parallel.is_last_chunk(chunk),
         parallel_output=True,
         share_embeddings_and_output_weights=model.tie_embeddings,
         position_embedding_type="rope",
         rotary_base=model.rope_base,
         pg_collection=parallel.groups,
+        vp_stage=vp_stage,
     )
 
 
@@ -74,19 +85,41 @@ def gpt_of(model: Model | DistributedDataParallel) -> GPTModel:
     return model
 
 
+def finish_update(chunks: Sequence[DistributedDataParallel]) -> None:
+    """Brings every rank the weights of the last step, where their gathering is left to the next
+    forward pass (layout.overlap_param_gather). Every rank calls it, before it reads weights."""
+    for chunk in chunks:
+        if chunk.ddp_config.overlap_param_gather:
+            chunk.start_param_sync(force_sync=True)
+
+
 def wrap_data_parallel(
-    model: Model, layout: LayoutConfig, parallel: ModelParallel
-) -> DistributedDataParallel:
-    """The model with fp32 gradient buffers that are reduced over the data-parallel ranks."""
-    config = model.config
-    wrapped = DistributedDataParallel(
-        config,
-        DistributedDataParallelConfig(
-            grad_reduce_in_fp32=True,
-            use_distributed_optimizer=layout.distributed_optimizer,
-        ),
-        model,
-        pg_collection=parallel.groups,
-    )
+    chunks: Sequence[Model], layout: LayoutConfig, parallel: ModelParallel
+) -> list[DistributedDataParallel]:
+    """The chunks with fp32 gradient buffers that are reduced over the data-parallel ranks."""
+    config = chunks[0].config
+    wrapped = [
+        DistributedDataParallel(
+            config,
+            DistributedDataParallelConfig(
+                grad_reduce_in_fp32=True,
+                use_distributed_optimizer=layout.distributed_optimizer,
+                overlap_grad_reduce=layout.overlap_grad_reduce,
+                overlap_param_gather=layout.overlap_param_gather,
+                bucket_size=layout.bucket_parameters,
+            ),
+            chunk,
+            # Of the later chunks' collectives nothing is left to overlap with.
+            disable_bucketing=number > 0,
+            pg_collection=parallel.groups,
+        )
+        for number, chunk in enumerate(chunks)
+    ]
     config.finalize_model_grads_func = finalize_model_grads
+    if layout.overlap_grad_reduce:
+        # Lists only where there are several: megatron-core's other schedules call the function.
+        no_sync = [chunk.no_sync for chunk in wrapped]
+        start = [chunk.start_grad_sync for chunk in wrapped]
+        config.no_sync_func = no_sync if len(wrapped) > 1 else no_sync[0]
+        config.grad_sync_func = start if len(wrapped) > 1 else start[0]
     return wrapped

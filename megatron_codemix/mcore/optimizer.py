@@ -14,7 +14,7 @@ def build_optimizer(
     optimizer: AdamWConfig,
     layout: LayoutConfig,
     precision: PrecisionConfig,
-    model: DistributedDataParallel,
+    model: list[DistributedDataParallel],
     parallel: ModelParallel,
 ) -> MegatronOptimizer:
     """AdamW with fp32 master weights over the parameters of `model`."""
@@ -30,12 +30,13 @@ def build_optimizer(
             bf16=precision.kind == "bf16",
             params_dtype=DTYPES[precision.kind],
             use_distributed_optimizer=layout.distributed_optimizer,
+            overlap_param_gather=layout.overlap_param_gather,
         ),
-        [model],
+        model,
         use_gloo_process_groups=False,
         pg_collection=parallel.groups,
     )
-    model.config.grad_scale_func = built.scale_loss
+    model[0].config.grad_scale_func = built.scale_loss
     return built
 
 

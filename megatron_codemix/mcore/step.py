@@ -1,6 +1,6 @@
 """One optimizer step, and one forward pass for evaluation.
 
-Shapes: B microbatch, S sequence, K sources.
+Shapes: B microbatch, S sequence, C the part of it that a context-parallel rank has, K sources.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,6 +18,7 @@ from torch.utils.dlpack import from_dlpack
 
 from megatron_codemix.backend.devices import Backend
 from megatron_codemix.data.batches import Batch
+from megatron_codemix.mcore.context import context_part
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.layers import document_attention_mask
 from megatron_codemix.mcore.model import Model
@@ -43,7 +44,7 @@ class StepResult:
 
 
 def train_step(
-    model: DistributedDataParallel,
+    model: Sequence[DistributedDataParallel],
     optimizer: MegatronOptimizer,
     microbatches: Sequence[Batch],
     *,
@@ -53,9 +54,10 @@ def train_step(
 ) -> StepResult:
     """Forward, backward and update over this data-parallel rank's microbatches. Every rank calls
     it."""
-    model.zero_grad_buffer()
+    for chunk in model:
+        chunk.zero_grad_buffer()
     optimizer.zero_grad()
-    reports = _run_schedule(model, microbatches, num_sources, backend)
+    reports = _run_schedule(model, microbatches, num_sources, parallel, backend)
     _, grad_norm, _ = optimizer.step()
     totals = _reduce_reports(reports, num_sources, parallel, backend)
     return StepResult(
@@ -66,27 +68,32 @@ def train_step(
     )
 
 
-def token_losses(model: Model, batch: Batch, backend: Backend) -> torch.Tensor:
-    """Loss of every label in nats, fp32 [B, S], without gradients; for a model in one pipeline
-    stage."""
+def token_losses(
+    model: Model, batch: Batch, parallel: ModelParallel, backend: Backend
+) -> torch.Tensor:
+    """Loss of every label in nats, fp32 [B, S], without gradients; for a model in one chunk, on one
+    context-parallel rank."""
     with torch.no_grad():
-        losses: torch.Tensor = _forward(model, batch, backend)
+        losses: torch.Tensor = _forward(model, batch, parallel, backend)
     return losses.float()
 
 
 def _run_schedule(
-    model: DistributedDataParallel,
+    model: Sequence[DistributedDataParallel],
     microbatches: Sequence[Batch],
     num_sources: int,
+    parallel: ModelParallel,
     backend: Backend,
 ) -> list[torch.Tensor]:
     """megatron-core's pipeline schedule over the microbatches; the last stage's reports, []
     elsewhere."""
     size, length = microbatches[0].tokens.shape
+    step = partial(_forward_step, num_sources=num_sources, parallel=parallel, backend=backend)
+    batches = [iter(microbatches) for _ in model]
     reports: list[torch.Tensor] = get_forward_backward_func()(
-        forward_step_func=partial(_forward_step, num_sources=num_sources, backend=backend),
-        data_iterator=iter(microbatches),
-        model=model,
+        forward_step_func=step,
+        data_iterator=batches if len(model) > 1 else batches[0],
+        model=list(model) if len(model) > 1 else model[0],
         num_microbatches=len(microbatches),
         seq_length=length,
         micro_batch_size=size,
@@ -96,55 +103,68 @@ def _run_schedule(
 
 
 def _forward_step(
-    batches: Iterator[Batch], model: Any, *, num_sources: int, backend: Backend
+    batches: Iterator[Batch],
+    model: Any,
+    *,
+    num_sources: int,
+    parallel: ModelParallel,
+    backend: Backend,
 ) -> tuple[torch.Tensor, Any]:
     batch = next(batches)
-    return _forward(model, batch, backend), partial(
-        _loss, batch=batch, num_sources=num_sources, backend=backend
+    return _forward(model, batch, parallel, backend), partial(
+        _loss, batch=batch, num_sources=num_sources, parallel=parallel, backend=backend
     )
 
 
-def _forward(model: Any, batch: Batch, backend: Backend) -> Any:
-    """Every pipeline stage reads the batch itself, so every stage has the mask."""
+def _forward(model: Any, batch: Batch, parallel: ModelParallel, backend: Backend) -> Any:
+    """Losses [B, C]. Every pipeline stage reads the batch itself, so every stage has the mask."""
     mask = None
     if batch.document_ids is not None:
         mask = document_attention_mask(_on_device(batch.document_ids, backend))
-    return model(
-        _on_device(batch.tokens, backend),
-        _on_device(batch.position_ids, backend),
-        mask,
-        labels=_on_device(batch.labels, backend),
+        mask = context_part(mask, parallel, dim=2)
+    tokens_BC, positions_BC, labels_BC = (
+        context_part(_on_device(array, backend), parallel, dim=1)
+        for array in (batch.tokens, batch.position_ids, batch.labels)
     )
+    return model(tokens_BC, positions_BC, mask, labels=labels_BC)
 
 
 def _loss(
-    losses_BS: torch.Tensor, *, batch: Batch, num_sources: int, backend: Backend
+    losses_BC: torch.Tensor,
+    *,
+    batch: Batch,
+    num_sources: int,
+    parallel: ModelParallel,
+    backend: Backend,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Sum of the losses, tokens that counted, and the report: per source nats, tokens, samples;
-    float64 [3, K].
+    float64 [3, K]. All of this rank's part of the samples; a sample is counted by one rank.
 
-    megatron-core divides the gradients by the tokens of the whole batch (calculate_per_token_loss).
+    megatron-core divides the gradients by the tokens of the whole batch, summed over data- and
+    context-parallel ranks (calculate_per_token_loss). Its other ways divide by the tokens or the
+    microbatches of a rank, which is wrong as soon as those differ, and scale by the context size.
     """
-    mask_BS = _on_device(batch.loss_mask, backend)
-    masked_BS = losses_BS.float() * mask_BS
+    mask_BC = context_part(_on_device(batch.loss_mask, backend), parallel, dim=1)
+    masked_BC = losses_BC.float() * mask_BC
     source_B = _on_device(batch.source_id, backend).long()
-    report = torch.zeros(3, num_sources, dtype=torch.float64, device=masked_BS.device)
-    report[0].index_add_(0, source_B, masked_BS.detach().double().sum(1))
-    report[1].index_add_(0, source_B, mask_BS.double().sum(1))
-    report[2].index_add_(0, source_B, torch.ones_like(source_B, dtype=torch.float64))
-    return masked_BS.sum(), mask_BS.sum().int(), report
+    counted = float(parallel.context_rank == 0)
+    report = torch.zeros(3, num_sources, dtype=torch.float64, device=masked_BC.device)
+    report[0].index_add_(0, source_B, masked_BC.detach().double().sum(1))
+    report[1].index_add_(0, source_B, mask_BC.double().sum(1))
+    report[2].index_add_(0, source_B, torch.full_like(source_B, counted, dtype=torch.float64))
+    return masked_BC.sum(), mask_BC.sum().int(), report
 
 
 def _reduce_reports(
     reports: list[torch.Tensor], num_sources: int, parallel: ModelParallel, backend: Backend
 ) -> np.ndarray:
-    """Sum over microbatches and data-parallel ranks, brought from the last stage to every rank;
-    float64 [3, K]."""
+    """Sum over microbatches and over data- and context-parallel ranks, brought from the last stage
+    to every rank; float64 [3, K]."""
     total = torch.zeros(3, num_sources, dtype=torch.float64, device=backend.device)
     for report in reports:
         total += report
-    if parallel.is_last_stage and parallel.data_size > 1:
-        torch.distributed.all_reduce(total, group=parallel.groups.dp)
+    if parallel.is_last_stage and parallel.data_size * parallel.context_size > 1:
+        torch.distributed.all_reduce(total, group=parallel.groups.dp_cp)
     if parallel.pipeline_size > 1:
         torch.distributed.broadcast(
             total, src=parallel.last_pipeline_rank, group=parallel.groups.pp

@@ -16,6 +16,7 @@ from megatron_codemix.backend import megatron_on_cpu
 from megatron_codemix.config.overrides import typed_overrides
 from megatron_codemix.config.schema import LayoutConfig, ModelConfig, PrecisionConfig
 from megatron_codemix.errors import ConfigError
+from megatron_codemix.mcore.groups import virtual_pipeline_size
 from megatron_codemix.mcore.layers import LayerNorm, RmsNorm, SdpaCoreAttention
 from megatron_codemix.mcore.parallel_block import parallel_layer_spec
 
@@ -55,6 +56,8 @@ def build_transformer_config(
         "attention_dropout": 0.0,
         "tensor_model_parallel_size": layout.tensor,
         "pipeline_model_parallel_size": layout.pipeline,
+        "virtual_pipeline_model_parallel_size": virtual_pipeline_size(layout),
+        "context_parallel_size": layout.context,
         "sequence_parallel": layout.sequence_parallel,
         "params_dtype": dtype,
         "pipeline_dtype": dtype,
@@ -62,6 +65,8 @@ def build_transformer_config(
         "bf16": dtype is torch.bfloat16,
         "calculate_per_token_loss": True,
         "attention_softmax_in_fp32": True,
+        **_recompute_fields(layout),
+        **_message_fields(layout),
         **_fusions_off(),
         **(_cpu_fields() if device.type == "cpu" else {}),
         **typed_overrides(model.transformer_overrides),
@@ -76,6 +81,31 @@ def build_transformer_config(
             ]
         )
     return config
+
+
+def _recompute_fields(layout: LayoutConfig) -> dict[str, Any]:
+    match layout.recompute:
+        case "none":
+            return {}
+        case "selective":
+            return {
+                "recompute_granularity": "selective",
+                "recompute_modules": layout.recompute_modules,
+            }
+        case "full":
+            return {
+                "recompute_granularity": "full",
+                "recompute_method": layout.recompute_method,
+                "recompute_num_layers": layout.recompute_layers,
+            }
+
+
+def _message_fields(layout: LayoutConfig) -> dict[str, bool]:
+    """How pipeline stages send. Interleaved ones send each message by itself: two between the same
+    pair of ranks in one batch are matched in the wrong order, which with two stages happens at
+    every step, and the model trains on wrong numbers."""
+    is_interleaved = layout.virtual_pipeline > 1
+    return {"overlap_p2p_comm": is_interleaved, "batch_p2p_comm": not is_interleaved}
 
 
 def _fusions_off() -> dict[str, bool]:
@@ -100,9 +130,11 @@ def _cpu_fields() -> dict[str, bool]:
     }
 
 
-def build_layer_spec(config: TransformerConfig, model: ModelConfig) -> TransformerBlockSubmodules:
-    """megatron-core's local layers with our normalisation and attention, for this pipeline stage's
-    layers."""
+def build_layer_spec(
+    config: TransformerConfig, model: ModelConfig, vp_stage: int | None = None
+) -> TransformerBlockSubmodules:
+    """megatron-core's local layers with our normalisation and attention, for the layers of one of
+    this pipeline stage's model chunks."""
     norm = norm_spec(model)
     layer = get_gpt_layer_local_spec(normalization=config.normalization)
     layer.submodules.input_layernorm = norm
@@ -115,7 +147,7 @@ def build_layer_spec(config: TransformerConfig, model: ModelConfig) -> Transform
     if model.block == "parallel":
         layer = parallel_layer_spec(layer.submodules)
     return TransformerBlockSubmodules(
-        layer_specs=[layer] * get_num_layers_to_build(config),
+        layer_specs=[layer] * get_num_layers_to_build(config, vp_stage),
         layer_norm=norm_spec(model, scale=model.logit_scale),
     )
 

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from megatron_codemix.config.plan import layout_text
 from megatron_codemix.files import Json
 from megatron_codemix.report.collect import PhaseRecord, StudyRecords
 from megatron_codemix.report.warnings import SEED_AXIS, agreed, warnings
@@ -165,8 +166,11 @@ def _layout(phase: PhaseRecord) -> dict[str, Json]:
     """How the phase was spread over processes, in its last attempt."""
     layout = phase.config.layout
     return {
+        "text": layout_text(layout, phase.plan.get("data_parallel") or "?"),
         "tensor": layout.tensor,
         "pipeline": layout.pipeline,
+        "virtual_pipeline": layout.virtual_pipeline,
+        "context": layout.context,
         "data_parallel": phase.plan.get("data_parallel"),
         "world_size": phase.plan.get("world_size"),
         "sequence_parallel": layout.sequence_parallel,

@@ -139,6 +139,5 @@ def agreed(values: Iterable[Json]) -> Json:
 
 def layout_words(layout: Mapping[str, Json]) -> str:
     """`TP2 x PP2 x DP1, microbatch 4`."""
-    words = f"TP{layout['tensor']} x PP{layout['pipeline']} x DP{layout['data_parallel'] or '?'}"
-    words += f", microbatch {layout['microbatch_sequences']}"
+    words = f"{layout['text']}, microbatch {layout['microbatch_sequences']}"
     return words + (", sequence parallel" if layout["sequence_parallel"] else "")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from megatron_codemix.config.plan import num_steps, phase_samples, tokens_per_step
+from megatron_codemix.config.plan import layout_text, num_steps, phase_samples, tokens_per_step
 from megatron_codemix.data.mixture.describe import MAX_EPOCHS, describe_mixtures
 from megatron_codemix.data.mixture.mixture import Mixture
 from megatron_codemix.data.mixture.schedule import courses_of
@@ -104,11 +104,6 @@ def lr_course(tree: StudyTree, node: PhaseNode) -> tuple[float, float, float]:
     return rates[0], max(rates), rates[-1]
 
 
-def layout_text(tensor: int, pipeline: int, data_parallel: int) -> str:
-    """`TP2 x PP2 x DP1`."""
-    return f"TP{tensor} x PP{pipeline} x DP{data_parallel}"
-
-
 def _phase_outlook(tree: StudyTree, node: PhaseNode) -> PhaseOutlook:
     plan = tree.plan(node)
     config = node.config
@@ -132,7 +127,7 @@ def _phase_outlook(tree: StudyTree, node: PhaseNode) -> PhaseOutlook:
         schedule=describe_mixtures(config),
         is_constant=len(courses_of(config)) == 1 and courses_of(config)[0].is_constant,
         epochs=_epochs(tree, node),
-        layout=layout_text(config.layout.tensor, config.layout.pipeline, plan.data_parallel),
+        layout=layout_text(config.layout, plan.data_parallel),
     )
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 
-from megatron_codemix.config.checks import check_config, check_layout
+from megatron_codemix.config.checks import check_config
 from megatron_codemix.config.identity import run_identity
+from megatron_codemix.config.layout_checks import check_layout
 from megatron_codemix.config.loader import build_run_config
 from megatron_codemix.config.mixture_checks import weighted_sources
 from megatron_codemix.config.plan import RunPlan, make_plan

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from megatron_codemix.backend.environment import require_device
-from megatron_codemix.config.checks import check_config, check_layout
+from megatron_codemix.config.checks import check_config
+from megatron_codemix.config.layout_checks import check_layout
 from megatron_codemix.config.learning_rate import LearningRate, Link, learning_rate
 from megatron_codemix.config.loader import dump_yaml, load_run_config
 from megatron_codemix.config.parameters import checkpoint_bytes

@@ -11,6 +11,7 @@ from megatron_codemix.backend.devices import (
     initialize_process_group,
     select_backend,
 )
+from megatron_codemix.config.plan import layout_text
 from megatron_codemix.errors import CodemixError, PreemptedError
 from megatron_codemix.files import write_json
 from megatron_codemix.launch.placement import RankContext
@@ -63,13 +64,11 @@ def _train(phase: Phase, context: RankContext, attempt: int | None, profile: boo
     layout = phase.config.layout
     parallel = initialize_model_parallel(layout, phase.config.train.seed)
     log.info(
-        "%d ranks on %s (%s): tensor %d x pipeline %d x data %d",
+        "%d ranks on %s (%s): %s",
         context.world_size,
         backend.name,
         backend.collectives,
-        layout.tensor,
-        layout.pipeline,
-        parallel.data_size,
+        layout_text(layout, parallel.data_size),
     )
     if context.rank == 0:
         write_json(

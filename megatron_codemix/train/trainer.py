@@ -46,7 +46,7 @@ class Trainer:
         self.profile_folder = profile_folder
         self.phase, self.parallel, self.backend = phase, parallel, backend
         config = phase.config
-        bare = build_model(
+        chunks = build_model(
             config.model,
             config.layout,
             config.precision,
@@ -55,7 +55,7 @@ class Trainer:
             parallel=parallel,
             backend=backend,
         )
-        self.model = wrap_data_parallel(bare, config.layout, parallel)
+        self.model = wrap_data_parallel(chunks, config.layout, parallel)
         self.optimizer = build_optimizer(
             config.optimizer, config.layout, config.precision, self.model, parallel
         )
@@ -179,7 +179,7 @@ class Trainer:
         every = self.phase.config.survival.compare_replicas_every_steps
         if every is None or self.step % every:
             return
-        wrong = differing_replicas(self.model.module, self.parallel, self.backend)
+        wrong = differing_replicas(self.model, self.parallel, self.backend)
         if wrong:
             raise RetryableError(
                 f"{self.phase.run.path}: step {self.step}: the weights of data-parallel ranks "

@@ -70,7 +70,7 @@ def losses_of_both(context: RankContext, model: ModelConfig) -> tuple[object, ob
     from megatron_codemix.mcore.model import gpt_of
     from megatron_codemix.mcore.step import token_losses
 
-    built, _, backend = build_on_rank(Job(layout=LayoutConfig(), model=model))
+    [built], parallel, backend = build_on_rank(Job(layout=LayoutConfig(), model=model))
     weights = dict(global_parameters(gpt_of(built)))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -100,7 +100,7 @@ def losses_of_both(context: RankContext, model: ModelConfig) -> tuple[object, ob
         logits = theirs(torch.from_numpy(batch.tokens)).logits
     labels = torch.from_numpy(batch.labels)
     expected = torch.nn.functional.cross_entropy(logits.mT, labels, reduction="none")
-    return token_losses(built, batch, backend).numpy(), expected.numpy()
+    return token_losses(built, batch, parallel, backend).numpy(), expected.numpy()
 
 
 @pytest.mark.parametrize("qk_norm", [False, True])

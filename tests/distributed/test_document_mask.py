@@ -28,7 +28,15 @@ LAYOUTS = {
     "tp2 with sequence parallelism": (2, LayoutConfig(tensor=2, sequence_parallel=True), "fp32"),
     "pp2, bf16": (2, LayoutConfig(pipeline=2), "bf16"),
     "dp2": (2, LayoutConfig(), "fp32"),
+    "pp2 with two chunks": (2, LayoutConfig(pipeline=2, virtual_pipeline=2), "fp32"),
+    "cp2": (2, LayoutConfig(context=2), "fp32"),
+    "cp2, bf16, recomputed": (2, LayoutConfig(context=2, recompute="selective"), "bf16"),
     "tp2 x pp2": (4, LayoutConfig(tensor=2, pipeline=2), "fp32"),
+    "tp2 x cp2 with sequence parallelism": (
+        4,
+        LayoutConfig(tensor=2, context=2, sequence_parallel=True),
+        "fp32",
+    ),
 }
 
 
@@ -66,9 +74,11 @@ def one_sample(batch: Batch, row: int) -> Batch:
 
 @dataclass(frozen=True)
 class Seen:
-    """What one training step on each batch has shown; logits [2, S, V of this rank], or None where
-    this rank has none (another stage, another data-parallel rank's sample)."""
+    """What one training step on each batch has shown; logits [2, places, V of this rank], or none
+    where this rank has none (another stage, another data-parallel rank's sample)."""
 
+    places: np.ndarray
+    """Of the sequence, those that this rank has."""
     logits: dict[str, list[np.ndarray]]
     nats: dict[str, list[float]]
     grad_norm: dict[str, float]
@@ -78,22 +88,24 @@ def steps_on_rank(context: RankContext, layout: LayoutConfig, precision: str) ->
     """Training steps with a learning rate of 0, so that all start from the same weights."""
     import torch
 
+    from megatron_codemix.mcore.context import context_part
     from megatron_codemix.mcore.model import gpt_of, wrap_data_parallel
     from megatron_codemix.mcore.optimizer import build_optimizer, set_step_sizes
     from megatron_codemix.mcore.step import train_step
 
     job = Job(layout=layout, precision=precision, model=MODEL.model_copy(update={"init_std": 0.2}))
-    bare, parallel, backend = build_on_rank(job)
-    model = wrap_data_parallel(bare, layout, parallel)
+    chunks, parallel, backend = build_on_rank(job)
+    model = wrap_data_parallel(chunks, layout, parallel)
     optimizer = build_optimizer(OPTIMIZER, layout, PrecisionConfig(kind=precision), model, parallel)
     set_step_sizes(optimizer, lr=0.0, weight_decay=0.0)
     captured: list[torch.Tensor] = []
     if parallel.is_last_stage:
-        gpt_of(bare).output_layer.register_forward_hook(
+        gpt_of(chunks[-1]).output_layer.register_forward_hook(
             # A copy: the loss is computed in place.
             lambda module, inputs, output: captured.append(output[0].detach().float().clone())
         )
-    seen = Seen({}, {}, {})
+    places = context_part(torch.arange(SEQUENCE), parallel, dim=0).numpy()
+    seen = Seen(places, {}, {}, {})
     rows = [parallel.data_rank] if parallel.data_size == 2 else [0, 1]
     for name, batch in batches().items():
         captured.clear()
@@ -139,15 +151,16 @@ def test_a_document_changes_no_other_documents_logits_and_gradients(
     num_ranks, layout, precision = LAYOUTS[name]
     seen = run_distributed(steps_on_rank, num_ranks, layout, precision)
     documents = make_batch().document_ids
-    num_compared = 0
+    num_compared = num_changed = 0
     for rank, found in enumerate(seen):
         for number, logits in enumerate(found.logits["masked"]):
             row = rank if name == "dp2" else number
             is_other = documents[row] != PERTURBED[row]
             is_after = np.arange(SEQUENCE) > np.flatnonzero(~is_other)[-1]
+            is_other, is_after = is_other[found.places], is_after[found.places]
             closed = found.logits["masked, perturbed"][number]
             assert np.array_equal(closed[is_other], logits[is_other]), f"sample {row} leaks"
-            assert not np.array_equal(closed[~is_other], logits[~is_other])
+            num_changed += int((closed[~is_other] != logits[~is_other]).any(axis=1).sum())
             before, after = found.logits["open"], found.logits["open, perturbed"]
             changed = (before[number] != after[number]).any(axis=1)
             assert changed[is_after].all(), "without a mask every later token sees the change"
@@ -160,7 +173,11 @@ def test_a_document_changes_no_other_documents_logits_and_gradients(
             assert norms == pytest.approx(one_process.grad_norm, rel=TOLERANCE)
             for case, nats in one_process.nats.items():
                 assert found.nats[case] == pytest.approx(nats, rel=TOLERANCE)
-    assert num_compared == 2 * layout.tensor
+    assert num_compared == 2 * layout.tensor * layout.context
+    assert num_changed == layout.tensor * sum(
+        lengths[number] - 1  # the separator that opens a document is not changed
+        for lengths, number in zip(LABELS, PERTURBED, strict=True)
+    )
 
 
 def both_on_rank(context: RankContext) -> tuple[np.ndarray, np.ndarray, float]:
@@ -173,7 +190,7 @@ def both_on_rank(context: RankContext) -> tuple[np.ndarray, np.ndarray, float]:
     from megatron_codemix.mcore.model import gpt_of
 
     model = MODEL.model_copy(update={"init_std": 0.2})
-    built, _, _ = build_on_rank(Job(layout=LayoutConfig(), model=model))
+    [built], _, _ = build_on_rank(Job(layout=LayoutConfig(), model=model))
     weights = dict(global_parameters(gpt_of(built)))
     batch = make_batch()
     tokens, positions, documents, labels = (

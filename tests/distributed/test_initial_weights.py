@@ -26,15 +26,15 @@ MODELS = {
 def save_initial_weights(context: RankContext, job: Job) -> None:
     from megatron.core import dist_checkpointing
 
-    from megatron_codemix.mcore.model import gpt_of
+    from megatron_codemix.mcore.checkpoint import sharded_weights
 
-    model, _, _ = build_on_rank(job)
+    chunks, _, _ = build_on_rank(job)
     if context.rank == 0:
         job.save.mkdir()
     import torch.distributed
 
     torch.distributed.barrier()
-    dist_checkpointing.save({"model": gpt_of(model).sharded_state_dict()}, str(job.save))
+    dist_checkpointing.save(sharded_weights(chunks), str(job.save))
 
 
 def compare_with_own(context: RankContext, job: Job) -> list[str]:
@@ -42,16 +42,17 @@ def compare_with_own(context: RankContext, job: Job) -> list[str]:
     import torch
     from megatron.core import dist_checkpointing
 
+    from megatron_codemix.mcore.checkpoint import sharded_weights
     from megatron_codemix.mcore.model import gpt_of
 
-    model, _, _ = build_on_rank(job)
+    [model], _, _ = build_on_rank(job)
     gpt = gpt_of(model)
     own = {name: value.detach().clone() for name, value in gpt.named_parameters()}
     with torch.no_grad():
         for parameter in gpt.parameters():
             parameter.fill_(torch.nan)
-    loaded = dist_checkpointing.load({"model": gpt.sharded_state_dict()}, str(job.load))
-    gpt.load_state_dict(loaded["model"])
+    loaded = dist_checkpointing.load(sharded_weights([model]), str(job.load))
+    gpt.load_state_dict(loaded["model0"])
     return [name for name, value in gpt.named_parameters() if not torch.equal(value, own[name])]
 
 
@@ -63,8 +64,10 @@ def compare_with_own(context: RankContext, job: Job) -> list[str]:
         (2, LayoutConfig()),
         (4, LayoutConfig(tensor=2, pipeline=2)),
         (4, LayoutConfig(tensor=4)),
+        (2, LayoutConfig(pipeline=2, virtual_pipeline=2)),
+        (4, LayoutConfig(pipeline=2, context=2)),
     ],
-    ids=["tp2", "pp2", "dp2", "tp2-pp2", "tp4"],
+    ids=["tp2", "pp2", "dp2", "tp2-pp2", "tp4", "pp2-vp2", "pp2-cp2"],
 )
 @pytest.mark.parametrize("name", MODELS)
 def test_weights_at_step_0_do_not_depend_on_the_layout(
@@ -81,7 +84,7 @@ def test_weights_at_step_0_do_not_depend_on_the_layout(
 def statistics(context: RankContext, job: Job) -> dict[str, tuple[float, float]]:
     from megatron_codemix.mcore.model import gpt_of
 
-    model, _, _ = build_on_rank(job)
+    [model], _, _ = build_on_rank(job)
     return {
         name: (float(value.mean()), float(value.std()))
         for name, value in gpt_of(model).named_parameters()

@@ -21,20 +21,52 @@ sums rounded to bf16 before they are added."""
 
 TOKENS_OF_A_SOURCE = GLOBAL_BATCH // 2 * SEQUENCE
 
+
+def layout(**fields: object) -> LayoutConfig:
+    return LayoutConfig(**{"microbatch_sequences": 2, **fields})
+
+
+OVERLAP = {"overlap_grad_reduce": True, "overlap_param_gather": True, "bucket_parameters": 20_000}
+FULL = {"recompute": "full", "recompute_layers": 1}
+
 LAYOUTS = {
-    "tp2": (2, LayoutConfig(tensor=2, microbatch_sequences=2)),
-    "pp2": (2, LayoutConfig(pipeline=2, microbatch_sequences=2)),
-    "dp2": (2, LayoutConfig(microbatch_sequences=2)),
-    "dp2-plain-optimizer": (
-        2,
-        LayoutConfig(microbatch_sequences=2, distributed_optimizer=False),
+    "selective recompute": (
+        1,
+        layout(recompute="selective", recompute_modules=["core_attn", "mlp"]),
     ),
-    "tp2-pp2": (4, LayoutConfig(tensor=2, pipeline=2, microbatch_sequences=2)),
-    "tp2-pp2-sp": (
+    "full recompute, block": (1, layout(recompute="full", recompute_method="block")),
+    "tp2": (2, layout(tensor=2)),
+    "tp2 sp": (2, layout(tensor=2, sequence_parallel=True)),
+    "tp2 sp full recompute": (2, layout(tensor=2, sequence_parallel=True, **FULL)),
+    "pp2": (2, layout(pipeline=2)),
+    "pp2 vp2": (2, layout(pipeline=2, virtual_pipeline=2)),
+    "pp2 vp2 full recompute": (2, layout(pipeline=2, virtual_pipeline=2, **FULL)),
+    "cp2": (2, layout(context=2)),
+    "cp2 plain optimizer": (2, layout(context=2, distributed_optimizer=False)),
+    "cp2 selective recompute": (2, layout(context=2, recompute="selective")),
+    "dp2": (2, layout()),
+    "dp2 plain optimizer": (2, layout(distributed_optimizer=False)),
+    "dp2 plain overlap": (2, layout(distributed_optimizer=False, overlap_grad_reduce=True)),
+    "dp2 overlap": (2, layout(**OVERLAP)),
+    "pp4": (4, layout(pipeline=4)),
+    "cp4": (4, layout(context=4)),
+    "tp2 pp2": (4, layout(tensor=2, pipeline=2)),
+    "tp2 pp2 sp": (4, layout(tensor=2, pipeline=2, sequence_parallel=True)),
+    "tp2 dp2": (4, layout(tensor=2)),
+    "tp2 cp2 sp": (4, layout(tensor=2, context=2, sequence_parallel=True)),
+    "pp2 cp2": (4, layout(pipeline=2, context=2)),
+    "cp2 dp2 overlap": (4, layout(context=2, **OVERLAP)),
+    "pp2 vp2 dp2 overlap": (4, layout(pipeline=2, virtual_pipeline=2, **OVERLAP)),
+    "tp2 pp2 vp2 sp full recompute": (
         4,
-        LayoutConfig(tensor=2, pipeline=2, sequence_parallel=True, microbatch_sequences=2),
+        layout(tensor=2, pipeline=2, virtual_pipeline=2, sequence_parallel=True, **FULL),
     ),
-    "tp2-dp2": (4, LayoutConfig(tensor=2, microbatch_sequences=2)),
+    "tp2 pp2 vp2 cp2 sp overlap": (
+        8,
+        layout(
+            tensor=2, pipeline=2, virtual_pipeline=2, context=2, sequence_parallel=True, **OVERLAP
+        ),
+    ),
 }
 
 
@@ -46,8 +78,12 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bool], Pat
     @cache
     def make(precision: str, distributed: bool) -> Path:
         folder = tmp_path_factory.mktemp("start") / "checkpoint"
-        layout = LayoutConfig(distributed_optimizer=distributed, microbatch_sequences=4)
-        job = Job(layout=layout, precision=precision, num_steps=2, save=folder)
+        job = Job(
+            layout=layout(distributed_optimizer=distributed, microbatch_sequences=4),
+            precision=precision,
+            num_steps=2,
+            save=folder,
+        )
         run_distributed(train_on_rank, 1, job)
         return folder
 
@@ -60,8 +96,7 @@ def one_process(start: Callable[[str, bool], Path]) -> Callable[[str], Curve]:
 
     @cache
     def train(precision: str) -> Curve:
-        layout = LayoutConfig(microbatch_sequences=2)
-        job = Job(layout=layout, precision=precision, load=start(precision, True))
+        job = Job(layout=layout(), precision=precision, load=start(precision, True))
         return run_distributed(train_on_rank, 1, job)[0]
 
     return train
@@ -71,8 +106,8 @@ def one_process(start: Callable[[str, bool], Path]) -> Callable[[str], Curve]:
 def test_fp32_equals_one_process(
     name: str, start: Callable[[str, bool], Path], one_process: Callable[[str], Curve]
 ) -> None:
-    num_ranks, layout = LAYOUTS[name]
-    job = Job(layout=layout, load=start("fp32", layout.distributed_optimizer))
+    num_ranks, asked = LAYOUTS[name]
+    job = Job(layout=asked, load=start("fp32", asked.distributed_optimizer))
     curves = run_distributed(train_on_rank, num_ranks, job)
     expected = one_process("fp32")
     assert all(curve == curves[0] for curve in curves), "ranks disagree on what they report"
@@ -84,11 +119,23 @@ def test_fp32_equals_one_process(
     assert found.mean(axis=1) == pytest.approx(np.array(curves[0].loss), rel=1e-12)
 
 
-@pytest.mark.parametrize("name", ["tp2", "pp2", "dp2", "tp2-pp2", "tp2-dp2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tp2 sp",
+        "pp2 vp2 full recompute",
+        "cp2",
+        "dp2 overlap",
+        "tp2 pp2",
+        "tp2 dp2",
+        "cp2 dp2 overlap",
+        "pp2 vp2 dp2 overlap",
+    ],
+)
 def test_bf16_stays_near_one_process(
     name: str, start: Callable[[str, bool], Path], one_process: Callable[[str], Curve]
 ) -> None:
-    num_ranks, layout = LAYOUTS[name]
-    job = Job(layout=layout, precision="bf16", load=start("bf16", True))
+    num_ranks, asked = LAYOUTS[name]
+    job = Job(layout=asked, precision="bf16", load=start("bf16", True))
     curve = run_distributed(train_on_rank, num_ranks, job)[0]
     assert curve.loss == pytest.approx(one_process("bf16").loss, abs=BF16_TOLERANCE, rel=0)

@@ -20,8 +20,8 @@ def state_after_load(context: RankContext, job: Job, with_state: bool) -> dict[s
     from megatron_codemix.mcore.model import gpt_of, wrap_data_parallel
     from megatron_codemix.mcore.optimizer import build_optimizer
 
-    bare, parallel, _ = build_on_rank(job)
-    model = wrap_data_parallel(bare, job.layout, parallel)
+    chunks, parallel, _ = build_on_rank(job)
+    model = wrap_data_parallel(chunks, job.layout, parallel)
     precision = PrecisionConfig(kind=job.precision)
     optimizer = build_optimizer(OPTIMIZER, job.layout, precision, model, parallel)
     load_checkpoint(job.load, model, optimizer, with_state=with_state)
@@ -29,7 +29,7 @@ def state_after_load(context: RankContext, job: Job, with_state: bool) -> dict[s
     moments = [state for state in inner.state.values() if state]
     masters = [p for group in inner.param_groups for p in group["params"]]
     return {
-        "weights": torch.cat([p.detach().float().flatten() for p in gpt_of(model).parameters()]),
+        "weights": torch.cat([p.detach().float().flatten() for p in gpt_of(model[0]).parameters()]),
         "masters": float(sum(p.double().pow(2).sum() for p in masters)),
         "moments": sum(float(state["exp_avg_sq"].double().sum()) for state in moments),
         "steps": {int(group.get("step", 0)) for group in inner.param_groups if group["params"]},

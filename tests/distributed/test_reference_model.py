@@ -44,7 +44,7 @@ def losses_of_both(context: RankContext, model: ModelConfig) -> tuple[object, ob
     from megatron_codemix.mcore.model import gpt_of
     from megatron_codemix.mcore.step import token_losses
 
-    built, _, backend = build_on_rank(Job(layout=LayoutConfig(), model=model))
+    [built], parallel, backend = build_on_rank(Job(layout=LayoutConfig(), model=model))
     weights = dict(global_parameters(gpt_of(built)))
     generator = torch.Generator().manual_seed(0)
     for name, weight in weights.items():  # larger than at step 0, so that every part matters
@@ -56,7 +56,7 @@ def losses_of_both(context: RankContext, model: ModelConfig) -> tuple[object, ob
     plain = plain_losses(
         weights, model, torch.from_numpy(batch.tokens), torch.from_numpy(batch.labels)
     )
-    return token_losses(built, batch, backend).numpy(), plain.detach().numpy()
+    return token_losses(built, batch, parallel, backend).numpy(), plain.detach().numpy()
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -75,11 +75,13 @@ def compare_after_a_flip(context: RankContext, job: Job, flipped: int | None) ->
     import torch
 
     from megatron_codemix.backend.devices import select_backend
+    from megatron_codemix.mcore.model import wrap_data_parallel
     from megatron_codemix.mcore.replicas import differing_replicas
 
-    model, parallel, _ = build_on_rank(job)
+    chunks, parallel, _ = build_on_rank(job)
+    model = wrap_data_parallel(chunks, job.layout, parallel)
     if context.rank == flipped:
-        weight = next(iter(model.parameters())).detach().view(-1)
+        weight = next(iter(model[0].parameters())).detach().view(-1)
         bits = weight.view(torch.int32 if weight.element_size() == 4 else torch.int16)
         bits[-1] ^= 1
     return differing_replicas(model, parallel, select_backend("cpu"))

@@ -39,7 +39,7 @@ def memorise(context: RankContext, prefix: Path, shuffle_labels: bool) -> float:
     backend, layout = select_backend("cpu"), LayoutConfig()
     precision = PrecisionConfig(kind="fp32")
     parallel = initialize_model_parallel(layout, 1)
-    bare = build_model(
+    chunks = build_model(
         MODEL,
         layout,
         precision,
@@ -48,7 +48,7 @@ def memorise(context: RankContext, prefix: Path, shuffle_labels: bool) -> float:
         parallel=parallel,
         backend=backend,
     )
-    model = wrap_data_parallel(bare, layout, parallel)
+    model = wrap_data_parallel(chunks, layout, parallel)
     optimizer = build_optimizer(OPTIMIZER, layout, precision, model, parallel)
     dataset = MixtureDataset(
         [SourceSpec("text", prefix)],

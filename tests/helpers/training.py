@@ -32,6 +32,7 @@ class Job:
     layout: LayoutConfig
     precision: str = "fp32"
     model: ModelConfig = MODEL
+    first_step: int = 0
     num_steps: int = 10
     load: Path | None = None
     save: Path | None = None
@@ -74,14 +75,14 @@ def train_on_rank(context: RankContext, job: Job) -> Curve:
     from megatron_codemix.mcore.optimizer import build_optimizer, set_step_sizes
     from megatron_codemix.mcore.step import train_step
 
-    bare, parallel, backend = build_on_rank(job)
+    chunks, parallel, backend = build_on_rank(job)
     precision = PrecisionConfig(kind=job.precision)
-    model = wrap_data_parallel(bare, job.layout, parallel)
+    model = wrap_data_parallel(chunks, job.layout, parallel)
     optimizer = build_optimizer(OPTIMIZER, job.layout, precision, model, parallel)
     if job.load is not None:
         load_checkpoint(job.load, model, optimizer, with_state=True)
     curve = Curve([], [], [])
-    for step in range(job.num_steps):
+    for step in range(job.first_step, job.first_step + job.num_steps):
         set_step_sizes(optimizer, lr=3e-3 * min(1.0, (step + 1) / 3), weight_decay=0.1)
         batches = [
             markov_batch(samples)
@@ -105,14 +106,14 @@ def train_on_rank(context: RankContext, job: Job) -> Curve:
 
 
 def build_on_rank(job: Job):  # type: ignore[no-untyped-def]  # torch is imported inside
-    """(model with its weights at step 0, ModelParallel, Backend) of this rank."""
+    """(model chunks with their weights at step 0, ModelParallel, Backend) of this rank."""
     from megatron_codemix.backend.devices import select_backend
     from megatron_codemix.mcore.groups import initialize_model_parallel
     from megatron_codemix.mcore.model import build_model
 
     backend = select_backend("cpu")
     parallel = initialize_model_parallel(job.layout, SEED)
-    model = build_model(
+    chunks = build_model(
         job.model,
         job.layout,
         PrecisionConfig(kind=job.precision),
@@ -121,4 +122,4 @@ def build_on_rank(job: Job):  # type: ignore[no-untyped-def]  # torch is importe
         parallel=parallel,
         backend=backend,
     )
-    return model, parallel, backend
+    return chunks, parallel, backend

@@ -44,13 +44,49 @@ class LayoutConfig(Section):
     """Tensor-parallel size."""
     pipeline: PositiveInt = 1
     """Pipeline-parallel size (1F1B)."""
+    virtual_pipeline: PositiveInt = 1
+    """Model chunks of each pipeline stage; above 1: interleaved 1F1B (arXiv 2104.04473), with a
+    smaller bubble for more messages. Needs pipeline > 1."""
+    context: PositiveInt = 1
+    """Context-parallel size: processes that share each sample along the sequence. Keys and values
+    are gathered for each attention."""
     sequence_parallel: bool = False
     """Whether activations between tensor-parallel regions are split along the sequence (needs
     tensor > 1)."""
     microbatch_sequences: PositiveInt = 1
     """Samples in one forward pass of one data-parallel rank."""
+    recompute: Literal["none", "selective", "full"] = "none"
+    """Activations that the backward pass computes again instead of keeping them: those of some
+    modules (`recompute_modules`), or of whole layers."""
+    recompute_modules: Annotated[
+        list[Literal["core_attn", "layernorm", "mlp"]], Field(min_length=1)
+    ] = ["core_attn"]
+    """With `recompute: selective`: which. `layernorm` needs `model.block: parallel`."""
+    recompute_method: Literal["uniform", "block"] = "uniform"
+    """With `recompute: full`: `uniform` keeps the input of every `recompute_layers` layers, `block`
+    recomputes the first `recompute_layers` layers of each model chunk and keeps the others."""
+    recompute_layers: PositiveInt = 1
+    """With `recompute: full`: how many layers `recompute_method` counts."""
     distributed_optimizer: bool = True
     """Whether the optimizer's state is split over data-parallel ranks."""
+    overlap_grad_reduce: bool = False
+    """Whether gradients are summed over data-parallel ranks while the backward pass goes on."""
+    overlap_param_gather: bool = False
+    """Whether updated weights are gathered from the data-parallel ranks while the next forward pass
+    goes on. Needs distributed_optimizer and overlap_grad_reduce."""
+    bucket_parameters: PositiveInt | None = None
+    """Parameters in one of the overlapped collectives; absent: megatron-core's choice, 40 million
+    or 1 million for each data-parallel rank."""
+
+    @property
+    def model_parallel(self) -> int:
+        """Processes that hold one copy of the model and work on the same samples."""
+        return self.tensor * self.pipeline * self.context
+
+    @property
+    def model_chunks(self) -> int:
+        """Parts of the model that follow one another in its pipeline."""
+        return self.pipeline * self.virtual_pipeline
 
 
 class PrecisionConfig(Section):

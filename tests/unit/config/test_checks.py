@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from megatron_codemix.config.checks import check_config, check_layout, raise_if
+from megatron_codemix.config.checks import check_config, raise_if
+from megatron_codemix.config.layout_checks import check_layout
 from megatron_codemix.config.plan import make_plan
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.errors import ConfigError
@@ -47,6 +48,65 @@ def test_a_good_configuration_has_no_problems(changed: Changed) -> None:
             ["layout.sequence_parallel=true", "layout.tensor=4", "data.sequence_length=254"],
             "data.sequence_length: 254 is not a multiple of layout.tensor 4",
         ),
+        (["layout.virtual_pipeline=2"], "layout.virtual_pipeline: 2 needs layout.pipeline > 1"),
+        (
+            ["layout.pipeline=2", "layout.virtual_pipeline=4"],
+            "layout.virtual_pipeline: 4 does not divide the 2 layers of a pipeline stage",
+        ),
+        (
+            ["layout.context=2", "data.sequence_length=254"],
+            "data.sequence_length: 254 is not a multiple of 4 (2 x layout.context 2)",
+        ),
+        (
+            [
+                "layout.context=2",
+                "layout.tensor=4",
+                "layout.sequence_parallel=true",
+                "data.sequence_length=260",
+            ],
+            "data.sequence_length: 260 / layout.context 2 is not a multiple of layout.tensor 4",
+        ),
+        (["layout.recompute_layers=2"], "layout.recompute_layers: means something only with"),
+        (
+            ["layout.recompute=selective", "layout.recompute_method=block"],
+            "layout.recompute_method: means something only with layout.recompute=full",
+        ),
+        (
+            ["layout.recompute=full", "layout.recompute_modules=[mlp]"],
+            "layout.recompute_modules: means something only with layout.recompute=selective",
+        ),
+        (
+            ["layout.recompute=full", "layout.recompute_layers=3", "layout.pipeline=2"],
+            "layout.recompute_layers: 3, but each model chunk holds 2 layers",
+        ),
+        (
+            [
+                "layout.overlap_param_gather=true",
+                "layout.overlap_grad_reduce=true",
+                "layout.distributed_optimizer=false",
+            ],
+            "layout.overlap_param_gather: needs layout.distributed_optimizer=true",
+        ),
+        (
+            ["layout.overlap_param_gather=true"],
+            "layout.overlap_param_gather: needs layout.overlap_grad_reduce=true",
+        ),
+        (
+            ["layout.bucket_parameters=1000"],
+            "layout.bucket_parameters: means something only with layout.overlap_grad_reduce=true",
+        ),
+        (
+            ["model.transformer_overrides={overlap_p2p_comm: false}"],
+            "is decided by layout.virtual_pipeline",
+        ),
+        (
+            ["model.transformer_overrides={context_parallel_size: 2}"],
+            "is decided by layout.context",
+        ),
+        (
+            ["model.transformer_overrides={cp_comm_type: a2a}"],
+            "cannot be set: layers and processes are spread by 'layout' alone",
+        ),
         (["data.mixture.weights={text: 0.8, code: 0.1}"], "they sum to 0.9, not to 1"),
         (["data.mixture.weights={text: 0.99999}"], "they sum to 0.99999, not to 1"),
         (["data.mixture.weights={text: 0.8, cod: 0.2}"], "no such source; did you mean 'code'?"),
@@ -76,6 +136,9 @@ def test_all_problems_come_together(changed: Changed) -> None:
         ["data.mixture.weights={text: 1, code: 0}"],
         ["model.head_dim=10", "model.hidden_size=97"],
         ["layout.tensor=4", "layout.pipeline=4", "layout.sequence_parallel=true"],
+        ["layout.pipeline=2", "layout.virtual_pipeline=2", "layout.recompute=full"],
+        ["layout.context=64", "layout.tensor=2", "layout.sequence_parallel=true"],
+        ["layout.overlap_param_gather=true", "layout.overlap_grad_reduce=true"],
         ["schedule.min_lr=3e-4"],
         ["data.restart=true", "init_from={run: x, load: weights}"],
     ],
@@ -113,6 +176,31 @@ def test_layout_is_refused_exactly_where_a_division_is_not_exact(
         if is_exact:
             plan = make_plan(config, world_size)
             assert plan.data_parallel * plan.num_microbatches * microbatch == 16
+
+
+@pytest.mark.parametrize("context", [1, 2])
+def test_processes_hold_whole_copies_of_the_model(changed: Changed, context: int) -> None:
+    config = changed("layout.tensor=2", "layout.pipeline=2", f"layout.context={context}")
+    for world_size in range(1, 33):
+        problems = [p for p in check_layout(config, world_size) if p.startswith("layout:")]
+        assert bool(problems) == (world_size % (4 * context) != 0)
+    assert make_plan(config, 8).data_parallel == 2 // context
+
+
+@pytest.mark.parametrize("microbatch", [1, 2, 4, 8, 16])
+def test_interleaved_stages_need_whole_groups_of_microbatches(
+    changed: Changed, microbatch: int
+) -> None:
+    """The rule of megatron-core's schedule: a multiple of the pipeline's size."""
+    config = changed(
+        "layout.pipeline=2",
+        "layout.virtual_pipeline=2",
+        f"layout.microbatch_sequences={microbatch}",
+    )
+    problems = check_layout(config, 2)
+    assert (problems == []) == (16 // microbatch % 2 == 0)
+    if problems:
+        assert "layout.virtual_pipeline: each rank has 1 microbatches in a step" in problems[0]
 
 
 def test_raise_if_raises_all_or_nothing() -> None:

@@ -72,6 +72,35 @@ def test_flags_that_turn_up_with_their_option(changed: Changed) -> None:
         assert flag not in flags
 
 
+def test_flags_of_every_dimension_of_a_layout(changed: Changed) -> None:
+    flags = flags_of(
+        changed(
+            "layout.pipeline=2",
+            "layout.virtual_pipeline=2",
+            "layout.context=2",
+            "layout.recompute=full",
+            "layout.recompute_method=block",
+            "layout.recompute_layers=1",
+            "layout.overlap_grad_reduce=yes",
+            "layout.overlap_param_gather=yes",
+            "layout.bucket_parameters=5000000",
+        )
+    )
+    assert flags["--num-virtual-stages-per-pipeline-rank"] == ("2",)
+    assert flags["--context-parallel-size"] == ("2",)
+    assert flags["--recompute-granularity"] == ("full",)
+    assert flags["--recompute-method"] == ("block",)
+    assert flags["--recompute-num-layers"] == ("1",)
+    assert flags["--ddp-bucket-size"] == ("5000000",)
+    assert flags["--overlap-grad-reduce"] == flags["--overlap-param-gather"] == ()
+    selective = flags_of(
+        changed("layout.recompute=selective", "layout.recompute_modules=[core_attn, mlp]")
+    )
+    assert selective["--recompute-granularity"] == ("selective",)
+    assert selective["--recompute-modules"] == ("core_attn", "mlp")
+    assert "--recompute-method" not in selective
+
+
 @pytest.mark.parametrize("tensor", [1, 2, 4])
 @pytest.mark.parametrize("vocabulary", [257, 8000, 8192, 8193])
 def test_megatron_pads_the_vocabulary_to_the_same_size(
@@ -145,13 +174,10 @@ def test_megatrons_own_scheduler_gives_our_learning_rates_one_step_later(
 def test_overrides_become_their_flags(changed: Changed) -> None:
     flags = flags_of(
         changed(
-            "model.transformer_overrides={recompute_granularity: full, add_qkv_bias: true,"
-            " recompute_modules: '[core_attn, mlp]', no_rope_freq: '[1, 0]',"
+            "model.transformer_overrides={add_qkv_bias: true, no_rope_freq: '[1, 0]',"
             " bias_dropout_fusion: false, deterministic_mode: false}"
         )
     )
-    assert flags["--recompute-granularity"] == ("full",)
-    assert flags["--recompute-modules"] == ("core_attn", "mlp")
     assert flags["--no-rope-freq"] == ("[1, 0]",)
     assert flags["--add-qkv-bias"] == flags["--no-bias-dropout-fusion"] == ()
     assert "--deterministic-mode" not in flags

@@ -41,16 +41,16 @@ def test_typed_overrides_are_taken_by_transformer_config() -> None:
 
     overrides = typed_overrides(
         {
-            "recompute_granularity": "full",
-            "recompute_method": "uniform",
-            "recompute_num_layers": "1",
+            "cross_entropy_fusion_impl": "te",
+            "min_offloaded_tensor_size": "7",
             "add_qkv_bias": "true",
             "softmax_scale": "0.25",
             "no_rope_freq": "[0, 1]",
         }
     )
     config = TransformerConfig(num_layers=2, hidden_size=8, num_attention_heads=2, **overrides)
-    assert config.recompute_num_layers == 1
+    assert config.cross_entropy_fusion_impl == "te"
+    assert config.min_offloaded_tensor_size == 7
     assert config.add_qkv_bias is True
     assert config.softmax_scale == 0.25
     assert config.no_rope_freq == [0, 1]
@@ -61,10 +61,10 @@ def test_typed_overrides_are_taken_by_transformer_config() -> None:
     [
         ("add_qkv_bias", "True", True),
         ("add_qkv_bias", "false", False),
-        ("recompute_num_layers", "none", None),
-        ("recompute_num_layers", " 3 ", 3),
-        ("recompute_modules", "[core_attn, mlp]", ["core_attn", "mlp"]),
-        ("recompute_modules", "[]", []),
+        ("num_microbatches_with_partial_activation_checkpoints", "none", None),
+        ("num_microbatches_with_partial_activation_checkpoints", " 3 ", 3),
+        ("offload_modules", "[core_attn, mlp]", ["core_attn", "mlp"]),
+        ("offload_modules", "[]", []),
         ("no_rope_freq", "4", 4),
         ("glu_linear_offset", "1e-3", 1e-3),
         ("cuda_graph_impl", "local", "local"),
@@ -81,15 +81,16 @@ def test_text_is_typed_by_the_field(name: str, text: str, value: object) -> None
         ("hidden_size", "8", "is decided by model.hidden_size; set that instead"),
         ("bf16", "true", "is decided by precision.kind"),
         ("rotary_interleaved", "true", "is decided by model.rope_interleaved"),
-        ("context_parallel_size", "2", "which has no such dimension"),
+        ("context_parallel_size", "2", "is decided by layout.context"),
+        ("cp_comm_type", "a2a", "which has no such dimension"),
         ("moe_router_topk", "2", "have no such part"),
         ("attention_dropout", "0.1", "a resumed run would differ"),
         ("timers", "x", "its value is an object of Python"),
-        ("recompute_granularty", "full", "no such field; did you mean 'recompute_granularity'?"),
-        ("recompute_granularity", "ful", "expected 'full' or 'selective' or none, got 'ful'"),
+        ("cuda_graph_imp", "local", "no such field; did you mean 'cuda_graph_impl'?"),
+        ("cross_entropy_fusion_impl", "t", "expected 'native' or 'te', got 't'"),
         ("add_qkv_bias", "yes", "expected bool, got 'yes'"),
         ("softmax_scale", "nan", "expected float or none, got 'nan'"),
-        ("recompute_modules", "a, b", "expected list[str] or none"),
+        ("offload_modules", "a, b", "expected list[str] or none"),
         ("no_rope_freq", "[1, x]", "expected int or list[int] or none"),
     ],
 )
