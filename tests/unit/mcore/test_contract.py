@@ -209,6 +209,9 @@ ATTRIBUTES = {
         "step",
         "zero_grad",
     ],
+    "megatron.core.optimizer.distrib_optimizer:DistributedOptimizer": [
+        "get_parameter_state_dp_zero"
+    ],
     "megatron.core.distributed:DistributedDataParallel": [
         "no_sync",
         "start_grad_sync",
