@@ -32,7 +32,7 @@ def test_this_machines_device_and_disk_are_not_asked(
     monkeypatch.setattr(phase, "require_free_bytes", lambda *arguments: pytest.fail("was asked"))
     code, output = train(config, *ELSEWHERE)
     assert code == 0
-    assert "data 64 on 64 ranks, 1 microbatches of 2" in output
+    assert "DP64 on 64 ranks, 1 microbatches of 2" in output
     assert not (tmp_path / "runs").exists()
 
 
@@ -58,4 +58,4 @@ def test_every_model_can_be_planned(name: str, tmp_path: Path) -> None:
     overrides = (f"model.vocabulary_size={VOCABULARY}", "layout.tensor=4")
     code, output = train(config, *overrides, *ELSEWHERE)
     assert code == 0, output
-    assert "tensor 4 x pipeline 1 x data 16 on 64 ranks" in output
+    assert "TP4 x PP1 x DP16 on 64 ranks" in output
