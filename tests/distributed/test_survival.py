@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from megatron_codemix.bench.chaos.compare import differing_tensors
 from megatron_codemix.files import append_jsonl, read_jsonl, write_json
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.train.phase import prepare_phase
-from tests.helpers.checkpoints import differing_tensors
 from tests.helpers.commands import codemix
 from tests.helpers.ranks import run_distributed
 from tests.helpers.tiny import SEQUENCE, write_run

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from megatron_codemix.bench.chaos.compare import differing_tensors
 from megatron_codemix.files import read_jsonl
 from megatron_codemix.runs import RunDirectory
-from tests.helpers.checkpoints import differing_tensors
 from tests.helpers.commands import codemix
 from tests.helpers.tiny import SEQUENCE, write_run
 

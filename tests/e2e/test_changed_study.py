@@ -6,9 +6,9 @@ from pathlib import Path
 
 import yaml
 
+from megatron_codemix.bench.chaos.compare import differing_tensors
 from megatron_codemix.files import read_jsonl
 from megatron_codemix.runs import RunDirectory
-from tests.helpers.checkpoints import differing_tensors
 from tests.helpers.commands import codemix, codemix_stopped
 from tests.helpers.tiny import SEQUENCE, default_config, merge, write_run
 

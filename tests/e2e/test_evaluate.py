@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from megatron_codemix.bench.chaos.compare import read_tensors
 from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.files import read_jsonl
 from megatron_codemix.runs import RunDirectory
-from tests.helpers.checkpoints import read_tensors
 from tests.helpers.commands import codemix
 from tests.helpers.plain_model import plain_losses
 from tests.helpers.tiny import END_OF_DOCUMENT, SEQUENCE, write_run

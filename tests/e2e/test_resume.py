@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from megatron_codemix.bench.chaos.compare import differing_tensors
 from megatron_codemix.data.tokenizer_training import FILL_IN_THE_MIDDLE
 from megatron_codemix.files import read_jsonl
 from megatron_codemix.runs import RunDirectory
-from tests.helpers.checkpoints import differing_tensors
 from tests.helpers.commands import codemix, codemix_stopped
 from tests.helpers.tiny import SEQUENCE, VOCABULARY, write_run
 

@@ -1,0 +1,68 @@
+"""Whether two runs ended alike, bit for bit."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
+
+from megatron_codemix.files import read_jsonl
+from megatron_codemix.runs import RunDirectory
+
+TIMINGS = ("time/", "throughput/")
+"""Beginnings of the names of metrics that no two runs share."""
+
+
+def differences(first: RunDirectory, second: RunDirectory, step: int) -> list[str]:
+    """What is not equal: tensors of the checkpoint after `step`, ledger, metrics without
+    timings."""
+    found = [
+        f"tensor {name}"
+        for name in differing_tensors(first.checkpoint(step), second.checkpoint(step))
+    ]
+    if first.ledger.read_bytes() != second.ledger.read_bytes():
+        found.append("ledger.jsonl")
+    one, other = (_comparable(run.metrics) for run in (first, second))
+    found += [
+        f"metrics.jsonl, line {number}"
+        for number, (left, right) in enumerate(zip(one, other, strict=False), start=1)
+        if left != right
+    ]
+    if len(one) != len(other):
+        found.append(f"metrics.jsonl has {len(one)} and {len(other)} lines")
+    return found
+
+
+def differing_tensors(first: Path, second: Path) -> list[str]:
+    """Names of the tensors of two checkpoints that are not equal, or that only one has."""
+    one, other = read_tensors(first), read_tensors(second)
+    assert one, f"{first} holds no tensors"
+    return [
+        name
+        for name in sorted({*one, *other})
+        if name not in one or name not in other or not torch.equal(one[name], other[name])
+    ]
+
+
+def _comparable(path: Path) -> list[dict[str, object]]:
+    return [
+        {name: value for name, value in line.items() if not name.startswith(TIMINGS)}
+        for line in read_jsonl(path)
+    ]
+
+
+def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """Every tensor of a checkpoint, whole, by its name in it: weights and optimizer state."""
+    reader = FileSystemReader(folder)
+    tensors: dict[str, Any] = {  # Any: what torch's loader wants
+        name: torch.empty(entry.size, dtype=entry.properties.dtype)
+        for name, entry in reader.read_metadata().state_dict_metadata.items()
+        if isinstance(entry, TensorStorageMetadata)
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says that there is no process group; so it is
+        load(tensors, storage_reader=reader, no_dist=True)
+    return tensors

@@ -1,0 +1,108 @@
+"""The run that is disturbed: a small model on the Python installation's own sources."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from megatron_codemix.data.preparation.prepare import prepare_corpus
+from megatron_codemix.data.tokenizer_training import train_tokenizer
+from megatron_codemix.runs import RunDirectory
+
+SOURCES = ("a", "b")
+SEQUENCE = 64
+BATCH = 8
+VOCABULARY_SIZE = 512
+_FILES_OF_A_SOURCE = 60
+_MAX_TEXT = 20_000
+
+
+@dataclass(frozen=True)
+class ChaosJob:
+    """One configuration, trained in as many run directories as are asked for."""
+
+    config: Path
+    num_steps: int
+    num_ranks: int
+    overrides: Sequence[str]
+
+    def start(self, run: RunDirectory, output: Path) -> "subprocess.Popen[bytes]":
+        """`codemix train`, its output appended to a file."""
+        command = [sys.executable, "-m", "megatron_codemix", "train", str(self.config)]
+        command += [*self.overrides, "--run-dir", str(run.path), "--nproc", str(self.num_ranks)]
+        with open(output, "ab") as handle:
+            return subprocess.Popen(
+                command,
+                stdout=handle,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+
+
+def write_job(
+    folder: Path, *, num_steps: int, save_every: int, num_ranks: int, overrides: Sequence[str]
+) -> ChaosJob:
+    """Data and configuration, in some seconds."""
+    corpus, data = folder / "corpus", folder / "data"
+    _write_corpus(corpus)
+    data.mkdir()
+    train_tokenizer(corpus, VOCABULARY_SIZE, data / "tokenizer.json")
+    prepare_corpus(corpus, data / "tokenizer.json", data)
+    config = folder / "chaos.yaml"
+    config.write_text(yaml.safe_dump(_config(data, num_steps, save_every)), encoding="utf-8")
+    return ChaosJob(config, num_steps, num_ranks, overrides)
+
+
+def _write_corpus(folder: Path) -> None:
+    folder.mkdir()
+    paths = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
+    for number, source in enumerate(SOURCES):
+        chosen = paths[number :: len(SOURCES)][:_FILES_OF_A_SOURCE]
+        texts = (path.read_text(encoding="utf-8", errors="ignore")[:_MAX_TEXT] for path in chosen)
+        lines = (json.dumps({"text": text}) for text in texts if text.strip())
+        (folder / f"{source}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _config(data: Path, num_steps: int, save_every: int) -> dict[str, Any]:  # Any: YAML
+    step = BATCH * SEQUENCE
+    return {
+        "model": {
+            "num_layers": 2,
+            "hidden_size": 32,
+            "ffn_hidden_size": 64,
+            "num_attention_heads": 4,
+            "num_query_groups": 2,
+            "vocabulary_size": VOCABULARY_SIZE,
+            "tie_embeddings": True,
+        },
+        "data": {
+            "sequence_length": SEQUENCE,
+            "sources": {name: {"train": str(data / f"{name}.train")} for name in SOURCES},
+            "mixture": {
+                "kind": "cosine",
+                "start": {"a": 0.8, "b": 0.2},
+                "end": {"a": 0.3, "b": 0.7},
+            },
+        },
+        "tokenizer": {"path": str(data / "tokenizer.json")},
+        "optimizer": {"weight_decay": 0.1},
+        "schedule": {
+            "kind": "wsd",
+            "peak_lr": 3e-3,
+            "final_lr": 1e-4,
+            "warmup_tokens": 10 * step,
+            "decay_tokens": num_steps * step // 4,
+            "decay": "one_minus_sqrt",
+        },
+        "train": {"train_tokens": num_steps * step, "global_batch_sequences": BATCH, "seed": 1},
+        "layout": {"microbatch_sequences": 2},
+        "precision": {"kind": "fp32"},
+        "checkpoint": {"save_every_tokens": save_every * step},
+    }

@@ -1,0 +1,63 @@
+"""`codemix bench chaos`, shortened, and that its comparison finds what differs."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from megatron_codemix.bench.chaos.compare import differences
+from megatron_codemix.bench.chaos.faults import KINDS, plan_faults
+from megatron_codemix.files import rewrite_jsonl
+from megatron_codemix.runs import RunDirectory
+from tests.helpers.commands import codemix
+
+
+def test_a_run_that_is_killed_again_and_again_ends_like_one_left_alone(tmp_path: Path) -> None:
+    arguments = ["--kills", "4", "--steps", "40", "--seed", "3", "layout.tensor=2"]
+    done = codemix("bench", "chaos", *arguments, "--folder", tmp_path, "--json", "--check")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert report["bench"] == "chaos"
+    assert (report["identical"], report["differences"]) == (True, [])
+    assert len(report["faults"]) == 4
+    assert not list(tmp_path.iterdir())
+
+
+def test_faults_are_spread_over_the_run_and_of_all_kinds() -> None:
+    plans = plan_faults(30, 200, seed=5)
+    assert [plan.kind for plan in plans] != [plan.kind for plan in plan_faults(30, 200, seed=6)]
+    assert {plan.kind for plan in plans} == set(KINDS)
+    for number, plan in enumerate(plans):
+        assert 200 * number // 30 <= plan.at_step <= 200 * (number + 1) / 30
+    assert plans == plan_faults(30, 200, seed=5)
+
+
+def make_run(path: Path, weight: float, loss: float, consumed: int) -> RunDirectory:
+    run = RunDirectory(path)
+    tensors = {"weight": torch.full((3,), weight), "moment": torch.zeros(2)}
+    save(tensors, checkpoint_id=run.checkpoint(2), no_dist=True)
+    rewrite_jsonl(run.ledger, [{"step": 2, "consumed": consumed}])
+    line = {"step": 1, "loss/train_nats": loss, "time/step_seconds": float(hash(path) % 7)}
+    rewrite_jsonl(run.metrics, [line])
+    return run
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of saving in one process
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({}, []),
+        ({"weight": 1.0000001}, ["tensor weight"]),
+        ({"loss": 2.5000000000000004}, ["metrics.jsonl, line 1"]),
+        ({"consumed": 9}, ["ledger.jsonl"]),
+    ],
+)
+def test_the_smallest_difference_is_named(
+    tmp_path: Path, changed: dict[str, float], found: list[str]
+) -> None:
+    usual = {"weight": 1.0, "loss": 2.5, "consumed": 8}
+    first = make_run(tmp_path / "first", **usual)
+    second = make_run(tmp_path / "second", **{**usual, **changed})
+    assert differences(first, second, 2) == found
