@@ -19,6 +19,7 @@ def check_config(config: RunConfig) -> list[str]:
     return [
         *_check_attention(config.model),
         *check_overrides(config.model.transformer_overrides),
+        *_check_replaced(config.model),
         *check_mixture(config),
         *check_schedule(config),
         *check_layout_options(config),
@@ -54,6 +55,19 @@ def _check_attention(model: ModelConfig) -> list[str]:
             "embedding turns pairs of dimensions; make the width of a head even"
         )
     return problems
+
+
+def _check_replaced(model: ModelConfig) -> list[str]:
+    """Overrides that an option of ours puts its own in place of."""
+    replaced = {
+        "mup": ("softmax_scale", "model.mup decides the scale of the attention"),
+        "z_loss": ("cross_entropy_loss_fusion", "model.z_loss has a loss of its own"),
+    }
+    return [
+        f"model.transformer_overrides.{name}: {reason}; remove one of them"
+        for option, (name, reason) in replaced.items()
+        if getattr(model, option) is not None and name in model.transformer_overrides
+    ]
 
 
 def _check_initialisation(config: RunConfig) -> list[str]:

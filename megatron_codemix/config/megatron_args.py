@@ -149,6 +149,8 @@ def _require_known_model(model: ModelConfig) -> None:
         "block: parallel": model.block == "parallel",
         "normalization: layernorm_no_bias": model.normalization == "layernorm_no_bias",
         "logit_scale": model.logit_scale != 1.0,
+        "z_loss": model.z_loss is not None,
+        "mup": model.mup is not None,
     }
     problems = [f"model.{name}: Megatron-LM has no flag for it" for name in lacks if lacks[name]]
     if model.rope_base != int(model.rope_base):

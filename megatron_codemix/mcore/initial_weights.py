@@ -3,8 +3,9 @@
 Each matrix is cut into blocks of rows whose size depends on its full width alone. A block's numbers
 come from the counter-based generator Philox with a key made from seed and name and a counter made
 from the block's number, so a rank draws just the rows that it holds. Normal with standard deviation
-`init_std`; the two layers that write to the residual stream use init_std / sqrt(2 * num_layers)
-(Megatron-LM's and GPT-2's rule); biases 0, normalisation weights 1.
+`init_std`, under muP smaller in the layers (config/mup.py); the two matrices of a layer that write
+to the residual stream divide by sqrt(2 * num_layers) (Megatron-LM's and GPT-2's rule); biases 0,
+normalisation weights 1.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from megatron_codemix.mcore.groups import ModelParallel
 BLOCK_ELEMENTS = 2**18
 """Numbers in one block, about; part of the definition of the weights, so never changed."""
 
-_TIED_OUTPUT = "output_layer.weight"
+_OUTPUT = "output_layer.weight"
 _EMBEDDING = "embedding.word_embeddings.weight"
 _RESIDUAL_WRITERS = ("linear_proj.weight", "linear_fc2.weight")
 
@@ -46,7 +47,7 @@ def global_parameters(model: GPTModel) -> Iterator[tuple[str, torch.nn.Parameter
     tied output layer of the last stage under the embedding's name."""
     tied = model.share_embeddings_and_output_weights
     for name, parameter in model.named_parameters():
-        if tied and name == _TIED_OUTPUT:
+        if tied and name == _OUTPUT:
             yield _EMBEDDING, parameter
             continue
         match = re.match(r"decoder\.layers\.(\d+)\.(.*)", name)
@@ -58,6 +59,8 @@ def global_parameters(model: GPTModel) -> Iterator[tuple[str, torch.nn.Parameter
 
 
 def _standard_deviation(name: str, config: TransformerConfig) -> float:
+    if name in (_EMBEDDING, _OUTPUT):
+        return float(config.embedding_init_method_std)
     if name.endswith(_RESIDUAL_WRITERS):
         return float(config.init_method_std / math.sqrt(2 * config.num_layers))
     return float(config.init_method_std)

@@ -7,6 +7,7 @@ not follow one another.
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import TypeAlias
 
 from megatron.core.distributed import (
@@ -23,6 +24,7 @@ from megatron_codemix.config.plan import padded_vocabulary_size
 from megatron_codemix.config.schema import LayoutConfig, ModelConfig, PrecisionConfig
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.initial_weights import initialize_weights
+from megatron_codemix.mcore.language_model import ZLossModel
 from megatron_codemix.mcore.transformer import build_layer_spec, build_transformer_config
 
 Model: TypeAlias = GPTModel | Float16Module
@@ -62,7 +64,8 @@ def _build_gpt(
     chunk: int,
 ) -> GPTModel:
     vp_stage = parallel.stage_of(chunk)
-    return GPTModel(
+    build = GPTModel if model.z_loss is None else partial(ZLossModel, z_loss=model.z_loss)
+    return build(
         config,
         build_layer_spec(config, model, vp_stage),
         vocab_size=padded_vocabulary_size(model.vocabulary_size),

@@ -36,6 +36,8 @@ class StepResult:
     """Samples consumed, of each source; int64 [K]."""
     grad_norm: float
     """Global gradient norm before clipping."""
+    z_loss_nats: float = 0.0
+    """Mean z-loss of a token, with its coefficient; not in the losses above."""
 
     @property
     def loss_nats(self) -> float:
@@ -65,6 +67,7 @@ def train_step(
         source_tokens=totals[1].astype(np.int64),
         source_samples=totals[2].astype(np.int64),
         grad_norm=float(grad_norm),
+        z_loss_nats=float(totals[3].sum() / totals[1].sum()),
     )
 
 
@@ -75,7 +78,7 @@ def token_losses(
     context-parallel rank."""
     with torch.no_grad():
         losses: torch.Tensor = _forward(model, batch, parallel, backend)
-    return losses.float()
+    return _parts(losses)[0].float()
 
 
 def _run_schedule(
@@ -117,7 +120,8 @@ def _forward_step(
 
 
 def _forward(model: Any, batch: Batch, parallel: ModelParallel, backend: Backend) -> Any:
-    """Losses [B, C]. Every pipeline stage reads the batch itself, so every stage has the mask."""
+    """Losses [B, C], or with z-losses [2, B, C]. Every pipeline stage reads the batch itself, so
+    every stage has the mask."""
     mask = None
     if batch.document_ids is not None:
         mask = document_attention_mask(_on_device(batch.document_ids, backend))
@@ -129,38 +133,46 @@ def _forward(model: Any, batch: Batch, parallel: ModelParallel, backend: Backend
     return model(tokens_BC, positions_BC, mask, labels=labels_BC)
 
 
+def _parts(losses: torch.Tensor) -> torch.Tensor:
+    """[P, B, C]: the cross-entropies, and where the model has them the z-losses."""
+    return losses if losses.dim() == 3 else losses.unsqueeze(0)
+
+
 def _loss(
-    losses_BC: torch.Tensor,
+    losses: torch.Tensor,
     *,
     batch: Batch,
     num_sources: int,
     parallel: ModelParallel,
     backend: Backend,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Sum of the losses, tokens that counted, and the report: per source nats, tokens, samples;
-    float64 [3, K]. All of this rank's part of the samples; a sample is counted by one rank.
+    """Sum of the losses, tokens that counted, and the report: per source nats, tokens, samples,
+    nats of z-loss; float64 [4, K]. All of this rank's part of the samples; a sample is counted by
+    one rank.
 
     megatron-core divides the gradients by the tokens of the whole batch, summed over data- and
     context-parallel ranks (calculate_per_token_loss). Its other ways divide by the tokens or the
     microbatches of a rank, which is wrong as soon as those differ, and scale by the context size.
     """
     mask_BC = context_part(_on_device(batch.loss_mask, backend), parallel, dim=1)
-    masked_BC = losses_BC.float() * mask_BC
+    masked_PBC = _parts(losses).float() * mask_BC
+    nats_PB = masked_PBC.detach().double().sum(2)
     source_B = _on_device(batch.source_id, backend).long()
     counted = float(parallel.context_rank == 0)
-    report = torch.zeros(3, num_sources, dtype=torch.float64, device=masked_BC.device)
-    report[0].index_add_(0, source_B, masked_BC.detach().double().sum(1))
+    report = torch.zeros(4, num_sources, dtype=torch.float64, device=mask_BC.device)
+    report[0].index_add_(0, source_B, nats_PB[0])
     report[1].index_add_(0, source_B, mask_BC.double().sum(1))
     report[2].index_add_(0, source_B, torch.full_like(source_B, counted, dtype=torch.float64))
-    return masked_BC.sum(), mask_BC.sum().int(), report
+    report[3].index_add_(0, source_B, nats_PB[1:].sum(0))
+    return masked_PBC.sum(), mask_BC.sum().int(), report
 
 
 def _reduce_reports(
     reports: list[torch.Tensor], num_sources: int, parallel: ModelParallel, backend: Backend
 ) -> np.ndarray:
     """Sum over microbatches and over data- and context-parallel ranks, brought from the last stage
-    to every rank; float64 [3, K]."""
-    total = torch.zeros(3, num_sources, dtype=torch.float64, device=backend.device)
+    to every rank; float64 [4, K]."""
+    total = torch.zeros(4, num_sources, dtype=torch.float64, device=backend.device)
     for report in reports:
         total += report
     if parallel.is_last_stage and parallel.data_size * parallel.context_size > 1:

@@ -13,6 +13,7 @@ from megatron.core.transformer.transformer_block import (
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from megatron_codemix.backend import megatron_on_cpu
+from megatron_codemix.config.mup import hidden_init_std, logit_factor, softmax_scale
 from megatron_codemix.config.overrides import typed_overrides
 from megatron_codemix.config.schema import LayoutConfig, ModelConfig, PrecisionConfig
 from megatron_codemix.errors import ConfigError
@@ -51,7 +52,9 @@ def build_transformer_config(
         "rotary_interleaved": model.rope_interleaved,
         "qk_layernorm": model.qk_norm,
         "add_bias_linear": model.add_bias,
-        "init_method_std": model.init_std,
+        "init_method_std": hidden_init_std(model),
+        "embedding_init_method_std": model.init_std,
+        "softmax_scale": softmax_scale(model),
         "hidden_dropout": 0.0,
         "attention_dropout": 0.0,
         "tensor_model_parallel_size": layout.tensor,
@@ -148,7 +151,7 @@ def build_layer_spec(
         layer = parallel_layer_spec(layer.submodules)
     return TransformerBlockSubmodules(
         layer_specs=[layer] * get_num_layers_to_build(config, vp_stage),
-        layer_norm=norm_spec(model, scale=model.logit_scale),
+        layer_norm=norm_spec(model, scale=logit_factor(model)),
     )
 
 

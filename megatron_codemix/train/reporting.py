@@ -62,6 +62,7 @@ class Reporter:
         self._flops_per_token = training_flops_per_token(config.model, config.data.sequence_length)
         peak = backend.peak_flops(config.precision.kind)
         self._peak_flops = None if peak is None else peak * phase.plan.world_size
+        self._has_z_loss = config.model.z_loss is not None
         self._interval = _Interval()
         self._bar = contextlib.ExitStack()
         self._advance: Advance | None = None
@@ -115,6 +116,8 @@ class Reporter:
             if result.source_tokens[number]:
                 mean = float(result.source_nats[number] / result.source_tokens[number])
                 line[f"loss/source/{name}_nats"] = mean
+        if self._has_z_loss:
+            line["loss/z_nats"] = result.z_loss_nats
         line["optimizer/lr"] = step.learning_rate
         line["optimizer/grad_norm"] = result.grad_norm
         line["throughput/tokens_per_second"] = tokens_per_second

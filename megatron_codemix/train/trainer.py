@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_codemix.backend.devices import Backend
+from megatron_codemix.config.mup import width_ratio
 from megatron_codemix.data.dataset import MixtureDataset
 from megatron_codemix.data.ledger import Ledger
 from megatron_codemix.errors import PreemptedError, RetryableError
@@ -57,7 +58,12 @@ class Trainer:
         )
         self.model = wrap_data_parallel(chunks, config.layout, parallel)
         self.optimizer = build_optimizer(
-            config.optimizer, config.layout, config.precision, self.model, parallel
+            config.optimizer,
+            config.layout,
+            config.precision,
+            self.model,
+            parallel,
+            width_ratio=width_ratio(config.model),
         )
         self.dataset: MixtureDataset = phase.data.dataset()
         self.ledger = Ledger(phase.data, self.dataset.samples_per_epoch)

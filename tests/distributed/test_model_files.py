@@ -61,8 +61,8 @@ def made_parameters(context: RankContext, name: str) -> int:
     from megatron_codemix.mcore.model import gpt_of
     from tests.helpers.training import Job, build_on_rank
 
-    model, _, _ = build_on_rank(Job(layout=LayoutConfig(), model=load_model(name)))
-    return sum(parameter.numel() for parameter in gpt_of(model).parameters())
+    chunks, _, _ = build_on_rank(Job(layout=LayoutConfig(), model=load_model(name)))
+    return sum(parameter.numel() for parameter in gpt_of(chunks[0]).parameters())
 
 
 @pytest.mark.parametrize("name", ["tiny", "20m"])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from megatron_codemix.config.mup import width_ratio
 from megatron_codemix.config.schema import AdamWConfig, LayoutConfig, ModelConfig, PrecisionConfig
 from megatron_codemix.data.batches import Batch, samples_of_step
 from megatron_codemix.launch.placement import RankContext
@@ -45,6 +46,7 @@ class Curve:
     loss: list[float]
     grad_norm: list[float]
     source_nats: list[list[float]]
+    z_loss: list[float]
 
 
 def markov_batch(samples: list[int]) -> Batch:
@@ -78,10 +80,12 @@ def train_on_rank(context: RankContext, job: Job) -> Curve:
     chunks, parallel, backend = build_on_rank(job)
     precision = PrecisionConfig(kind=job.precision)
     model = wrap_data_parallel(chunks, job.layout, parallel)
-    optimizer = build_optimizer(OPTIMIZER, job.layout, precision, model, parallel)
+    optimizer = build_optimizer(
+        OPTIMIZER, job.layout, precision, model, parallel, width_ratio=width_ratio(job.model)
+    )
     if job.load is not None:
         load_checkpoint(job.load, model, optimizer, with_state=True)
-    curve = Curve([], [], [])
+    curve = Curve([], [], [], [])
     for step in range(job.first_step, job.first_step + job.num_steps):
         set_step_sizes(optimizer, lr=3e-3 * min(1.0, (step + 1) / 3), weight_decay=0.1)
         batches = [
@@ -100,6 +104,7 @@ def train_on_rank(context: RankContext, job: Job) -> Curve:
         curve.loss.append(result.loss_nats)
         curve.grad_norm.append(result.grad_norm)
         curve.source_nats.append(result.source_nats.tolist())
+        curve.z_loss.append(result.z_loss_nats)
     if job.save is not None:
         save_checkpoint(job.save, model, optimizer, {"step": job.num_steps}, parallel)
     return curve

@@ -24,7 +24,7 @@ from megatron_codemix.config.schema.mixture import (
     StepMixtureConfig,
     Weights,
 )
-from megatron_codemix.config.schema.model import ModelConfig
+from megatron_codemix.config.schema.model import ModelConfig, MupConfig
 from megatron_codemix.config.schema.optimizer import AdamWConfig
 from megatron_codemix.config.schema.run import (
     BackendConfig,
@@ -68,6 +68,7 @@ __all__ = [
     "MixtureConfig",
     "MixtureStepConfig",
     "ModelConfig",
+    "MupConfig",
     "PositiveTokens",
     "PrecisionConfig",
     "RateStepConfig",

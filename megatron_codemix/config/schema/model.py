@@ -7,6 +7,17 @@ from pydantic import Field, PositiveInt
 from megatron_codemix.config.schema.fields import Section
 
 
+class MupConfig(Section):
+    """Width transfer (maximal update parametrisation, Adam's column of table 8 of arXiv
+    2203.03466): learning rate and `init_std` that were chosen at the base width hold at this one.
+    There, nothing changes."""
+
+    base_hidden_size: PositiveInt
+    """Width at which they were chosen. MLP and attention are supposed to grow with it."""
+    base_head_dim: PositiveInt | None = None
+    """Width of a head there; absent: as here, because the width grows by the number of heads."""
+
+
 class ModelConfig(Section):
     """Shape of the decoder-only transformer. Everything megatron-core can do beyond these goes into
     `transformer_overrides`."""
@@ -53,6 +64,11 @@ class ModelConfig(Section):
     use init_std / sqrt(2 * num_layers)."""
     logit_scale: Annotated[float, Field(gt=0)] = 1.0
     """Factor on the logits (Cohere's 0.0625)."""
+    z_loss: Annotated[float, Field(gt=0)] | None = None
+    """Coefficient of logsumexp(logits)^2, added to each token's loss (PaLM's is 1e-4; arXiv
+    2204.02311); absent: none. Reported by itself, not within the loss."""
+    mup: MupConfig | None = None
+    """Width transfer; absent: standard parametrisation."""
     transformer_overrides: dict[str, str] = {}
     """Other fields of megatron-core's TransformerConfig, by name. For experts; checked for name and
     type."""

@@ -117,6 +117,14 @@ def test_a_good_configuration_has_no_problems(changed: Changed) -> None:
         (["schedule={kind: constant, lr: 1, warmup_tokens: 1M}"], "schedule.warmup_tokens"),
         (["data.restart=true"], "data.restart: means something only with init_from"),
         (["model.transformer_overrides={num_layers: 3}"], "is decided by model.num_layers"),
+        (
+            ["model.transformer_overrides={softmax_scale: 0.1}", "model.mup.base_hidden_size=8"],
+            "model.mup decides the scale of the attention",
+        ),
+        (
+            ["model.transformer_overrides={cross_entropy_loss_fusion: true}", "model.z_loss=1e-4"],
+            "model.z_loss has a loss of its own",
+        ),
     ],
 )
 def test_wrong_combinations(changed: Changed, overrides: list[str], expected: str) -> None:
