@@ -1,6 +1,5 @@
 """The child's half of the rank launcher: a forked rank, and what it leaves behind when it fails."""
 
-import ctypes
 import faulthandler
 import os
 import signal
@@ -15,6 +14,7 @@ from typing import Literal
 from megatron_codemix.errors import EXIT_BUG, EXIT_RETRY, CodemixError, ConfigError, PreemptedError
 from megatron_codemix.files import read_json, unusable_path, write_json
 from megatron_codemix.launch.placement import RankContext
+from megatron_codemix.processes import die_with
 
 Target = Callable[[RankContext], int]
 
@@ -55,7 +55,7 @@ class RankProcess:
 
 def run_rank(target: Target, context: RankContext, process: RankProcess) -> None:
     """Body of a forked rank; ends the process with the rank's exit code."""
-    _die_with(process.parent_pid)
+    die_with(process.parent_pid)
     if process.log is not None:
         _redirect_output(process.log)
     _take_over_signals(process.forwarded)
@@ -98,14 +98,6 @@ def _exit_code(target: Target, context: RankContext, process: RankProcess) -> in
 def read_failure(record: Path) -> RankFailure | None:
     """What a rank has written of its failure; None where it had no time to, or nothing to say."""
     return RankFailure(**read_json(record)) if record.exists() else None
-
-
-def _die_with(parent_pid: int) -> None:
-    """From here on the kernel kills this process when its parent ends, even by kill -9."""
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent_pid:  # it died before the line above
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _redirect_output(path: Path) -> None:

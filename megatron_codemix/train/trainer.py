@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from megatron_codemix.mcore.optimizer import build_optimizer, set_step_sizes
 from megatron_codemix.mcore.replicas import differing_replicas
 from megatron_codemix.mcore.step import train_step
 from megatron_codemix.runs import Status
+from megatron_codemix.train.agreement import any_rank
 from megatron_codemix.train.checkpointing import CheckpointWriter, is_save_due, starting_record
-from megatron_codemix.train.health import LossGuard
+from megatron_codemix.train.health import LossGuard, SkipStepError
 from megatron_codemix.train.loading import StepLoader, open_loader
 from megatron_codemix.train.phase import Phase, record_failure
 from megatron_codemix.train.profiling import StepProfiler
@@ -71,7 +73,7 @@ class Trainer:
         self.skipped = phase.run.skipped_steps()
         self.step = 0
         self.status: Status = phase.claim()
-        self.checkpoints = CheckpointWriter(phase, parallel)
+        self.checkpoints = CheckpointWriter(phase, parallel, backend)
         self.profiler: StepProfiler | None = None
         self.reporter = Reporter(phase, backend, self.ledger.names) if parallel.rank == 0 else None
 
@@ -85,13 +87,14 @@ class Trainer:
         )
         with contextlib.ExitStack() as stack:
             stack.enter_context(contextlib.closing(loader))
-            stop = stack.enter_context(StopRequests(self.backend))
+            stop = stack.enter_context(StopRequests())
             stack.enter_context(self._watchdog())
             if self.reporter is not None:
                 stack.enter_context(self.reporter).start_at(self.step)
             if self.profile_folder is not None:
                 profiler = StepProfiler(self.profile_folder, self.parallel.rank, self.backend.name)
                 self.profiler = stack.enter_context(profiler)
+            stack.enter_context(self._save_in_flight())
             self._train(loader, stop)
         self._write_status(state="done")
         memory = format_bytes(self.backend.peak_memory_bytes())
@@ -112,12 +115,14 @@ class Trainer:
             self._compare_replicas()
             if self.profiler is not None:
                 self.profiler.step()
-            stopping = stop.agreed()
+            stopping, writing = any_rank(
+                self.backend, stop.received is not None, self.checkpoints.is_writing()
+            )
+            self.checkpoints.poll(is_any_writing=writing)
             if stopping or is_save_due(self.step, plan):
                 seconds = before + time.monotonic() - started
                 self.status = replace(self.status, train_seconds=seconds)
-                self.watchdog.beat(f"saving after step {self.step}")
-                self._save()
+                self._save(is_required=stopping or self.step == plan.num_steps)
             if stopping and self.step < plan.num_steps:
                 self._write_status(state="pending")
                 raise PreemptedError(
@@ -207,7 +212,23 @@ class Trainer:
     def _record_hang(self, message: str) -> None:
         record_failure(self.phase.run, f"rank {self.parallel.rank}: {message}", is_failure=True)
 
-    def _save(self) -> None:
+    @contextlib.contextmanager
+    def _save_in_flight(self) -> Iterator[None]:
+        """Ends what is being written when the loop ends; a step that is to be skipped leaves all
+        ranks in step, and the run goes back no further than to that checkpoint."""
+        try:
+            yield
+        except SkipStepError:
+            self.checkpoints.wait(self._beat_saving)
+            raise
+        finally:
+            self.checkpoints.abandon()
+
+    def _beat_saving(self) -> None:
+        self.watchdog.beat(f"saving after step {self.step}")
+
+    def _save(self, *, is_required: bool) -> None:
+        self._beat_saving()
         self.checkpoints.save(
             self.model,
             self.optimizer,
@@ -215,6 +236,8 @@ class Trainer:
             ledger=self.ledger.record(self.step),
             losses=self.guard.losses,
             train_seconds=self.status.train_seconds,
+            is_required=is_required,
+            beat=self._beat_saving,
         )
         self._write_status()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from megatron_codemix.bench.chaos.compare import differing_tensors
+from megatron_codemix.checkpoints import changed_files, files_of, read_marker
 from megatron_codemix.runs import RunDirectory
 from tests.helpers.commands import codemix, count_lines
 from tests.helpers.tiny import SEQUENCE, write_run
@@ -34,6 +35,13 @@ def damage_marker(run: RunDirectory) -> None:
     (run.checkpoint(15) / "complete.json").write_bytes(b"\xff\x00garbage")
 
 
+def flip_a_bit(run: RunDirectory) -> None:
+    shard = next(run.checkpoint(15).glob("*.distcp"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+
+
 def damage_metrics(run: RunDirectory) -> None:
     run.metrics.write_bytes(b"\xff\xfe\x00 not lines\n" + run.metrics.read_bytes())
 
@@ -45,8 +53,6 @@ def damage_status(run: RunDirectory) -> None:
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
-        (empty_a_shard, "iter_0000015"),
-        (damage_marker, "complete.json"),
         (damage_metrics, "metrics.jsonl"),
         (damage_status, "status.json"),
     ],
@@ -60,6 +66,43 @@ def test_damage_is_refused_by_name(
     assert done.returncode == 2, done.stderr
     assert named in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (empty_a_shard, ".distcp: 0 bytes, not the"),
+        (flip_a_bit, ".distcp: its content is not what was written"),
+        (damage_marker, "complete.json: not the record of a checkpoint"),
+    ],
+)
+def test_damaged_checkpoint_is_named_and_the_one_before_it_taken(
+    damage: Callable[[RunDirectory], None],
+    named: str,
+    unfinished: tuple[Path, RunDirectory],
+    tmp_path: Path,
+) -> None:
+    config, run = unfinished
+    damage(run)
+    done = codemix("train", config, SAVE_EVERY, "--run-dir", run.path, "--nproc", "2")
+    assert done.returncode == 0, done.stderr
+    assert "iter_0000015 is damaged; going on from the one before it" in done.stderr
+    assert named in done.stderr
+    assert "resume after step 10" in done.stderr
+    assert run.complete_steps() == [15, 20], "the damaged one was replaced"
+    assert changed_files(run.checkpoint(15), files_of(read_marker(run.checkpoint(15)))) == []
+    assert count_lines(run.metrics) == 20
+
+
+def test_run_without_a_whole_checkpoint_is_not_begun_anew(
+    unfinished: tuple[Path, RunDirectory],
+) -> None:
+    config, run = unfinished
+    for step in run.complete_steps():
+        next(run.checkpoint(step).glob("*.distcp")).write_bytes(b"")
+    done = codemix("train", config, SAVE_EVERY, "--run-dir", run.path)
+    assert done.returncode == 2, done.stderr
+    assert "all complete checkpoints are damaged" in done.stderr
 
 
 def test_checkpoint_without_marker_is_left_out_with_a_word(

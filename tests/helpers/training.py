@@ -38,6 +38,10 @@ class Job:
     load: Path | None = None
     save: Path | None = None
 
+    @property
+    def steps(self) -> range:
+        return range(self.first_step, self.first_step + self.num_steps)
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -73,20 +77,23 @@ def markov_batch(samples: list[int]) -> Batch:
 def train_on_rank(context: RankContext, job: Job) -> Curve:
     """The whole path that a run takes around its steps, on batches made above."""
     from megatron_codemix.mcore.checkpoint import load_checkpoint, save_checkpoint
-    from megatron_codemix.mcore.model import wrap_data_parallel
-    from megatron_codemix.mcore.optimizer import build_optimizer, set_step_sizes
-    from megatron_codemix.mcore.step import train_step
 
-    chunks, parallel, backend = build_on_rank(job)
-    precision = PrecisionConfig(kind=job.precision)
-    model = wrap_data_parallel(chunks, job.layout, parallel)
-    optimizer = build_optimizer(
-        OPTIMIZER, job.layout, precision, model, parallel, width_ratio=width_ratio(job.model)
-    )
+    model, optimizer, parallel, backend = build_with_optimizer(job)
     if job.load is not None:
         load_checkpoint(job.load, model, optimizer, with_state=True)
+    curve = train_steps(job, model, optimizer, parallel, backend, job.steps)
+    if job.save is not None:
+        save_checkpoint(job.save, model, optimizer, {"step": job.num_steps}, parallel)
+    return curve
+
+
+def train_steps(job, model, optimizer, parallel, backend, steps) -> Curve:  # type: ignore[no-untyped-def]  # torch is imported inside
+    """Makes the steps of these numbers."""
+    from megatron_codemix.mcore.optimizer import set_step_sizes
+    from megatron_codemix.mcore.step import train_step
+
     curve = Curve([], [], [], [])
-    for step in range(job.first_step, job.first_step + job.num_steps):
+    for step in steps:
         set_step_sizes(optimizer, lr=3e-3 * min(1.0, (step + 1) / 3), weight_decay=0.1)
         batches = [
             markov_batch(samples)
@@ -105,9 +112,21 @@ def train_on_rank(context: RankContext, job: Job) -> Curve:
         curve.grad_norm.append(result.grad_norm)
         curve.source_nats.append(result.source_nats.tolist())
         curve.z_loss.append(result.z_loss_nats)
-    if job.save is not None:
-        save_checkpoint(job.save, model, optimizer, {"step": job.num_steps}, parallel)
     return curve
+
+
+def build_with_optimizer(job: Job):  # type: ignore[no-untyped-def]  # torch is imported inside
+    """(wrapped model chunks, optimizer, ModelParallel, Backend) of this rank."""
+    from megatron_codemix.mcore.model import wrap_data_parallel
+    from megatron_codemix.mcore.optimizer import build_optimizer
+
+    chunks, parallel, backend = build_on_rank(job)
+    precision = PrecisionConfig(kind=job.precision)
+    model = wrap_data_parallel(chunks, job.layout, parallel)
+    optimizer = build_optimizer(
+        OPTIMIZER, job.layout, precision, model, parallel, width_ratio=width_ratio(job.model)
+    )
+    return model, optimizer, parallel, backend
 
 
 def build_on_rank(job: Job):  # type: ignore[no-untyped-def]  # torch is imported inside

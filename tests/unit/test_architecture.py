@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "megatron_codemix"
 
-_FOUNDATION = {"errors", "units", "files", "resources"}
-_LOW = _FOUNDATION | {"config", "obs", "runs", "lineage"}
+_FOUNDATION = {"errors", "units", "files", "processes", "resources"}
+_LOW = _FOUNDATION | {"config", "obs", "runs", "checkpoints", "lineage"}
 _DATA = _LOW | {"ops", "sandbox", "corpus", "data"}
 _ENGINE = _DATA | {"backend", "mcore", "launch"}
 
@@ -20,10 +20,12 @@ MAY_IMPORT = {
     "errors": set(),
     "units": set(),
     "files": {"errors", "units"},
+    "processes": set(),
     "resources": set(),
     "config": _FOUNDATION,
     "obs": _FOUNDATION,
     "runs": _FOUNDATION | {"config"},
+    "checkpoints": _FOUNDATION | {"runs"},
     "lineage": _FOUNDATION | {"config", "runs"},
     "ops": _FOUNDATION,
     "sandbox": _LOW,
@@ -46,8 +48,9 @@ MAY_IMPORT = {
 """Package -> packages it may import. `cli` may import all."""
 
 TORCH_FREE = [
-    "errors", "units", "files", "resources", "config", "obs", "runs", "lineage", "ops", "sandbox",
-    "corpus", "data", "launch", "planner", "scaling", "study", "report", "cli",
+    "errors", "units", "files", "processes", "resources", "config", "obs", "runs", "checkpoints",
+    "lineage", "ops", "sandbox", "corpus", "data", "launch", "planner", "scaling", "study",
+    "report", "cli",
 ]  # fmt: skip
 """Packages that load where torch is not installed, or must not be waited for."""
 

@@ -108,6 +108,10 @@ class CheckpointConfig(Section):
     keep_every_tokens: PositiveTokens | None = None
     """Checkpoints that are saved and kept for good: after each of these. Other phases can start
     from them (`init_from.at_tokens`)."""
+    asynchronous: bool = True
+    """Whether training goes on while a process of each rank writes; on a CPU and in the host memory
+    of a GPU that takes up to the checkpoint's size once more. The last save of a phase, and the
+    one before a stop, are waited for."""
 
 
 class SurvivalConfig(Section):
