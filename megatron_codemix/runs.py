@@ -6,6 +6,7 @@ This is the contract between training, evaluation, study and report, which never
       config.yaml                     resolved, complete
       status.json                     state, step, attempts, failures, last error
       metrics.jsonl                   a line per logged step
+      validation.jsonl                a line per validation: held-out losses of each source
       ledger.jsonl                    a line per checkpoint: planned and consumed tokens per source
       skipped.jsonl                   steps whose batch was passed over because of its loss
       checkpoints/iter_0004000/       complete only once `complete.json` in it exists
@@ -61,6 +62,10 @@ class RunDirectory:
     @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
+
+    @property
+    def validation(self) -> Path:
+        return self.path / "validation.jsonl"
 
     @property
     def ledger(self) -> Path:

@@ -13,7 +13,7 @@ Decides = Literal["yes", "by content", "no"]
 """Whether a field is part of the identity. "by content": the files that the path leads to are, not
 their place; of caps, the mixture that they lead to."""
 
-_NEVER = frozenset({"layout", "checkpoint", "survival", "backend", "logging"})
+_NEVER = frozenset({"layout", "checkpoint", "validation", "survival", "backend", "logging"})
 
 
 @dataclass(frozen=True, kw_only=True)

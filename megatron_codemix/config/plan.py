@@ -29,6 +29,8 @@ class RunPlan:
     requested_tokens: int
     """Tokens that were asked for, before rounding to whole steps."""
     save_every_steps: int
+    validate_every_steps: int | None
+    """None where nothing is validated."""
     keep_every_steps: int | None
     """Checkpoints at multiples of these are kept for good."""
     padded_vocabulary_size: int
@@ -58,6 +60,9 @@ def make_plan(config: RunConfig, world_size: int) -> RunPlan:
         save_every_steps=steps
         if save_every is None
         else min(steps, nearest_steps(save_every, per_step)),
+        validate_every_steps=(
+            nearest_steps(config.validation.every_tokens, per_step) if config.validation else None
+        ),
         keep_every_steps=None if keep_every is None else nearest_steps(keep_every, per_step),
         padded_vocabulary_size=padded_vocabulary_size(config.model.vocabulary_size),
     )

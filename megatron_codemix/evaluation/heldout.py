@@ -8,7 +8,6 @@ import logging
 import math
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,10 @@ import torch.distributed
 from megatron_codemix.backend.devices import Backend, initialize_process_group, select_backend
 from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.schema import LayoutConfig, RunConfig
-from megatron_codemix.data.resolve import open_shard
-from megatron_codemix.data.shards.token_shard import TokenShard
+from megatron_codemix.data.held_out import MAX_DOCUMENT_WINDOWS, HeldOutSource, held_out_sources
+from megatron_codemix.data.held_out_windows import Window, batches_of, cut_document
 from megatron_codemix.data.tokenizer import Tokenizer
-from megatron_codemix.errors import DataError
-from megatron_codemix.evaluation.windows import Window, batches_of, choose_documents, cut_document
-from megatron_codemix.files import read_jsonl, rewrite_jsonl, write_json
+from megatron_codemix.files import rewrite_jsonl, write_json
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.mcore.checkpoint import load_weights
 from megatron_codemix.mcore.groups import ModelParallel, initialize_model_parallel
@@ -34,45 +31,7 @@ from megatron_codemix.runs import RunDirectory, final_checkpoint
 
 log = logging.getLogger(__name__)
 
-MAX_DOCUMENT_WINDOWS = 8
-"""A long document counts with its first windows only, so that it cannot stand for a whole
-source."""
-
 BATCH_TOKENS = 4096
-
-
-@dataclass(frozen=True)
-class HeldOutSource:
-    """The part of one source that is scored."""
-
-    name: str
-    shard: TokenShard
-    num_documents: int
-    ids: list[str]
-
-
-def held_out_sources(config: RunConfig, max_bytes_per_source: int) -> list[HeldOutSource]:
-    """The sources of `config` that have a held-out shard. Raises DataError if none has."""
-    tokenizer = Tokenizer.load(config.tokenizer.path)
-    found = []
-    for name, source in sorted(config.data.sources.items()):
-        if source.validation is None:
-            continue
-        shard = open_shard(source.validation, tokenizer.hash)
-        documents = read_jsonl(Path(f"{source.validation}.documents.jsonl"))
-        if len(documents) != shard.num_documents:
-            raise DataError(
-                f"{source.validation}.documents.jsonl: {len(documents)} lines, the shard has "
-                f"{shard.num_documents} "
-                "documents; prepare the shard again"
-            )
-        taken = choose_documents([entry["bytes"] for entry in documents], max_bytes_per_source)
-        found.append(
-            HeldOutSource(name, shard, taken, [entry["id"] for entry in documents[:taken]])
-        )
-    if not found:
-        raise DataError("no source has a held-out shard; set data.sources.<name>.validation")
-    return found
 
 
 def evaluate_rank(run: RunDirectory, max_bytes_per_source: int, context: RankContext) -> None:

@@ -61,7 +61,7 @@ def train_step(
     optimizer.zero_grad()
     reports = _run_schedule(model, microbatches, num_sources, parallel, backend)
     _, grad_norm, _ = optimizer.step()
-    totals = _reduce_reports(reports, num_sources, parallel, backend)
+    totals = reduce_reports(reports, (4, num_sources), parallel, backend)
     return StepResult(
         source_nats=totals[0],
         source_tokens=totals[1].astype(np.int64),
@@ -77,8 +77,8 @@ def token_losses(
     """Loss of every label in nats, fp32 [B, S], without gradients; for a model in one chunk, on one
     context-parallel rank."""
     with torch.no_grad():
-        losses: torch.Tensor = _forward(model, batch, parallel, backend)
-    return _parts(losses)[0].float()
+        losses: torch.Tensor = forward_losses(model, batch, parallel, backend)
+    return loss_parts(losses)[0].float()
 
 
 def _run_schedule(
@@ -114,26 +114,26 @@ def _forward_step(
     backend: Backend,
 ) -> tuple[torch.Tensor, Any]:
     batch = next(batches)
-    return _forward(model, batch, parallel, backend), partial(
+    return forward_losses(model, batch, parallel, backend), partial(
         _loss, batch=batch, num_sources=num_sources, parallel=parallel, backend=backend
     )
 
 
-def _forward(model: Any, batch: Batch, parallel: ModelParallel, backend: Backend) -> Any:
+def forward_losses(model: Any, batch: Batch, parallel: ModelParallel, backend: Backend) -> Any:
     """Losses [B, C], or with z-losses [2, B, C]. Every pipeline stage reads the batch itself, so
     every stage has the mask."""
     mask = None
     if batch.document_ids is not None:
-        mask = document_attention_mask(_on_device(batch.document_ids, backend))
+        mask = document_attention_mask(on_device(batch.document_ids, backend))
         mask = context_part(mask, parallel, dim=2)
     tokens_BC, positions_BC, labels_BC = (
-        context_part(_on_device(array, backend), parallel, dim=1)
+        context_part(on_device(array, backend), parallel, dim=1)
         for array in (batch.tokens, batch.position_ids, batch.labels)
     )
     return model(tokens_BC, positions_BC, mask, labels=labels_BC)
 
 
-def _parts(losses: torch.Tensor) -> torch.Tensor:
+def loss_parts(losses: torch.Tensor) -> torch.Tensor:
     """[P, B, C]: the cross-entropies, and where the model has them the z-losses."""
     return losses if losses.dim() == 3 else losses.unsqueeze(0)
 
@@ -154,10 +154,10 @@ def _loss(
     context-parallel ranks (calculate_per_token_loss). Its other ways divide by the tokens or the
     microbatches of a rank, which is wrong as soon as those differ, and scale by the context size.
     """
-    mask_BC = context_part(_on_device(batch.loss_mask, backend), parallel, dim=1)
-    masked_PBC = _parts(losses).float() * mask_BC
+    mask_BC = context_part(on_device(batch.loss_mask, backend), parallel, dim=1)
+    masked_PBC = loss_parts(losses).float() * mask_BC
     nats_PB = masked_PBC.detach().double().sum(2)
-    source_B = _on_device(batch.source_id, backend).long()
+    source_B = on_device(batch.source_id, backend).long()
     counted = float(parallel.context_rank == 0)
     report = torch.zeros(4, num_sources, dtype=torch.float64, device=mask_BC.device)
     report[0].index_add_(0, source_B, nats_PB[0])
@@ -167,12 +167,12 @@ def _loss(
     return masked_PBC.sum(), mask_BC.sum().int(), report
 
 
-def _reduce_reports(
-    reports: list[torch.Tensor], num_sources: int, parallel: ModelParallel, backend: Backend
+def reduce_reports(
+    reports: list[torch.Tensor], shape: tuple[int, ...], parallel: ModelParallel, backend: Backend
 ) -> np.ndarray:
-    """Sum over microbatches and over data- and context-parallel ranks, brought from the last stage
-    to every rank; float64 [4, K]."""
-    total = torch.zeros(4, num_sources, dtype=torch.float64, device=backend.device)
+    """Sum over microbatches and over data- and context-parallel ranks of what the last stage has,
+    brought to every rank; float64 of this shape."""
+    total = torch.zeros(shape, dtype=torch.float64, device=backend.device)
     for report in reports:
         total += report
     if parallel.is_last_stage and parallel.data_size * parallel.context_size > 1:
@@ -184,7 +184,7 @@ def _reduce_reports(
     return total.cpu().numpy()
 
 
-def _on_device(array: np.ndarray, backend: Backend) -> torch.Tensor:
+def on_device(array: np.ndarray, backend: Backend) -> torch.Tensor:
     """Through DLPack, as a loader may give arrays that are on the device already. Not waited for:
     host memory is not written again before the step is over, and its report is."""
     return from_dlpack(array).to(backend.device, non_blocking=True)

@@ -23,6 +23,10 @@ class MetricWriter:
         assert "step" in record, f"a metrics line without its step: {sorted(record)}"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         append_jsonl(self.path, record)
+        self.show(record)
+
+    def show(self, record: Mapping[str, Number]) -> None:
+        """Tells the trackers alone, of numbers that have a file of their own."""
         for tracker in self.trackers:
             tracker.write(record)
 

@@ -100,7 +100,7 @@ class WeightsAndBiases:
 
     def write(self, record: Mapping[str, Number]) -> None:
         step = int(record["step"])
-        if step <= self._last_step:  # steps that are made again are the same, bit for bit
+        if step < self._last_step:  # steps that are made again are the same, bit for bit
             return
         self._last_step = step
         self._run.log({name: value for name, value in record.items() if name != "step"}, step=step)

@@ -11,6 +11,7 @@ from typing import Any
 from megatron_codemix.backend.devices import Backend
 from megatron_codemix.config.flops import training_flops_per_token
 from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.files import append_jsonl, read_jsonl, rewrite_jsonl
 from megatron_codemix.mcore.step import StepResult
 from megatron_codemix.obs.metrics import MetricWriter
 from megatron_codemix.obs.progress import Advance, progress_bar
@@ -59,6 +60,7 @@ class Reporter:
         self.plan, self.sources, self.backend = phase.plan, sources, backend
         self.every_steps = config.logging.every_steps
         self.metrics = MetricWriter(phase.run.metrics, _trackers(phase.run, config, phase.identity))
+        self.validation = phase.run.validation
         self._flops_per_token = training_flops_per_token(config.model, config.data.sequence_length)
         peak = backend.peak_flops(config.precision.kind)
         self._peak_flops = None if peak is None else peak * phase.plan.world_size
@@ -85,6 +87,9 @@ class Reporter:
     def go_on_after(self, step: int) -> None:
         """Drops what an attempt that got further has written of later steps."""
         self.metrics.truncate_after(step)
+        if self.validation.exists():
+            lines = read_jsonl(self.validation)
+            rewrite_jsonl(self.validation, [line for line in lines if line["step"] <= step])
 
     def start_at(self, step: int) -> None:
         """So many steps were made before."""
@@ -102,6 +107,15 @@ class Reporter:
         self.metrics.write(line)
         log.info("%s", self._words(step, line))
         self._interval = _Interval()
+
+    def add_validation(self, line: dict[str, Any]) -> None:
+        """Reports held-out losses, as Validator.score gives them."""
+        append_jsonl(self.validation, line)
+        scores = {name: source["bits_per_byte"] for name, source in line["sources"].items()}
+        shown = {f"validation/{name}_bits_per_byte": score for name, score in scores.items()}
+        self.metrics.show({"step": line["step"], **shown})
+        words = "  ".join(f"{name} {score:.4f}" for name, score in scores.items())
+        log.info("step %d  held out, bits per byte: %s", line["step"], words)
 
     def _line(self, step: FinishedStep, interval: _Interval) -> dict[str, Any]:
         """Losses, rate and norm are the step's; times are means over the interval."""

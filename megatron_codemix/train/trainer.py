@@ -27,6 +27,7 @@ from megatron_codemix.train.phase import Phase, record_failure
 from megatron_codemix.train.profiling import StepProfiler
 from megatron_codemix.train.reporting import FinishedStep, Reporter
 from megatron_codemix.train.stopping import StopRequests
+from megatron_codemix.train.validation import Validator
 from megatron_codemix.train.watchdog import Watchdog
 from megatron_codemix.units import format_bytes
 
@@ -74,6 +75,7 @@ class Trainer:
         self.step = 0
         self.status: Status = phase.claim()
         self.checkpoints = CheckpointWriter(phase, parallel, backend)
+        self.validator = Validator(phase, parallel, backend) if config.validation else None
         self.profiler: StepProfiler | None = None
         self.reporter = Reporter(phase, backend, self.ledger.names) if parallel.rank == 0 else None
 
@@ -113,6 +115,7 @@ class Trainer:
             else:
                 self._one_step(loader)
             self._compare_replicas()
+            self._validate()
             if self.profiler is not None:
                 self.profiler.step()
             stopping, writing = any_rank(
@@ -198,6 +201,16 @@ class Trainer:
                 f"stage {self.parallel.pipeline_rank}); a device or its memory may be failing: run "
                 "the same command without it, which goes on from the last checkpoint"
             )
+
+    def _validate(self) -> None:
+        every = self.phase.plan.validate_every_steps
+        is_last = self.step == self.phase.plan.num_steps
+        if self.validator is None or every is None or (self.step % every and not is_last):
+            return
+        self.watchdog.beat(f"validation after step {self.step}")
+        line = self.validator.score(self.model, self.step)
+        if self.reporter is not None:
+            self.reporter.add_validation(line)
 
     def _watchdog(self) -> Watchdog:
         survival = self.phase.config.survival

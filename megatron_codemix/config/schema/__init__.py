@@ -37,6 +37,7 @@ from megatron_codemix.config.schema.run import (
     SpikeConfig,
     SurvivalConfig,
     TrainConfig,
+    ValidationConfig,
     WandbConfig,
 )
 from megatron_codemix.config.schema.schedule import (
@@ -84,6 +85,7 @@ __all__ = [
     "TokenizerConfig",
     "Tokens",
     "TrainConfig",
+    "ValidationConfig",
     "WandbConfig",
     "Weights",
     "WsdSchedule",

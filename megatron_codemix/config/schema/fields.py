@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-from megatron_codemix.units import format_count, parse_count
+from megatron_codemix.units import format_count, parse_bytes, parse_count
 
 
 def _read_count(value: Any) -> Any:  # Any: pydantic hands over whatever the file held
@@ -21,6 +21,18 @@ Tokens = Annotated[
 
 
 PositiveTokens = Annotated[Tokens, Field(gt=0)]
+
+
+def _read_bytes(value: Any) -> Any:  # Any: pydantic hands over whatever the file held
+    return parse_bytes(value) if isinstance(value, str) else value
+
+
+PositiveBytes = Annotated[
+    int,
+    BeforeValidator(_read_bytes),
+    Field(gt=0, json_schema_extra={"examples": ["256KiB"]}),
+]
+"""A size: `256KiB`, `1MB`, `4096`."""
 
 
 class Section(BaseModel):

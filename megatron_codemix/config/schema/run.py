@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt
 
 from megatron_codemix.config.schema.data import DataConfig, TokenizerConfig
-from megatron_codemix.config.schema.fields import PositiveTokens, Section
+from megatron_codemix.config.schema.fields import PositiveBytes, PositiveTokens, Section
 from megatron_codemix.config.schema.model import ModelConfig
 from megatron_codemix.config.schema.optimizer import AdamWConfig
 from megatron_codemix.config.schema.schedule import ScheduleConfig
@@ -114,6 +114,19 @@ class CheckpointConfig(Section):
     one before a stop, are waited for."""
 
 
+class ValidationConfig(Section):
+    """Losses on held-out documents while the phase is trained, and at its end."""
+
+    every_tokens: PositiveTokens
+    """After each of these, in whole steps."""
+    max_bytes_per_source: PositiveBytes
+    """Held-out text that is scored of each source that has some."""
+    by_position: bool = False
+    """Whether losses are also summed by the place of a token in its document."""
+    by_document_length: bool = False
+    """Whether losses are also summed by the length of the document."""
+
+
 class SurvivalConfig(Section):
     """What a run does about what goes wrong."""
 
@@ -186,6 +199,8 @@ class RunConfig(Section):
     layout: LayoutConfig = LayoutConfig()
     precision: PrecisionConfig
     checkpoint: CheckpointConfig = CheckpointConfig()
+    validation: ValidationConfig | None = None
+    """Absent: the run is evaluated afterwards, or not at all."""
     survival: SurvivalConfig = SurvivalConfig()
     backend: BackendConfig = BackendConfig()
     logging: LoggingConfig = LoggingConfig()

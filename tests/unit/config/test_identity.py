@@ -67,6 +67,7 @@ DECIDES_NOTHING = [
     "checkpoint.keep_last=1",
     "checkpoint.keep_every_tokens=8192",
     "survival.max_skips=3",
+    "validation={every_tokens: 8192, max_bytes_per_source: 1KiB}",
     "backend.device=cpu",
     "logging.every_steps=10",
     "data.sources.code.validation=null",

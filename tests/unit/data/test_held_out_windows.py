@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from megatron_codemix.data.held_out_windows import batches_of, choose_documents, cut_document
 from megatron_codemix.data.shards.token_shard import TokenShard
-from megatron_codemix.evaluation.windows import batches_of, choose_documents, cut_document
 from tests.helpers.tiny import END_OF_DOCUMENT, write_shard
 
 

@@ -1,0 +1,50 @@
+"""Held-out documents of a run's sources: which of them are scored."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.data.held_out_windows import choose_documents
+from megatron_codemix.data.resolve import open_shard
+from megatron_codemix.data.shards.token_shard import TokenShard
+from megatron_codemix.data.tokenizer import Tokenizer
+from megatron_codemix.errors import DataError
+from megatron_codemix.files import read_jsonl
+
+MAX_DOCUMENT_WINDOWS = 8
+"""A long document counts with its first windows only, so that it cannot stand for a whole
+source."""
+
+
+@dataclass(frozen=True)
+class HeldOutSource:
+    """The part of one source that is scored."""
+
+    name: str
+    shard: TokenShard
+    num_documents: int
+    ids: list[str]
+
+
+def held_out_sources(config: RunConfig, max_bytes_per_source: int) -> list[HeldOutSource]:
+    """The sources of `config` that have a held-out shard. Raises DataError if none has."""
+    tokenizer = Tokenizer.load(config.tokenizer.path)
+    found = []
+    for name, source in sorted(config.data.sources.items()):
+        if source.validation is None:
+            continue
+        shard = open_shard(source.validation, tokenizer.hash)
+        documents = read_jsonl(Path(f"{source.validation}.documents.jsonl"))
+        if len(documents) != shard.num_documents:
+            raise DataError(
+                f"{source.validation}.documents.jsonl: {len(documents)} lines, the shard has "
+                f"{shard.num_documents} "
+                "documents; prepare the shard again"
+            )
+        taken = choose_documents([entry["bytes"] for entry in documents], max_bytes_per_source)
+        found.append(
+            HeldOutSource(name, shard, taken, [entry["id"] for entry in documents[:taken]])
+        )
+    if not found:
+        raise DataError("no source has a held-out shard; set data.sources.<name>.validation")
+    return found
