@@ -20,6 +20,7 @@ def check_config(config: RunConfig) -> list[str]:
         *_check_attention(config.model),
         *check_overrides(config.model.transformer_overrides),
         *_check_replaced(config.model),
+        *_check_muon(config),
         *check_mixture(config),
         *check_schedule(config),
         *check_layout_options(config),
@@ -53,6 +54,29 @@ def _check_attention(model: ModelConfig) -> list[str]:
         problems.append(
             f"model.{field}: the heads are {head_dim} wide, an odd number; the rotary position "
             "embedding turns pairs of dimensions; make the width of a head even"
+        )
+    return problems
+
+
+def _check_muon(config: RunConfig) -> list[str]:
+    """Muon orthogonalises whole matrices, of which every rank must have all."""
+    if config.optimizer.kind != "muon":
+        return []
+    problems = []
+    if config.layout.tensor > 1:
+        problems.append(
+            f"layout.tensor: {config.layout.tensor} cuts the matrices that optimizer.kind=muon "
+            "orthogonalises whole; set it to 1, pipeline and data parallelism do not cut them"
+        )
+    if config.layout.distributed_optimizer:
+        problems.append(
+            "layout.distributed_optimizer: splits the optimizer's state over ranks, cutting "
+            "through the matrices that optimizer.kind=muon orthogonalises whole; set it to false"
+        )
+    if config.model.mup is not None:
+        problems.append(
+            "model.mup: its multipliers are AdamW's; optimizer.kind=muon has other ones, which are "
+            "not there; remove one of the two"
         )
     return problems
 

@@ -11,6 +11,7 @@ from megatron_codemix.config.mixture_checks import weighted_sources
 from megatron_codemix.config.overrides import Value, typed_overrides
 from megatron_codemix.config.plan import VOCABULARY_MULTIPLE, RunPlan
 from megatron_codemix.config.schema import (
+    AdamWConfig,
     ConstantMixtureConfig,
     ConstantSchedule,
     CosineSchedule,
@@ -78,6 +79,10 @@ def megatron_arguments(config: RunConfig, plan: RunPlan) -> Flags:
             ["data.mixture: Megatron-LM blends with constant weights; it has no schedule of them"]
         )
     model, layout, optimizer = config.model, config.layout, config.optimizer
+    if not isinstance(optimizer, AdamWConfig):
+        raise ConfigError(
+            [f"optimizer.kind: {optimizer.kind}: Megatron-LM's splits and scales in other ways"]
+        )
     flags: Flags = [
         *_model_flags(model),
         *_vocabulary_flags(model, layout.tensor, plan),

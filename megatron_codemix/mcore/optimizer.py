@@ -14,13 +14,14 @@ from megatron.core.optimizer import (
 )
 from megatron.core.optimizer import OptimizerConfig as MegatronOptimizerConfig
 
-from megatron_codemix.config.schema import AdamWConfig, LayoutConfig, PrecisionConfig
+from megatron_codemix.config.schema import AdamWConfig, LayoutConfig, MuonConfig, PrecisionConfig
 from megatron_codemix.mcore.groups import ModelParallel
+from megatron_codemix.mcore.muon import put_muon_in
 from megatron_codemix.mcore.transformer import DTYPES
 
 
 def build_optimizer(
-    optimizer: AdamWConfig,
+    optimizer: AdamWConfig | MuonConfig,
     layout: LayoutConfig,
     precision: PrecisionConfig,
     model: list[DistributedDataParallel],
@@ -28,7 +29,7 @@ def build_optimizer(
     *,
     width_ratio: float = 1.0,
 ) -> MegatronOptimizer:
-    """AdamW with fp32 master weights over the parameters of `model`.
+    """AdamW or Muon with fp32 master weights over the parameters of `model`.
 
     width_ratio: of muP (config/mup.py), by which the layers' matrices learn slower.
     """
@@ -52,6 +53,8 @@ def build_optimizer(
         use_gloo_process_groups=False,
         pg_collection=parallel.groups,
     )
+    if isinstance(optimizer, MuonConfig):
+        put_muon_in(built, model, optimizer, DTYPES[precision.kind])
     model[0].config.grad_scale_func = built.scale_loss
     return built
 

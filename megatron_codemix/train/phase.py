@@ -128,6 +128,12 @@ def _require_like_parent(config: RunConfig, parents: Sequence[Ancestor]) -> None
         for name in SHAPE_FIELDS
         if getattr(model, name) != getattr(parent_model, name)
     ]
+    kinds = config.optimizer.kind, parent.config.optimizer.kind
+    if config.init_from and config.init_from.load == "weights+optimizer" and kinds[0] != kinds[1]:
+        problems.append(
+            f"optimizer.kind: {kinds[0]}, but the state of the parent {parent.run.path} is "
+            f"{kinds[1]}'s; set init_from.load=weights, or the parent's kind"
+        )
     if problems:
         raise ConfigError(problems)
 

@@ -6,7 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from megatron_codemix.config.mup import width_ratio
-from megatron_codemix.config.schema import AdamWConfig, LayoutConfig, ModelConfig, PrecisionConfig
+from megatron_codemix.config.schema import (
+    AdamWConfig,
+    LayoutConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PrecisionConfig,
+)
 from megatron_codemix.data.batches import Batch, samples_of_step
 from megatron_codemix.launch.placement import RankContext
 
@@ -32,6 +38,7 @@ class Job:
 
     layout: LayoutConfig
     precision: str = "fp32"
+    optimizer: OptimizerConfig = OPTIMIZER
     model: ModelConfig = MODEL
     first_step: int = 0
     num_steps: int = 10
@@ -124,7 +131,7 @@ def build_with_optimizer(job: Job):  # type: ignore[no-untyped-def]  # torch is 
     precision = PrecisionConfig(kind=job.precision)
     model = wrap_data_parallel(chunks, job.layout, parallel)
     optimizer = build_optimizer(
-        OPTIMIZER, job.layout, precision, model, parallel, width_ratio=width_ratio(job.model)
+        job.optimizer, job.layout, precision, model, parallel, width_ratio=width_ratio(job.model)
     )
     return model, optimizer, parallel, backend
 

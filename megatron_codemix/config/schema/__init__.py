@@ -25,7 +25,11 @@ from megatron_codemix.config.schema.mixture import (
     Weights,
 )
 from megatron_codemix.config.schema.model import ModelConfig, MupConfig
-from megatron_codemix.config.schema.optimizer import AdamWConfig
+from megatron_codemix.config.schema.optimizer import (
+    AdamWConfig,
+    MuonConfig,
+    OptimizerConfig,
+)
 from megatron_codemix.config.schema.run import (
     BackendConfig,
     CheckpointConfig,
@@ -69,7 +73,9 @@ __all__ = [
     "MixtureConfig",
     "MixtureStepConfig",
     "ModelConfig",
+    "MuonConfig",
     "MupConfig",
+    "OptimizerConfig",
     "PositiveTokens",
     "PrecisionConfig",
     "RateStepConfig",

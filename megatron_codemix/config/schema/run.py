@@ -8,7 +8,7 @@ from pydantic import Field, PositiveInt
 from megatron_codemix.config.schema.data import DataConfig, TokenizerConfig
 from megatron_codemix.config.schema.fields import PositiveBytes, PositiveTokens, Section
 from megatron_codemix.config.schema.model import ModelConfig
-from megatron_codemix.config.schema.optimizer import AdamWConfig
+from megatron_codemix.config.schema.optimizer import OptimizerConfig
 from megatron_codemix.config.schema.schedule import ScheduleConfig
 
 
@@ -193,7 +193,7 @@ class RunConfig(Section):
     model: ModelConfig
     data: DataConfig
     tokenizer: TokenizerConfig
-    optimizer: AdamWConfig
+    optimizer: OptimizerConfig
     schedule: ScheduleConfig
     train: TrainConfig
     layout: LayoutConfig = LayoutConfig()

@@ -118,6 +118,19 @@ def test_a_good_configuration_has_no_problems(changed: Changed) -> None:
         (["data.restart=true"], "data.restart: means something only with init_from"),
         (["model.transformer_overrides={num_layers: 3}"], "is decided by model.num_layers"),
         (
+            ["optimizer.kind=muon", "layout.distributed_optimizer=no", "layout.tensor=2"],
+            "layout.tensor: 2 cuts the matrices",
+        ),
+        (["optimizer.kind=muon"], "layout.distributed_optimizer: splits the optimizer's state"),
+        (
+            [
+                "optimizer.kind=muon",
+                "layout.distributed_optimizer=no",
+                "model.mup.base_hidden_size=8",
+            ],
+            "model.mup: its multipliers are AdamW's",
+        ),
+        (
             ["model.transformer_overrides={softmax_scale: 0.1}", "model.mup.base_hidden_size=8"],
             "model.mup decides the scale of the attention",
         ),

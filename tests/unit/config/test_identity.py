@@ -47,6 +47,7 @@ DECIDES = [
     "data.sources.code.packing=best_fit",
     "data.sources.code.fill_in_the_middle={rate: 0.5, spm_rate: 0.5}",
     "optimizer.weight_decay=0.2",
+    "optimizer.kind=muon",
     "optimizer.clip_grad_norm=null",
     "schedule.peak_lr=1e-3",
     "schedule={kind: cosine, peak_lr: 3e-4, min_lr: 3e-5, warmup_tokens: 32768,"

@@ -191,6 +191,7 @@ def test_overrides_become_their_flags(changed: Changed) -> None:
         "model.block=parallel",
         "model.normalization=layernorm_no_bias",
         "model.logit_scale=0.5",
+        "optimizer.kind=muon",
         "model.z_loss=1e-4",
         "model.mup={base_hidden_size: 48}",
         "data.document_mask=true",

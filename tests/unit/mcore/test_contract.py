@@ -218,6 +218,7 @@ ATTRIBUTES = {
     "megatron.core.optimizer.distrib_optimizer:DistributedOptimizer": [
         "get_parameter_state_dp_zero"
     ],
+    "megatron.core.optimizer:ChainedOptimizer": ["param_groups"],
     "megatron.core.distributed:DistributedDataParallel": [
         "no_sync",
         "start_grad_sync",
@@ -243,6 +244,12 @@ PARAMETER_ATTRIBUTES = {
 """Marks on parameters that one side sets and the other reads, by the module that names them."""
 
 SOURCES = {
+    "megatron.core.optimizer.optimizer": [
+        "self.chained_optimizers",
+        "self.init_state_fn",
+        "self.optimizer",
+        "param.main_param",
+    ],
     "megatron.core.tensor_parallel.layers": ["self.explicit_expert_comm"],
     "megatron.core.transformer.transformer_layer": [
         "self.recompute_input_layernorm",
@@ -251,7 +258,7 @@ SOURCES = {
         "self.mlp_bda",
     ],
 }
-"""Attributes of instances that our layers read or set, by the module that makes them."""
+"""Attributes of instances that our code reads or sets, by the module that makes them."""
 
 PATCHED = {
     "megatron.core.tensor_parallel.random": ["_get_cuda_rng_state", "_set_cuda_rng_state"],
