@@ -94,6 +94,26 @@ CALLS = {
         "checkpoint_dir",
         "content_metadata",
     ],
+    "megatron.core.dist_checkpointing.core:CheckpointingConfig": [
+        "sharded_backend",
+        "sharded_backend_version",
+    ],
+    "megatron.core.dist_checkpointing.core:save_config": ["config", "checkpoint_dir"],
+    "megatron.core.dist_checkpointing.state_dict_utils:save_preprocess": ["sharded_state_dict"],
+    "megatron.core.dist_checkpointing.strategies.async_utils:AsyncRequest": [
+        "async_fn",
+        "async_fn_args",
+        "finalize_fns",
+    ],
+    "megatron.core.dist_checkpointing.strategies.fully_parallel:FullyParallelSaveStrategyWrapper": [
+        "strategy",
+        "parallelization_group",
+    ],
+    "megatron.core.dist_checkpointing.strategies.torch:TorchDistSaveShardedStrategy": [
+        "backend",
+        "version",
+        "thread_count",
+    ],
     "megatron.core.dist_checkpointing:load": ["sharded_state_dict", "checkpoint_dir"],
     "megatron.core.datasets.blended_dataset:BlendedDataset": [
         "datasets",
