@@ -14,7 +14,7 @@ from typing import Any
 
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import hash_file, read_json, write_json
-from megatron_codemix.runs import COMPLETE_MARKER
+from megatron_codemix.runs import COMPLETE_MARKER, RunDirectory
 
 Marker = dict[str, Any]  # Any: JSON values
 
@@ -36,6 +36,52 @@ class FileRecord:
         with open(path, "rb") as handle:
             os.fsync(handle.fileno())
         return cls(path.stat().st_size, hash_file(path))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointInfo:
+    """A checkpoint of a run, as far as its marker and the sizes of its files tell."""
+
+    path: str
+    step: int
+    complete: bool
+    problem: str | None = None
+    """Why it cannot be used, where that is known already."""
+    tokens: int | None = None
+    """Of this phase; absent, as what follows, where there is no readable marker."""
+    bytes: int | None = None
+    kept: bool | None = None
+    """Whether it stays for good (`checkpoint.keep_every_tokens`)."""
+    layout: dict[str, Any] | None = None
+    world_size: int | None = None
+
+
+def list_checkpoints(run: RunDirectory) -> list[CheckpointInfo]:
+    """All checkpoints of the run, by step. Raises RunError where there is no run."""
+    if not run.config.is_file():
+        raise RunError(f"{run.path}: no run here (config.yaml is missing); give a run directory")
+    return [_info(folder) for folder in sorted(run.checkpoints.glob("iter_*"))]
+
+
+def _info(folder: Path) -> CheckpointInfo:
+    step = int(folder.name.removeprefix("iter_"))
+    try:
+        record = read_marker(folder)
+    except RunError as error:
+        complete = isinstance(error, DamagedCheckpointError)
+        return CheckpointInfo(
+            path=str(folder), step=step, complete=complete, problem=str(error).splitlines()[0]
+        )
+    return CheckpointInfo(
+        path=str(folder),
+        step=step,
+        complete=True,
+        tokens=record["tokens"],
+        bytes=total_bytes(record),
+        kept=record["is_kept"],
+        layout=record["layout"],
+        world_size=record["world_size"],
+    )
 
 
 def write_marker(folder: Path, record: Mapping[str, Any], files: Mapping[str, FileRecord]) -> None:

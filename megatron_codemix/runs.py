@@ -171,6 +171,11 @@ def require_done(run: RunDirectory) -> Status:
     return status
 
 
+def run_of_checkpoint(folder: Path) -> RunDirectory:
+    """The run that a checkpoint's folder lies in."""
+    return RunDirectory(folder.absolute().parent.parent)
+
+
 def newest_checkpoint(run: RunDirectory) -> Path | None:
     """The newest complete checkpoint of the run; None if there is none."""
     steps = run.complete_steps()

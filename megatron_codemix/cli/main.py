@@ -28,6 +28,7 @@ COMMANDS = {
     "train": "Train one run, or go on with it.",
     "study": "Check, run and report a study: phases chained by checkpoint.",
     "evaluate": "Score a run.",
+    "checkpoint": "List, verify and average the checkpoints of runs.",
     "bench": "Measure this machine: ours beside a peer.",
 }
 """Name -> line for the help."""

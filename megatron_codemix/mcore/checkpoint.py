@@ -171,6 +171,8 @@ def _load(state: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _require_same_optimizer(folder: Path, record: Marker, optimizer: MegatronOptimizer) -> None:
     written = record["distributed_optimizer"]
+    if written is None:
+        raise RunError(f"{folder}: has weights alone, no optimizer's state; use load: weights")
     if written != optimizer.config.use_distributed_optimizer:
         raise RunError(
             f"{folder}: its optimizer state was written with "

@@ -1,0 +1,158 @@
+"""`codemix checkpoint`: what a run has saved, whether it is whole, and means of several."""
+
+import json as json_module
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from megatron_codemix.checkpoints import (
+    CheckpointInfo,
+    changed_files,
+    files_of,
+    list_checkpoints,
+    read_marker,
+    total_bytes,
+)
+from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, RunError
+from megatron_codemix.launch.placement import RankContext
+from megatron_codemix.launch.ranks import run_ranks
+from megatron_codemix.obs.progress import progress_bar
+from megatron_codemix.runs import COMPLETE_MARKER, RunDirectory, final_checkpoint
+from megatron_codemix.units import format_bytes
+
+app = typer.Typer(help="List, verify and average checkpoints.", no_args_is_help=True)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@app.command("list")
+def list_command(
+    run: Annotated[Path, typer.Argument(help="Run directory.")], json: JsonOption = False
+) -> None:
+    """Steps, tokens, sizes and layouts of a run's checkpoints; sizes of files are checked."""
+    found = list_checkpoints(RunDirectory(run))
+    if json:
+        _print_json([asdict(info) for info in found])
+        return
+    print(f"{'step':>10s} {'tokens':>16s} {'size':>10s}  {'layout':<18s} state")
+    for info in found:
+        tokens = "" if info.tokens is None else f"{info.tokens:,}"
+        size = "" if info.bytes is None else format_bytes(info.bytes)
+        print(f"{info.step:>10,} {tokens:>16s} {size:>10s}  {_layout(info):<18s} {_state(info)}")
+
+
+@app.command()
+def verify(
+    places: Annotated[
+        list[Path], typer.Argument(help="Run directories, or folders of checkpoints.")
+    ],
+    json: JsonOption = False,
+) -> None:
+    """Read every byte of complete checkpoints and compare with their hashes; exit code 2, with the
+    files named, where something is damaged."""
+    folders = [folder for place in places for folder in _complete(place)]
+    problems: dict[Path, list[str]] = {}
+    markers = {}
+    for folder in folders:
+        try:
+            markers[folder] = read_marker(folder)
+        except RunError as error:
+            problems[folder] = str(error).splitlines()
+    total = sum(map(total_bytes, markers.values()))
+    with progress_bar("verify", total, "bytes") as advance:
+        for folder, marker in markers.items():
+            problems[folder] = changed_files(folder, files_of(marker), advance=advance)
+    is_ok = not any(problems.values())
+    if json:
+        listed = [{"path": str(folder), "problems": problems[folder]} for folder in folders]
+        _print_json({"ok": is_ok, "bytes": total, "checkpoints": listed})
+        if not is_ok:
+            raise typer.Exit(EXIT_INPUT)
+        return
+    if not is_ok:
+        raise RunError("\n".join(line for folder in folders for line in problems[folder]))
+    for folder, marker in markers.items():
+        print(f"{folder}: {format_bytes(total_bytes(marker))}, as written")
+
+
+@app.command()
+def average(
+    places: Annotated[
+        list[Path],
+        typer.Argument(help="Checkpoints, or run directories, which stand for their last."),
+    ],
+    out: Annotated[Path, typer.Option(help="Run directory to write; it must be new.")],
+    weight: Annotated[
+        list[float] | None,
+        typer.Option(help="One for each checkpoint, in the same order; absent: all alike."),
+    ] = None,
+) -> None:
+    """Write a run whose weights are the weighted mean of several checkpoints'.
+
+    Configuration, ledger and place on the way are those of the last one named. `codemix evaluate`
+    and `init_from` with `load: weights` take it like any other run.
+    """
+    folders = [_checkpoint(place) for place in places]
+    weights = weight or [1.0] * len(folders)
+    if len(folders) < 2:
+        raise typer.BadParameter("name at least two checkpoints", param_hint="PLACES")
+    if len(weights) != len(folders) or sum(weights) <= 0:
+        raise typer.BadParameter(
+            f"{len(weights)} weights for {len(folders)} checkpoints; give one for each, with a sum "
+            "above 0",
+            param_hint="--weight",
+        )
+
+    def rank_main(rank: RankContext) -> int:
+        from megatron_codemix.train.averaging import Term, average_into
+
+        terms = [Term(folder, value) for folder, value in zip(folders, weights, strict=True)]
+        with progress_bar("average", len(terms), "checkpoints") as advance:
+            average_into(RunDirectory(out), terms, rank, advance)
+        return EXIT_DONE
+
+    code = run_ranks(rank_main, 1)
+    if code != EXIT_DONE:
+        raise typer.Exit(code)
+    print(f"{out}: the mean of {len(folders)} checkpoints")
+
+
+def _complete(place: Path) -> list[Path]:
+    """Folders of checkpoints that count as complete: the place itself, or those of the run."""
+    if (place / COMPLETE_MARKER).exists():
+        return [place]
+    run = RunDirectory(place)
+    steps = run.complete_steps()
+    if not steps:
+        raise RunError(f"{place}: no complete checkpoint here; give a run directory or one of them")
+    return [run.checkpoint(step) for step in steps]
+
+
+def _checkpoint(place: Path) -> Path:
+    if (place / COMPLETE_MARKER).exists():
+        return place
+    return final_checkpoint(RunDirectory(place))
+
+
+def _layout(info: CheckpointInfo) -> str:
+    if info.layout is None or info.world_size is None:
+        return ""
+    sizes = {"tp": "tensor", "pp": "pipeline", "cp": "context"}
+    parts = {short: info.layout[name] for short, name in sizes.items()}
+    data = info.world_size
+    for size in parts.values():
+        data //= size
+    shown = [f"{short}{size}" for short, size in parts.items() if size > 1]
+    return " ".join([*shown, f"dp{data}"])
+
+
+def _state(info: CheckpointInfo) -> str:
+    if info.problem is not None:
+        return ("damaged: " if info.complete else "incomplete: ") + info.problem
+    return "complete, kept for good" if info.kept else "complete"
+
+
+def _print_json(value: Any) -> None:  # Any: JSON values
+    print(json_module.dumps(value, indent=1))
