@@ -45,7 +45,7 @@ class _VocabularyParallelLosses(torch.autograd.Function):
         place = place.clamp(0, size - 1).unsqueeze(-1)
         maximum = logits.amax(-1).float()
         torch.distributed.all_reduce(maximum, torch.distributed.ReduceOp.MAX, group=group)
-        shifted = logits.float() - maximum.unsqueeze(-1)
+        shifted = logits - maximum.unsqueeze(-1)  # fp32, as the maximum is
         label_logit = shifted.gather(-1, place).squeeze(-1) * is_mine
         softmax = shifted.exp_()
         sums = torch.stack([softmax.sum(-1), label_logit])
@@ -63,6 +63,7 @@ class _VocabularyParallelLosses(torch.autograd.Function):
     ) -> tuple[torch.Tensor, None, None]:
         softmax, place, is_mine, normaliser = ctx.saved_tensors
         factor = entropy_gradient + 2 * normaliser * square_gradient
-        gradient = softmax * factor.unsqueeze(-1)
+        # In place: the softmax is the largest tensor of a step, and is needed no more.
+        gradient = softmax.mul_(factor.unsqueeze(-1))
         gradient.scatter_add_(-1, place, -(entropy_gradient * is_mine).unsqueeze(-1))
         return gradient.to(ctx.dtype), None, None

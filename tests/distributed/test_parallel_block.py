@@ -6,8 +6,9 @@ from functools import cache
 import pytest
 
 from megatron_codemix.config.schema import LayoutConfig, ModelConfig
+from megatron_codemix.launch.placement import RankContext
 from tests.helpers.ranks import run_distributed
-from tests.helpers.training import MODEL, Curve, Job, train_on_rank
+from tests.helpers.training import MODEL, Curve, Job, build_on_rank, markov_batch, train_on_rank
 
 FP32_TOLERANCE = 1e-5
 """Absolute, on losses in nats and on the gradient norm: sums are taken in another order."""
@@ -76,3 +77,39 @@ def test_biases_are_added_once(name: str) -> None:
 def test_recomputation_changes_nothing(name: str, layout: str) -> None:
     num_ranks, asked = LAYOUTS[layout]
     assert_equals_one_process(COHERE, num_ranks, asked.model_copy(update=RECOMPUTATIONS[name]))
+
+
+def reductions_of_a_step(context: RankContext, model: ModelConfig) -> int:
+    """Sums of activations over the tensor-parallel ranks in one forward and backward pass."""
+    import torch
+    import torch.distributed
+
+    from megatron_codemix.mcore.step import forward_losses
+
+    layout = LAYOUTS["tp2"][1]
+    chunks, parallel, backend = build_on_rank(Job(layout=layout, model=model))
+    batch = markov_batch([0])
+    count = 0
+    all_reduce = torch.distributed.all_reduce
+
+    def counted(tensor: torch.Tensor, *arguments: object, **options: object) -> object:
+        nonlocal count
+        count += tensor.shape[-1:] == (model.hidden_size,)
+        return all_reduce(tensor, *arguments, **options)
+
+    torch.distributed.all_reduce = counted
+    losses = forward_losses(chunks[0], batch, parallel, backend)
+    losses.sum().backward()
+    return count
+
+
+OUTSIDE = 2
+"""The embedding's rows forward, the output layer's input backward."""
+
+
+@pytest.mark.parametrize(("block", "each_layer"), [("parallel", 2), ("sequential", 4)])
+def test_the_branches_share_their_collectives(block: str, each_layer: int) -> None:
+    """One sum a layer in each direction, where sequential layers have two."""
+    model = MODEL.model_copy(update={"block": block})
+    for count in run_distributed(reductions_of_a_step, 2, model):
+        assert count == OUTSIDE + each_layer * model.num_layers

@@ -64,6 +64,8 @@ def test_parts_of_the_vocabulary_give_torchs_losses(
 
 LAYOUTS = {
     "tp2": (2, LayoutConfig(tensor=2, microbatch_sequences=2)),
+    "tp2-sp": (2, LayoutConfig(tensor=2, sequence_parallel=True, microbatch_sequences=2)),
+    "pp2-vp2": (2, LayoutConfig(pipeline=2, virtual_pipeline=2, microbatch_sequences=2)),
     "pp2": (2, LayoutConfig(pipeline=2, microbatch_sequences=2)),
     "dp2": (2, LayoutConfig(microbatch_sequences=2)),
     "cp2": (2, LayoutConfig(context=2, microbatch_sequences=2)),
