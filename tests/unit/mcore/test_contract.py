@@ -99,6 +99,7 @@ CALLS = {
         "sharded_backend_version",
     ],
     "megatron.core.dist_checkpointing.core:save_config": ["config", "checkpoint_dir"],
+    "megatron.core.dist_checkpointing.serialization:load_sharded_metadata": ["checkpoint_dir"],
     "megatron.core.dist_checkpointing.state_dict_utils:save_preprocess": ["sharded_state_dict"],
     "megatron.core.dist_checkpointing.strategies.async_utils:AsyncRequest": [
         "async_fn",
@@ -134,6 +135,13 @@ CALLS = {
 }
 
 FIELDS = {
+    "megatron.core.dist_checkpointing.mapping:ShardedObject": ["key", "data"],
+    "megatron.core.dist_checkpointing.mapping:ShardedTensor": [
+        "key",
+        "data",
+        "dtype",
+        "global_shape",
+    ],
     "megatron.core.transformer.transformer_config:TransformerConfig": [
         "num_layers",
         "hidden_size",
