@@ -8,19 +8,22 @@ exactly those:
 1. `CudaMeansCpu`, a `TorchFunctionMode` (the hook that `torch.set_default_device` is built on),
    rewrites device arguments and makes `.cuda()` the identity;
 2. a table of `torch.cuda` functions gets CPU answers: no-ops for streams and synchronisation, the
-   default generator for the CUDA generator.
+   default generator for the CUDA generator;
+3. what gloo would get wrong without a word is refused.
 
 `torch.cuda.is_available()` stays False, so that nothing believes in a GPU. Where there is one,
 `install` does nothing.
 """
 
 import contextlib
+import functools
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.distributed
 from torch.overrides import TorchFunctionMode
 
 CPU = torch.device("cpu")
@@ -163,6 +166,8 @@ def install() -> bool:
     CudaMeansCpu().__enter__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     _import_without_compiling()
     _use_cpu_generator()
+    _give_experts_host_counts()
+    _refuse_sums_with_gaps()
     _installed = True
     return True
 
@@ -183,6 +188,39 @@ def _import_without_compiling() -> None:
     finally:
         torch.compile = compile_function
     jit.disable_jit_fuser()
+
+
+def _refuse_sums_with_gaps() -> None:
+    """gloo sums the wrong elements of a tensor whose elements do not lie side by side (a column of
+    a matrix), and says nothing; NCCL raises."""
+    all_reduce = torch.distributed.all_reduce
+
+    @functools.wraps(all_reduce)
+    def checked(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        assert _is_dense(tensor), (
+            f"all_reduce of a tensor with gaps (shape {tuple(tensor.shape)}, strides "
+            f"{tensor.stride()}) is wrong on gloo; pass tensor.contiguous()"
+        )
+        return all_reduce(tensor, *args, **kwargs)
+
+    torch.distributed.all_reduce = checked
+
+
+def _is_dense(tensor: torch.Tensor) -> bool:
+    """Whether the elements fill the memory from the first to the last of them."""
+    reach = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.numel() == reach + 1 or tensor.numel() == 0
+
+
+def _give_experts_host_counts() -> None:
+    """The dispatcher of a mixture of experts turns its counts of tokens into numpy where it copies
+    them from the GPU; here they are on the host already, and stay tensors that it cannot add up."""
+    from megatron.core.transformer.moe import token_dispatcher
+
+    def to_host(tensor: Any, as_numpy: bool = False, record_stream: bool = False) -> Any:
+        return tensor.numpy() if as_numpy and isinstance(tensor, torch.Tensor) else tensor
+
+    token_dispatcher.maybe_move_tensor_to_cpu = to_host
 
 
 def _use_cpu_generator() -> None:

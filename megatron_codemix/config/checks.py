@@ -18,6 +18,7 @@ def check_config(config: RunConfig) -> list[str]:
     """Everything that is wrong whatever the number of processes; empty if all is well."""
     return [
         *_check_attention(config.model),
+        *_check_experts(config.model),
         *check_overrides(config.model.transformer_overrides),
         *_check_replaced(config.model),
         *_check_muon(config),
@@ -73,6 +74,11 @@ def _check_muon(config: RunConfig) -> list[str]:
             "layout.distributed_optimizer: splits the optimizer's state over ranks, cutting "
             "through the matrices that optimizer.kind=muon orthogonalises whole; set it to false"
         )
+    if config.model.moe is not None:
+        problems.append(
+            "optimizer.kind: muon does not go with model.moe; a router's rows are directions of "
+            "choice, not a map to be orthogonalised, and Muon's papers leave it open; take adamw"
+        )
     if config.model.mup is not None:
         problems.append(
             "model.mup: its multipliers are AdamW's; optimizer.kind=muon has other ones, which are "
@@ -92,6 +98,39 @@ def _check_replaced(model: ModelConfig) -> list[str]:
         for option, (name, reason) in replaced.items()
         if getattr(model, option) is not None and name in model.transformer_overrides
     ]
+
+
+def _check_experts(model: ModelConfig) -> list[str]:
+    moe = model.moe
+    if moe is None:
+        return []
+    problems = []
+    if moe.top_k > moe.num_experts:
+        problems.append(
+            f"model.moe.top_k: {moe.top_k} is more than the {moe.num_experts} experts of a layer; "
+            "lower it"
+        )
+    if moe.top_k == 1 and moe.normalize_chosen:
+        problems.append(
+            "model.moe.normalize_chosen: with top_k 1 the weight of the chosen expert would always "
+            "be 1, and the router would learn nothing from the loss; set it to false"
+        )
+    if model.add_bias:
+        problems.append(
+            "model.add_bias: with model.moe it would give the router a bias too, which its "
+            "formulas do not have; set it to false"
+        )
+    if model.mup is not None:
+        problems.append(
+            "model.mup: does not go with model.moe; its table has no row for a router, "
+            "whose outputs do not grow with the width; remove one of them"
+        )
+    if model.block == "parallel":
+        problems.append(
+            "model.block: parallel does not go with model.moe; its branches share one sum over the "
+            "tensor-parallel ranks, and experts are not cut over those; set it to sequential"
+        )
+    return problems
 
 
 def _check_initialisation(config: RunConfig) -> list[str]:

@@ -55,8 +55,9 @@ def _asked(section: Section, without: Set[str] = frozenset()) -> dict[str, Any]:
     Numbers, not their spelling: "0.5M" and "500K" are one value.
     """
     dump = section.model_dump()
+    inner = {name: value for name, value in section if isinstance(value, Section)}
     return {
-        name: dump[name]
+        name: _asked(inner[name]) if name in inner else dump[name]
         for name, field in type(section).model_fields.items()
         if name not in without and (name == "kind" or dump[name] != field.default)
     }

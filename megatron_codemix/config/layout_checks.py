@@ -12,6 +12,7 @@ def check_layout_options(config: RunConfig) -> list[str]:
         *_check_tensor(config.model, config.layout),
         *_check_pipeline(config.model, config.layout),
         *_check_sequence(config),
+        *_check_experts(config.model, config.layout),
         *_check_recompute(config),
         *_check_overlap(config.layout),
     ]
@@ -28,6 +29,13 @@ def check_layout(config: RunConfig, world_size: int) -> list[str]:
             f"layout: {sizes} = {layout.model_parallel} processes hold one copy of the model, and "
             f"{world_size} processes are not a multiple of that; change the number of processes or "
             "the layout"
+        ]
+    if world_size // layout.pipeline % layout.expert:
+        return [
+            f"layout.expert: {layout.expert} does not divide the {world_size // layout.pipeline} "
+            f"processes of a pipeline stage ({world_size} processes / layout.pipeline "
+            f"{layout.pipeline}); they share the experts of its layers; change the number of "
+            "processes or layout.expert"
         ]
     data_parallel = world_size // layout.model_parallel
     at_once = layout.microbatch_sequences * data_parallel
@@ -59,8 +67,9 @@ def _check_tensor(model: ModelConfig, layout: LayoutConfig) -> list[str]:
     parts = {
         "model.num_attention_heads": model.num_attention_heads,
         "model.num_query_groups": model.num_query_groups,
-        "model.ffn_hidden_size": model.ffn_hidden_size,
     }
+    if model.moe is None:
+        parts["model.ffn_hidden_size"] = model.ffn_hidden_size
     problems = [
         f"layout.tensor: {layout.tensor} does not divide {name} {size}; every tensor-parallel "
         "rank holds the same share"
@@ -123,6 +132,30 @@ def _check_sequence(config: RunConfig) -> list[str]:
     return problems
 
 
+def _check_experts(model: ModelConfig, layout: LayoutConfig) -> list[str]:
+    if model.moe is None:
+        if layout.expert == 1:
+            return []
+        return [
+            f"layout.expert: {layout.expert} needs model.moe; a dense model has no experts to "
+            "share; set layout.expert=1"
+        ]
+    experts = model.moe.num_experts
+    problems = []
+    if experts % layout.expert:
+        problems.append(
+            f"layout.expert: {layout.expert} does not divide model.moe.num_experts {experts}; "
+            f"every rank holds the same number of whole experts; {divisors(experts)} do"
+        )
+    if layout.tensor > 1 and not layout.sequence_parallel:
+        problems.append(
+            "layout.sequence_parallel: model.moe with layout.tensor > 1 needs it; experts are not "
+            "cut, so without it every tensor-parallel rank would compute the same experts on the "
+            "same tokens; set it to true"
+        )
+    return problems
+
+
 def _check_recompute(config: RunConfig) -> list[str]:
     layout, fields = config.layout, type(config.layout).model_fields
     needed = {
@@ -141,6 +174,12 @@ def _check_recompute(config: RunConfig) -> list[str]:
             "layout.recompute_modules: layernorm needs model.block=parallel; the sequential block "
             "is megatron-core's, which recomputes norms with Transformer Engine alone; take "
             "core_attn, mlp or layout.recompute=full"
+        )
+    other, replaced = ("mlp", "moe") if config.model.moe else ("moe", "mlp")
+    if other in layout.recompute_modules:
+        problems.append(
+            f"layout.recompute_modules: {other} names no part of this model, whose layers have "
+            f"{replaced} there (model.moe); take that instead"
         )
     held = config.model.num_layers // layout.model_chunks
     if layout.recompute == "full" and layout.recompute_layers > held > 0:

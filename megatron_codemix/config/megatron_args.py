@@ -10,6 +10,7 @@ from megatron_codemix.config.identity import SAMPLE_OPTIONS
 from megatron_codemix.config.mixture_checks import weighted_sources
 from megatron_codemix.config.overrides import Value, typed_overrides
 from megatron_codemix.config.plan import VOCABULARY_MULTIPLE, RunPlan
+from megatron_codemix.config.router import corrected_coefficients
 from megatron_codemix.config.schema import (
     AdamWConfig,
     ConstantMixtureConfig,
@@ -85,6 +86,7 @@ def megatron_arguments(config: RunConfig, plan: RunPlan) -> Flags:
         )
     flags: Flags = [
         *_model_flags(model),
+        *_expert_flags(model, layout),
         *_vocabulary_flags(model, layout.tensor, plan),
         ("--seq-length", str(config.data.sequence_length)),
         ("--max-position-embeddings", str(config.data.sequence_length)),
@@ -207,6 +209,29 @@ def _vocabulary_flags(model: ModelConfig, tensor: int, plan: RunPlan) -> Flags:
         return [*flags, ("--padded-vocab-size", str(plan.padded_vocabulary_size))]
     # Megatron-LM multiplies by the tensor-parallel size before it pads.
     return [*flags, ("--make-vocab-size-divisible-by", str(VOCABULARY_MULTIPLE // tensor))]
+
+
+def _expert_flags(model: ModelConfig, layout: LayoutConfig) -> Flags:
+    moe = model.moe
+    if moe is None:
+        return []
+    coefficients = corrected_coefficients(moe, layout)
+    flags: Flags = [
+        ("--num-experts", str(moe.num_experts)),
+        ("--moe-ffn-hidden-size", str(model.ffn_hidden_size)),
+        ("--moe-router-topk", str(moe.top_k)),
+        ("--moe-router-dtype", "fp32"),
+        ("--moe-token-dispatcher-type", "alltoall"),
+        ("--moe-router-load-balancing-type", "seq_aux_loss" if moe.balance_coefficient else "none"),
+        ("--moe-aux-loss-coeff", repr(coefficients.balance)),
+        ("--expert-model-parallel-size", str(layout.expert)),
+        ("--expert-tensor-parallel-size", "1"),
+    ]
+    if coefficients.router_z is not None:
+        flags.append(("--moe-z-loss-coeff", repr(coefficients.router_z)))
+    if not moe.normalize_chosen:
+        flags.append(("--moe-router-pre-softmax",))
+    return flags
 
 
 def _layout_flags(layout: LayoutConfig) -> Flags:

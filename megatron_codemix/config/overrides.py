@@ -39,6 +39,8 @@ _OWNED = {
     "batch_p2p_comm": "layout.virtual_pipeline",
     "overlap_p2p_comm_warmup_flush": "layout.virtual_pipeline",
     "context_parallel_size": "layout.context",
+    "num_moe_experts": "model.moe",
+    "expert_model_parallel_size": "layout.expert",
     "sequence_parallel": "layout.sequence_parallel",
     "recompute_granularity": "layout.recompute",
     "recompute_modules": "layout.recompute_modules",
@@ -53,6 +55,9 @@ _OWNED = {
 }
 """Field of TransformerConfig -> our field that decides it."""
 
+_OWNED_PREFIXES = {"moe_": "model.moe"}
+"""The same by the beginning of a name."""
+
 _SPREAD = "layers and processes are spread by 'layout' alone, which has no such dimension"
 _WEIGHTS = "the weights at step 0 follow from the seed and their names, whatever the layout"
 _LAYERS = "the layers that are built have no such part, so it would change nothing"
@@ -63,7 +68,6 @@ _ENGINE = "the training step depends on it"
 _INFERENCE = "it concerns inference only"
 
 _REFUSED_PREFIXES = {
-    "moe_": _LAYERS,
     "mtp_": _LAYERS,
     "mamba_": _LAYERS,
     "linear_": _LAYERS,
@@ -84,7 +88,6 @@ _REFUSED = {
             "max_seqlen_per_dp_cp_rank",
             "hybrid_context_parallel",
             "cp_comm_type",
-            "expert_model_parallel_size",
             "expert_tensor_parallel_size",
             "microbatch_group_size_per_vp_stage",
             "num_layers_in_first_pipeline_stage",
@@ -101,7 +104,6 @@ _REFUSED = {
     ),
     **dict.fromkeys(
         (
-            "num_moe_experts",
             "multi_latent_attention",
             "qk_l2_norm",
             "experimental_attention_variant",
@@ -176,8 +178,10 @@ def typed_overrides(overrides: Mapping[str, str]) -> dict[str, Value]:
 
 def _problem(name: str, text: str) -> str:
     fields = recorded_fields()
-    if name in _OWNED:
-        return f"is decided by {_OWNED[name]}; set that instead"
+    prefixes = [field for prefix, field in _OWNED_PREFIXES.items() if name.startswith(prefix)]
+    owner = _OWNED.get(name) or next(iter(prefixes), "")
+    if owner:
+        return f"is decided by {owner}; set that instead"
     if name not in fields:
         return f"TransformerConfig has no such field{suggestion(name, list(fields))}"
     prefixes = [reason for prefix, reason in _REFUSED_PREFIXES.items() if name.startswith(prefix)]

@@ -13,7 +13,7 @@ def count_parameters(model: ModelConfig, table_entries: int | None = None) -> in
     hidden = model.hidden_size
     entries = table_entries or padded_vocabulary_size(model.vocabulary_size)
     norms_of_layer = 1 if model.block == "parallel" else 2
-    layer = _attention(model) + _mlp(model) + norms_of_layer * _norm(model, hidden)
+    layer = _attention(model) + _feed_forward(model) + norms_of_layer * _norm(model, hidden)
     tables = entries * hidden * (1 if model.tie_embeddings else 2)
     return tables + model.num_layers * layer + _norm(model, hidden)
 
@@ -30,6 +30,12 @@ def _attention(model: ModelConfig) -> int:
     norms = 2 * _norm(model, head) if model.qk_norm else 0
     matrices = model.hidden_size * (queries + keys_and_values) + queries * model.hidden_size
     return matrices + biases + norms
+
+
+def _feed_forward(model: ModelConfig) -> int:
+    if model.moe is None:
+        return _mlp(model)
+    return model.moe.num_experts * (_mlp(model) + model.hidden_size)  # with the router
 
 
 def _mlp(model: ModelConfig) -> int:

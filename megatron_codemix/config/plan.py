@@ -71,7 +71,7 @@ def make_plan(config: RunConfig, world_size: int) -> RunPlan:
 def layout_text(layout: LayoutConfig, data_parallel: int | str) -> str:
     """`TP2 x PP2 x DP1`, with the dimensions that are not in every layout where they are above
     1."""
-    extra = {"VP": layout.virtual_pipeline, "CP": layout.context}
+    extra = {"VP": layout.virtual_pipeline, "CP": layout.context, "EP": layout.expert}
     sizes = {"TP": layout.tensor, "PP": layout.pipeline}
     sizes |= {name: size for name, size in extra.items() if size > 1}
     return " x ".join(f"{name}{size}" for name, size in (sizes | {"DP": data_parallel}).items())

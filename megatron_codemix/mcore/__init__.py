@@ -2,8 +2,8 @@
 models, runs its steps.
 
 Importing this package installs the CPU meaning of `torch.cuda` where there is no CUDA, an optimizer
-kernel where megatron-core has found none, and the mend of a fault in its checkpoints. That is the
-project's one import effect: it must happen before megatron.core is first used, and Python runs this
+kernel where megatron-core has found none, and mends of two of its faults. That is the project's one
+import effect: it must happen before megatron.core is first used, and Python runs this
 file before any module below it.
 """
 
@@ -24,6 +24,7 @@ def _import_megatron() -> None:
             importlib.import_module(f"megatron.core.{name}")
         importlib.import_module("megatron_codemix.mcore.fused_adam").provide_fused_adam()
         importlib.import_module("megatron_codemix.mcore.bucket_padding").keep_bucket_padding()
+        importlib.import_module("megatron_codemix.mcore.experts").provide_router_gemm()
 
 
 _import_megatron()

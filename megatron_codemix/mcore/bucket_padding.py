@@ -1,5 +1,6 @@
 """Optimizer state of several buckets, as checkpoints take it."""
 
+import functools
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ def keep_bucket_padding() -> None:
     """
     gather = DistributedOptimizer.get_parameter_state_dp_zero
 
+    @functools.wraps(gather)
     def gather_padded(self: Any, *args: Any, **kwargs: Any) -> dict[Any, Any] | None:
         state: dict[Any, Any] | None = gather(self, *args, **kwargs)
         if state is None:

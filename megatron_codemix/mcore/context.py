@@ -44,7 +44,6 @@ class _GatherSequence(torch.autograd.Function):
         ctx.group = group
         size = group.size()
         by_rank = part.new_empty((size * part.shape[0], *part.shape[1:]))
-        # gloo silently reduces and gathers the wrong elements of tensors that are not dense.
         torch.distributed.all_gather_into_tensor(by_rank, part.contiguous(), group=group)
         pieces = by_rank.chunk(2 * size)
         place = {piece: number for number, piece in enumerate(_pieces_by_rank(size))}

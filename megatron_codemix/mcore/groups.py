@@ -25,6 +25,8 @@ class ModelParallel:
     """Model chunks of each pipeline stage."""
     context_rank: int
     context_size: int
+    expert_rank: int
+    expert_size: int
     data_rank: int
     """Ranks that differ in context_rank alone have the same, and read the same samples."""
     data_size: int
@@ -63,6 +65,8 @@ def initialize_model_parallel(layout: LayoutConfig, seed: int) -> ModelParallel:
         pipeline_model_parallel_size=layout.pipeline,
         virtual_pipeline_model_parallel_size=virtual_pipeline_size(layout),
         context_parallel_size=layout.context,
+        expert_model_parallel_size=layout.expert,
+        expert_tensor_parallel_size=1,
         create_gloo_process_groups=False,
     )
     model_parallel_cuda_manual_seed(seed)
@@ -77,6 +81,8 @@ def initialize_model_parallel(layout: LayoutConfig, seed: int) -> ModelParallel:
         num_chunks=layout.virtual_pipeline,
         context_rank=groups.cp.rank(),
         context_size=groups.cp.size(),
+        expert_rank=groups.ep.rank(),
+        expert_size=groups.ep.size(),
         data_rank=groups.dp.rank(),
         data_size=groups.dp.size(),
         groups=groups,

@@ -18,6 +18,7 @@ import torch
 from megatron.core.models.gpt import GPTModel
 from megatron.core.transformer.transformer_config import TransformerConfig
 
+from megatron_codemix.mcore.experts import global_expert_name, is_expert
 from megatron_codemix.mcore.groups import ModelParallel
 
 BLOCK_ELEMENTS = 2**18
@@ -31,7 +32,9 @@ _RESIDUAL_WRITERS = ("linear_proj.weight", "linear_fc2.weight")
 @torch.no_grad()
 def initialize_weights(model: GPTModel, seed: int, parallel: ModelParallel) -> None:
     """Fills every parameter of this rank's part of the model."""
-    for name, parameter in global_parameters(model):
+    experts = model.config.num_moe_experts or 0
+    first_expert = parallel.expert_rank * (experts // parallel.expert_size)
+    for name, parameter in global_parameters(model, first_expert):
         if name.endswith(".bias"):
             parameter.zero_()
         elif parameter.dim() == 1:
@@ -42,9 +45,14 @@ def initialize_weights(model: GPTModel, seed: int, parallel: ModelParallel) -> N
             parameter.copy_(torch.from_numpy(values * np.float32(std)))
 
 
-def global_parameters(model: GPTModel) -> Iterator[tuple[str, torch.nn.Parameter]]:
-    """Parameters by their name in the whole model: layers counted over all pipeline stages, and the
-    tied output layer of the last stage under the embedding's name."""
+def global_parameters(
+    model: GPTModel, first_expert: int = 0
+) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    """Parameters by their name in the whole model: layers counted over all pipeline stages, experts
+    over all ranks, and the tied output layer of the last stage under the embedding's name.
+
+    first_expert: number of this rank's first one in each layer.
+    """
     tied = model.share_embeddings_and_output_weights
     for name, parameter in model.named_parameters():
         if tied and name == _OUTPUT:
@@ -55,7 +63,8 @@ def global_parameters(model: GPTModel) -> Iterator[tuple[str, torch.nn.Parameter
             yield name, parameter
         else:
             layer = model.decoder.layers[int(match.group(1))]
-            yield f"decoder.layers.{layer.layer_number - 1}.{match.group(2)}", parameter
+            inner = global_expert_name(match.group(2), first_expert)
+            yield f"decoder.layers.{layer.layer_number - 1}.{inner}", parameter
 
 
 def _standard_deviation(name: str, config: TransformerConfig) -> float:
@@ -75,7 +84,8 @@ def _local_values(
 ) -> np.ndarray:
     """This rank's part (rows, columns) of the parameter's standard normal matrix, float32."""
     rows, columns = parameter.shape
-    rank, size = parallel.tensor_rank, parallel.tensor_size
+    # Experts are never cut.
+    rank, size = (0, 1) if is_expert(name) else (parallel.tensor_rank, parallel.tensor_size)
     if not getattr(parameter, "tensor_model_parallel", False):
         return normal_rows(seed, name, 0, rows, columns)
     if getattr(parameter, "partition_dim", 0) == 1:

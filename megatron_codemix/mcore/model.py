@@ -22,6 +22,7 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from megatron_codemix.backend.devices import Backend
 from megatron_codemix.config.plan import padded_vocabulary_size
 from megatron_codemix.config.schema import LayoutConfig, ModelConfig, PrecisionConfig
+from megatron_codemix.mcore.experts import mark_experts
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.initial_weights import initialize_weights
 from megatron_codemix.mcore.language_model import ZLossModel
@@ -51,6 +52,7 @@ def build_model(
             warnings.simplefilter("ignore")
             gpt = _build_gpt(model, config, sequence_length, parallel, number)
         initialize_weights(gpt, seed, parallel)
+        mark_experts(gpt)
         gpt.to(backend.device)
         chunks.append(Float16Module(config, gpt) if precision.kind == "bf16" else gpt)
     return chunks

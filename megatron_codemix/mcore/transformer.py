@@ -17,6 +17,7 @@ from megatron_codemix.config.mup import hidden_init_std, logit_factor, softmax_s
 from megatron_codemix.config.overrides import typed_overrides
 from megatron_codemix.config.schema import LayoutConfig, ModelConfig, PrecisionConfig
 from megatron_codemix.errors import ConfigError
+from megatron_codemix.mcore.experts import expert_fields
 from megatron_codemix.mcore.groups import virtual_pipeline_size
 from megatron_codemix.mcore.layers import LayerNorm, RmsNorm, SdpaCoreAttention
 from megatron_codemix.mcore.parallel_block import parallel_layer_spec
@@ -68,6 +69,7 @@ def build_transformer_config(
         "bf16": dtype is torch.bfloat16,
         "calculate_per_token_loss": True,
         "attention_softmax_in_fp32": True,
+        **expert_fields(model, layout),
         **_recompute_fields(layout),
         **_message_fields(layout),
         **_fusions_off(),
@@ -139,7 +141,9 @@ def build_layer_spec(
     """megatron-core's local layers with our normalisation and attention, for the layers of one of
     this pipeline stage's model chunks."""
     norm = norm_spec(model)
-    layer = get_gpt_layer_local_spec(normalization=config.normalization)
+    layer = get_gpt_layer_local_spec(
+        num_experts=config.num_moe_experts, normalization=config.normalization
+    )
     layer.submodules.input_layernorm = norm
     layer.submodules.pre_mlp_layernorm = norm
     attention = layer.submodules.self_attention.submodules

@@ -171,6 +171,7 @@ def _layout(phase: PhaseRecord) -> dict[str, Json]:
         "pipeline": layout.pipeline,
         "virtual_pipeline": layout.virtual_pipeline,
         "context": layout.context,
+        "expert": layout.expert,
         "data_parallel": phase.plan.get("data_parallel"),
         "world_size": phase.plan.get("world_size"),
         "sequence_parallel": layout.sequence_parallel,

@@ -15,7 +15,7 @@ from megatron_codemix.config.loader import dump_yaml, load_run_config
 from megatron_codemix.config.parameters import checkpoint_bytes
 from megatron_codemix.config.plan import RunPlan, make_plan, train_tokens
 from megatron_codemix.config.schedule_checks import check_chain_length, check_parent_schedule
-from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.config.schema import ModelConfig, RunConfig
 from megatron_codemix.data.loading.dali import require_dali
 from megatron_codemix.data.resolve import DataPlan, resolve_data
 from megatron_codemix.errors import ConfigError, UnavailableError
@@ -40,6 +40,7 @@ SHAPE_FIELDS = (
     "qk_norm",
     "tie_embeddings",
     "add_bias",
+    "moe.num_experts",
 )
 """Fields of the model that decide the names and shapes of its weights."""
 
@@ -123,10 +124,10 @@ def _require_like_parent(config: RunConfig, parents: Sequence[Ancestor]) -> None
         *check_chain_length(config, lengths),
     ]
     problems += [
-        f"model.{name}: {getattr(model, name)}, but the parent {parent.run.path} has "
-        f"{getattr(parent_model, name)}; a phase goes on with its parent's model"
+        f"model.{name}: {_field(model, name)}, but the parent {parent.run.path} has "
+        f"{_field(parent_model, name)}; a phase goes on with its parent's model"
         for name in SHAPE_FIELDS
-        if getattr(model, name) != getattr(parent_model, name)
+        if _field(model, name) != _field(parent_model, name)
     ]
     kinds = config.optimizer.kind, parent.config.optimizer.kind
     if config.init_from and config.init_from.load == "weights+optimizer" and kinds[0] != kinds[1]:
@@ -136,6 +137,14 @@ def _require_like_parent(config: RunConfig, parents: Sequence[Ancestor]) -> None
         )
     if problems:
         raise ConfigError(problems)
+
+
+def _field(model: ModelConfig, name: str) -> Any:  # Any: whatever the field holds
+    """Value of a field by its dotted name; None where its section is absent."""
+    value: Any = model
+    for part in name.split("."):
+        value = getattr(value, part, None)
+    return value
 
 
 def _with_absolute_paths(config: RunConfig) -> RunConfig:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from megatron_codemix.config.schema import LayoutConfig
+from megatron_codemix.config.schema import LayoutConfig, MoeConfig
 from megatron_codemix.launch.placement import RankContext
 from tests.helpers.ranks import run_distributed
 from tests.helpers.training import MODEL, Job, build_on_rank
@@ -75,6 +75,26 @@ def test_weights_at_step_0_do_not_depend_on_the_layout(
 ) -> None:
     groups = layout.tensor  # key/value heads must divide
     model = MODELS[name].model_copy(update={"num_query_groups": max(2, groups)})
+    folder = tmp_path / "weights"
+    run_distributed(save_initial_weights, num_ranks, Job(layout=layout, model=model, save=folder))
+    job = Job(layout=LayoutConfig(), model=model, load=folder)
+    assert run_distributed(compare_with_own, 1, job) == [[]]
+
+
+@pytest.mark.parametrize(
+    ("num_ranks", "layout"),
+    [
+        (2, LayoutConfig(expert=2)),
+        (2, LayoutConfig(tensor=2, sequence_parallel=True)),
+        (4, LayoutConfig(pipeline=2, virtual_pipeline=2, expert=2)),
+    ],
+    ids=["ep2", "tp2-sp", "pp2-vp2-ep2"],
+)
+def test_experts_have_the_same_weights_at_step_0_in_every_layout(
+    num_ranks: int, layout: LayoutConfig, tmp_path: Path
+) -> None:
+    moe = MoeConfig(num_experts=4, top_k=2, balance_coefficient=0.01)
+    model = MODEL.model_copy(update={"moe": moe})
     folder = tmp_path / "weights"
     run_distributed(save_initial_weights, num_ranks, Job(layout=layout, model=model, save=folder))
     job = Job(layout=LayoutConfig(), model=model, load=folder)

@@ -4,7 +4,7 @@ import pytest
 
 from megatron_codemix.config.parameters import count_parameters
 from megatron_codemix.config.plan import padded_vocabulary_size
-from megatron_codemix.config.schema import LayoutConfig, ModelConfig, PrecisionConfig
+from megatron_codemix.config.schema import LayoutConfig, ModelConfig, MoeConfig, PrecisionConfig
 from megatron_codemix.launch.placement import RankContext
 from tests.helpers.model_files import MODEL_FILES, load_model
 from tests.helpers.ranks import run_distributed
@@ -15,6 +15,7 @@ FORMS = {
     "parallel, biases": {"block": "parallel", "normalization": "layernorm", "add_bias": True},
     "queries and keys normalised": {"qk_norm": True},
     "all of it": {"block": "parallel", "normalization": "layernorm", "qk_norm": True},
+    "experts": {"moe": MoeConfig(num_experts=8, top_k=2, balance_coefficient=0.0)},
     "wide heads, tied": {"head_dim": 48, "tie_embeddings": True},
 }
 

@@ -1,6 +1,7 @@
 """Trains a small model on generated batches inside one rank; what the distributed tests compare."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,10 @@ class Job:
     model: ModelConfig = MODEL
     first_step: int = 0
     num_steps: int = 10
+    first_label: int = 0
+    """Labels before this place of a sample do not count."""
+    config_changes: Mapping[str, object] = field(default_factory=dict)
+    """Fields of megatron-core's configuration that are changed behind the project's back."""
     load: Path | None = None
     save: Path | None = None
 
@@ -112,6 +117,8 @@ def train_steps(job, model, optimizer, parallel, backend, steps) -> Curve:  # ty
                 microbatch=job.layout.microbatch_sequences,
             )
         ]
+        for batch in batches:
+            batch.loss_mask[:, : job.first_label] = 0
         result = train_step(
             model, optimizer, batches, num_sources=2, parallel=parallel, backend=backend
         )
@@ -139,9 +146,20 @@ def build_with_optimizer(job: Job):  # type: ignore[no-untyped-def]  # torch is 
 def build_on_rank(job: Job):  # type: ignore[no-untyped-def]  # torch is imported inside
     """(model chunks with their weights at step 0, ModelParallel, Backend) of this rank."""
     from megatron_codemix.backend.devices import select_backend
+    from megatron_codemix.mcore import model as model_module
     from megatron_codemix.mcore.groups import initialize_model_parallel
     from megatron_codemix.mcore.model import build_model
 
+    build_config = model_module.build_transformer_config
+
+    def build_changed_config(*arguments):  # type: ignore[no-untyped-def]
+        config = build_config(*arguments)
+        for name, value in job.config_changes.items():
+            assert hasattr(config, name)
+            setattr(config, name, value)
+        return config
+
+    model_module.build_transformer_config = build_changed_config
     backend = select_backend("cpu")
     parallel = initialize_model_parallel(job.layout, SEED)
     chunks = build_model(

@@ -24,7 +24,7 @@ from megatron_codemix.config.schema.mixture import (
     StepMixtureConfig,
     Weights,
 )
-from megatron_codemix.config.schema.model import ModelConfig, MupConfig
+from megatron_codemix.config.schema.model import ModelConfig, MoeConfig, MupConfig
 from megatron_codemix.config.schema.optimizer import (
     AdamWConfig,
     MuonConfig,
@@ -73,6 +73,7 @@ __all__ = [
     "MixtureConfig",
     "MixtureStepConfig",
     "ModelConfig",
+    "MoeConfig",
     "MuonConfig",
     "MupConfig",
     "OptimizerConfig",

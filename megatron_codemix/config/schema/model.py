@@ -18,6 +18,24 @@ class MupConfig(Section):
     """Width of a head there; absent: as here, because the width grows by the number of heads."""
 
 
+class MoeConfig(Section):
+    """Mixture of experts in place of the MLP of every layer: a router sends each token to some of
+    the experts, all of it without a limit on what an expert takes (none is dropped)."""
+
+    num_experts: Annotated[int, Field(ge=2)]
+    """Experts of a layer, each an MLP of `ffn_hidden_size`."""
+    top_k: PositiveInt
+    """Experts that each token goes to."""
+    normalize_chosen: bool = True
+    """Whether the weights of the chosen experts sum to 1 (Mixtral), or are their parts of the
+    softmax over all experts (Switch)."""
+    balance_coefficient: Annotated[float, Field(ge=0)]
+    """Of the loss that evens out the experts' loads (arXiv 2101.03961, eq. 4), of each sample by
+    itself and averaged: so no microbatch and no layout changes it. 0: none."""
+    router_z_coefficient: Annotated[float, Field(gt=0)] | None = None
+    """Of the loss on the router's logits (arXiv 2202.08906, eq. 5); absent: none."""
+
+
 class ModelConfig(Section):
     """Shape of the decoder-only transformer. Everything megatron-core can do beyond these goes into
     `transformer_overrides`."""
@@ -27,7 +45,8 @@ class ModelConfig(Section):
     hidden_size: PositiveInt
     """Width of the residual stream."""
     ffn_hidden_size: PositiveInt
-    """Width inside the MLP; with a gated activation, of each of its two halves."""
+    """Width inside the MLP, with `moe` inside each expert; with a gated activation, of each of its
+    two halves."""
     num_attention_heads: PositiveInt
     """Number of query heads."""
     num_query_groups: PositiveInt | None = None
@@ -69,6 +88,8 @@ class ModelConfig(Section):
     2204.02311); absent: none. Reported by itself, not within the loss."""
     mup: MupConfig | None = None
     """Width transfer; absent: standard parametrisation."""
+    moe: MoeConfig | None = None
+    """Mixture of experts; absent: a dense model."""
     transformer_overrides: dict[str, str] = {}
     """Other fields of megatron-core's TransformerConfig, by name. For experts; checked for name and
     type."""

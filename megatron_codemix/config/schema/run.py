@@ -50,6 +50,9 @@ class LayoutConfig(Section):
     context: PositiveInt = 1
     """Context-parallel size: processes that share each sample along the sequence. Keys and values
     are gathered for each attention."""
+    expert: PositiveInt = 1
+    """Expert-parallel size: processes that share the experts of each layer (`model.moe`), taken
+    from those that tensor, context and data parallelism make. Each has whole experts."""
     sequence_parallel: bool = False
     """Whether activations between tensor-parallel regions are split along the sequence (needs
     tensor > 1)."""
@@ -59,9 +62,10 @@ class LayoutConfig(Section):
     """Activations that the backward pass computes again instead of keeping them: those of some
     modules (`recompute_modules`), or of whole layers."""
     recompute_modules: Annotated[
-        list[Literal["core_attn", "layernorm", "mlp"]], Field(min_length=1)
+        list[Literal["core_attn", "layernorm", "mlp", "moe"]], Field(min_length=1)
     ] = ["core_attn"]
-    """With `recompute: selective`: which. `layernorm` needs `model.block: parallel`."""
+    """With `recompute: selective`: which. `layernorm` needs `model.block: parallel`; `moe` stands
+    in place of `mlp` with `model.moe`."""
     recompute_method: Literal["uniform", "block"] = "uniform"
     """With `recompute: full`: `uniform` keeps the input of every `recompute_layers` layers, `block`
     recomputes the first `recompute_layers` layers of each model chunk and keeps the others."""

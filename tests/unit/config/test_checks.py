@@ -12,6 +12,8 @@ from megatron_codemix.errors import ConfigError
 
 Changed = Callable[..., RunConfig]
 
+EXPERTS = "model.moe={num_experts: 8, top_k: 2, balance_coefficient: 0.01}"
+
 
 def test_a_good_configuration_has_no_problems(changed: Changed) -> None:
     config = changed()
@@ -65,6 +67,30 @@ def test_a_good_configuration_has_no_problems(changed: Changed) -> None:
                 "data.sequence_length=260",
             ],
             "data.sequence_length: 260 / layout.context 2 is not a multiple of layout.tensor 4",
+        ),
+        (["layout.expert=2"], "layout.expert: 2 needs model.moe"),
+        ([EXPERTS, "layout.expert=3"], "layout.expert: 3 does not divide model.moe.num_experts 8"),
+        (
+            [EXPERTS, "layout.tensor=2"],
+            "layout.sequence_parallel: model.moe with layout.tensor > 1 needs it",
+        ),
+        ([EXPERTS, "model.moe.top_k=9"], "model.moe.top_k: 9 is more than the 8 experts"),
+        ([EXPERTS, "model.moe.top_k=1"], "model.moe.normalize_chosen: with top_k 1"),
+        ([EXPERTS, "model.add_bias=true"], "model.add_bias: with model.moe it would give"),
+        ([EXPERTS, "model.mup={base_hidden_size: 48}"], "model.mup: does not go with model.moe"),
+        ([EXPERTS, "optimizer.kind=muon"], "optimizer.kind: muon does not go with model.moe"),
+        ([EXPERTS, "model.block=parallel"], "model.block: parallel does not go with model.moe"),
+        (
+            [EXPERTS, "layout.recompute=selective", "layout.recompute_modules=[mlp]"],
+            "layout.recompute_modules: mlp names no part of this model",
+        ),
+        (
+            ["layout.recompute=selective", "layout.recompute_modules=[moe]"],
+            "layout.recompute_modules: moe names no part of this model",
+        ),
+        (
+            ["layout.recompute=selective", "layout.recompute_modules=[layernorm]"],
+            "layout.recompute_modules: layernorm needs model.block=parallel",
         ),
         (["layout.recompute_layers=2"], "layout.recompute_layers: means something only with"),
         (
@@ -206,6 +232,14 @@ def test_processes_hold_whole_copies_of_the_model(changed: Changed, context: int
         problems = [p for p in check_layout(config, world_size) if p.startswith("layout:")]
         assert bool(problems) == (world_size % (4 * context) != 0)
     assert make_plan(config, 8).data_parallel == 2 // context
+
+
+def test_experts_are_shared_by_the_processes_of_a_stage(changed: Changed) -> None:
+    """Tensor-, context- and data-parallel ranks together, so 8 do it where data alone is 1."""
+    expert = changed(EXPERTS, "layout.expert=8", "layout.pipeline=2", "layout.context=2")
+    for world_size in (4, 8, 12, 16, 32):
+        problems = check_layout(expert, world_size)
+        assert any("layout.expert" in problem for problem in problems) == (world_size % 16 != 0)
 
 
 @pytest.mark.parametrize("microbatch", [1, 2, 4, 8, 16])

@@ -5,14 +5,19 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from megatron_codemix.config.flops import training_flops_per_token
-from megatron_codemix.config.schema import ModelConfig
+from megatron_codemix.config.schema import ModelConfig, MoeConfig
 from tests.helpers.plain_model import plain_losses
 
 LENGTH = 32
 
 
+@pytest.mark.parametrize("has_experts", [False, True])
 @pytest.mark.parametrize("activation", ["swiglu", "gelu"])
-def test_training_flops_are_those_of_the_matrix_products(activation: str) -> None:
+def test_training_flops_are_those_of_the_matrix_products(
+    activation: str, has_experts: bool
+) -> None:
+    # All experts are chosen, as the plain model computes all.
+    moe = MoeConfig(num_experts=2, top_k=2, balance_coefficient=0) if has_experts else None
     model = ModelConfig(
         num_layers=3,
         hidden_size=48,
@@ -22,6 +27,7 @@ def test_training_flops_are_those_of_the_matrix_products(activation: str) -> Non
         vocabulary_size=1024,
         activation=activation,
         tie_embeddings=False,
+        moe=moe,
     )
     head = model.hidden_size // model.num_attention_heads
     queries, pairs = 6 * head, 2 * 2 * head
@@ -32,8 +38,13 @@ def test_training_flops_are_those_of_the_matrix_products(activation: str) -> Non
         at = f"decoder.layers.{layer}"
         shapes[f"{at}.self_attention.linear_qkv"] = (queries + pairs, 48)
         shapes[f"{at}.self_attention.linear_proj"] = (48, queries)
-        shapes[f"{at}.mlp.linear_fc1"] = (80 * wide, 48)
-        shapes[f"{at}.mlp.linear_fc2"] = (48, 80)
+        mlps = [f"{at}.mlp"]
+        if has_experts:
+            shapes[f"{at}.mlp.router"] = (2, 48)
+            mlps = [f"{at}.mlp.experts.local_experts.{number}" for number in range(2)]
+        for mlp in mlps:
+            shapes[f"{mlp}.linear_fc1"] = (80 * wide, 48)
+            shapes[f"{mlp}.linear_fc2"] = (48, 80)
         norms += [f"{at}.input_layernorm", f"{at}.pre_mlp_layernorm"]
     weights = {
         f"{name}.weight": torch.randn(shape, requires_grad=True) for name, shape in shapes.items()

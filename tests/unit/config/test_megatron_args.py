@@ -101,6 +101,29 @@ def test_flags_of_every_dimension_of_a_layout(changed: Changed) -> None:
     assert "--recompute-method" not in selective
 
 
+def test_flags_of_a_mixture_of_experts(changed: Changed) -> None:
+    """megatron-core weighs the router's losses by a rank's part of one sample; the flags make up
+    for it (test_traps.py shows that ours must)."""
+    flags = flags_of(
+        changed(
+            "model.moe={num_experts: 8, top_k: 2, balance_coefficient: 0.01,"
+            " router_z_coefficient: 0.001}",
+            "layout.expert=4",
+            "layout.tensor=2",
+            "layout.sequence_parallel=yes",
+            "layout.microbatch_sequences=4",
+        )
+    )
+    assert flags["--num-experts"] == ("8",)
+    assert flags["--moe-router-topk"] == ("2",)
+    assert flags["--moe-ffn-hidden-size"] == flags["--ffn-hidden-size"]
+    assert flags["--expert-model-parallel-size"] == ("4",)
+    assert flags["--moe-router-load-balancing-type"] == ("seq_aux_loss",)
+    assert float(flags["--moe-aux-loss-coeff"][0]) == pytest.approx(0.01 * 4 * 2)
+    assert float(flags["--moe-z-loss-coeff"][0]) == pytest.approx(0.001 * 2)
+    assert "--moe-router-pre-softmax" not in flags
+
+
 @pytest.mark.parametrize("tensor", [1, 2, 4])
 @pytest.mark.parametrize("vocabulary", [257, 8000, 8192, 8193])
 def test_megatron_pads_the_vocabulary_to_the_same_size(

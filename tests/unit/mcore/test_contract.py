@@ -21,6 +21,8 @@ CALLS = {
         "pipeline_model_parallel_size",
         "virtual_pipeline_model_parallel_size",
         "context_parallel_size",
+        "expert_model_parallel_size",
+        "expert_tensor_parallel_size",
         "create_gloo_process_groups",
     ],
     "megatron.core.parallel_state:destroy_model_parallel": [],
@@ -40,7 +42,10 @@ CALLS = {
         "pg_collection",
         "vp_stage",
     ],
-    "megatron.core.models.gpt.gpt_layer_specs:get_gpt_layer_local_spec": ["normalization"],
+    "megatron.core.models.gpt.gpt_layer_specs:get_gpt_layer_local_spec": [
+        "num_experts",
+        "normalization",
+    ],
     "megatron.core.transformer.transformer_block:get_num_layers_to_build": ["config", "vp_stage"],
     "megatron.core.transformer.transformer_block:TransformerBlockSubmodules": [
         "layer_specs",
@@ -166,6 +171,17 @@ FIELDS = {
         "virtual_pipeline_model_parallel_size",
         "context_parallel_size",
         "sequence_parallel",
+        "num_moe_experts",
+        "moe_ffn_hidden_size",
+        "moe_router_topk",
+        "moe_router_pre_softmax",
+        "moe_router_dtype",
+        "moe_router_load_balancing_type",
+        "moe_aux_loss_coeff",
+        "moe_z_loss_coeff",
+        "moe_token_dispatcher_type",
+        "expert_model_parallel_size",
+        "expert_tensor_parallel_size",
         "recompute_granularity",
         "recompute_modules",
         "recompute_method",
@@ -214,7 +230,14 @@ FIELDS = {
         "use_distributed_optimizer",
         "overlap_param_gather",
     ],
-    "megatron.core.process_groups_config:ProcessGroupCollection": ["tp", "pp", "cp", "dp", "dp_cp"],
+    "megatron.core.process_groups_config:ProcessGroupCollection": [
+        "tp",
+        "pp",
+        "cp",
+        "ep",
+        "dp",
+        "dp_cp",
+    ],
     "megatron.core.transformer.transformer_layer:TransformerLayerSubmodules": [
         "input_layernorm",
         "pre_mlp_layernorm",
@@ -268,6 +291,7 @@ ATTRIBUTES = {
 PARAMETER_ATTRIBUTES = {
     "megatron.core.tensor_parallel.layers": ["tensor_model_parallel", "partition_dim"],
     "megatron.core.distributed.finalize_model_grads": ["sequence_parallel"],
+    "megatron.core.distributed.distributed_data_parallel": ["allreduce"],
 }
 """Marks on parameters that one side sets and the other reads, by the module that names them."""
 
@@ -299,6 +323,8 @@ PATCHED = {
     ],
     "megatron.core.dist_checkpointing.strategies.filesystem_async": ["_results_queue"],
     "megatron.core.jit": ["disable_jit_fuser"],
+    "megatron.core.transformer.moe.moe_utils": ["te_general_gemm"],
+    "megatron.core.transformer.moe.token_dispatcher": ["maybe_move_tensor_to_cpu"],
 }
 
 

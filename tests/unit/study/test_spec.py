@@ -24,6 +24,7 @@ def test_token_fields_are_those_of_the_schema() -> None:
         "init_from.at_tokens",
         "checkpoint.save_every_tokens",
         "checkpoint.keep_every_tokens",
+        "validation.every_tokens",
         "data.mixture.steps.from_tokens",
         "data.changes.at_tokens",
         "data.changes.mixture.steps.from_tokens",
