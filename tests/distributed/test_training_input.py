@@ -52,8 +52,10 @@ def train_and_record(
         (2, []),
         (4, ["layout.tensor=2"]),
         (4, ["layout.tensor=2", "layout.pipeline=2"]),
+        (4, ["layout.context=2"]),
+        (2, ["layout.pipeline=2", "layout.virtual_pipeline=2", "model.num_layers=4"]),
     ],
-    ids=["dp2", "tp2-dp2", "tp2-pp2"],
+    ids=["dp2", "tp2-dp2", "tp2-pp2", "cp2-dp2", "pp2-vp2"],
 )
 def test_every_planned_sample_is_trained_on_once(
     num_ranks: int, overrides: list[str], tmp_path: Path
