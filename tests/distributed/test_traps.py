@@ -16,7 +16,7 @@ STEPS = 6
 RIGHT = 1e-5
 """Absolute, on losses in nats: the tolerance of test_layouts.py."""
 WRONG = 1e-3
-"""A guard's absence must be seen by far; measured: 0.005 to 0.35."""
+"""A guard's absence must be seen by far; measured: 0.03 to 0.45."""
 
 INTERLEAVED = LayoutConfig(pipeline=2, virtual_pipeline=2, microbatch_sequences=2)
 MOE = MODEL.model_copy(update={"moe": MoeConfig(num_experts=4, top_k=2, balance_coefficient=1.0)})

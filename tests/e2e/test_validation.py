@@ -30,6 +30,12 @@ LAYOUTS = {
     "tp2-pp2": ["layout.tensor=2", "layout.pipeline=2", "--nproc", "4"],
     "pp2-vpp2": ["layout.pipeline=2", "layout.virtual_pipeline=2", "--nproc", "2"],
     "cp2": ["layout.context=2", "--nproc", "2"],
+    "ep2": [
+        "layout.expert=2",
+        "model.moe={num_experts: 4, top_k: 2, balance_coefficient: 0.01}",
+        "--nproc",
+        "2",
+    ],
     "dp2-overlap": [
         "layout.overlap_grad_reduce=true",
         "layout.overlap_param_gather=true",
