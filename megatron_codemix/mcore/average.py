@@ -1,5 +1,6 @@
 """Weighted means of checkpoints' weights (model soups, and merging as a substitute for decay)."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from megatron.core.dist_checkpointing.serialization import load_sharded_metadata
 from megatron_codemix.errors import RunError
 from megatron_codemix.mcore.background_save import start_save
 from megatron_codemix.mcore.checkpoint import require_whole
+from megatron_codemix.mcore.checkpoint_writer import CheckpointProcess
 from megatron_codemix.mcore.groups import ModelParallel
 
 _OPTIMIZER = "optimizer."
@@ -50,7 +52,12 @@ def average_weights(
         name: _filled(place, sums, sum(weights), loaded)
         for name, place in _model_places(folders[-1]).items()
     }
-    start_save(out, {"model": state}, {**record, "distributed_optimizer": None}, parallel).finish()
+    full_record = {**record, "distributed_optimizer": None}
+    with contextlib.closing(CheckpointProcess()) as process:
+        save = start_save(
+            out, {"model": state}, full_record, parallel, process, is_replicated=False
+        )
+        save.finish()
 
 
 def _model_places(folder: Path) -> dict[str, ShardedTensor | ShardedObject]:

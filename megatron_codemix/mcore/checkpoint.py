@@ -5,6 +5,7 @@ else lies in the folder before that is a remnant of a save that was cut short, a
 the same step replaces it. Before anything is loaded, all files are compared with their hashes.
 """
 
+import contextlib
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,8 +27,10 @@ from megatron_codemix.checkpoints import (
 )
 from megatron_codemix.errors import RunError
 from megatron_codemix.mcore.background_save import SaveInFlight, start_save
+from megatron_codemix.mcore.checkpoint_writer import CheckpointProcess
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.model import Model, finish_update, gpt_of
+from megatron_codemix.mcore.optimizer_state import owned_state
 
 # torch's CheckpointException is a BaseException and holds the errors of all ranks.
 _LOAD_ERRORS = (
@@ -50,12 +53,25 @@ def begin_save(
     optimizer: MegatronOptimizer,
     record: Mapping[str, Any],
     parallel: ModelParallel,
+    process: CheckpointProcess,
 ) -> SaveInFlight:
     """Begins to write weights and optimizer state, then the marker with `record` in it; training
     may go on at once. Every rank calls it, and later `finish` of what it returns."""
-    state = _sharded_state(model, optimizer, is_loading=False) | {"content_metadata": _CONTENT}
-    own = {"distributed_optimizer": optimizer.config.use_distributed_optimizer}
-    return start_save(folder, state, {**record, **own}, parallel)
+    is_distributed = optimizer.config.use_distributed_optimizer
+    finish_update(model)
+    state = sharded_weights(model)
+    if is_distributed:
+        state["optimizer"] = owned_state(optimizer, state, _CONTENT)
+    else:
+        state["optimizer"] = optimizer.sharded_state_dict(state, metadata=_CONTENT)
+    return start_save(
+        folder,
+        state | {"content_metadata": _CONTENT},
+        {**record, "distributed_optimizer": is_distributed},
+        parallel,
+        process,
+        is_replicated=not is_distributed,
+    )
 
 
 def save_checkpoint(
@@ -70,7 +86,8 @@ def save_checkpoint(
     Raises on every rank UnavailableError if the disk is full, RetryableError if anything else goes
     wrong; nothing incomplete is then taken for whole.
     """
-    begin_save(folder, model, optimizer, record, parallel).finish()
+    with contextlib.closing(CheckpointProcess()) as process:
+        begin_save(folder, model, optimizer, record, parallel, process).finish()
 
 
 def load_checkpoint(
@@ -86,11 +103,10 @@ def load_checkpoint(
     Raises as `require_whole` does, and RunError where the state is of another kind of optimizer.
     """
     record = require_whole(folder)
+    state = sharded_weights(model)
     if with_state:
         _require_same_optimizer(folder, record, optimizer)
-        state = _sharded_state(model, optimizer, is_loading=True)
-    else:
-        state = sharded_weights(model)
+        state["optimizer"] = optimizer.sharded_state_dict(state, is_loading=True, metadata=_CONTENT)
     loaded = _load(state, folder)
     _set_weights(model, loaded)
     if with_state:
@@ -144,18 +160,6 @@ def require_whole(folder: Path) -> Marker:
     if errors:
         raise type(errors[0])("\n".join(dict.fromkeys(str(error) for error in errors)))
     return record
-
-
-def _sharded_state(
-    model: Sequence[DistributedDataParallel], optimizer: MegatronOptimizer, *, is_loading: bool
-) -> dict[str, Any]:
-    if not is_loading:
-        finish_update(model)
-    state = sharded_weights(model)
-    state["optimizer"] = optimizer.sharded_state_dict(
-        state, is_loading=is_loading, metadata=_CONTENT
-    )
-    return state
 
 
 def _load(state: dict[str, Any], folder: Path) -> dict[str, Any]:

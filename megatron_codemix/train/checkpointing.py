@@ -18,6 +18,7 @@ from megatron_codemix.files import read_jsonl, require_free_bytes, rewrite_jsonl
 from megatron_codemix.lineage import parent_checkpoint
 from megatron_codemix.mcore.background_save import SaveInFlight, run_on_rank_0
 from megatron_codemix.mcore.checkpoint import begin_save, load_checkpoint
+from megatron_codemix.mcore.checkpoint_writer import CheckpointProcess
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.train.agreement import any_rank
@@ -86,6 +87,7 @@ class CheckpointWriter:
 
     def __init__(self, phase: Phase, parallel: ModelParallel, backend: Backend) -> None:
         self.phase, self.parallel, self.backend = phase, parallel, backend
+        self._process = CheckpointProcess()
         self._in_flight: SaveInFlight | None = None
         self._ledger_lines: list[dict[str, Any]] = []
         """Of complete checkpoints, not yet in the file."""
@@ -131,7 +133,9 @@ class CheckpointWriter:
         def begin() -> None:
             folder = run.checkpoint(step)
             run_on_rank_0(lambda: _make_room(run, config), folder, self.parallel)
-            self._in_flight = begin_save(folder, model, optimizer, record, self.parallel)
+            self._in_flight = begin_save(
+                folder, model, optimizer, record, self.parallel, self._process
+            )
 
         if is_required:
             _twice(lambda: self._finish_after(begin, beat))
@@ -155,11 +159,10 @@ class CheckpointWriter:
             self._wait_for_writers(beat)
             _or_warn(self._finish)
 
-    def abandon(self) -> None:
+    def close(self) -> None:
         """Ends what is in flight, where ranks may no longer be in step."""
-        if self._in_flight is not None:
-            self._in_flight.abandon()
-            self._in_flight = None
+        self._process.close()
+        self._in_flight = None
 
     def restore_ledger_file(self, record: Record | None) -> None:
         """The lines up to the checkpoint that `record` is of. Its own may be missing, if the run

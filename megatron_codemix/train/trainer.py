@@ -50,6 +50,8 @@ class Trainer:
         self.profile_folder = profile_folder
         self.phase, self.parallel, self.backend = phase, parallel, backend
         config = phase.config
+        # First: its process is forked while this one is small.
+        self.checkpoints = CheckpointWriter(phase, parallel, backend)
         chunks = build_model(
             config.model,
             config.layout,
@@ -74,7 +76,6 @@ class Trainer:
         self.skipped = phase.run.skipped_steps()
         self.step = 0
         self.status: Status = phase.claim()
-        self.checkpoints = CheckpointWriter(phase, parallel, backend)
         self.validator = Validator(phase, parallel, backend) if config.validation else None
         self.profiler: StepProfiler | None = None
         self.reporter = Reporter(phase, backend, self.ledger.names) if parallel.rank == 0 else None
@@ -235,7 +236,7 @@ class Trainer:
             self.checkpoints.wait(self._beat_saving)
             raise
         finally:
-            self.checkpoints.abandon()
+            self.checkpoints.close()
 
     def _beat_saving(self) -> None:
         self.watchdog.beat(f"saving after step {self.step}")

@@ -20,21 +20,48 @@ LAYOUTS = {
     "dp2-plain-optimizer": (2, LayoutConfig(microbatch_sequences=2, distributed_optimizer=False)),
     "tp2-pp2": (4, LayoutConfig(tensor=2, pipeline=2, microbatch_sequences=2)),
     "tp2-dp2": (4, LayoutConfig(tensor=2, microbatch_sequences=2)),
+    "dp4-buckets": (
+        4,
+        LayoutConfig(overlap_grad_reduce=True, overlap_param_gather=True, bucket_parameters=20_000),
+    ),
+    "cp2-vpp2": (4, LayoutConfig(context=2, pipeline=2, virtual_pipeline=2)),
 }
 
 
-def save_and_go_on(context: RankContext, job: Job, folder: Path) -> None:
-    """Two saves of the same state: one that is waited for, one during three more steps."""
-    from megatron_codemix.mcore.checkpoint import begin_save, save_checkpoint
+def save_as_megatron_does(model, optimizer, folder: Path) -> None:  # type: ignore[no-untyped-def]
+    """Its own gathering, planning and writing."""
+    import torch.distributed
+    from megatron.core import dist_checkpointing
 
+    from megatron_codemix.mcore.checkpoint import sharded_weights
+    from megatron_codemix.mcore.model import finish_update
+
+    finish_update(model)
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.distributed.barrier()
+    state = sharded_weights(model)
+    content = {"distrib_optim_sharding_type": "fully_reshardable"}
+    state["optimizer"] = optimizer.sharded_state_dict(state, metadata=content)
+    dist_checkpointing.save(state, str(folder), content_metadata=content)
+
+
+def save_and_go_on(context: RankContext, job: Job, folder: Path) -> None:
+    """Three saves of the same state: megatron-core's, one that is waited for, one during three more
+    steps."""
+    from megatron_codemix.mcore.checkpoint import begin_save, save_checkpoint
+    from megatron_codemix.mcore.checkpoint_writer import CheckpointProcess
+
+    process = CheckpointProcess()
     model, optimizer, parallel, backend = build_with_optimizer(job)
     train_steps(job, model, optimizer, parallel, backend, range(2))
+    save_as_megatron_does(model, optimizer, folder / "megatron")
     save_checkpoint(folder / "waited", model, optimizer, {"step": 2}, parallel)
-    save = begin_save(folder / "during", model, optimizer, {"step": 2}, parallel)
+    save = begin_save(folder / "during", model, optimizer, {"step": 2}, parallel, process)
     train_steps(job, model, optimizer, parallel, backend, range(2, 5))
     assert not (folder / "during" / "complete.json").exists()
     save.finish()
     assert save.progress > 0
+    process.close()
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -44,6 +71,7 @@ def test_the_state_is_that_of_the_moment_and_loads_in_one_process(
 ) -> None:
     num_ranks, layout = LAYOUTS[name]
     run_distributed(save_and_go_on, num_ranks, Job(layout=layout, precision=precision), tmp_path)
+    assert differing_tensors(tmp_path / "megatron", tmp_path / "during") == []
     assert differing_tensors(tmp_path / "waited", tmp_path / "during") == []
     record = read_marker(tmp_path / "during")
     assert changed_files(tmp_path / "during", files_of(record)) == []
@@ -66,13 +94,15 @@ def spoil_a_save(context: RankContext, folder: Path, spoil: str) -> list[str]:
     """What goes wrong with a save whose second rank's writer is spoiled, and how the next goes."""
     from megatron_codemix.errors import RetryableError
     from megatron_codemix.mcore.checkpoint import begin_save, save_checkpoint
+    from megatron_codemix.mcore.checkpoint_writer import CheckpointProcess
 
     job = Job(layout=LayoutConfig(microbatch_sequences=2))
     model, optimizer, parallel, backend = build_with_optimizer(job)
     train_steps(job, model, optimizer, parallel, backend, range(1))
     if context.rank == 1:
         SPOILERS[spoil]()
-    save = begin_save(folder, model, optimizer, {"step": 1}, parallel)
+    process = CheckpointProcess()
+    save = begin_save(folder, model, optimizer, {"step": 1}, parallel, process)
     try:
         save.finish()
     except RetryableError as error:
@@ -124,7 +154,7 @@ SPOILERS: dict[str, Callable[[], None]] = {
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        ("killed", "the writer of rank 1 ended with exit code -9"),
+        ("killed", "rank 1: the process that writes checkpoints ended with exit code -9"),
         ("flipped", "reads back different from what was written"),
         ("cut", "reads back different from what was written"),
     ],

@@ -113,9 +113,9 @@ class CheckpointConfig(Section):
     """Checkpoints that are saved and kept for good: after each of these. Other phases can start
     from them (`init_from.at_tokens`)."""
     asynchronous: bool = True
-    """Whether training goes on while a process of each rank writes; on a CPU and in the host memory
-    of a GPU that takes up to the checkpoint's size once more. The last save of a phase, and the
-    one before a stop, are waited for."""
+    """Whether training goes on while a process of each rank writes. The last save of a phase, and
+    the one before a stop, are waited for. Either way each rank keeps a copy of its part of the
+    checkpoint in the host's memory from the first save on."""
 
 
 class ValidationConfig(Section):

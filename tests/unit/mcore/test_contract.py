@@ -106,10 +106,21 @@ CALLS = {
     "megatron.core.dist_checkpointing.core:save_config": ["config", "checkpoint_dir"],
     "megatron.core.dist_checkpointing.serialization:load_sharded_metadata": ["checkpoint_dir"],
     "megatron.core.dist_checkpointing.state_dict_utils:save_preprocess": ["sharded_state_dict"],
-    "megatron.core.dist_checkpointing.strategies.async_utils:AsyncRequest": [
-        "async_fn",
-        "async_fn_args",
-        "finalize_fns",
+    "megatron.core.dist_checkpointing.strategies.state_dict_saver:save_state_dict_async_plan": [
+        "state_dict",
+        "storage_writer",
+        "planner",
+    ],
+    "megatron.core.dist_checkpointing.strategies.torch:MCoreSavePlanner": [
+        "dedup_replicated_tensors",
+    ],
+    "megatron.core.dist_checkpointing.strategies.torch:mcore_to_pyt_state_dict": [
+        "state_dict",
+        "is_loading",
+    ],
+    "megatron.core.dist_checkpointing.strategies.torch:_replace_state_dict_keys_with_sharded_keys": [  # noqa: E501  # its name
+        "sharded_state_dict",
+        "keep_only_main_replica",
     ],
     "megatron.core.dist_checkpointing.strategies.fully_parallel:FullyParallelSaveStrategyWrapper": [
         "strategy",
@@ -267,7 +278,13 @@ ATTRIBUTES = {
         "zero_grad",
     ],
     "megatron.core.optimizer.distrib_optimizer:DistributedOptimizer": [
-        "get_parameter_state_dp_zero"
+        "_get_main_param_and_optimizer_states",
+        "get_parameter_state_dp_zero",
+        "sharded_state_dict",
+    ],
+    "megatron.core.dist_checkpointing.strategies.filesystem_async:FileSystemWriterAsync": [
+        "finish",
+        "prepare_write_data",
     ],
     "megatron.core.optimizer:ChainedOptimizer": ["param_groups"],
     "megatron.core.distributed:DistributedDataParallel": [
