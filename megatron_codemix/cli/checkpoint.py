@@ -15,6 +15,8 @@ from megatron_codemix.checkpoints import (
     read_marker,
     total_bytes,
 )
+from megatron_codemix.config.plan import layout_text
+from megatron_codemix.config.schema import LayoutConfig
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, RunError
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.launch.ranks import run_ranks
@@ -36,11 +38,11 @@ def list_command(
     if json:
         _print_json([asdict(info) for info in found])
         return
-    print(f"{'step':>10s} {'tokens':>16s} {'size':>10s}  {'layout':<18s} state")
+    print(f"{'step':>10s} {'tokens':>16s} {'size':>10s}  {'layout':<24s} state")
     for info in found:
         tokens = "" if info.tokens is None else f"{info.tokens:,}"
         size = "" if info.bytes is None else format_bytes(info.bytes)
-        print(f"{info.step:>10,} {tokens:>16s} {size:>10s}  {_layout(info):<18s} {_state(info)}")
+        print(f"{info.step:>10,} {tokens:>16s} {size:>10s}  {_layout(info):<24s} {_state(info)}")
 
 
 @app.command()
@@ -139,13 +141,8 @@ def _checkpoint(place: Path) -> Path:
 def _layout(info: CheckpointInfo) -> str:
     if info.layout is None or info.world_size is None:
         return ""
-    sizes = {"tp": "tensor", "pp": "pipeline", "cp": "context"}
-    parts = {short: info.layout[name] for short, name in sizes.items()}
-    data = info.world_size
-    for size in parts.values():
-        data //= size
-    shown = [f"{short}{size}" for short, size in parts.items() if size > 1]
-    return " ".join([*shown, f"dp{data}"])
+    layout = LayoutConfig.model_validate(info.layout)
+    return layout_text(layout, info.world_size // layout.model_parallel)
 
 
 def _state(info: CheckpointInfo) -> str:

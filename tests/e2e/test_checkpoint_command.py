@@ -45,7 +45,7 @@ def test_list_tells_what_there_is(trained: tuple[Path, RunDirectory]) -> None:
     for row in rows[:2]:
         files = [path for path in Path(row["path"]).iterdir() if path.name != "complete.json"]
         assert row["bytes"] == sum(path.stat().st_size for path in files)
-    assert "dp2" in text
+    assert "DP2" in text
     assert "incomplete: " in text
     assert "complete, kept for good" in text
 
