@@ -64,6 +64,41 @@ def data(
 
 
 @app.command()
+def checkpoint(
+    json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with 1 where a goal is not met.")
+    ] = False,
+    scale: Annotated[
+        float,
+        typer.Option(min=0.0001, max=1.0, help="Shrinks the model; goals are judged only at 1."),
+    ] = 1.0,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Measurements of which the median is taken.")
+    ] = 3,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to work: up to 4 GB of files, removed at the end.")
+    ] = None,
+) -> None:
+    """What a save of 1.1 GB costs the training, beside megatron-core's synchronous save; loading.
+    About 3 minutes, 6 GB of memory."""
+    if check and scale != 1:
+        raise typer.BadParameter(f"the goals are for scale 1, not {scale:g}", param_hint="--check")
+    with progress_bar("bench checkpoint", repeats + 1, "rounds") as advance:
+        # Here: the other benchmarks need no megatron-core to begin.
+        from megatron_codemix.bench.checkpoint import checkpoint_rows
+
+        place = folder or Path(tempfile.gettempdir())
+        rows = checkpoint_rows(place, scale=scale, repeats=repeats, finished=advance)
+    if json:
+        _print_json("checkpoint", rows, scale=scale)
+    else:
+        print("\n".join([TABLE_HEAD, *map(format_row, rows)]))
+    if check and any(row.met is False for row in rows):
+        raise typer.Exit(EXIT_BUG)
+
+
+@app.command()
 def chaos(
     kills: Annotated[int, typer.Option(min=1, help="Faults: kills and signals, by turns.")] = 20,
     steps: Annotated[int, typer.Option(min=20, help="Steps of the run.")] = 200,

@@ -65,3 +65,16 @@ def test_a_section_that_is_not_there_is_named(tmp_path) -> None:
     result = bench_data(tmp_path, "--only", "gathr")
     assert result.returncode == 2
     assert "no section 'gathr'; there are start-up, order, blend, gather" in result.stderr
+
+
+def test_the_checkpoint_benchmark_has_the_same_form(tmp_path) -> None:
+    command = ["bench", "checkpoint", "--scale", "0.001", "--repeats", "1", "--folder", tmp_path]
+    result = codemix(*command, "--json")
+    assert result.returncode == 0, result.stderr
+    assert not list(tmp_path.iterdir()), "files are left behind"
+    report = json.loads(result.stdout)
+    assert report["bench"] == "checkpoint"
+    assert all(set(row) == KEYS for row in report["rows"])
+    blocked = report["rows"][0]
+    assert blocked["ratio"] == pytest.approx(blocked["peer"] / blocked["ours"])
+    assert (blocked["goal"], blocked["met"]) == (">= 6.67x", None)
