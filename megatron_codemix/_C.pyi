@@ -1,5 +1,7 @@
 """Types of the C++ extension (csrc/bindings). Call it through megatron_codemix.ops."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -146,12 +148,24 @@ def pack_best_fit(
 ) -> tuple[
     npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32]
 ]: ...
-def pack_tokens(
-    tokens: npt.NDArray[np.uint32],
-    borders: npt.NDArray[np.int64],
-    end: int,
-    vocabulary_size: int,
-    packed: npt.NDArray[np.integer],
-    lengths: npt.NDArray[np.int32],
-) -> int: ...
-def are_known_texts(texts: list[str], is_known: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]: ...
+
+class BpeEncoderUint16:
+    def __init__(
+        self,
+        vocabulary: dict[str, int],
+        merges: list[Sequence[str]],
+        keeps_known_words: bool,
+        is_gpt4: bool,
+        numbers_at_once: int,
+        isolates_digits: bool,
+        early_tokens: list[tuple[str, int, int]],
+        late_tokens: list[tuple[str, int, int]],
+    ) -> None: ...
+    def set_classes(
+        self, codes: npt.NDArray[np.uint32], classes: npt.NDArray[np.uint8]
+    ) -> None: ...
+    def encode(
+        self, texts: list[str], end: int
+    ) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int32]]: ...
+
+class BpeEncoderInt32(BpeEncoderUint16): ...

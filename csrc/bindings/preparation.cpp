@@ -1,9 +1,14 @@
-// Preparation of shards for Python.
+// Preparation of shards for Python: the byte-level BPE encoder.
+#include <algorithm>
 #include <cstdint>
+#include <memory>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "bindings/arrays.h"
 #include "bindings/module.h"
-#include "pack_tokens.h"
+#include "bpe_encoder.h"
 
 namespace codemix {
 
@@ -11,61 +16,97 @@ using namespace pybind11::literals;
 
 namespace {
 
+// The string's UTF-8, alive as long as the string is.
+std::string_view ViewOf(py::handle text) {
+  if (!PyUnicode_Check(text.ptr())) throw py::type_error("a str is needed");
+  Py_ssize_t size;
+  const char* const bytes = PyUnicode_AsUTF8AndSize(text.ptr(), &size);
+  if (bytes == nullptr) throw py::error_already_set();
+  return {bytes, static_cast<size_t>(size)};
+}
+
+BpeVocabulary MakeVocabulary(const py::dict& vocabulary, const py::list& merges,
+                             bool keeps_known_words) {
+  std::vector<std::pair<std::string_view, uint32_t>> tokens;
+  tokens.reserve(vocabulary.size());
+  for (const auto& [entry, id] : vocabulary)
+    tokens.emplace_back(ViewOf(entry), id.cast<uint32_t>());
+  std::vector<std::pair<std::string_view, std::string_view>> pairs;
+  pairs.reserve(merges.size());
+  for (const py::handle merge : merges) {
+    const auto pair = py::reinterpret_borrow<py::sequence>(merge);
+    CHECK(PySequence_Check(merge.ptr()) && pair.size() == 2, "a merge is no pair");
+    pairs.emplace_back(ViewOf(pair[0]), ViewOf(pair[1]));
+  }
+  return BpeVocabulary(tokens, pairs, keeps_known_words);
+}
+
+AddedTokens MakeAddedTokens(const py::list& given) {
+  std::vector<AddedToken> tokens;
+  for (const py::handle entry : given) {
+    const auto [content, id, role] = entry.cast<std::tuple<std::string, uint32_t, int>>();
+    CHECK(role >= 0 && role <= static_cast<int>(AddedToken::Role::kRefused), "role is ", role);
+    tokens.push_back({content, id, static_cast<AddedToken::Role>(role)});
+  }
+  return AddedTokens(std::move(tokens));
+}
+
 template <typename Token>
-int64_t PackTokenArrays(const Array<uint32_t>& tokens, const Array<int64_t>& borders, int64_t end,
-                        int64_t vocabulary_size, Array<Token> packed, Array<int32_t> lengths) {
-  const Span<const uint32_t> input = View(tokens, "tokens");
-  const Span<const int64_t> limits = View(borders, "borders");
-  const Span<Token> output = MutableView(packed, "packed");
-  const Span<int32_t> sizes = MutableView(lengths, "lengths");
-  py::gil_scoped_release unlocked;
-  return PackTokens<Token>(input, limits, end, vocabulary_size, output, sizes);
+std::unique_ptr<BpeEncoder<Token>> MakeEncoder(const py::dict& vocabulary, const py::list& merges,
+                                               bool keeps_known_words, bool is_gpt4,
+                                               int numbers_at_once, bool isolates_digits,
+                                               const py::list& early_tokens,
+                                               const py::list& late_tokens) {
+  return std::make_unique<BpeEncoder<Token>>(MakeVocabulary(vocabulary, merges, keeps_known_words),
+                                             WordPattern{is_gpt4, numbers_at_once, isolates_digits},
+                                             MakeAddedTokens(early_tokens),
+                                             MakeAddedTokens(late_tokens));
 }
 
-// Whether every character is marked in `is_known`; those past its end are not.
-template <typename Character>
-bool IsKnown(Span<const Character> text, Span<const uint8_t> is_known) {
-  for (const Character character : text) {
-    if (static_cast<int64_t>(character) >= is_known.size() || !is_known[character]) return false;
-  }
-  return true;
-}
-
-bool IsKnownText(PyObject* text, Span<const uint8_t> is_known) {
-  if (PyUnicode_IS_ASCII(text)) return true;
-  const int64_t size = PyUnicode_GET_LENGTH(text);
-  switch (PyUnicode_KIND(text)) {
-    case PyUnicode_1BYTE_KIND:
-      return IsKnown(Span<const Py_UCS1>(PyUnicode_1BYTE_DATA(text), size), is_known);
-    case PyUnicode_2BYTE_KIND:
-      return IsKnown(Span<const Py_UCS2>(PyUnicode_2BYTE_DATA(text), size), is_known);
-    default:
-      return IsKnown(Span<const Py_UCS4>(PyUnicode_4BYTE_DATA(text), size), is_known);
+template <typename Token>
+void SetClasses(BpeEncoder<Token>& encoder, const Array<uint32_t>& codes,
+                const Array<uint8_t>& classes) {
+  const Span<const uint32_t> numbers = View(codes, "codes");
+  const Span<const uint8_t> kinds = View(classes, "classes");
+  CHECK(numbers.size() == kinds.size(), kinds.size(), " classes for ", numbers.size(), " codes");
+  for (int64_t i = 0; i < numbers.size(); ++i) {
+    CHECK(kinds[i] <= static_cast<uint8_t>(CharClass::kRefused), "class is ", int{kinds[i]});
+    encoder.SetClass(numbers[i], static_cast<CharClass>(kinds[i]));
   }
 }
 
-// Reads Python's strings where they are, so it keeps the GIL.
-Array<bool> AreKnownTexts(const py::list& texts, const Array<uint8_t>& is_known) {
-  const Span<const uint8_t> table = View(is_known, "is_known");
-  Array<bool> answers(static_cast<py::ssize_t>(texts.size()));
-  bool* answer = answers.mutable_data();
-  for (const py::handle text : texts) {
-    if (!PyUnicode_Check(text.ptr())) throw py::type_error("texts are not all strings");
-    *answer++ = IsKnownText(text.ptr(), table);
+template <typename Token>
+py::tuple Encode(BpeEncoder<Token>& encoder, const py::list& texts, int64_t end) {
+  std::vector<std::string_view> views;
+  views.reserve(texts.size());
+  for (const py::handle text : texts) views.push_back(ViewOf(text));
+  Array<int32_t> lengths(static_cast<py::ssize_t>(texts.size()));
+  const Span<int32_t> counts = MutableView(lengths, "lengths");
+  Span<const Token> tokens(nullptr, 0);
+  {
+    py::gil_scoped_release unlocked;
+    tokens = encoder.Encode({views.data(), static_cast<int64_t>(views.size())}, end, counts);
   }
-  return answers;
+  Array<Token> copy(tokens.size());
+  std::copy(tokens.begin(), tokens.end(), copy.mutable_data());
+  return py::make_tuple(copy, lengths);
+}
+
+template <typename Token>
+void BindEncoder(py::module_& module, const char* name) {
+  py::class_<BpeEncoder<Token>>(module, name)
+      .def(py::init(&MakeEncoder<Token>), "vocabulary"_a, "merges"_a, "keeps_known_words"_a,
+           "is_gpt4"_a, "numbers_at_once"_a, "isolates_digits"_a, "early_tokens"_a, "late_tokens"_a)
+      .def("set_classes", &SetClasses<Token>, py::arg("codes").noconvert(),
+           py::arg("classes").noconvert())
+      .def("encode", &Encode<Token>, "texts"_a, "end"_a);
 }
 
 }  // namespace
 
 void BindPreparation(py::module_& module) {
-  module.def("pack_tokens", &PackTokenArrays<uint16_t>, py::arg("tokens").noconvert(),
-             py::arg("borders").noconvert(), "end"_a, "vocabulary_size"_a,
-             py::arg("packed").noconvert(), py::arg("lengths").noconvert());
-  module.def("pack_tokens", &PackTokenArrays<int32_t>, py::arg("tokens").noconvert(),
-             py::arg("borders").noconvert(), "end"_a, "vocabulary_size"_a,
-             py::arg("packed").noconvert(), py::arg("lengths").noconvert());
-  module.def("are_known_texts", &AreKnownTexts, "texts"_a, py::arg("is_known").noconvert());
+  BindEncoder<uint16_t>(module, "BpeEncoderUint16");
+  BindEncoder<int32_t>(module, "BpeEncoderInt32");
 }
 
 }  // namespace codemix

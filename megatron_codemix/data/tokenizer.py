@@ -50,8 +50,6 @@ class Tokenizer:
         self.matches_special_tokens = matches_special_tokens
         self._backend.encode_special_tokens = not matches_special_tokens
         self.hash = hash_json(record)
-        self.splitting = {name: record.get(name) for name in ("normalizer", "pre_tokenizer")}
-        """What of tokenizer.json decides where a text is split before merges."""
         vocabulary = self._backend.get_vocab(with_added_tokens=True)
         self.vocabulary_size: int = max(vocabulary.values()) + 1
         self.end_of_document_id = _end_of_document_id(vocabulary, path, end_of_document)

@@ -6,6 +6,13 @@
 from megatron_codemix.ops.batch_reader import BatchReader, KnownPeriod, WindowSource
 from megatron_codemix.ops.best_fit import PackedRows, pack_best_fit
 from megatron_codemix.ops.blending_index import build_blending_index
+from megatron_codemix.ops.bpe_encoder import (
+    AddedToken,
+    AddedTokenRole,
+    BpeEncoder,
+    CharacterClass,
+    WordPattern,
+)
 from megatron_codemix.ops.document_and_sample_index import build_document_and_sample_index
 from megatron_codemix.ops.document_index import build_document_index
 from megatron_codemix.ops.document_positions import fill_document_positions
@@ -15,7 +22,6 @@ from megatron_codemix.ops.earliest_deadline_order import (
 )
 from megatron_codemix.ops.keyed_permutation import invert_permutation, permute
 from megatron_codemix.ops.locate_in_period import locate_in_period
-from megatron_codemix.ops.pack_tokens import are_known_texts, pack_tokens
 from megatron_codemix.ops.sample_index import build_sample_index
 from megatron_codemix.ops.shuffle_index import build_shuffle_index
 from megatron_codemix.ops.split_tree import SplitTree
@@ -24,7 +30,11 @@ from megatron_codemix.ops.unchecked_blocks import find_unchecked_blocks
 from megatron_codemix.ops.window_order import WindowOrder
 
 __all__ = [
+    "AddedToken",
+    "AddedTokenRole",
     "BatchReader",
+    "BpeEncoder",
+    "CharacterClass",
     "KnownPeriod",
     "PackedRows",
     "RowParts",
@@ -32,7 +42,7 @@ __all__ = [
     "TokenGather",
     "WindowOrder",
     "WindowSource",
-    "are_known_texts",
+    "WordPattern",
     "build_blending_index",
     "build_document_and_sample_index",
     "build_document_index",
@@ -45,6 +55,5 @@ __all__ = [
     "invert_permutation",
     "locate_in_period",
     "pack_best_fit",
-    "pack_tokens",
     "permute",
 ]

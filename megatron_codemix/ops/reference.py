@@ -373,18 +373,3 @@ def pack_best_fit(document_lengths: npt.NDArray[np.int32], row_length: int) -> P
     starts = np.cumsum([0, *(len(row) for row in ordered)], dtype=np.int64)
     pieces = np.array([piece for row in ordered for piece in row], np.int64).reshape(-1, 3)
     return PackedRows(starts, pieces[:, 0], pieces[:, 1], pieces[:, 2].astype(np.int32))
-
-
-def pack_tokens(
-    tokens: npt.NDArray[np.uint32],
-    borders: npt.NDArray[np.int64],
-    *,
-    end_of_document: int | None,
-    dtype: npt.DTypeLike,
-) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int32]]:
-    """See ops.pack_tokens."""
-    end = [] if end_of_document is None else [end_of_document]
-    documents = [part.tolist() for part in np.split(tokens, borders[1:-1])]
-    ended = [document + end if document else [] for document in documents]
-    lengths = np.array([len(document) for document in ended], np.int32)
-    return np.array([token for document in ended for token in document], dtype), lengths

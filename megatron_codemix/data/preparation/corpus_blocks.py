@@ -17,13 +17,12 @@ import orjson
 from megatron_codemix.corpus.document import Document
 from megatron_codemix.corpus.readers import InputFile, Skipped, document_of
 from megatron_codemix.corpus.split import SPLITS, split_of
-from megatron_codemix.data.preparation.fast_encoder import FastEncoder, load_fast_tokenizer
+from megatron_codemix.data.preparation.fast_encoder import FastEncoder
 from megatron_codemix.data.preparation.input_blocks import Piece
 from megatron_codemix.data.preparation.runs import ENTRY, KEY_BYTES, Documents, RunWriter
 from megatron_codemix.data.shards.layout import token_dtype
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.errors import DataError
-from megatron_codemix.ops import pack_tokens
 
 Advance = Callable[[int], None]
 
@@ -48,12 +47,15 @@ class CorpusEncoder:
         self._tokenizer, self._source = tokenizer, source
         self._validation_fraction = validation_fraction
         self._text_field, self._origin_field = text_field, origin_field
-        self._loaded: Any = None  # as load_fast_tokenizer has it
         self._encoder: FastEncoder | None = None
 
     def load(self) -> None:
-        """Loads the fast tokenizer, once for all processes that are forked."""
-        self._loaded = load_fast_tokenizer(self._tokenizer)
+        """Loads the fast encoder, once for all processes that are forked."""
+        self._encoder = FastEncoder(
+            self._tokenizer,
+            dtype=token_dtype(self._tokenizer.vocabulary_size),
+            end_of_document=self._tokenizer.end_of_document_id,
+        )
 
     def write_block(
         self, file: InputFile, pieces: Iterator[Piece], folder: Path, advance: Advance
@@ -105,15 +107,9 @@ class CorpusEncoder:
 
     def _tokenised(self, documents: list[Document]) -> Documents:
         texts = [document.text for document in documents]
-        if self._encoder is None:
-            self._encoder = FastEncoder(self._tokenizer, self._source, texts, self._loaded)
-        size = self._tokenizer.vocabulary_size
-        tokens, lengths = pack_tokens(
-            *self._encoder.encode(texts),
-            end_of_document=self._tokenizer.end_of_document_id,
-            vocabulary_size=size,
-            dtype=token_dtype(size),
-        )
+        assert self._encoder is not None, "load() comes first"
+        self._encoder.prove(self._source, texts)
+        tokens, lengths = self._encoder.encode(texts)
         entries = np.zeros(len(documents), dtype=ENTRY)
         entries["num_tokens"] = lengths
         keys, lines = bytearray(), []

@@ -17,7 +17,7 @@ import orjson
 
 from megatron_codemix.corpus.readers import InputFile
 from megatron_codemix.data.preparation.blocks import WHOLE, BlockJob, block_summary, remove_work
-from megatron_codemix.data.preparation.fast_encoder import FastEncoder, load_fast_tokenizer
+from megatron_codemix.data.preparation.fast_encoder import FastEncoder
 from megatron_codemix.data.preparation.input_blocks import Piece, Record
 from megatron_codemix.data.preparation.runs import ENTRY, Documents, RunWriter, read_run
 from megatron_codemix.data.preparation.workers import run_tasks
@@ -27,7 +27,6 @@ from megatron_codemix.data.shards.writer import TokenShardWriter
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import atomic_path, hash_file, hash_json
-from megatron_codemix.ops import pack_tokens
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +49,15 @@ class MegatronEncoder:
     def __init__(self, tokenizer: Tokenizer, keys: Sequence[str], appends_eod: bool) -> None:
         self.columns: Sequence[str] = (*keys, "id", "path", "licence", "license")
         self._tokenizer, self._keys, self._appends_eod = tokenizer, tuple(keys), appends_eod
-        self._loaded: Any = None  # as load_fast_tokenizer has it
-        self._encoders: dict[str, FastEncoder] = {}
+        self._encoder: FastEncoder | None = None
 
     def load(self) -> None:
-        """Loads the fast tokenizer, once for all keys and all processes that are forked."""
-        self._loaded = load_fast_tokenizer(self._tokenizer)
+        """Loads the fast encoder, once for all keys and all processes that are forked."""
+        self._encoder = FastEncoder(
+            self._tokenizer,
+            dtype=megatron_dtype(self._tokenizer.vocabulary_size),
+            end_of_document=self._tokenizer.end_of_document_id if self._appends_eod else None,
+        )
 
     def write_block(
         self, file: InputFile, pieces: Iterator[Piece], folder: Path, advance: Advance
@@ -80,17 +82,9 @@ class MegatronEncoder:
     def _documents(
         self, file: InputFile, piece: Piece, key: str, texts: list[str], licences: Counter[str]
     ) -> Documents:
-        encoder = self._encoders.get(key)
-        if encoder is None:
-            encoder = FastEncoder(self._tokenizer, key, texts, self._loaded)
-            self._encoders[key] = encoder
-        size = self._tokenizer.vocabulary_size
-        tokens, lengths = pack_tokens(
-            *encoder.encode(texts),
-            end_of_document=self._tokenizer.end_of_document_id if self._appends_eod else None,
-            vocabulary_size=size,
-            dtype=megatron_dtype(size),
-        )
+        assert self._encoder is not None, "load() comes first"
+        self._encoder.prove(key, texts)
+        tokens, lengths = self._encoder.encode(texts)
         kept = np.flatnonzero(lengths)  # an empty document is no sequence
         entries = np.zeros(len(kept), dtype=ENTRY)
         entries["num_tokens"] = lengths[kept]

@@ -98,8 +98,7 @@ def _work(connection: Connection, job: BlockJob, is_new: bool) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # Each process is one thread (fast_encoder.py sees to fastokens); a pool of `tokenizers` would
-    # take every core in each.
+    # Each process is one thread: a pool of `tokenizers` would take every core in each.
     os.environ.update(RAYON_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
     try:
         if is_new:

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from megatron_codemix.data.preparation.fast_encoder import FastEncoder
 from megatron_codemix.data.tokenizer import END_OF_DOCUMENT, Tokenizer, tokenizer_hash
 from megatron_codemix.data.tokenizer_training import train_tokenizer
 from megatron_codemix.errors import DataError
@@ -31,11 +30,6 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     return Tokenizer.load(trained.path)
 
 
-@pytest.fixture(scope="module")
-def encoder(tokenizer: Tokenizer) -> FastEncoder:
-    return FastEncoder(tokenizer, "text", ["a sample"])
-
-
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(text=TEXTS)
 def test_decoding_undoes_encoding(tokenizer: Tokenizer, text: str):
@@ -44,76 +38,6 @@ def test_decoding_undoes_encoding(tokenizer: Tokenizer, text: str):
     assert tokenizer.decode(tokens) == text
     assert tokenizer.token_byte_lengths[tokens].sum() == len(text.encode())
     assert tokenizer.end_of_document_id not in tokens
-
-
-@settings(max_examples=200, deadline=None, derandomize=True)
-@given(texts=st.lists(TEXTS, min_size=1, max_size=5))
-def test_the_fast_encoder_gives_the_same_tokens(
-    tokenizer: Tokenizer, encoder: FastEncoder, texts: list[str]
-):
-    tokens, borders = encoder.encode(texts)
-    fast = np.split(tokens, borders[1:-1])
-    for ours, reference in zip(fast, tokenizer.encode_batch(texts), strict=True):
-        assert np.array_equal(ours, reference)
-
-
-def test_characters_that_unicode_tables_may_differ_on_go_to_the_reference(tokenizer: Tokenizer):
-    pytest.importorskip("fastokens")
-    encoder = FastEncoder(tokenizer, "text", ["a sample"])
-    # The letters U+A7CF and U+1E9E are younger than Unicode 3.2; U+00E9 and U+4E2D are not. U+1F600
-    # is, but no letter in any table.
-    texts = ["plain", "\ua7cf", "\u00e9 \u4e2d", "", "\u1e9e", "\U0001f600", "\ua7cf"]
-    tokens, borders = encoder.encode(texts)
-    assert encoder.num_fallbacks == 3
-    for ours, reference in zip(
-        np.split(tokens, borders[1:-1]), tokenizer.encode_batch(texts), strict=True
-    ):
-        assert np.array_equal(ours, reference)
-
-
-def test_all_characters_that_are_believed_to_be_split_alike_are(
-    tokenizer: Tokenizer, encoder: FastEncoder
-):
-    pytest.importorskip("fastokens")
-    # Every character below U+3000, and a few of the many alike above.
-    codes = [*range(0x3000), *range(0x3000, 0xD800, 97), *range(0xE000, 0x20000, 17)]
-    texts = [f"a{char}b {char}1{char}{char}\n{char} .{char}." for char in map(chr, codes)]
-    before = encoder.num_fallbacks
-    tokens, borders = encoder.encode(texts)
-    assert encoder.num_fallbacks - before < len(texts) // 2
-    for ours, reference in zip(
-        np.split(tokens, borders[1:-1]), tokenizer.encode_batch(texts), strict=True
-    ):
-        assert np.array_equal(ours, reference)
-
-
-@pytest.mark.parametrize("matches", [False, True])
-def test_a_special_token_in_a_text_is_read_as_was_asked(tokenizer: Tokenizer, matches: bool):
-    asked = Tokenizer(tokenizer.content, tokenizer.path, matches_special_tokens=matches)
-    encoder = FastEncoder(asked, "text", ["a sample"])
-    tokens, _ = encoder.encode([f"before {END_OF_DOCUMENT} after"])
-    assert (asked.end_of_document_id in tokens) == matches
-    assert np.array_equal(tokens, asked.encode_batch([f"before {END_OF_DOCUMENT} after"])[0])
-    assert encoder.num_fallbacks == 0
-
-
-def test_the_fast_encoder_is_not_used_where_it_differs(
-    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
-):
-    fastokens = pytest.importorskip("fastokens")
-
-    class Wrong:
-        def encode_batch_flat(self, texts: list[str], **options: bool) -> tuple[bytes, bytes]:
-            counts = np.arange(len(texts) + 1, dtype=np.uint64)
-            return np.zeros(len(texts), np.uint32).tobytes(), counts.tobytes()
-
-    class Package:
-        from_json_str = staticmethod(lambda content: Wrong())
-
-    monkeypatch.setattr(fastokens, "Tokenizer", Package)
-    encoder = FastEncoder(tokenizer, "text", ["a sample"])
-    tokens, _ = encoder.encode(["some words"])
-    assert np.array_equal(tokens, tokenizer.encode_batch(["some words"])[0])
 
 
 def test_digits_stand_alone(tokenizer: Tokenizer):
