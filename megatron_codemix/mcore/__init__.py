@@ -2,9 +2,9 @@
 models, runs its steps.
 
 Importing this package installs the CPU meaning of `torch.cuda` where there is no CUDA, an optimizer
-kernel where megatron-core has found none, and mends of two of its faults. That is the project's one
-import effect: it must happen before megatron.core is first used, and Python runs this
-file before any module below it.
+kernel where megatron-core has found none, and a mend of its routers. That is the project's one
+import effect: it must happen before megatron.core is first used, and Python runs this file before
+any module below it.
 """
 
 import importlib
@@ -23,7 +23,6 @@ def _import_megatron() -> None:
         for name in _MODULES:
             importlib.import_module(f"megatron.core.{name}")
         importlib.import_module("megatron_codemix.mcore.fused_adam").provide_fused_adam()
-        importlib.import_module("megatron_codemix.mcore.bucket_padding").keep_bucket_padding()
         importlib.import_module("megatron_codemix.mcore.experts").provide_router_gemm()
 
 

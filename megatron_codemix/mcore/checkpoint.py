@@ -30,7 +30,7 @@ from megatron_codemix.mcore.background_save import SaveInFlight, start_save
 from megatron_codemix.mcore.checkpoint_writer import CheckpointProcess
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.model import Model, finish_update, gpt_of
-from megatron_codemix.mcore.optimizer_state import owned_state
+from megatron_codemix.mcore.optimizer_state import owned_state, places_of_state
 
 # torch's CheckpointException is a BaseException and holds the errors of all ranks.
 _LOAD_ERRORS = (
@@ -106,7 +106,12 @@ def load_checkpoint(
     state = sharded_weights(model)
     if with_state:
         _require_same_optimizer(folder, record, optimizer)
-        state["optimizer"] = optimizer.sharded_state_dict(state, is_loading=True, metadata=_CONTENT)
+        is_distributed = optimizer.config.use_distributed_optimizer
+        state["optimizer"] = (
+            places_of_state(optimizer, state, _CONTENT)
+            if is_distributed
+            else optimizer.sharded_state_dict(state, is_loading=True, metadata=_CONTENT)
+        )
     loaded = _load(state, folder)
     _set_weights(model, loaded)
     if with_state:

@@ -4,11 +4,16 @@ megatron-core copies the whole state to every data-parallel rank before each sav
 (`fully_reshardable`), only to write each tensor once. Here a tensor is written by the rank that has
 most of it: one that lies on a single rank is taken as it is, and only pieces of those at the edges
 between two ranks travel. What is written is the same, and loads the same way.
+
+It is also right for gradients in several buckets (`overlap_grad_reduce`), which megatron-core
+0.16.1 gathers without the padding between them and then cuts by places that count it: master
+weights and moments behind the first bucket are saved shifted, without a word.
 """
 
+import contextlib
+import functools
 import gc
-import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,16 +54,12 @@ def owned_state(
     """The sharded state of `optimizer` for a save. Marks in it, and in the weights' `state`, the
     one rank that writes each tensor. Every rank calls it."""
     chained: list[DistributedOptimizer] = optimizer.chained_optimizers
-    for one in chained:
-        # An attribute of the object hides the method of the class.
-        one.get_parameter_state_dp_zero = types.MethodType(_parameter_state, one)
     gc.freeze()  # it collects garbage after each state, 0.1 s here, where none was made
     try:
-        sharded: dict[Any, Any] = optimizer.sharded_state_dict(state, metadata=metadata)
+        with _state_from(chained, _whole):
+            sharded: dict[Any, Any] = optimizer.sharded_state_dict(state, metadata=metadata)
     finally:
         gc.unfreeze()
-        for one in chained:
-            del one.get_parameter_state_dp_zero
     parts = [sharded] if len(chained) == 1 else [sharded[n] for n in range(len(chained))]
     weights = {
         id(place.data): place
@@ -75,9 +76,39 @@ def owned_state(
     return sharded
 
 
-def _parameter_state(optimizer: Any, **ignored: Any) -> dict[Any, Any]:
-    """Stands in for `get_parameter_state_dp_zero`: whole tensors where this rank owns them, and
-    elsewhere tensors of that size without memory."""
+def places_of_state(
+    optimizer: MegatronOptimizer, state: dict[str, Any], metadata: dict[str, Any]
+) -> dict[str, Any]:
+    """The sharded state of `optimizer` for a load: zeros of the right shapes."""
+
+    def zeros(one: Any, parameter: Any, pieces: Any, name: str, size: int) -> torch.Tensor:
+        return torch.zeros(size)
+
+    with _state_from(optimizer.chained_optimizers, zeros):
+        sharded: dict[str, Any] = optimizer.sharded_state_dict(
+            state, is_loading=True, metadata=metadata
+        )
+    return sharded
+
+
+_MakeTensor = Callable[[Any, torch.nn.Parameter, list[_Piece], str, int], torch.Tensor]
+"""(optimizer, parameter, its pieces, kind of state, size) -> flat tensor of the whole parameter."""
+
+
+@contextlib.contextmanager
+def _state_from(optimizers: list[DistributedOptimizer], make: _MakeTensor) -> Iterator[None]:
+    """megatron-core takes the state from `make` in place of `get_parameter_state_dp_zero`."""
+    for one in optimizers:
+        # An attribute of the object hides the method of the class.
+        one.get_parameter_state_dp_zero = functools.partial(_parameter_state, one, make)
+    try:
+        yield
+    finally:
+        for one in optimizers:
+            del one.get_parameter_state_dp_zero
+
+
+def _parameter_state(optimizer: Any, make: _MakeTensor, **ignored: Any) -> dict[Any, Any]:
     pieces = iter(_pieces_of(optimizer))
     found: dict[Any, Any] = {"buckets_coalesced": True}
     for number, (buffer, ranges) in enumerate(
@@ -87,7 +118,7 @@ def _parameter_state(optimizer: Any, **ignored: Any) -> dict[Any, Any]:
         for start, stop, _ in buffer.param_index_map.values():
             parameter, parts = next(pieces)
             for name, kept in tensors.items():
-                kept.by_start[start] = _whole(optimizer, parameter, parts, name, stop - start)
+                kept.by_start[start] = make(optimizer, parameter, parts, name, stop - start)
         (dtype,) = ranges
         found[number] = {dtype: tensors}
     return found
@@ -116,6 +147,7 @@ def _owner(pieces: list[_Piece]) -> int:
 def _whole(
     optimizer: Any, parameter: torch.nn.Parameter, pieces: list[_Piece], name: str, size: int
 ) -> torch.Tensor:
+    """The whole tensor where this rank owns it, elsewhere one of that size without memory."""
     group = optimizer.data_parallel_group
     rank, owner = group.rank(), _owner(pieces)
     own: torch.Tensor | None = None

@@ -71,7 +71,8 @@ def test_the_state_is_that_of_the_moment_and_loads_in_one_process(
 ) -> None:
     num_ranks, layout = LAYOUTS[name]
     run_distributed(save_and_go_on, num_ranks, Job(layout=layout, precision=precision), tmp_path)
-    assert differing_tensors(tmp_path / "megatron", tmp_path / "during") == []
+    if layout.bucket_parameters is None:  # megatron-core's own is wrong there (test_traps.py)
+        assert differing_tensors(tmp_path / "megatron", tmp_path / "during") == []
     assert differing_tensors(tmp_path / "waited", tmp_path / "during") == []
     record = read_marker(tmp_path / "during")
     assert changed_files(tmp_path / "during", files_of(record)) == []

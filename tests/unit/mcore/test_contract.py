@@ -336,7 +336,6 @@ PATCHED = {
         "Adam",
         "HAVE_APEX_OR_TE",
         "USING_APEX_OPTIMIZER",
-        "get_parameter_state_dp_zero",
     ],
     "megatron.core.dist_checkpointing.strategies.filesystem_async": ["_results_queue"],
     "megatron.core.jit": ["disable_jit_fuser"],
