@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from megatron_codemix.config.batch_sizes import batch_sizes
 from megatron_codemix.config.learning_rate import Link
 from megatron_codemix.config.loader import load_run_config
-from megatron_codemix.config.plan import nearest_steps, num_steps, tokens_per_step
+from megatron_codemix.config.plan import num_steps
 from megatron_codemix.config.schema import InitFromConfig, RunConfig
 from megatron_codemix.errors import RunError
 from megatron_codemix.runs import RunDirectory, final_checkpoint, require_done
@@ -22,7 +23,7 @@ class Ancestor:
 
     @property
     def tokens(self) -> int:
-        return self.step * tokens_per_step(self.config)
+        return batch_sizes(self.config).tokens(self.step)
 
     @property
     def link(self) -> Link:
@@ -33,7 +34,7 @@ def start_step(init_from: InitFromConfig, parent: RunConfig) -> int:
     """Steps of the parent at the checkpoint that `init_from` names."""
     if init_from.at_tokens is None:
         return num_steps(parent)
-    return nearest_steps(init_from.at_tokens, tokens_per_step(parent))
+    return batch_sizes(parent).nearest_steps(init_from.at_tokens)
 
 
 def chain_of(path: Path) -> list[Ancestor]:
@@ -72,10 +73,10 @@ def parent_checkpoint(init_from: InitFromConfig) -> Path:
     if parent.read_status() is None:
         require_done(parent)  # says that there is no run
     config = load_run_config(parent.config)
-    step, per_step = start_step(init_from, config), tokens_per_step(config)
+    step, batches = start_step(init_from, config), batch_sizes(config)
     saved = parent.complete_steps()
     if step not in saved:
-        known = ", ".join(f"{number * per_step:,}" for number in saved) or "none"
+        known = ", ".join(f"{batches.tokens(number):,}" for number in saved) or "none"
         raise RunError(
             f"{parent.checkpoint(step)}: no complete checkpoint at init_from.at_tokens (step "
             f"{step}); the run has them at these tokens: {known}; checkpoint.keep_every_tokens of "

@@ -21,7 +21,7 @@ from megatron_codemix.config.loader import (
     origins,
 )
 from megatron_codemix.config.megatron_args import megatron_arguments, what_differs
-from megatron_codemix.config.plan import make_plan
+from megatron_codemix.config.plan import make_plan, steps_text
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.config.tree import parse_yaml, where_of
 from megatron_codemix.errors import EXIT_INPUT, ConfigError
@@ -101,8 +101,7 @@ def check(
         print(f"{config}: nothing wrong")
     else:
         print(
-            f"{config}: nothing wrong; {plan.num_steps} steps of "
-            f"{format_count(plan.tokens_per_step)} tokens = {format_count(plan.train_tokens)}, "
+            f"{config}: nothing wrong; {steps_text(plan)} = {format_count(plan.train_tokens)}, "
             f"{plan.data_parallel} data-parallel ranks x {plan.num_microbatches} microbatches"
         )
     if not json:

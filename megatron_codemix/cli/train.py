@@ -8,7 +8,7 @@ import typer
 
 from megatron_codemix.backend.environment import prepare_environment
 from megatron_codemix.config.parameters import checkpoint_bytes, count_parameters
-from megatron_codemix.config.plan import layout_text
+from megatron_codemix.config.plan import layout_text, steps_text
 from megatron_codemix.data.mixture.describe import describe_mixtures, readings, repetitions
 from megatron_codemix.errors import EXIT_DONE, RetryableError
 from megatron_codemix.launch.local import exclusive
@@ -138,8 +138,8 @@ def _print_plan(phase: Phase) -> None:
     print(f"run        {phase.run.path}")
     print(f"identity   {phase.identity[:8]}")
     print(
-        f"tokens     {format_count(plan.train_tokens)} in {plan.num_steps} steps of "
-        f"{format_count(plan.tokens_per_step)} (asked for {format_count(plan.requested_tokens)})"
+        f"tokens     {format_count(plan.train_tokens)} in {steps_text(plan)}, asked for "
+        f"{format_count(plan.requested_tokens)}"
     )
     print(f"mixture    {describe_mixtures(config)}")
     print(f"epochs     {', '.join(f'{name} {times:.2f}' for name, times in epochs.items())}")

@@ -6,12 +6,15 @@ processes. Neither needs data: whether shards and tokenizer fit is found where t
 
 from collections.abc import Sequence
 
+from megatron_codemix.config.batch_sizes import batch_sizes
 from megatron_codemix.config.layout_checks import check_layout_options, divisors
 from megatron_codemix.config.mixture_checks import check_mixture
 from megatron_codemix.config.overrides import check_overrides
+from megatron_codemix.config.plan import phase_samples
 from megatron_codemix.config.schedule_checks import check_schedule
 from megatron_codemix.config.schema import ModelConfig, RunConfig
 from megatron_codemix.errors import ConfigError
+from megatron_codemix.units import format_count
 
 
 def check_config(config: RunConfig) -> list[str]:
@@ -23,6 +26,7 @@ def check_config(config: RunConfig) -> list[str]:
         *_check_replaced(config.model),
         *_check_muon(config),
         *check_mixture(config),
+        *_check_ramp_up(config),
         *check_schedule(config),
         *check_layout_options(config),
         *_check_initialisation(config),
@@ -131,6 +135,31 @@ def _check_experts(model: ModelConfig) -> list[str]:
             "tensor-parallel ranks, and experts are not cut over those; set it to sequential"
         )
     return problems
+
+
+def _check_ramp_up(config: RunConfig) -> list[str]:
+    ramp_up, full = config.train.ramp_up, config.train.global_batch_sequences
+    if ramp_up is None:
+        return []
+    start, increment = ramp_up.start_sequences, ramp_up.increment_sequences
+    if start >= full:
+        return [
+            f"train.ramp_up.start_sequences: {start} is not below train.global_batch_sequences "
+            f"{full}, to which the batch is to grow; lower it or leave out train.ramp_up"
+        ]
+    if (full - start) % increment:
+        return [
+            f"train.ramp_up.increment_sequences: {increment} does not divide the {full - start} "
+            f"sequences from the first batch of {start} to train.global_batch_sequences {full}; "
+            "the batch grows in equal increments; change one of them"
+        ]
+    if batch_sizes(config).stages[-1].first_sample >= phase_samples(config):
+        return [
+            f"train.ramp_up.over_tokens: {format_count(ramp_up.over_tokens)} of the "
+            f"{format_count(config.train.train_tokens)} train.train_tokens leave no whole step for "
+            "train.global_batch_sequences; make it shorter"
+        ]
+    return []
 
 
 def _check_initialisation(config: RunConfig) -> list[str]:

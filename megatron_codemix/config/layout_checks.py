@@ -2,6 +2,7 @@
 do. Most are megatron-core's own, of which its library checks few: Megatron-LM's argument parser
 does, and without it several combinations train on wrong numbers."""
 
+from megatron_codemix.config.batch_sizes import batch_sizes
 from megatron_codemix.config.plan import padded_vocabulary_size
 from megatron_codemix.config.schema import LayoutConfig, ModelConfig, RunConfig
 
@@ -37,28 +38,39 @@ def check_layout(config: RunConfig, world_size: int) -> list[str]:
             f"{layout.pipeline}); they share the experts of its layers; change the number of "
             "processes or layout.expert"
         ]
+    *ramp_up, full = batch_sizes(config).stages
+    batches = {"train.global_batch_sequences": full.sequences}
+    batches |= {
+        f"train.ramp_up, from step {stage.first_step + 1} on": stage.sequences for stage in ramp_up
+    }
+    return [
+        problem
+        for where, batch in batches.items()
+        for problem in _check_batch(layout, where, batch, world_size)
+    ]
+
+
+def _check_batch(layout: LayoutConfig, where: str, batch: int, world_size: int) -> list[str]:
+    """Of one size that steps have: `where` it is asked for."""
     data_parallel = world_size // layout.model_parallel
     at_once = layout.microbatch_sequences * data_parallel
-    batch = config.train.global_batch_sequences
     if batch % at_once:
         return [
-            f"train.global_batch_sequences: {batch} is not a multiple of {at_once} "
+            f"{where}: {batch} is not a multiple of {at_once} "
             f"(layout.microbatch_sequences {layout.microbatch_sequences} x {data_parallel} "
             f"data-parallel ranks on {world_size} processes); every rank takes the same number of "
             "microbatches; change the microbatch or the number of processes: the global batch "
             "decides what is learned"
         ]
-    return _check_microbatches(layout, batch // at_once, world_size)
-
-
-def _check_microbatches(layout: LayoutConfig, num_microbatches: int, world_size: int) -> list[str]:
+    num_microbatches = batch // at_once
     if layout.virtual_pipeline == 1 or num_microbatches % layout.pipeline == 0:
         return []
     return [
-        f"layout.virtual_pipeline: each rank has {num_microbatches} microbatches in a step on "
-        f"{world_size} processes, not a multiple of layout.pipeline {layout.pipeline}; interleaved "
-        "stages pass microbatches on in groups of that size; change layout.microbatch_sequences or "
-        "the number of processes, or set layout.virtual_pipeline=1"
+        f"layout.virtual_pipeline: each rank has {num_microbatches} microbatches in a step of "
+        f"{batch} sequences ({where}) on {world_size} processes, not a multiple of layout.pipeline "
+        f"{layout.pipeline}; interleaved stages pass microbatches on in groups of that size; "
+        "change layout.microbatch_sequences or the number of processes, or set "
+        "layout.virtual_pipeline=1"
     ]
 
 

@@ -5,6 +5,7 @@ Names and defaults are those of `megatron/training/arguments.py` of the release 
 """
 
 from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple
 
 from megatron_codemix.config.identity import SAMPLE_OPTIONS
 from megatron_codemix.config.mixture_checks import weighted_sources
@@ -19,6 +20,7 @@ from megatron_codemix.config.schema import (
     LayoutConfig,
     LinearSchedule,
     ModelConfig,
+    RampUpConfig,
     RunConfig,
     ScheduleConfig,
     SourceConfig,
@@ -69,6 +71,13 @@ _FALSE_FLAGS = {
 """Overrides that Megatron-LM has on, with the flag that turns them off."""
 
 Flags = list[tuple[str, ...]]
+
+
+class _Unit(NamedTuple):
+    """What Megatron-LM counts a run in."""
+
+    name: Literal["iters", "samples"]
+    tokens: int
 
 
 def megatron_arguments(config: RunConfig, plan: RunPlan) -> Flags:
@@ -281,21 +290,39 @@ def _horizon_flags(config: RunConfig, plan: RunPlan) -> Flags:
     if schedule.span == "chain":
         raise ConfigError(["schedule.span: Megatron-LM's curve begins and ends with its run"])
     warmup = 0 if isinstance(schedule, LinearSchedule) else schedule.warmup_tokens
-    steps = str(plan.num_steps)
-    flags: Flags = [("--train-iters", steps), ("--lr-decay-iters", steps)]
-    if warmup % plan.tokens_per_step == 0:
-        flags.append(("--lr-warmup-iters", str(warmup // plan.tokens_per_step)))
+    ramp_up, length = config.train.ramp_up, config.data.sequence_length
+    # Megatron-LM ramps up only where it counts samples.
+    unit = _Unit("iters", plan.tokens_per_step) if ramp_up is None else _Unit("samples", length)
+    horizon = str(plan.train_tokens // unit.tokens)
+    flags: Flags = [(f"--train-{unit.name}", horizon), (f"--lr-decay-{unit.name}", horizon)]
+    if ramp_up is not None:
+        flags.append(_ramp_up_flag(ramp_up, length))
+    if warmup % unit.tokens == 0:
+        flags.append((f"--lr-warmup-{unit.name}", str(warmup // unit.tokens)))
     else:
         flags.append(("--lr-warmup-fraction", repr(warmup / plan.train_tokens)))
-    return flags + _curve_flags(schedule, plan)
+    return flags + _curve_flags(schedule, unit)
 
 
-def _curve_flags(schedule: ScheduleConfig, plan: RunPlan) -> Flags:
+def _ramp_up_flag(ramp_up: RampUpConfig, length: int) -> tuple[str, ...]:
+    if ramp_up.over_tokens % length:
+        raise ConfigError(
+            [
+                f"train.ramp_up.over_tokens: --rampup-batch-size is over whole samples of {length} "
+                f"tokens, {ramp_up.over_tokens} is none"
+            ]
+        )
+    samples = ramp_up.over_tokens // length
+    numbers = (ramp_up.start_sequences, ramp_up.increment_sequences, samples)
+    return ("--rampup-batch-size", *map(str, numbers))
+
+
+def _curve_flags(schedule: ScheduleConfig, unit: _Unit) -> Flags:
     match schedule:
         case CosineSchedule():
             return _rate_flags("cosine", schedule.peak_lr, schedule.min_lr)
         case WsdSchedule():
-            return _wsd_flags(schedule, plan)
+            return _wsd_flags(schedule, unit)
         case LinearSchedule(start_lr=float(start)):
             return _rate_flags("linear", start, schedule.final_lr)
         case ConstantSchedule():
@@ -310,19 +337,19 @@ def _rate_flags(style: str, highest: float, lowest: float) -> Flags:
     return [("--lr-decay-style", style), ("--lr", repr(highest)), ("--min-lr", repr(lowest))]
 
 
-def _wsd_flags(schedule: WsdSchedule, plan: RunPlan) -> Flags:
-    if schedule.decay_tokens % plan.tokens_per_step:
+def _wsd_flags(schedule: WsdSchedule, unit: _Unit) -> Flags:
+    if schedule.decay_tokens % unit.tokens:
         raise ConfigError(
             [
-                "schedule.decay_tokens: --lr-wsd-decay-iters is in whole steps of "
-                f"{plan.tokens_per_step} tokens, {schedule.decay_tokens} is none"
+                f"schedule.decay_tokens: --lr-wsd-decay-{unit.name} is in whole {unit.name} of "
+                f"{unit.tokens} tokens, {schedule.decay_tokens} is none"
             ]
         )
     shape = {"linear": "linear", "one_minus_sqrt": "minus_sqrt"}[schedule.decay]
     return [
         *_rate_flags("WSD", schedule.peak_lr, schedule.final_lr),
         ("--lr-wsd-decay-style", shape),
-        ("--lr-wsd-decay-iters", str(schedule.decay_tokens // plan.tokens_per_step)),
+        (f"--lr-wsd-decay-{unit.name}", str(schedule.decay_tokens // unit.tokens)),
     ]
 
 

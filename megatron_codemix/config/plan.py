@@ -4,7 +4,9 @@ arithmetic."""
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from megatron_codemix.config.batch_sizes import BatchSizes, batch_sizes
 from megatron_codemix.config.schema import LayoutConfig, RunConfig
+from megatron_codemix.units import format_count
 
 VOCABULARY_MULTIPLE = 1024
 """The embedding tables are padded to this, not to a multiple that depends on the tensor-parallel
@@ -20,15 +22,18 @@ class RunPlan:
     world_size: int
     data_parallel: int
     num_microbatches: int
-    """Forward passes of each data-parallel rank in one step."""
-    samples_per_step: int
+    """Forward passes of each data-parallel rank in one step of the full batch."""
     tokens_per_step: int
+    """Of the full batch."""
+    batches: BatchSizes
+    """Samples of every step."""
     num_steps: int
     train_tokens: int
     """Tokens that are really trained on: whole steps."""
     requested_tokens: int
     """Tokens that were asked for, before rounding to whole steps."""
     save_every_steps: int
+    """This interval and those below count steps of the full batch (`BatchSizes.is_due`)."""
     validate_every_steps: int | None
     """None where nothing is validated."""
     keep_every_steps: int | None
@@ -44,7 +49,7 @@ def make_plan(config: RunConfig, world_size: int) -> RunPlan:
     """The plan of `config` on `world_size` processes; `checks.check_layout` has ensured that the
     divisions are exact."""
     data_parallel = world_size // config.layout.model_parallel
-    per_step, steps = tokens_per_step(config), num_steps(config)
+    per_step, batches, steps = tokens_per_step(config), batch_sizes(config), num_steps(config)
     save_every = config.checkpoint.save_every_tokens
     keep_every = config.checkpoint.keep_every_tokens
     return RunPlan(
@@ -52,10 +57,10 @@ def make_plan(config: RunConfig, world_size: int) -> RunPlan:
         data_parallel=data_parallel,
         num_microbatches=config.train.global_batch_sequences
         // (config.layout.microbatch_sequences * data_parallel),
-        samples_per_step=config.train.global_batch_sequences,
         tokens_per_step=per_step,
+        batches=batches,
         num_steps=steps,
-        train_tokens=train_tokens(config),
+        train_tokens=batches.tokens(steps),
         requested_tokens=config.train.train_tokens,
         save_every_steps=steps
         if save_every is None
@@ -77,24 +82,36 @@ def layout_text(layout: LayoutConfig, data_parallel: int | str) -> str:
     return " x ".join(f"{name}{size}" for name, size in (sizes | {"DP": data_parallel}).items())
 
 
+def steps_text(plan: RunPlan) -> str:
+    """`100 steps of 2M tokens`, with a ramp-up also where its ends are."""
+    batches, full = plan.batches, format_count(plan.tokens_per_step)
+    if len(batches.stages) == 1:
+        return f"{plan.num_steps} steps of {full} tokens"
+    first, last = format_count(batches.tokens(1)), batches.stages[-1]
+    return (
+        f"{plan.num_steps} steps of {first} to {full} tokens "
+        f"(all {last.sequences} sequences from step {last.first_step + 1} on)"
+    )
+
+
 def tokens_per_step(config: RunConfig) -> int:
-    """Tokens of one optimizer step."""
+    """Tokens of one optimizer step with the full batch."""
     return config.train.global_batch_sequences * config.data.sequence_length
 
 
 def num_steps(config: RunConfig) -> int:
     """Optimizer steps of the phase."""
-    return nearest_steps(config.train.train_tokens, tokens_per_step(config))
+    return batch_sizes(config).nearest_steps(config.train.train_tokens)
 
 
 def train_tokens(config: RunConfig) -> int:
     """Tokens of the phase, in whole steps."""
-    return num_steps(config) * tokens_per_step(config)
+    return batch_sizes(config).tokens(num_steps(config))
 
 
 def phase_samples(config: RunConfig) -> int:
     """Samples that the phase reads, on any number of processes."""
-    return num_steps(config) * config.train.global_batch_sequences
+    return batch_sizes(config).samples(num_steps(config))
 
 
 def nearest_steps(tokens: int, tokens_per_step: int) -> int:

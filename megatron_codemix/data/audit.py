@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from megatron_codemix.config.batch_sizes import BatchSizes, batch_sizes
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.mixture.mixture import Mixture
 from megatron_codemix.data.mixture.plan import MixturePlan
@@ -136,15 +137,19 @@ def _problems(
         yield f"{run.path}: started at {plan.start_cursors}, its parent ended at {cursors}"
     mixture = Mixture(plan.mixture)
     passed = sorted(run.skipped_steps())
-    batch, length = config.train.global_batch_sequences, config.data.sequence_length
+    batches, length = batch_sizes(config), config.data.sequence_length
     for line in lines:
         where = f"{run.ledger}, step {line['step']}"
         samples = line["samples"]
-        if samples != line["step"] * batch or line["tokens"] != samples * length:
-            yield f"{where}: {samples} samples and {line['tokens']} tokens of {batch} x {length}"
+        taken = batches.samples(line["step"])
+        if samples != taken or line["tokens"] != samples * length:
+            yield (
+                f"{where}: {samples} samples and {line['tokens']} tokens of {taken} samples x "
+                f"{length}"
+            )
             continue
         given = dict(zip(mixture.source_names, mixture.counts(samples).tolist(), strict=True))
-        skipped = _skipped(mixture, [step for step in passed if step <= line["step"]], batch)
+        skipped = _skipped(mixture, [step for step in passed if step <= line["step"]], batches)
         wanted = dict(zip(mixture.source_names, mixture.planned(samples).tolist(), strict=True))
         for name in sorted({*given, *line["sources"], *cursors}):
             found = line["sources"].get(name)
@@ -163,11 +168,12 @@ def _problems(
             )
 
 
-def _skipped(mixture: Mixture, steps: list[int], batch: int) -> dict[str, int]:
+def _skipped(mixture: Mixture, steps: list[int], batches: BatchSizes) -> dict[str, int]:
     """Samples of each source in the batches of these steps."""
     total = np.zeros(len(mixture.source_names), np.int64)
     for step in steps:
-        total += mixture.counts(step * batch) - mixture.counts((step - 1) * batch)
+        after, before = (mixture.counts(batches.samples(step - n)) for n in (0, 1))
+        total += after - before
     return dict(zip(mixture.source_names, total.tolist(), strict=True))
 
 

@@ -72,10 +72,23 @@ def sample_numbers(indices: Sequence[int] | npt.NDArray[np.integer]) -> npt.NDAr
 def samples_of_step(
     step: int, global_batch: int, dp_rank: int, dp_size: int, microbatch: int
 ) -> list[list[int]]:
-    """Sample numbers of each microbatch that `dp_rank` reads at `step` (from 0).
+    """Sample numbers of each microbatch that `dp_rank` reads at `step` (from 0), where all steps
+    are of one size: step s is samples [s * global_batch, (s + 1) * global_batch).
 
-    Step s is samples [s * global_batch, (s + 1) * global_batch), whatever dp_size and microbatch;
-    microbatch m of rank r starts (m * dp_size + r) * microbatch into it.
+    Raises ConfigError if dp_size * microbatch does not divide global_batch.
+    """
+    if step < 0:
+        raise ValueError(f"step {step} is out of range")
+    return samples_of_batch(step * global_batch, global_batch, dp_rank, dp_size, microbatch)
+
+
+def samples_of_batch(
+    first: int, global_batch: int, dp_rank: int, dp_size: int, microbatch: int
+) -> list[list[int]]:
+    """Sample numbers of each microbatch that `dp_rank` reads of the batch of samples
+    [first, first + global_batch), which depends neither on dp_size nor on microbatch.
+
+    Microbatch m of rank r starts (m * dp_size + r) * microbatch into it.
     Raises ConfigError if dp_size * microbatch does not divide global_batch.
     """
     if min(global_batch, dp_size, microbatch) < 1 or global_batch % (dp_size * microbatch):
@@ -86,10 +99,7 @@ def samples_of_step(
                 f"{dp_size * microbatch}"
             ]
         )
-    if step < 0 or not 0 <= dp_rank < dp_size:
-        raise ValueError(
-            f"step {step} or data-parallel rank {dp_rank} of {dp_size} is out of range"
-        )
-    first = step * global_batch + dp_rank * microbatch
-    starts = range(first, (step + 1) * global_batch, dp_size * microbatch)
+    if not 0 <= dp_rank < dp_size:
+        raise ValueError(f"data-parallel rank {dp_rank} of {dp_size} is out of range")
+    starts = range(first + dp_rank * microbatch, first + global_batch, dp_size * microbatch)
     return [list(range(start, start + microbatch)) for start in starts]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from megatron_codemix.config.batch_sizes import BatchSizes
 from megatron_codemix.data.mixture.plan import MixturePlan
 from megatron_codemix.files import read_json
 from megatron_codemix.runs import RunDirectory
@@ -26,7 +27,7 @@ def changed_run(
     identity_of: Callable[[MixturePlan], str],
     *,
     source_names: Collection[str],
-    samples_per_step: int,
+    batches: BatchSizes,
 ) -> ChangedRun | None:
     """What `run` was, where nothing but its mixture has changed; None if it is a new run, or the
     same, or another.
@@ -46,7 +47,7 @@ def changed_run(
     # With the earlier mixture in place of the new one all else must be as it was.
     if identity_of(earlier) != status.identity:
         return None
-    consumed = max(run.complete_steps(), default=0) * samples_per_step
+    consumed = batches.samples(max(run.complete_steps(), default=0))
     return ChangedRun(
         identity=status.identity,
         consumed=consumed,

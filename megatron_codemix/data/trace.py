@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from megatron_codemix.config.batch_sizes import batch_sizes
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.audit import recorded_plan
 from megatron_codemix.data.dataset import MixtureDataset
@@ -74,7 +75,7 @@ class RunReader:
         self.run, self.config = run, config
         self.plan = _require_recorded(run, resolve_data(config))
         self.dataset: MixtureDataset = self.plan.dataset()
-        self.samples_per_step = config.train.global_batch_sequences
+        self.batches = batch_sizes(config)
 
     @property
     def num_steps(self) -> int:
@@ -89,11 +90,13 @@ class RunReader:
         made of. Raises RunError on a step that the run has not made."""
         if not 1 <= step <= self.num_steps:
             raise RunError(f"{self.run.path}: has made steps 1 to {self.num_steps}, not {step}")
-        size = self.samples_per_step
+        size, first = self.batches.sequences(step - 1), self.batches.samples(step - 1)
         if sample is not None and not 0 <= sample < size:
-            raise RunError(f"{self.run.path}: a step has samples 0 to {size - 1}, not {sample}")
+            raise RunError(
+                f"{self.run.path}: step {step} has samples 0 to {size - 1}, not {sample}"
+            )
         rows = range(size) if sample is None else [sample]
-        numbers = [(step - 1) * size + row for row in rows]
+        numbers = [first + row for row in rows]
         spans = [self.dataset.documents(number) for number in numbers]
         records = self._records([span for one in spans for span in one])
         tokenizer = Tokenizer.load(self.config.tokenizer.path) if with_text else None
@@ -113,7 +116,7 @@ class RunReader:
         bounds = source.shard.document_bounds(np.array([document]))
         first, length = (int(bound[0]) for bound in bounds)
         number = self.dataset.source_names.index(name)
-        num_samples = self.num_steps * self.samples_per_step
+        num_samples = self.batches.samples(self.num_steps)
         num_draws = int(self.dataset.mixture.counts(num_samples)[number])
         cursors = (source.start_cursor, source.start_cursor + num_draws)
         found = []
@@ -124,7 +127,8 @@ class RunReader:
             sample = sample_of_draw(
                 self.dataset.mixture, number, cursor - source.start_cursor, num_samples
             )
-            step, row = divmod(sample, self.samples_per_step)
+            step = self.batches.step_of(sample)
+            row = sample - self.batches.samples(step)
             epoch = cursor // source.order.samples_per_epoch
             span = (start - first, stop - 1 - first)
             found.append(Reading(str(self.run.path), step + 1, sample, row, epoch, *span))

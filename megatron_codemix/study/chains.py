@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
+from megatron_codemix.config.batch_sizes import batch_sizes
 from megatron_codemix.config.learning_rate import LearningRate, Link, learning_rate
 from megatron_codemix.config.plan import nearest_steps, num_steps, tokens_per_step
 from megatron_codemix.config.schedule_checks import check_chain_length, check_parent_schedule
@@ -29,7 +30,7 @@ def curve(chain: Sequence[PhaseNode]) -> LearningRate:
 
 def _links(chain: Sequence[PhaseNode]) -> list[Link]:
     return [
-        Link(config=phase.config, tokens=steps * tokens_per_step(phase.config))
+        Link(config=phase.config, tokens=batch_sizes(phase.config).tokens(steps))
         for phase, steps in zip(chain, taken_steps(chain), strict=True)
     ]
 
@@ -43,7 +44,7 @@ def cursors_before(node: PhaseNode, done: Mapping[str, PhaseNode]) -> dict[str, 
         return {}
     cursors = cursors_before(parent, done)
     mixture = Mixture(parent.mixture)
-    samples = taken_steps([parent, node])[0] * parent.config.train.global_batch_sequences
+    samples = batch_sizes(parent.config).samples(taken_steps([parent, node])[0])
     counts = mixture.counts(samples).tolist()
     for name, count in zip(mixture.source_names, counts, strict=True):
         cursors[name] = cursors.get(name, 0) + count
@@ -70,7 +71,10 @@ def _branch_problems(parent: RunConfig, config: RunConfig) -> Iterator[str]:
         yield f"{asked} lies behind the end of the parent, which has {format_count(last)} steps"
         return
     kept = parent.checkpoint.keep_every_tokens
-    if step != last and (kept is None or step % nearest_steps(kept, tokens_per_step(parent))):
+    is_kept = kept is not None and batch_sizes(parent).is_due(
+        step, nearest_steps(kept, tokens_per_step(parent))
+    )
+    if step != last and not is_kept:
         yield (
             f"{asked}: the parent does not keep a checkpoint there (step {step}); set its "
             "checkpoint.keep_every_tokens so that this is a multiple of it"

@@ -7,6 +7,7 @@ stays. Only what comes after the newest checkpoint may have changed: else it is 
 from dataclasses import dataclass
 from pathlib import Path
 
+from megatron_codemix.config.batch_sizes import batch_sizes
 from megatron_codemix.data.changed_run import changed_run
 from megatron_codemix.files import sync_folder
 from megatron_codemix.runs import RunDirectory
@@ -62,6 +63,6 @@ def _goes_on(tree: StudyTree, node: PhaseNode, run: RunDirectory) -> bool:
             node.config, mixture, tree.inventory, parent.identity if parent else None
         ),
         source_names=tree.inventory.content_hashes(node.config),
-        samples_per_step=node.config.train.global_batch_sequences,
+        batches=batch_sizes(node.config),
     )
     return changed is not None and changed.first_difference is None

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from megatron_codemix.config.plan import layout_text, num_steps, phase_samples, tokens_per_step
+from megatron_codemix.config.batch_sizes import batch_sizes
+from megatron_codemix.config.plan import layout_text, num_steps, phase_samples
 from megatron_codemix.data.mixture.describe import MAX_EPOCHS, describe_mixtures
 from megatron_codemix.data.mixture.mixture import Mixture
 from megatron_codemix.data.mixture.schedule import courses_of
@@ -98,9 +99,9 @@ def lr_course(tree: StudyTree, node: PhaseNode) -> tuple[float, float, float]:
     """(before the first step, highest, at the last token)."""
     config = node.config
     rate = curve(tree.chain(node))
-    per_step, steps = tokens_per_step(config), num_steps(config)
+    batches, steps = batch_sizes(config), num_steps(config)
     every = max(1, steps // _POINTS)
-    rates = [rate.at(step * per_step) for step in (*range(0, steps, every), steps)]
+    rates = [rate.at(batches.tokens(step)) for step in (*range(0, steps, every), steps)]
     return rates[0], max(rates), rates[-1]
 
 
@@ -136,7 +137,7 @@ def _rate_at_start(tree: StudyTree, node: PhaseNode) -> float | None:
         return None
     *parents, _ = tree.chain(node)
     steps = taken_steps(tree.chain(node))[-2]
-    return curve(parents).at(steps * tokens_per_step(parents[-1].config))
+    return curve(parents).at(batch_sizes(parents[-1].config).tokens(steps))
 
 
 def _planned_samples(node: PhaseNode, steps: int | None = None) -> dict[str, float]:
@@ -145,7 +146,7 @@ def _planned_samples(node: PhaseNode, steps: int | None = None) -> dict[str, flo
     mixture = Mixture(node.mixture)
     samples = phase_samples(node.config)
     if steps is not None:
-        samples = steps * node.config.train.global_batch_sequences
+        samples = batch_sizes(node.config).samples(steps)
     planned = mixture.planned_in_all(samples).tolist()
     return dict(zip(mixture.source_names, planned, strict=True))
 

@@ -74,7 +74,7 @@ def remaining_seconds(
     for phase in phases:
         step = current_step if phase.node.key == current else phase.step
         if phase.state not in ("done", "trained"):
-            tokens += max(0, phase.num_steps - step) * phase.tokens_per_step
+            tokens += max(0, phase.tokens - phase.tokens_after(step))
         open_phases += phase.state != "done"
     return tokens / speed + open_phases * (overhead or 0.0)
 
@@ -138,7 +138,7 @@ class StudyDisplay:
         study_text = f"{num_done} of {len(phases)} phases"
         study_text += f", {left_words(left, overhead)}" if num_done < len(phases) else ""
         tokens = sum(p.tokens_done for p in phases if p is not current)
-        tokens += step * current.tokens_per_step if current else 0
+        tokens += current.tokens_after(step) if current else 0
         phase_text = _phase_text(current, step, speed)
         if self.console.is_terminal:
             total = sum(phase.tokens for phase in phases)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from megatron_codemix.config.plan import RunPlan
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import Json, read_json, write_json
 from megatron_codemix.runs import RunDirectory, Status
@@ -27,16 +28,23 @@ class PhaseProgress:
     status: Status | None
     state: PhaseState
     step: int
-    num_steps: int
-    tokens_per_step: int
+    plan: RunPlan
+
+    @property
+    def num_steps(self) -> int:
+        return self.plan.num_steps
 
     @property
     def tokens_done(self) -> int:
-        return self.step * self.tokens_per_step
+        return self.tokens_after(self.step)
 
     @property
     def tokens(self) -> int:
-        return self.num_steps * self.tokens_per_step
+        return self.plan.train_tokens
+
+    def tokens_after(self, step: int) -> int:
+        """Tokens of the phase's first steps."""
+        return self.plan.batches.tokens(step)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +118,7 @@ def phase_progress(tree: StudyTree, out: Path, node: PhaseNode) -> PhaseProgress
         status=status,
         state=_state(tree, run, status),
         step=0 if status is None else status.step,
-        num_steps=plan.num_steps,
-        tokens_per_step=plan.tokens_per_step,
+        plan=plan,
     )
 
 

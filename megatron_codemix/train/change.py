@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from megatron_codemix.config.batch_sizes import BatchSizes
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.changed_run import changed_run
 from megatron_codemix.data.mixture.plan import MixturePlan
@@ -12,7 +13,7 @@ from megatron_codemix.units import format_count
 
 
 def changed_identity(
-    run: RunDirectory, config: RunConfig, data: DataPlan, samples_per_step: int
+    run: RunDirectory, config: RunConfig, data: DataPlan, batches: BatchSizes
 ) -> str | None:
     """The identity under which `run` was trained so far, if nothing but what comes after its newest
     checkpoint has changed in its mixture; None if it is a new run, or the same, or another.
@@ -28,7 +29,7 @@ def changed_identity(
         data.mixture,
         identity_of,
         source_names=data.manifest_hashes,
-        samples_per_step=samples_per_step,
+        batches=batches,
     )
     if changed is None:
         return None

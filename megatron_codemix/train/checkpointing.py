@@ -33,12 +33,16 @@ _POLL_SECONDS = 0.002
 
 def is_save_due(step: int, plan: RunPlan) -> bool:
     """Whether the run saves after this step: at its intervals, and always at the end."""
-    return step == plan.num_steps or step % plan.save_every_steps == 0 or is_kept(step, plan)
+    return (
+        step == plan.num_steps
+        or plan.batches.is_due(step, plan.save_every_steps)
+        or is_kept(step, plan)
+    )
 
 
 def is_kept(step: int, plan: RunPlan) -> bool:
     """Whether the checkpoint after this step stays for good."""
-    return plan.keep_every_steps is not None and step % plan.keep_every_steps == 0
+    return plan.keep_every_steps is not None and plan.batches.is_due(step, plan.keep_every_steps)
 
 
 def starting_record(
@@ -116,7 +120,7 @@ class CheckpointWriter:
         run, config, plan = self.phase.run, self.phase.config, self.phase.plan
         record = {
             "step": step,
-            "tokens": step * plan.tokens_per_step,
+            "tokens": plan.batches.tokens(step),
             # A save because of a stop leaves no line, so that a run that was stopped ends with the
             # same ledger as one that was not; the checkpoint itself has the counts.
             "is_scheduled": is_save_due(step, plan),

@@ -1,9 +1,10 @@
 """The loader of a run: which batches this rank reads at each step, and who prepares them."""
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from megatron_codemix.backend.devices import Backend
-from megatron_codemix.data.batches import Batch, allocate_batch, samples_of_step
+from megatron_codemix.data.batches import Batch, allocate_batch, samples_of_batch
 from megatron_codemix.data.dataset import MixtureDataset
 from megatron_codemix.data.loading.dali import DaliLoader
 from megatron_codemix.data.loading.prefetcher import Prefetcher
@@ -12,14 +13,29 @@ from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.train.phase import Phase
 
 
-class StepLoader(Protocol):
-    """The microbatches of one step after the other."""
+class _Buffers(Protocol):
+    """As many microbatches as the largest step has, filled for one step after the other."""
 
-    def take(self) -> list[Batch]:
-        """The next step's; what the last call returned may be overwritten from now on."""
-        ...
+    def take(self) -> list[Batch]: ...
 
     def close(self) -> None: ...
+
+
+class StepLoader:
+    """The microbatches of one step after the other."""
+
+    def __init__(self, buffers: _Buffers, num_microbatches: Iterable[int]) -> None:
+        """num_microbatches: of each step."""
+        self._buffers, self._num_microbatches = buffers, iter(num_microbatches)
+
+    def take(self) -> list[Batch]:
+        """The next step's; what the last call returned may be overwritten from now on. Raises
+        StopIteration after the last step."""
+        return self._buffers.take()[: next(self._num_microbatches)]
+
+    def close(self) -> None:
+        """Frees the buffers, and ends the thread that fills them."""
+        self._buffers.close()
 
 
 def open_loader(
@@ -31,20 +47,22 @@ def open_loader(
     first_step: int,
 ) -> StepLoader:
     """What this rank reads from `first_step` (from 0) to the end of the phase."""
-    config, plan = phase.config, phase.plan
-    steps = range(first_step, plan.num_steps)
+    config, batches = phase.config, phase.plan.batches
+    steps = range(first_step, phase.plan.num_steps)
     microbatch = config.layout.microbatch_sequences
+    at_once = parallel.data_size * microbatch
 
-    def fill(step: int, batches: list[Batch]) -> None:
-        samples = samples_of_step(
-            step,
-            global_batch=plan.samples_per_step,
+    def fill(step: int, buffers: list[Batch]) -> None:
+        samples = samples_of_batch(
+            batches.samples(step),
+            global_batch=batches.sequences(step),
             dp_rank=parallel.data_rank,
             dp_size=parallel.data_size,
             microbatch=microbatch,
         )
-        for indices, batch in zip(samples, batches, strict=True):
-            dataset.batch(indices, into=batch)
+        # A step of the ramp-up leaves the last ones as they are.
+        for indices, buffer in zip(samples, buffers, strict=False):
+            dataset.batch(indices, into=buffer)
 
     def allocate() -> list[Batch]:
         return [
@@ -54,16 +72,20 @@ def open_loader(
                 with_documents=dataset.document_mask,
                 allocate=backend.allocate_host,
             )
-            for _ in range(plan.samples_per_step // (parallel.data_size * microbatch))
+            for _ in range(batches.full // at_once)
         ]
 
+    depth = config.data.prefetch_steps
+    buffers: _Buffers
     if config.data.loader == "dali":
-        return DaliLoader(
+        buffers = DaliLoader(
             steps,
             fill,
             allocate(),
             token_dtype=token_dtype(config.model.vocabulary_size),
             device_id=backend.device.index,
-            depth=config.data.prefetch_steps,
+            depth=depth,
         )
-    return Prefetcher(steps, fill, allocate, depth=config.data.prefetch_steps)
+    else:
+        buffers = Prefetcher(steps, fill, allocate, depth=depth)
+    return StepLoader(buffers, (batches.sequences(step) // at_once for step in steps))

@@ -105,7 +105,7 @@ def prepare_phase(
         run=run,
         identity=identity,
         learning_rate=learning_rate([*(parent.link for parent in parents), link]),
-        earlier_identity=changed_identity(run, config, data, plan.samples_per_step),
+        earlier_identity=changed_identity(run, config, data, plan.batches),
     )
     phase.claim()
     if runs_here:

@@ -42,10 +42,12 @@ class _Interval:
 
     seconds: list[float] = field(default_factory=list)
     waited_seconds: float = 0.0
+    tokens: int = 0
 
-    def add(self, step: FinishedStep) -> None:
+    def add(self, step: FinishedStep, tokens: int) -> None:
         self.seconds.append(step.seconds)
         self.waited_seconds += step.waited_seconds
+        self.tokens += tokens
 
     @property
     def mean_seconds(self) -> float:
@@ -98,7 +100,8 @@ class Reporter:
 
     def add(self, step: FinishedStep) -> None:
         """Reports the step if it is due: at the interval, and the last one."""
-        self._interval.add(step)
+        batch = self.plan.batches.sequences(step.number - 1)
+        self._interval.add(step, batch * self.plan.batches.sequence_length)
         if self._advance is not None:
             self._advance(1)
         if step.number % self.every_steps and step.number != self.plan.num_steps:
@@ -120,12 +123,14 @@ class Reporter:
     def _line(self, step: FinishedStep, interval: _Interval) -> dict[str, Any]:
         """Losses, rate and norm are the step's; times are means over the interval."""
         result = step.result
-        tokens_per_second = self.plan.tokens_per_step / interval.mean_seconds
+        tokens_per_second = interval.tokens / sum(interval.seconds)
         line: dict[str, Any] = {
             "step": step.number,
-            "tokens": step.number * self.plan.tokens_per_step,
+            "tokens": self.plan.batches.tokens(step.number),
             "loss/train_nats": result.loss_nats,
         }
+        if len(self.plan.batches.stages) > 1:
+            line["batch/sequences"] = self.plan.batches.sequences(step.number - 1)
         for number, name in enumerate(self.sources):
             if result.source_tokens[number]:
                 mean = float(result.source_nats[number] / result.source_tokens[number])
@@ -150,10 +155,11 @@ class Reporter:
             if (key := f"loss/source/{name}_nats") in line
         )
         utilisation = line.get("throughput/model_flops_utilisation")
-        left = (self.plan.num_steps - step.number) * line["time/step_seconds"]
+        left = (self.plan.train_tokens - line["tokens"]) / line["throughput/tokens_per_second"]
         parts = [
             f"step {step.number}/{self.plan.num_steps}",
             f"loss {step.result.loss_nats:.4f}" + (f" ({by_source})" if by_source else ""),
+            *([f"batch {line['batch/sequences']}"] if "batch/sequences" in line else []),
             f"lr {step.learning_rate:.3e}",
             f"grad norm {step.result.grad_norm:.3f}",
             f"{format_count(round(line['throughput/tokens_per_second']))} tokens/s",

@@ -155,7 +155,7 @@ class Trainer:
 
     def _one_step(self, loader: StepLoader) -> None:
         started = time.perf_counter()
-        lr = self.phase.learning_rate.at((self.step + 1) * self.phase.plan.tokens_per_step)
+        lr = self.phase.learning_rate.at(self.phase.plan.batches.tokens(self.step + 1))
         set_step_sizes(self.optimizer, lr, self.phase.config.optimizer.weight_decay)
         microbatches = loader.take()
         waited = time.perf_counter() - started
@@ -184,8 +184,8 @@ class Trainer:
     def _pass_over(self, loader: StepLoader) -> None:
         """Draws the step's batch and leaves it."""
         loader.take()
-        batch = self.phase.plan.samples_per_step
-        before, after = (self.ledger.mixture.counts((self.step + n) * batch) for n in (0, 1))
+        batches, mixture = self.phase.plan.batches, self.ledger.mixture
+        before, after = (mixture.counts(batches.samples(self.step + n)) for n in (0, 1))
         self.ledger.skip(after - before)
         self.step += 1
         log.warning("step %d is passed over: its loss was too far off before", self.step)
@@ -204,9 +204,11 @@ class Trainer:
             )
 
     def _validate(self) -> None:
-        every = self.phase.plan.validate_every_steps
-        is_last = self.step == self.phase.plan.num_steps
-        if self.validator is None or every is None or (self.step % every and not is_last):
+        plan = self.phase.plan
+        every = plan.validate_every_steps
+        if self.validator is None or every is None:
+            return
+        if not plan.batches.is_due(self.step, every) and self.step != plan.num_steps:
             return
         self.watchdog.beat(f"validation after step {self.step}")
         line = self.validator.score(self.model, self.step)

@@ -114,10 +114,10 @@ def write_trained(
     units = quantise_weights(node.config.data.mixture.weights)
     run.metrics.unlink(missing_ok=True)
     for step in range(1, plan.num_steps + 1):
-        line = {"step": step, "tokens": step * plan.tokens_per_step}
+        line = {"step": step, "tokens": plan.batches.tokens(step)}
         line |= {f"loss/source/{name}_nats": 4 - 0.01 * step for name in units}
         append_jsonl(run.metrics, line | {"throughput/tokens_per_second": 1000.0})
-    samples = plan.num_steps * plan.samples_per_step
+    samples = plan.batches.samples(plan.num_steps)
     run.ledger.unlink(missing_ok=True)
     append_jsonl(
         run.ledger,

@@ -22,6 +22,19 @@ class SpikeConfig(Section):
     """Steps whose losses are looked at; until there are so many, nothing is a spike."""
 
 
+class RampUpConfig(Section):
+    """A global batch that grows in equal increments, while noise in the gradients is small beside
+    the gradients themselves."""
+
+    start_sequences: PositiveInt
+    """Samples in the first steps."""
+    increment_sequences: PositiveInt
+    """By how many the batch grows at a time; divides what lies between start and full batch."""
+    over_tokens: PositiveTokens
+    """Tokens from the first step to the first with the full batch; each size has the same part of
+    them, in whole steps."""
+
+
 class TrainConfig(Section):
     """How much, in what batches, from which seed."""
 
@@ -30,6 +43,9 @@ class TrainConfig(Section):
     plan)."""
     global_batch_sequences: PositiveInt
     """Samples in one optimizer step, over all data-parallel ranks."""
+    ramp_up: RampUpConfig | None = None
+    """Smaller batches at the start of the phase, which cut the same order of samples; absent: every
+    step has the global batch."""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     """Decides the weights at step 0 and the order of the data."""
     spike: SpikeConfig | None = None

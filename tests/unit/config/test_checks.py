@@ -50,6 +50,18 @@ def test_a_good_configuration_has_no_problems(changed: Changed) -> None:
             ["layout.sequence_parallel=true", "layout.tensor=4", "data.sequence_length=254"],
             "data.sequence_length: 254 is not a multiple of layout.tensor 4",
         ),
+        (
+            ["train.ramp_up={start_sequences: 16, increment_sequences: 4, over_tokens: 32K}"],
+            "train.ramp_up.start_sequences: 16 is not below train.global_batch_sequences 16",
+        ),
+        (
+            ["train.ramp_up={start_sequences: 4, increment_sequences: 5, over_tokens: 32K}"],
+            "train.ramp_up.increment_sequences: 5 does not divide the 12 sequences from the first",
+        ),
+        (
+            ["train.ramp_up={start_sequences: 4, increment_sequences: 4, over_tokens: 0.5M}"],
+            "train.ramp_up.over_tokens: 500K of the 500K train.train_tokens leave no whole step",
+        ),
         (["layout.virtual_pipeline=2"], "layout.virtual_pipeline: 2 needs layout.pipeline > 1"),
         (
             ["layout.pipeline=2", "layout.virtual_pipeline=4"],

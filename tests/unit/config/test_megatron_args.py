@@ -12,6 +12,8 @@ from megatron_codemix.errors import ConfigError
 
 Changed = Callable[..., RunConfig]
 
+RAMP_UP = "train.ramp_up={start_sequences: 4, increment_sequences: 4, over_tokens: 76800}"
+
 
 def flags_of(config: RunConfig, world_size: int = 8) -> dict[str, tuple[str, ...]]:
     found = megatron_arguments(config, make_plan(config, world_size))
@@ -40,6 +42,17 @@ def test_flags_of_a_configuration(changed: Changed) -> None:
         "--sequence-parallel",
     ):
         assert flag not in flags
+
+
+def test_a_ramp_up_counts_samples(changed: Changed) -> None:
+    flags = flags_of(changed(RAMP_UP), 2)
+    assert flags["--rampup-batch-size"] == ("4", "4", "300")
+    # 4, 8, 12 over 100 samples each: 25 + 13 + 8 steps are 300; 1,652 are left for whole steps.
+    assert flags["--train-samples"] == flags["--lr-decay-samples"] == (str(300 + 103 * 16),)
+    assert flags["--lr-warmup-samples"] == ("128",)
+    assert not [flag for flag in flags if flag.endswith("-iters") and flag != "--eval-iters"]
+    with pytest.raises(ConfigError, match="whole samples of 256 tokens"):
+        flags_of(changed(RAMP_UP, "train.ramp_up.over_tokens=76801"), 2)
 
 
 def test_flags_that_turn_up_with_their_option(changed: Changed) -> None:
@@ -153,23 +166,25 @@ def test_megatron_pads_the_vocabulary_to_the_same_size(
         "{kind: constant, lr: 1e-4, warmup_tokens: 40960}",
     ],
 )
+@pytest.mark.parametrize("more", [(), (RAMP_UP,)], ids=["plain", "ramp-up"])
 def test_megatrons_own_scheduler_gives_our_learning_rates_one_step_later(
-    changed: Changed, schedule: str
+    changed: Changed, schedule: str, more: tuple[str, ...]
 ) -> None:
     import megatron_codemix.mcore  # noqa: F401, I001  # first: lets it load without CUDA
     import torch
     from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
 
-    config = changed(f"schedule={schedule}")
-    plan = make_plan(config, 8)
-    flags = flags_of(config)
-    batch = int(flags["--global-batch-size"][0])
-    decay_steps = int(flags["--lr-decay-iters"][0]) * batch
-    if "--lr-warmup-iters" in flags:
-        warmup_steps = int(flags["--lr-warmup-iters"][0]) * batch
+    config = changed(f"schedule={schedule}", *more)
+    plan = make_plan(config, 2)
+    flags = flags_of(config, 2)
+    # Megatron-LM's scheduler counts samples, whatever the flags count.
+    unit, samples = ("samples", 1) if more else ("iters", int(flags["--global-batch-size"][0]))
+    decay_steps = int(flags[f"--lr-decay-{unit}"][0]) * samples
+    if f"--lr-warmup-{unit}" in flags:
+        warmup_steps = int(flags[f"--lr-warmup-{unit}"][0]) * samples
     else:
         warmup_steps = float(flags["--lr-warmup-fraction"][0]) * decay_steps
-    decay = int(flags.get("--lr-wsd-decay-iters", ("0",))[0]) * batch
+    decay = int(flags.get(f"--lr-wsd-decay-{unit}", ("0",))[0]) * samples
     rate = learning_rate([Link(config=config, tokens=plan.train_tokens)])
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.0)
     scheduler = OptimizerParamScheduler(
@@ -188,9 +203,10 @@ def test_megatrons_own_scheduler_gives_our_learning_rates_one_step_later(
         wd_incr_style="constant",
     )
     for step in range(1, plan.num_steps + 1):
-        scheduler.step(increment=batch)  # what Megatron-LM does after step `step`
+        # what Megatron-LM does after step `step`
+        scheduler.step(increment=plan.batches.sequences(step - 1))
         theirs = optimizer.param_groups[0]["lr"]
-        ours = rate.at(step * plan.tokens_per_step)
+        ours = rate.at(plan.batches.tokens(step))
         assert theirs == pytest.approx(ours, rel=1e-9, abs=1e-15)
 
 

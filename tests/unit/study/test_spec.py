@@ -17,6 +17,7 @@ QUICKSTART = Path(__file__).parents[3] / "examples/quickstart/study.yaml"
 def test_token_fields_are_those_of_the_schema() -> None:
     expected = {
         "train.train_tokens",
+        "train.ramp_up.over_tokens",
         "schedule.warmup_tokens",
         "schedule.chain_tokens",
         "schedule.decay_tokens",
