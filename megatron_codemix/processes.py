@@ -10,13 +10,15 @@ import traceback
 import warnings
 from collections.abc import Callable
 
+_LIBC = ctypes.CDLL(None)  # here: to load it takes a lock, which another thread may hold at a fork
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _POLL_SECONDS = 0.002
 
 
-def die_with(parent_pid: int) -> None:
-    """From here on the kernel kills this process when its parent ends, even by kill -9."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def die_with(parent_pid: int, *, by: signal.Signals = signal.SIGKILL) -> None:
+    """From here on the kernel sends this process `by` when its parent ends, even by kill -9; also
+    for a `preexec_fn`."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, by, 0, 0, 0)
     if os.getppid() != parent_pid:  # it died before the line above
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -2,7 +2,6 @@
 killed."""
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import signal
@@ -10,16 +9,16 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
 from megatron_codemix.errors import RunError
+from megatron_codemix.processes import die_with
 
 POLL_SECONDS = 0.25
 """How often a waiting parent looks at its child and shows progress."""
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class StopRequest:
@@ -97,7 +96,7 @@ def run_child(
             env={**os.environ, **(environment or {})},
             pass_fds=pass_fds,
             start_new_session=True,
-            preexec_fn=_die_with(os.getpid()),
+            preexec_fn=partial(die_with, os.getpid(), by=signal.SIGTERM),
         )
         code = _wait(child, stop, on_poll)
     return ChildExit(code=code, seconds=time.monotonic() - started, log=log, log_start=log_start)
@@ -127,18 +126,6 @@ def _wait(child: "subprocess.Popen[bytes]", stop: StopRequest, on_poll: Callable
 def _kill_group(group: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
-
-
-def _die_with(parent: int) -> Callable[[], None]:
-    """For the child, before exec: SIGTERM when `parent` dies, however it dies."""
-    libc = ctypes.CDLL(None, use_errno=True)  # loaded here: after fork nothing may be imported
-
-    def before_exec() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died between fork and prctl
-            os._exit(1)
-
-    return before_exec
 
 
 def try_lock(path: Path) -> IO[str] | None:

@@ -1,6 +1,5 @@
 """Several processes that each take whole tasks: no document goes from one to another."""
 
-import ctypes
 import logging
 import multiprocessing
 import os
@@ -12,10 +11,9 @@ from multiprocessing.process import BaseProcess
 
 from megatron_codemix.data.preparation.blocks import Advance, BlockJob, Task
 from megatron_codemix.errors import CodemixError, UnavailableError
+from megatron_codemix.processes import die_with
 
 log = logging.getLogger(__name__)
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def run_tasks(job: BlockJob, tasks: Sequence[Task], num_workers: int, advance: Advance) -> None:
@@ -41,7 +39,7 @@ def run_tasks(job: BlockJob, tasks: Sequence[Task], num_workers: int, advance: A
         for _ in range(num_workers):
             ours, theirs = context.Pipe()
             process: BaseProcess = context.Process(  # type: ignore[attr-defined] # of both contexts
-                target=_work, args=(theirs, job, not is_forked), daemon=True
+                target=_work, args=(theirs, job, not is_forked, os.getpid()), daemon=True
             )
             process.start()
             theirs.close()  # else its end would not be seen here
@@ -91,11 +89,11 @@ def _listen(
         connection.close()
 
 
-def _work(connection: Connection, job: BlockJob, is_new: bool) -> None:
+def _work(connection: Connection, job: BlockJob, is_new: bool, parent_pid: int) -> None:
     """A worker: takes a task, tells of bytes read, then None; until the task is None. `is_new`:
     started anew, so with nothing loaded."""
     # Blocks are whole or absent, so it may end at any instruction, and does when its parent dies.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    die_with(parent_pid)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Each process is one thread: a pool of `tokenizers` would take every core in each.
