@@ -8,6 +8,7 @@ the machine's load.
 import contextlib
 import gc
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -24,6 +25,9 @@ MIN_SECONDS = 0.2
 
 
 POLL_SECONDS = 0.02
+
+_ENVIRONMENT = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+"""As the commands set it (data/preparation/__init__.py)."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,7 @@ def memory_of(function: str, **arguments: Any) -> Memory:  # Any: JSON values
         stdout=subprocess.PIPE,
         text=True,
         check=True,
+        env=_ENVIRONMENT,
     )
     return Memory(**json.loads(result.stdout.splitlines()[-1]))
 
@@ -127,7 +132,7 @@ def tree_memory_of(function: str, **arguments: Any) -> int:  # Any: JSON values
     the interpreter's included, shared pages counted once; looked at every POLL_SECONDS."""
     command = [sys.executable, "-m", __name__, function, json.dumps(arguments)]
     peak = 0
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=_ENVIRONMENT) as process:
         root = psutil.Process(process.pid)
         while process.poll() is None:
             peak = max(peak, _shared_once([root, *root.children(recursive=True)]))

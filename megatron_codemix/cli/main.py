@@ -4,6 +4,7 @@ Each command is the module of its name here, with a typer `app` or a function `c
 imported only when chosen: `codemix --help` and `codemix study status` must not wait for torch.
 """
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -110,6 +111,8 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
+    # Before numpy is imported: see data/preparation/__init__.py.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     given = list(sys.argv[1:] if arguments is None else arguments)
     is_debug = "--debug" in given
     try:
