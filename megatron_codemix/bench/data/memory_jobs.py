@@ -71,3 +71,10 @@ def peer_index(folder: str, num_documents: int) -> Action:
 def our_preparation(text: str, tokenizer: str, prefix: str, workers: int) -> Action:
     """Text to tokens."""
     return lambda: preprocess(Path(text), Path(tokenizer), Path(prefix), workers)
+
+
+def peer_preparation(text: str, tokenizer: str, prefix: str, workers: int) -> Action:
+    """The same one document at a time."""
+    from megatron_codemix.bench.data.peer_preparation import preprocess as preprocess_as_peer
+
+    return lambda: preprocess_as_peer(Path(text), Path(tokenizer), Path(prefix), workers)
