@@ -1,5 +1,6 @@
 """Several processes that each take whole tasks: no document goes from one to another."""
 
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -39,12 +40,14 @@ def run_tasks(job: BlockJob, tasks: Sequence[Task], num_workers: int, advance: A
         for _ in range(num_workers):
             ours, theirs = context.Pipe()
             process: BaseProcess = context.Process(  # type: ignore[attr-defined] # of both contexts
-                target=_work, args=(theirs, job, not is_forked, os.getpid()), daemon=True
+                target=_work, args=(theirs, job if is_forked else None, os.getpid()), daemon=True
             )
             process.start()
             theirs.close()  # else its end would not be seen here
             workers[ours] = process
-            ours.send(todo.popleft())
+            if not is_forked:
+                _send(ours, job)
+            _send(ours, todo.popleft())
         while workers:
             for ready in wait(list(workers)):
                 assert isinstance(ready, Connection)
@@ -62,6 +65,11 @@ def _has_one_thread() -> bool:
     return len(os.listdir("/proc/self/task")) == 1
 
 
+def _send(connection: Connection, message: BlockJob | Task) -> None:
+    with contextlib.suppress(ConnectionError):  # the worker has ended, which _listen will tell
+        connection.send(message)
+
+
 def _listen(
     connection: Connection,
     workers: dict[Connection, BaseProcess],
@@ -74,8 +82,9 @@ def _listen(
         workers[connection].join()
         code = workers[connection].exitcode
         raise UnavailableError(
-            f"a worker ended in the middle of a block (exit code {code}; -9 is often a lack of "
-            "memory); run the same command again, with fewer workers if need be"
+            f"a worker ended before its block did (exit code {code}; -9 is often a lack of "
+            "memory); run the same command again, with fewer workers if need be. A script of your "
+            'own must call this below `if __name__ == "__main__":`, since workers import the script'
         ) from None
     if isinstance(message, BaseException):
         raise message
@@ -89,9 +98,9 @@ def _listen(
         connection.close()
 
 
-def _work(connection: Connection, job: BlockJob, is_new: bool, parent_pid: int) -> None:
-    """A worker: takes a task, tells of bytes read, then None; until the task is None. `is_new`:
-    started anew, so with nothing loaded."""
+def _work(connection: Connection, forked_job: BlockJob | None, parent_pid: int) -> None:
+    """A worker: takes a task, tells of bytes read, then None; until the task is None. One that is
+    started anew takes its job first, which in its arguments could fill a pipe that nobody reads."""
     # Blocks are whole or absent, so it may end at any instruction, and does when its parent dies.
     die_with(parent_pid)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops it
@@ -99,7 +108,8 @@ def _work(connection: Connection, job: BlockJob, is_new: bool, parent_pid: int) 
     # Each process is one thread: a pool of `tokenizers` would take every core in each.
     os.environ.update(RAYON_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
     try:
-        if is_new:
+        job: BlockJob = forked_job or connection.recv()
+        if forked_job is None:
             job.encoder.load()
         while (task := connection.recv()) is not None:
             job.run(task, connection.send)

@@ -88,13 +88,15 @@ def megatron(
 
 
 def request(tokenizer: Path, folder: Path, *flags: str) -> Request:
-    return read_flags(
-        [
-            *("--output-prefix", str(folder / "ours"), "--workers", "1"),
-            *("--tokenizer-type", "HuggingFaceTokenizer", "--tokenizer-model", str(tokenizer)),
-            *flags,
-        ]
-    )
+    return read_flags(_flags(tokenizer, folder, *flags))
+
+
+def _flags(tokenizer: Path, folder: Path, *flags: str) -> list[str]:
+    return [
+        *("--output-prefix", str(folder / "ours"), "--workers", "1"),
+        *("--tokenizer-type", "HuggingFaceTokenizer", "--tokenizer-model", str(tokenizer)),
+        *flags,
+    ]
 
 
 def run(asked: Request, block_bytes: int = 3000) -> list[WrittenKey]:
@@ -198,6 +200,31 @@ def test_any_number_of_workers_writes_the_same(
         contents.append({path.name: path.read_bytes() for path in folder.iterdir()})
         assert not written.was_complete
     assert contents[0] == contents[1]
+
+
+def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path, tokenizer: Path):
+    """Each worker that is started anew imports the script and would begin all over again."""
+    place = write_inputs(tmp_path / "in", records(150))
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"""\
+import threading
+from pathlib import Path
+
+from megatron_codemix.data.preparation.megatron_blocks import preprocess
+from megatron_codemix.data.preparation.megatron_flags import read_flags
+
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+asked = read_flags({_flags(tokenizer, tmp_path, "--input", str(place), "--workers", "2")})
+preprocess(
+    asked.files, asked.tokenizer, asked.output_prefix, keys=asked.keys,
+    appends_eod=asked.appends_eod, num_workers=2, block_bytes=500, advance=print,
+)
+"""
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert 'call this below `if __name__ == "__main__":`' in done.stderr.splitlines()[-1]
 
 
 def test_a_finished_shard_is_left_until_its_input_changes(tmp_path: Path, tokenizer: Path):
