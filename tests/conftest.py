@@ -12,6 +12,11 @@ for _name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", 
     os.environ.pop(_name, None)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--record-golden`: see tests/distributed/test_golden.py."""
+    parser.addoption("--record-golden", action="store_true", help="write tests/golden anew")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips tests marked `gpu` where there is no NVIDIA driver."""
     if shutil.which("nvidia-smi"):

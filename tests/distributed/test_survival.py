@@ -5,14 +5,13 @@ from pathlib import Path
 import pytest
 
 from megatron_codemix.bench.chaos.compare import differing_tensors
-from megatron_codemix.files import append_jsonl, read_jsonl, write_json
+from megatron_codemix.files import append_jsonl, read_jsonl
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.runs import RunDirectory
-from megatron_codemix.train.phase import prepare_phase
 from tests.helpers.commands import codemix
 from tests.helpers.ranks import run_distributed
 from tests.helpers.tiny import SEQUENCE, write_run
-from tests.helpers.training import Job, build_on_rank
+from tests.helpers.training import Job, build_on_rank, train_run
 
 BAD_STEP = 8
 SAVE = f"checkpoint.save_every_tokens={5 * 8 * SEQUENCE}"
@@ -20,17 +19,8 @@ SAVE = f"checkpoint.save_every_tokens={5 * 8 * SEQUENCE}"
 
 def train_with_a_bad_step(context: RankContext, config: Path, run: Path, bad: float | None) -> None:
     """As `codemix train`; the loss of BAD_STEP is `bad` whenever it is trained on."""
-    from megatron_codemix.backend.devices import select_backend
-    from megatron_codemix.mcore.groups import initialize_model_parallel
-    from megatron_codemix.train import rank, trainer
-    from megatron_codemix.train.phase import start_attempt
-    from megatron_codemix.train.provenance import provenance
+    from megatron_codemix.train import trainer
 
-    phase = prepare_phase(config, [SAVE], run, context.world_size)
-    if context.rank == 0:
-        attempt = phase.run.attempt(start_attempt(phase))
-        write_json(attempt / "provenance.json", provenance(phase.data, "cpu"))
-    parallel = initialize_model_parallel(phase.config.layout, phase.config.train.seed)
     judge = trainer.LossGuard.judge
 
     def spoiled(self, number, result):  # type: ignore[no-untyped-def]
@@ -39,8 +29,7 @@ def train_with_a_bad_step(context: RankContext, config: Path, run: Path, bad: fl
         judge(self, number, result)
 
     trainer.LossGuard.judge = spoiled  # type: ignore[method-assign]
-    while not rank._train_to_end(phase, parallel, select_backend("cpu")):
-        pass
+    train_run(context, config, [SAVE], run)
 
 
 def test_a_step_gone_wrong_is_passed_over_and_written_down(tmp_path: Path) -> None:

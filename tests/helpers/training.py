@@ -1,6 +1,6 @@
 """Trains a small model on generated batches inside one rank; what the distributed tests compare."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from megatron_codemix.config.schema import (
     PrecisionConfig,
 )
 from megatron_codemix.data.batches import Batch, samples_of_step
+from megatron_codemix.files import write_json
 from megatron_codemix.launch.placement import RankContext
 
 SEQUENCE = 64
@@ -84,6 +85,24 @@ def markov_batch(samples: list[int]) -> Batch:
         document_ids=None,
         source_id=np.array([number % 2 for number in samples], np.int16),
     )
+
+
+def train_run(context: RankContext, config: Path, overrides: Sequence[str], run: Path) -> None:
+    """What `codemix train` does inside its ranks: a whole run, from its configuration to its last
+    checkpoint."""
+    from megatron_codemix.backend.devices import select_backend
+    from megatron_codemix.mcore.groups import initialize_model_parallel
+    from megatron_codemix.train import rank
+    from megatron_codemix.train.phase import prepare_phase, start_attempt
+    from megatron_codemix.train.provenance import provenance
+
+    phase = prepare_phase(config, overrides, run, context.world_size)
+    if context.rank == 0:
+        attempt = phase.run.attempt(start_attempt(phase))
+        write_json(attempt / "provenance.json", provenance(phase.data, "cpu"))
+    parallel = initialize_model_parallel(phase.config.layout, phase.config.train.seed)
+    while not rank._train_to_end(phase, parallel, select_backend("cpu")):
+        pass
 
 
 def train_on_rank(context: RankContext, job: Job) -> Curve:
