@@ -63,7 +63,8 @@ def begin_save(
     if is_distributed:
         state["optimizer"] = owned_state(optimizer, state, _CONTENT)
     else:
-        state["optimizer"] = optimizer.sharded_state_dict(state, metadata=_CONTENT)
+        # `is_loading` makes moments where there are none before the first step: zeros, as a step.
+        state["optimizer"] = optimizer.sharded_state_dict(state, is_loading=True, metadata=_CONTENT)
     return start_save(
         folder,
         state | {"content_metadata": _CONTENT},
