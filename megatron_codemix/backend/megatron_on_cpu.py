@@ -9,14 +9,13 @@ exactly those:
    rewrites device arguments and makes `.cuda()` the identity;
 2. a table of `torch.cuda` functions gets CPU answers: no-ops for streams and synchronisation, the
    default generator for the CUDA generator;
-3. what gloo would get wrong without a word is refused.
+3. what gloo would get wrong without a word is refused (`gloo_collectives.py`).
 
 `torch.cuda.is_available()` stays False, so that nothing believes in a GPU. Where there is one,
 `install` does nothing.
 """
 
 import contextlib
-import functools
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +24,8 @@ from typing import Any
 import torch
 import torch.distributed
 from torch.overrides import TorchFunctionMode
+
+from megatron_codemix.backend.gloo_collectives import mend_collectives
 
 CPU = torch.device("cpu")
 
@@ -163,11 +164,11 @@ def install() -> bool:
         setattr(torch.cuda, name, value)
     torch.cuda.nvtx.range_push = _nothing()
     torch.cuda.nvtx.range_pop = _nothing()
+    mend_collectives()
     CudaMeansCpu().__enter__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     _import_without_compiling()
     _use_cpu_generator()
     _give_experts_host_counts()
-    _refuse_sums_with_gaps()
     _installed = True
     return True
 
@@ -188,28 +189,6 @@ def _import_without_compiling() -> None:
     finally:
         torch.compile = compile_function
     jit.disable_jit_fuser()
-
-
-def _refuse_sums_with_gaps() -> None:
-    """gloo sums the wrong elements of a tensor whose elements do not lie side by side (a column of
-    a matrix), and says nothing; NCCL raises."""
-    all_reduce = torch.distributed.all_reduce
-
-    @functools.wraps(all_reduce)
-    def checked(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        assert _is_dense(tensor), (
-            f"all_reduce of a tensor with gaps (shape {tuple(tensor.shape)}, strides "
-            f"{tensor.stride()}) is wrong on gloo; pass tensor.contiguous()"
-        )
-        return all_reduce(tensor, *args, **kwargs)
-
-    torch.distributed.all_reduce = checked
-
-
-def _is_dense(tensor: torch.Tensor) -> bool:
-    """Whether the elements fill the memory from the first to the last of them."""
-    reach = sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
-    return tensor.numel() == reach + 1 or tensor.numel() == 0
 
 
 def _give_experts_host_counts() -> None:

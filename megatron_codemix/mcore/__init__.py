@@ -23,6 +23,7 @@ def _import_megatron() -> None:
         for name in _MODULES:
             importlib.import_module(f"megatron.core.{name}")
         importlib.import_module("megatron_codemix.mcore.fused_adam").provide_fused_adam()
+        importlib.import_module("megatron_codemix.mcore.kernels").provide_kernels()
         importlib.import_module("megatron_codemix.mcore.experts").provide_router_gemm()
 
 

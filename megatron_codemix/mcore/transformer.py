@@ -19,6 +19,7 @@ from megatron_codemix.config.schema import LayoutConfig, ModelConfig, PrecisionC
 from megatron_codemix.errors import ConfigError
 from megatron_codemix.mcore.experts import expert_fields
 from megatron_codemix.mcore.groups import virtual_pipeline_size
+from megatron_codemix.mcore.kernels import GatedSilu
 from megatron_codemix.mcore.layers import LayerNorm, RmsNorm, SdpaCoreAttention
 from megatron_codemix.mcore.parallel_block import parallel_layer_spec
 
@@ -72,7 +73,7 @@ def build_transformer_config(
         **expert_fields(model, layout),
         **_recompute_fields(layout),
         **_message_fields(layout),
-        **_fusions_off(),
+        **_fusion_fields(model),
         **(_cpu_fields() if device.type == "cpu" else {}),
         **typed_overrides(model.transformer_overrides),
     }
@@ -113,16 +114,26 @@ def _message_fields(layout: LayoutConfig) -> dict[str, bool]:
     return {"overlap_p2p_comm": is_interleaved, "batch_p2p_comm": not is_interleaved}
 
 
-def _fusions_off() -> dict[str, bool]:
-    """Kernels that need Apex, Transformer Engine or megatron-core's own CUDA extensions."""
+def _fusion_fields(model: ModelConfig) -> dict[str, bool]:
+    """Off are kernels that need Apex, Transformer Engine or megatron-core's own CUDA extensions; on
+    are those that `kernels.py` puts in their places."""
     return {
         "bias_activation_fusion": False,
         "bias_dropout_fusion": False,
-        "apply_rope_fusion": False,
         "masked_softmax_fusion": False,
         "persist_layer_norm": False,
         "gradient_accumulation_fusion": False,
+        "apply_rope_fusion": not model.rope_interleaved,
+        "use_te_activation_func": _has_gated_silu(model),
     }
+
+
+def _has_gated_silu(model: ModelConfig) -> bool:
+    """Whether the MLPs take `GatedSilu`: megatron-core's layers of experts would not pass it on,
+    and it knows none of what these overrides change."""
+    changed = {"activation_func_clamp_value", "glu_linear_offset", "bias_activation_fusion"}
+    is_plain = changed.isdisjoint(model.transformer_overrides)
+    return model.activation == "swiglu" and model.moe is None and is_plain
 
 
 def _cpu_fields() -> dict[str, bool]:
@@ -151,6 +162,8 @@ def build_layer_spec(
     if model.qk_norm:
         attention.q_layernorm = norm
         attention.k_layernorm = norm
+    if config.use_te_activation_func:
+        layer.submodules.mlp.submodules.activation_func = GatedSilu
     if model.block == "parallel":
         layer = parallel_layer_spec(layer.submodules)
     return TransformerBlockSubmodules(

@@ -208,6 +208,7 @@ FIELDS = {
         "bias_activation_fusion",
         "bias_dropout_fusion",
         "apply_rope_fusion",
+        "use_te_activation_func",
         "masked_softmax_fusion",
         "persist_layer_norm",
         "gradient_accumulation_fusion",
@@ -302,6 +303,9 @@ ATTRIBUTES = {
     "megatron.core.datasets.indexed_dataset:IndexedDatasetBuilder": ["add_document", "finalize"],
     "megatron.core.datasets.utils:Split": ["train"],
     "megatron.core.process_groups_config:ProcessGroupCollection": ["use_mpu_process_groups"],
+    "megatron.core.tensor_parallel.cross_entropy:VocabParallelCrossEntropy": [
+        "calculate_logits_max",
+    ],
 }
 """Methods that we call."""
 
@@ -339,6 +343,9 @@ PATCHED = {
     ],
     "megatron.core.dist_checkpointing.strategies.filesystem_async": ["_results_queue"],
     "megatron.core.jit": ["disable_jit_fuser"],
+    "megatron.core.optimizer.clip_grads": ["multi_tensor_scale_impl"],
+    "megatron.core.models.common.embeddings.rope_utils": ["fused_apply_rotary_pos_emb"],
+    "megatron.core.tensor_parallel.cross_entropy": ["calculate_logits_max"],
     "megatron.core.transformer.moe.moe_utils": ["te_general_gemm"],
     "megatron.core.transformer.moe.token_dispatcher": ["maybe_move_tensor_to_cpu"],
 }

@@ -1,0 +1,111 @@
+"""What megatron-core leaves to Transformer Engine or Apex, or does in more passes over memory than
+needed, in torch's own kernels; the same on a CPU and on a GPU.
+
+Shapes: S sequence, B microbatch, H heads, D head width, F width of the MLP.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from megatron.core import utils
+from megatron.core.models.common.embeddings import rope_utils
+from megatron.core.optimizer import clip_grads
+from megatron.core.tensor_parallel.cross_entropy import VocabParallelCrossEntropy
+from megatron.core.transformer.module import MegatronModule
+from megatron.core.transformer.transformer_config import TransformerConfig
+from torch.autograd.function import once_differentiable
+
+
+def provide_kernels() -> None:
+    """Puts them where megatron-core looks for its own."""
+    rope_utils.fused_apply_rotary_pos_emb = rotate
+    VocabParallelCrossEntropy.calculate_logits_max = staticmethod(logits_and_maximum)
+    if clip_grads.multi_tensor_scale_impl is utils.local_multi_tensor_scale:
+        clip_grads.multi_tensor_scale_impl = scale_tensors
+
+
+def rotate(x: torch.Tensor, angles: torch.Tensor, interleaved: bool = False) -> torch.Tensor:
+    """RoPE over pairs of a dimension of each half (GPT-NeoX): x [S, B, H, D], angles [S, 1, 1, D]
+    with equal halves -> [S, B, H, D], in memory [B, H, S, D] as attention reads it.
+
+    megatron-core's own takes twice the passes, and three more backward for a part that is not
+    rotated and is empty.
+    """
+    assert not interleaved, "megatron-core rotates neighbours by itself (transformer.py)"
+    assert x.shape[-1] == angles.shape[-1], (x.shape, angles.shape)
+    rotated: torch.Tensor = _Rotation.apply(x, angles)
+    return rotated
+
+
+class _Rotation(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
+        angles = angles.permute(1, 2, 0, 3)
+        cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+        first, second = sin.chunk(2, -1)
+        ctx.save_for_backward(cos, torch.cat([first, -second], -1))
+        return _turn(x, cos, torch.cat([-first, second], -1))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return _turn(gradient, *ctx.saved_tensors), None
+
+
+def _turn(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """[S, B, H, D]; cos and sin [1, 1, S, D], the sine of the first half with its sign."""
+    x = x.permute(1, 2, 0, 3).contiguous()
+    first, second = x.chunk(2, -1)
+    swapped = torch.cat([second, first], -1)
+    return (x * cos).addcmul_(swapped, sin).permute(2, 0, 1, 3)
+
+
+class GatedSilu(MegatronModule):
+    """SwiGLU's silu(gate) * up of [gate | up] [S, B, 2F] -> [S, B, F] (arXiv 2002.05202). The two
+    gradients are written where they belong; megatron-core adds an offset of 0 and joins them."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__(config=config)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        product: torch.Tensor = _GatedSilu.apply(x)
+        return product
+
+
+class _GatedSilu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        gate, up = x.chunk(2, -1)
+        opened = F.silu(gate)
+        ctx.save_for_backward(x, opened)
+        return opened * up
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        x, opened = ctx.saved_tensors
+        gate, up = x.chunk(2, -1)
+        result = torch.empty_like(x)
+        of_gate, of_up = result.chunk(2, -1)
+        torch.ops.aten.silu_backward.grad_input(gradient * up, gate, grad_input=of_gate)
+        torch.mul(gradient, opened, out=of_up)
+        return result
+
+
+def logits_and_maximum(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits [..., V] in fp32 and the largest of each row. megatron-core also asks where it is,
+    which nobody reads and which takes three times as long on a CPU."""
+    logits = logits.float()
+    return logits, logits.amax(-1)
+
+
+def scale_tensors(
+    chunk_size: int, overflow: Any, lists: list[list[torch.Tensor]], factor: float
+) -> None:
+    """Apex's multi_tensor_scale: the second list becomes the first times `factor`; both may be the
+    same. megatron-core's stand-in makes a copy of every tensor first."""
+    sources, targets = lists
+    if targets is not sources:
+        torch._foreach_copy_(targets, sources)
+    torch._foreach_mul_(targets, factor)
