@@ -5,6 +5,7 @@ import os
 import platform
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,22 +46,7 @@ def data(
     require_sections(names)
     if check and scale != 1:
         raise typer.BadParameter(f"the goals are for scale 1, not {scale:g}", param_hint="--check")
-    rows: list[Row] = []
-    if not json:
-        print(TABLE_HEAD)
-    with progress_bar("bench data", len(names), "sections") as advance:
-        place = folder or Path(tempfile.gettempdir())
-        measured = run_sections(
-            names, place, scale=scale, repeats=repeats, finished=lambda name: advance(1)
-        )
-        for row in measured:
-            rows.append(row)
-            if not json:
-                print(format_row(row), flush=True)
-    if json:
-        _print_json("data", rows, scale=scale)
-    if check and any(row.met is False for row in rows):
-        raise typer.Exit(EXIT_BUG)
+    _print_sections("data", names, run_sections, folder, scale, repeats, json=json, check=check)
 
 
 @app.command()
@@ -96,6 +82,37 @@ def checkpoint(
         print("\n".join([TABLE_HEAD, *map(format_row, rows)]))
     if check and any(row.met is False for row in rows):
         raise typer.Exit(EXIT_BUG)
+
+
+@app.command()
+def train(
+    json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with 1 where a goal is not met.")
+    ] = False,
+    scale: Annotated[
+        float,
+        typer.Option(min=0.0001, max=1.0, help="Shrinks the model; goals are judged only at 1."),
+    ] = 1.0,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Starts of a job; steps are 8 times as many.")
+    ] = 5,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only step, loop or start. May be repeated.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to work: up to 1 GB of files, removed at the end.")
+    ] = None,
+) -> None:
+    """A training step beside plain PyTorch's, the trainer's loop beside bare steps, the start of a
+    job of four processes. About 4 minutes."""
+    from megatron_codemix.bench.train.suite import SECTIONS, require_sections, run_sections
+
+    names = list(only or SECTIONS)
+    require_sections(names)
+    if check and scale != 1:
+        raise typer.BadParameter(f"the goals are for scale 1, not {scale:g}", param_hint="--check")
+    _print_sections("train", names, run_sections, folder, scale, repeats, json=json, check=check)
 
 
 @app.command()
@@ -140,6 +157,39 @@ def chaos(
             print(f"step {fault.step:4d}  {fault.kind:20s} exit code {fault.exit_code}")
         print("\n".join(result.differences) or "identical: weights, optimizer, ledger, metrics")
     if check and not result.identical:
+        raise typer.Exit(EXIT_BUG)
+
+
+def _print_sections(
+    bench: str,
+    names: list[str],
+    run_sections: Callable[..., Iterator[Row]],
+    folder: Path | None,
+    scale: float,
+    repeats: int,
+    *,
+    json: bool,
+    check: bool,
+) -> None:
+    """Each row as it is measured, or all as JSON."""
+    rows: list[Row] = []
+    if not json:
+        print(TABLE_HEAD)
+    with progress_bar(f"bench {bench}", len(names), "sections") as advance:
+        measured = run_sections(
+            names,
+            folder or Path(tempfile.gettempdir()),
+            scale=scale,
+            repeats=repeats,
+            finished=lambda name: advance(1),
+        )
+        for row in measured:
+            rows.append(row)
+            if not json:
+                print(format_row(row), flush=True)
+    if json:
+        _print_json(bench, rows, scale=scale)
+    if check and any(row.met is False for row in rows):
         raise typer.Exit(EXIT_BUG)
 
 

@@ -78,3 +78,29 @@ def test_the_checkpoint_benchmark_has_the_same_form(tmp_path) -> None:
     blocked = report["rows"][0]
     assert blocked["ratio"] == pytest.approx(blocked["peer"] / blocked["ours"])
     assert (blocked["goal"], blocked["met"]) == (">= 6.67x", None)
+
+
+def test_the_training_benchmark_has_the_same_form_and_compares_equals(tmp_path) -> None:
+    command = ["bench", "train", "--scale", "0.001", "--repeats", "1", "--folder", tmp_path]
+    result = codemix(*command, "--json")
+    assert result.returncode == 0, result.stderr
+    assert not list(tmp_path.iterdir()), "files are left behind"
+    report = json.loads(result.stdout)
+    assert set(report) == {"bench", "commit", "machine", "scale", "rows"}
+    assert report["bench"] == "train"
+    assert all(set(row) == KEYS and row["met"] is None for row in report["rows"])
+    rows = {row["name"]: row for row in report["rows"]}
+    assert len(rows) == len(report["rows"]) == 12
+    steps = [rows[name] for name in ("fp32: a step", "bf16: a step", "fp32: a step of the loop")]
+    assert [row["goal"] for row in steps] == [">= 0.952x", ">= 0.909x", ">= 0.98x"]
+    assert all(row["ratio"] == pytest.approx(row["peer"] / row["ours"]) for row in steps)
+    limits = {name: row for name, row in rows.items() if row["unit"] == "1e-6 nats"}
+    assert len(limits) == 3
+    for name, row in limits.items():
+        assert row["ours"] <= float(row["goal"].split()[1].replace(",", "")), name
+
+
+def test_a_section_of_the_training_benchmark_that_is_not_there_is_named(tmp_path) -> None:
+    result = codemix("bench", "train", "--only", "stop", "--folder", tmp_path)
+    assert result.returncode == 2
+    assert "no section 'stop'; there are step, loop, start" in result.stderr

@@ -1,10 +1,8 @@
 """The run that is disturbed: a small model on the Python installation's own sources."""
 
-import json
 import os
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +10,12 @@ from typing import Any
 
 import yaml
 
-from megatron_codemix.data.preparation.prepare import prepare_corpus
-from megatron_codemix.data.tokenizer_training import train_tokenizer
+from megatron_codemix.bench.small_data import SOURCES, write_small_data
 from megatron_codemix.runs import RunDirectory
 
-SOURCES = ("a", "b")
 SEQUENCE = 64
 BATCH = 8
 VOCABULARY_SIZE = 512
-_FILES_OF_A_SOURCE = 60
-_MAX_TEXT = 20_000
 
 
 @dataclass(frozen=True)
@@ -50,24 +44,10 @@ def write_job(
     folder: Path, *, num_steps: int, save_every: int, num_ranks: int, overrides: Sequence[str]
 ) -> ChaosJob:
     """Data and configuration, in some seconds."""
-    corpus, data = folder / "corpus", folder / "data"
-    _write_corpus(corpus)
-    data.mkdir()
-    train_tokenizer(corpus, VOCABULARY_SIZE, data / "tokenizer.json")
-    prepare_corpus(corpus, data / "tokenizer.json", data)
+    data = write_small_data(folder, VOCABULARY_SIZE)
     config = folder / "chaos.yaml"
     config.write_text(yaml.safe_dump(_config(data, num_steps, save_every)), encoding="utf-8")
     return ChaosJob(config, num_steps, num_ranks, overrides)
-
-
-def _write_corpus(folder: Path) -> None:
-    folder.mkdir()
-    paths = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
-    for number, source in enumerate(SOURCES):
-        chosen = paths[number :: len(SOURCES)][:_FILES_OF_A_SOURCE]
-        texts = (path.read_text(encoding="utf-8", errors="ignore")[:_MAX_TEXT] for path in chosen)
-        lines = (json.dumps({"text": text}) for text in texts if text.strip())
-        (folder / f"{source}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _config(data: Path, num_steps: int, save_every: int) -> dict[str, Any]:  # Any: YAML

@@ -1,0 +1,33 @@
+"""Data for a training that takes seconds: the Python installation's own sources."""
+
+import json
+import sysconfig
+from pathlib import Path
+
+from megatron_codemix.data.preparation.prepare import prepare_corpus
+from megatron_codemix.data.tokenizer_training import train_tokenizer
+
+SOURCES = ("a", "b")
+_FILES_OF_A_SOURCE = 60
+_MAX_TEXT = 20_000
+
+
+def write_small_data(folder: Path, vocabulary_size: int) -> Path:
+    """The folder of `tokenizer.json`, with so many entries, and of a shard of some 300,000 tokens
+    for each of SOURCES; in some seconds."""
+    corpus, data = folder / "corpus", folder / "data"
+    _write_corpus(corpus)
+    data.mkdir()
+    train_tokenizer(corpus, vocabulary_size, data / "tokenizer.json")
+    prepare_corpus(corpus, data / "tokenizer.json", data)
+    return data
+
+
+def _write_corpus(folder: Path) -> None:
+    folder.mkdir()
+    paths = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
+    for number, source in enumerate(SOURCES):
+        chosen = paths[number :: len(SOURCES)][:_FILES_OF_A_SOURCE]
+        texts = (path.read_text(encoding="utf-8", errors="ignore")[:_MAX_TEXT] for path in chosen)
+        lines = (json.dumps({"text": text}) for text in texts if text.strip())
+        (folder / f"{source}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""`codemix bench train`: our step beside plain PyTorch's, the loop around it, a start."""
