@@ -74,7 +74,7 @@ def run_ranks(
     *,
     prepare: Callable[[], None] | None = None,
     log_folder: Path | None = None,
-    grace_seconds: float = 30.0,
+    grace_seconds: float = 20.0,
     timeout_seconds: float | None = None,
 ) -> int:
     """Runs `target` in `num_ranks` forked processes; returns the exit code that speaks for all.

@@ -15,6 +15,7 @@ from megatron_codemix.config.plan import layout_text
 from megatron_codemix.errors import CodemixError, PreemptedError
 from megatron_codemix.files import write_json
 from megatron_codemix.launch.placement import RankContext
+from megatron_codemix.launch.ranks import LOST_PEER
 from megatron_codemix.mcore.groups import ModelParallel, initialize_model_parallel
 from megatron_codemix.obs.log import setup_logging
 from megatron_codemix.train.health import SkipStepError, record_skip
@@ -42,9 +43,14 @@ def train_rank(
             record_failure(phase.run, str(error), is_failure=False)
         raise
     except Exception as error:
+        is_consequence = any(text in str(error) for text in LOST_PEER)
         what = str(error) if isinstance(error, CodemixError) else f"{type(error).__name__}: {error}"
-        record_failure(phase.run, f"rank {context.rank}: {what}", is_failure=True)
-        if not isinstance(error, CodemixError):
+        # Our own launcher knows the cause, or notes the death of a rank that could not say it.
+        if not is_consequence or attempt is None:
+            record_failure(phase.run, f"rank {context.rank}: {what}", is_failure=True)
+        if is_consequence:
+            log.warning("rank %d has lost another rank, which is the cause", context.rank)
+        elif not isinstance(error, CodemixError):
             log.exception("rank %d failed", context.rank)
         raise
 
