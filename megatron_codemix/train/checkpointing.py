@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from megatron_codemix.backend.devices import Backend
-from megatron_codemix.checkpoints import DamagedCheckpointError, remove_checkpoint
+from megatron_codemix.checkpoints import (
+    DamagedCheckpointError,
+    read_marker,
+    remove_checkpoint,
+)
 from megatron_codemix.config.parameters import checkpoint_bytes
 from megatron_codemix.config.plan import RunPlan
 from megatron_codemix.config.schema import RunConfig
@@ -169,13 +173,16 @@ class CheckpointWriter:
         self._in_flight = None
 
     def restore_ledger_file(self, record: Record | None) -> None:
-        """The lines up to the checkpoint that `record` is of. Its own may be missing, if the run
-        was killed between the two writes. One rank calls it."""
-        step = record["step"] if record else 0
-        ledger = self.phase.run.ledger
-        lines = [line for line in read_jsonl(ledger) if line["step"] < step]
-        own = [record["ledger"]] if record and record["is_scheduled"] else []
-        rewrite_jsonl(ledger, lines + own)
+        """The lines up to the checkpoint that `record` is of. Those of the newest checkpoints may
+        be missing, if the run was killed between the two writes, or the disk was full for the
+        second: the checkpoints have them. One rank calls it."""
+        step, run = record["step"] if record else 0, self.phase.run
+        lines = {line["step"]: line for line in read_jsonl(run.ledger) if line["step"] <= step}
+        for missing in {number for number in run.complete_steps() if number <= step} - lines.keys():
+            marker = read_marker(run.checkpoint(missing))
+            if marker["is_scheduled"]:
+                lines[missing] = marker["ledger"]
+        rewrite_jsonl(run.ledger, [lines[number] for number in sorted(lines)])
 
     def _finish_after(self, begin: Callable[[], None], beat: Callable[[], None]) -> None:
         begin()

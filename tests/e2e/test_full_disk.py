@@ -2,26 +2,18 @@
 and the same command goes on once there is space."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from megatron_codemix.bench.chaos.compare import differing_tensors
+from megatron_codemix.bench.chaos.compare import differences
 from megatron_codemix.runs import RunDirectory
-from tests.helpers.commands import codemix, count_lines, start_codemix
-from tests.helpers.disks import small_disk
+from tests.helpers.commands import codemix, count_lines, python, start_codemix
 from tests.helpers.tiny import SEQUENCE, write_run
 
 SAVE_EVERY = f"checkpoint.save_every_tokens={5 * 8 * SEQUENCE}"
-DISK_BYTES = 3_000_000
+DISK_BYTES = 5_000_000
 SMALL_FILES_BYTES = 100_000
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    with small_disk(tmp_path / "disk", DISK_BYTES) as folder:
-        yield folder
 
 
 def fill(path: Path, *, but: int = 0) -> None:
@@ -34,12 +26,26 @@ def fill(path: Path, *, but: int = 0) -> None:
             handle.truncate(handle.tell() - but)
 
 
-@pytest.mark.parametrize("free", [0, SMALL_FILES_BYTES], ids=["full", "only-small-files-fit"])
-def test_full_disk_loses_nothing(free: int, disk: Path, tmp_path: Path) -> None:
+SEVERAL = ["--nproc", "2", "layout.tensor=2"]
+
+
+@pytest.mark.parametrize(
+    ("free", "options", "named"),
+    [
+        (0, SEVERAL, "the disk is full"),  # metrics.jsonl where it needs a new page, or status.json
+        (0, ["logging.every_steps=100"], "status.json: the disk is full"),
+        # Not in the background: a save in flight would take the space that small files have.
+        (SMALL_FILES_BYTES, ["checkpoint.asynchronous=false"], "a checkpoint needs about"),
+    ],
+    ids=["metrics-or-status", "status", "checkpoint"],
+)
+def test_full_disk_loses_nothing(
+    free: int, options: list[str], named: str, disk: Path, tmp_path: Path
+) -> None:
     config = write_run(tmp_path / "data")
     whole, run = RunDirectory(tmp_path / "whole"), RunDirectory(disk / "run")
-    assert codemix("train", config, SAVE_EVERY, "--run-dir", whole.path).returncode == 0
-    arguments = ["train", config, SAVE_EVERY, "--run-dir", run.path]
+    assert codemix("train", config, SAVE_EVERY, *options, "--run-dir", whole.path).returncode == 0
+    arguments = ["train", config, SAVE_EVERY, *options, "--run-dir", run.path]
     process = start_codemix(arguments)
     while not run.complete_steps():
         assert process.poll() is None, process.communicate()
@@ -47,8 +53,10 @@ def test_full_disk_loses_nothing(free: int, disk: Path, tmp_path: Path) -> None:
     fill(disk / "filler", but=free)
     output, _ = process.communicate(timeout=100)
     assert process.returncode == 2, output
-    assert ("a checkpoint needs about" if free else "the disk is full") in output
     assert "Traceback" not in output
+    error = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert len(error) == 1, output
+    assert named in error[0]
     if free:  # the run came to its end, and only the save that it needs has ended it
         assert output.count("a save has failed, and is made up for by the next") >= 1
         assert count_lines(run.metrics) == 20
@@ -57,6 +65,37 @@ def test_full_disk_loses_nothing(free: int, disk: Path, tmp_path: Path) -> None:
     (disk / "filler").unlink()
     done = codemix(*arguments)
     assert done.returncode == 0, done.stderr
-    last = [directory.checkpoint(20) for directory in (whole, run)]
-    assert differing_tensors(*last) == []
-    assert run.ledger.read_bytes() == whole.ledger.read_bytes()
+    assert differences(whole, run, 20) == []
+
+
+LEDGER_WITHOUT_SPACE = """
+import errno, os, sys
+from megatron_codemix import files
+from megatron_codemix.cli.main import main
+from megatron_codemix.train import checkpointing
+
+rewrite = checkpointing.rewrite_jsonl
+
+def rewrite_on_a_full_disk(path, records):
+    if records:
+        raise files.full_disk(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), path)
+    rewrite(path, records)
+
+checkpointing.rewrite_jsonl = rewrite_on_a_full_disk
+sys.exit(main())
+"""
+
+
+def test_a_ledger_without_space_is_made_up_for_from_the_checkpoints(tmp_path: Path) -> None:
+    """There was room for each checkpoint and none for its line; the last save must succeed."""
+    config = write_run(tmp_path / "data")
+    whole, run = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "run")
+    arguments = ["train", config, SAVE_EVERY, "--run-dir"]
+    assert codemix(*arguments, whole.path).returncode == 0
+    full = python("-c", LEDGER_WITHOUT_SPACE, *arguments, run.path)
+    assert full.returncode == 2
+    assert "ledger.jsonl: the disk is full" in full.stderr
+    assert run.complete_steps() == [5, 10, 15, 20]
+    assert run.ledger.read_bytes() == b""
+    assert codemix(*arguments, run.path).returncode == 0
+    assert differences(whole, run, 20) == []

@@ -7,13 +7,11 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from megatron_codemix.data.tokenizer_training import train_tokenizer
-from tests.helpers.disks import small_disk
 
 ROOT = Path(__file__).resolve().parents[2]
 CODEMIX = [sys.executable, "-m", "megatron_codemix"]
@@ -119,12 +117,6 @@ def test_kills_at_random_points_change_no_byte(tmp_path: Path, inputs: Path, nam
         run_until(commands[name](killed), killed, numbers.randint(first + 1, furthest))
     finish(commands[name](killed))
     assert contents(killed) == contents(whole)
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    with small_disk(tmp_path / "disk", DISK_BYTES) as folder:
-        yield folder
 
 
 @pytest.mark.parametrize("free_bytes", [100_000, 1_200_000, 2_000_000])
