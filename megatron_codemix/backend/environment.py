@@ -1,10 +1,14 @@
 """What the machine has, and what torch may see of it; to be settled before torch is loaded."""
 
+import importlib.metadata
 import os
 import shutil
+import subprocess
 from typing import Literal
 
-from megatron_codemix.errors import UnavailableError
+from megatron_codemix.config.precision_checks import Capability, check_machine
+from megatron_codemix.config.schema import AnyPrecisionConfig, Fp8Config
+from megatron_codemix.errors import ConfigError, UnavailableError
 
 
 def has_nvidia_driver() -> bool:
@@ -19,6 +23,39 @@ def require_device(device: Literal["auto", "cpu", "cuda"]) -> None:
             "backend.device: cuda, but this machine has no NVIDIA driver (nvidia-smi is not on "
             "PATH); run on a GPU node, or set backend.device=cpu"
         )
+
+
+def require_precision(precision: AnyPrecisionConfig) -> None:
+    """Raises ConfigError with all that this machine lacks for products in this format."""
+    if isinstance(precision, Fp8Config):
+        problems = check_machine(precision, _gpu_capability(), _engine_version())
+        if problems:
+            raise ConfigError(problems)
+
+
+def _gpu_capability() -> Capability | None:
+    """The least of this machine's GPUs; None where there is none, or no driver."""
+    if not has_nvidia_driver():
+        return None
+    query = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    try:
+        result = subprocess.run(query, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return least_capability(result.stdout) if result.returncode == 0 else None
+
+
+def least_capability(text: str) -> Capability | None:
+    """Of what nvidia-smi says, a line such as `9.0` for each GPU."""
+    found = [line.split(".") for line in text.split() if line.replace(".", "", 1).isdecimal()]
+    return min(((int(major), int(minor)) for major, minor in found), default=None)
+
+
+def _engine_version() -> str | None:
+    try:
+        return importlib.metadata.version("transformer-engine")
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def prepare_environment(device: Literal["auto", "cpu", "cuda"]) -> None:

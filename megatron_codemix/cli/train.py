@@ -9,6 +9,8 @@ import typer
 from megatron_codemix.backend.environment import prepare_environment
 from megatron_codemix.config.parameters import checkpoint_bytes, count_parameters
 from megatron_codemix.config.plan import layout_text, steps_text
+from megatron_codemix.config.precision_checks import needs_of
+from megatron_codemix.config.schema import Fp8Config
 from megatron_codemix.data.mixture.describe import describe_mixtures, readings, repetitions
 from megatron_codemix.errors import EXIT_DONE, RetryableError
 from megatron_codemix.launch.local import exclusive
@@ -145,6 +147,8 @@ def _print_plan(phase: Phase) -> None:
     print(f"epochs     {', '.join(f'{name} {times:.2f}' for name, times in epochs.items())}")
     for warning in repetitions(epochs):
         print(f"note       {warning}")
+    if isinstance(config.precision, Fp8Config):
+        print(f"note       {needs_of(config.precision)}")
     print(
         f"model      {count_parameters(config.model):,} parameters, "
         f"{format_bytes(checkpoint_bytes(config))} a checkpoint"

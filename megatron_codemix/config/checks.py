@@ -11,6 +11,7 @@ from megatron_codemix.config.layout_checks import check_layout_options, divisors
 from megatron_codemix.config.mixture_checks import check_mixture
 from megatron_codemix.config.overrides import check_overrides
 from megatron_codemix.config.plan import phase_samples
+from megatron_codemix.config.precision_checks import check_precision
 from megatron_codemix.config.schedule_checks import check_schedule
 from megatron_codemix.config.schema import ModelConfig, RunConfig
 from megatron_codemix.errors import ConfigError
@@ -29,6 +30,7 @@ def check_config(config: RunConfig) -> list[str]:
         *_check_ramp_up(config),
         *check_schedule(config),
         *check_layout_options(config),
+        *check_precision(config),
         *_check_initialisation(config),
     ]
 

@@ -11,12 +11,15 @@ from megatron_codemix.config.identity import SAMPLE_OPTIONS
 from megatron_codemix.config.mixture_checks import weighted_sources
 from megatron_codemix.config.overrides import Value, typed_overrides
 from megatron_codemix.config.plan import VOCABULARY_MULTIPLE, RunPlan
+from megatron_codemix.config.precision_checks import fp8_format
 from megatron_codemix.config.router import corrected_coefficients
 from megatron_codemix.config.schema import (
     AdamWConfig,
+    AnyPrecisionConfig,
     ConstantMixtureConfig,
     ConstantSchedule,
     CosineSchedule,
+    Fp8Config,
     LayoutConfig,
     LinearSchedule,
     ModelConfig,
@@ -116,9 +119,11 @@ def megatron_arguments(config: RunConfig, plan: RunPlan) -> Flags:
         ("--save-interval", str(plan.save_every_steps)),
         ("--log-interval", str(config.logging.every_steps)),
     ]
-    if config.precision.kind == "bf16":
-        flags += [("--bf16",), ("--accumulate-allreduce-grads-in-fp32",)]
-    return flags + _override_flags(typed_overrides(model.transformer_overrides))
+    return (
+        flags
+        + _precision_flags(config.precision)
+        + _override_flags(typed_overrides(model.transformer_overrides))
+    )
 
 
 def what_differs(config: RunConfig) -> list[str]:
@@ -360,6 +365,36 @@ def _blend(mixture: ConstantMixtureConfig, sources: Mapping[str, SourceConfig]) 
         if weight
         for word in (repr(weight), str(sources[name].train))
     )
+
+
+def _precision_flags(precision: AnyPrecisionConfig) -> Flags:
+    if precision.model_format == "fp32":
+        return []
+    flags: Flags = [("--bf16",), ("--accumulate-allreduce-grads-in-fp32",)]
+    if not isinstance(precision, Fp8Config):
+        return flags
+    if precision.recipe == "emulated":
+        raise ConfigError(
+            [
+                "precision.recipe: Megatron-LM emulates nothing; for its own FP8 set "
+                f"precision.recipe={precision.rule}"
+            ]
+        )
+    flags += [
+        ("--fp8-format", fp8_format(precision.recipe)),
+        ("--fp8-recipe", precision.recipe),
+    ]
+    if precision.recipe == "delayed":
+        flags += [
+            ("--fp8-amax-history-len", str(precision.amax_history_length)),
+            ("--fp8-amax-compute-algo", "max"),
+            ("--fp8-margin", str(precision.margin)),
+        ]
+    if precision.first_last_bf16:
+        flags.append(("--first-last-layers-bf16",))
+    if precision.fp8_params:
+        flags.append(("--fp8-param-gather",))
+    return flags
 
 
 def _override_flags(overrides: Mapping[str, Value]) -> Flags:

@@ -52,10 +52,13 @@ _OWNED = {
     "pipeline_dtype": "precision.kind",
     "autocast_dtype": "precision.kind",
     "enable_autocast": "precision.kind",
+    "first_last_layers_bf16": "precision.first_last_bf16",
+    "num_layers_at_start_in_bf16": "precision.first_last_bf16",
+    "num_layers_at_end_in_bf16": "precision.first_last_bf16",
 }
 """Field of TransformerConfig -> our field that decides it."""
 
-_OWNED_PREFIXES = {"moe_": "model.moe"}
+_OWNED_PREFIXES = {"moe_": "model.moe", "fp8": "precision"}
 """The same by the beginning of a name."""
 
 _SPREAD = "layers and processes are spread by 'layout' alone, which has no such dimension"
@@ -72,7 +75,6 @@ _REFUSED_PREFIXES = {
     "mamba_": _LAYERS,
     "linear_": _LAYERS,
     "dsa_": _LAYERS,
-    "fp8": _LAYERS,
     "fp4": _LAYERS,
     "use_kitchen": _LAYERS,
     "kitchen_": _LAYERS,
@@ -117,9 +119,6 @@ _REFUSED = {
             "mrope_section",
             "overlap_moe_expert_parallel_comm",
             "use_te_rng_tracker",
-            "first_last_layers_bf16",
-            "num_layers_at_start_in_bf16",
-            "num_layers_at_end_in_bf16",
             "tp_only_amax_red",
             "disable_parameter_transpose_cache",
             "use_mamba_mem_eff_path",

@@ -47,5 +47,5 @@ def _mlp(model: ModelConfig) -> int:
 def checkpoint_bytes(config: RunConfig) -> int:
     """Size of one checkpoint: weights, and fp32 master weights and two moments. In fp32 the weights
     are the master weights, but megatron-core writes them with the optimizer's state as well."""
-    weight_bytes = 2 if config.precision.kind == "bf16" else 4
+    weight_bytes = 2 if config.precision.model_format == "bf16" else 4
     return count_parameters(config.model) * (weight_bytes + 12)

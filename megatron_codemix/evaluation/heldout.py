@@ -16,7 +16,7 @@ import torch.distributed
 
 from megatron_codemix.backend.devices import Backend, initialize_process_group, select_backend
 from megatron_codemix.config.loader import load_run_config
-from megatron_codemix.config.schema import LayoutConfig, RunConfig
+from megatron_codemix.config.schema import LayoutConfig, PrecisionConfig, RunConfig
 from megatron_codemix.data.held_out import MAX_DOCUMENT_WINDOWS, HeldOutSource, held_out_sources
 from megatron_codemix.data.held_out_windows import Window, batches_of, cut_document
 from megatron_codemix.data.tokenizer import Tokenizer
@@ -94,7 +94,8 @@ def _load_model(config: RunConfig, folder: Path, backend: Backend) -> tuple[Mode
     [model] = build_model(
         config.model,
         layout,
-        config.precision,
+        # Also of a run in FP8: scores are those of its weights, and any machine can take them.
+        PrecisionConfig(kind=config.precision.model_format),
         sequence_length=config.data.sequence_length,
         seed=config.train.seed,
         parallel=parallel,

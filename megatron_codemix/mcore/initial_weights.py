@@ -42,7 +42,12 @@ def initialize_weights(model: GPTModel, seed: int, parallel: ModelParallel) -> N
         else:
             std = _standard_deviation(name, model.config)
             values = _local_values(name, parameter, seed, model.config, parallel)
-            parameter.copy_(torch.from_numpy(values * np.float32(std)))
+            weight = torch.from_numpy(values * np.float32(std))
+            parameter.copy_(weight)
+            if hasattr(parameter, "_high_precision_init_val"):
+                # Transformer Engine's name for what master weights are made from where the
+                # parameter is FP8.
+                parameter._high_precision_init_val = weight.to(parameter.dtype)
 
 
 def global_parameters(

@@ -17,12 +17,14 @@ from megatron.core.distributed import (
 )
 from megatron.core.models.gpt import GPTModel
 from megatron.core.transformer.module import Float16Module
+from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from megatron_codemix.backend.devices import Backend
 from megatron_codemix.config.plan import padded_vocabulary_size
-from megatron_codemix.config.schema import LayoutConfig, ModelConfig, PrecisionConfig
+from megatron_codemix.config.schema import AnyPrecisionConfig, LayoutConfig, ModelConfig
 from megatron_codemix.mcore.experts import mark_experts
+from megatron_codemix.mcore.fp8.layers import Fp8Layers
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.initial_weights import initialize_weights
 from megatron_codemix.mcore.language_model import ZLossModel
@@ -35,7 +37,7 @@ Model: TypeAlias = GPTModel | Float16Module
 def build_model(
     model: ModelConfig,
     layout: LayoutConfig,
-    precision: PrecisionConfig,
+    precision: AnyPrecisionConfig,
     *,
     sequence_length: int,
     seed: int,
@@ -45,31 +47,33 @@ def build_model(
     """The model chunks of this rank with their weights at step 0; forward(tokens, positions, mask,
     labels=...) of the model's last one gives per-token losses [B, S]."""
     config = build_transformer_config(model, layout, precision, backend.device)
+    fp8 = Fp8Layers.of(precision, parallel, backend.device)
     chunks: list[Model] = []
     for number in range(parallel.num_chunks):
         with warnings.catch_warnings():
             # megatron-core warns of its own defaults: an empty CUDA graph scope, the MLP's width.
             warnings.simplefilter("ignore")
-            gpt = _build_gpt(model, config, sequence_length, parallel, number)
+            spec = build_layer_spec(config, model, parallel.stage_of(number), fp8)
+            gpt = _build_gpt(model, config, spec, sequence_length, parallel, number)
         initialize_weights(gpt, seed, parallel)
         mark_experts(gpt)
         gpt.to(backend.device)
-        chunks.append(Float16Module(config, gpt) if precision.kind == "bf16" else gpt)
+        chunks.append(Float16Module(config, gpt) if precision.model_format == "bf16" else gpt)
     return chunks
 
 
 def _build_gpt(
     model: ModelConfig,
     config: TransformerConfig,
+    spec: TransformerBlockSubmodules,
     sequence_length: int,
     parallel: ModelParallel,
     chunk: int,
 ) -> GPTModel:
-    vp_stage = parallel.stage_of(chunk)
     build = GPTModel if model.z_loss is None else partial(ZLossModel, z_loss=model.z_loss)
     return build(
         config,
-        build_layer_spec(config, model, vp_stage),
+        spec,
         vocab_size=padded_vocabulary_size(model.vocabulary_size),
         max_sequence_length=sequence_length,
         pre_process=parallel.is_first_chunk(chunk),
@@ -79,7 +83,7 @@ def _build_gpt(
         position_embedding_type="rope",
         rotary_base=model.rope_base,
         pg_collection=parallel.groups,
-        vp_stage=vp_stage,
+        vp_stage=parallel.stage_of(chunk),
     )
 
 
@@ -112,6 +116,7 @@ def wrap_data_parallel(
                 overlap_grad_reduce=layout.overlap_grad_reduce,
                 overlap_param_gather=layout.overlap_param_gather,
                 bucket_size=layout.bucket_parameters,
+                fp8_param_gather=config.fp8_param,
             ),
             chunk,
             # Of the later chunks' collectives nothing is left to overlap with.

@@ -14,7 +14,13 @@ from megatron.core.optimizer import (
 )
 from megatron.core.optimizer import OptimizerConfig as MegatronOptimizerConfig
 
-from megatron_codemix.config.schema import AdamWConfig, LayoutConfig, MuonConfig, PrecisionConfig
+from megatron_codemix.config.schema import (
+    AdamWConfig,
+    AnyPrecisionConfig,
+    LayoutConfig,
+    MuonConfig,
+)
+from megatron_codemix.mcore.fp8.layers import engine_fields
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.muon import put_muon_in
 from megatron_codemix.mcore.transformer import DTYPES
@@ -23,7 +29,7 @@ from megatron_codemix.mcore.transformer import DTYPES
 def build_optimizer(
     optimizer: AdamWConfig | MuonConfig,
     layout: LayoutConfig,
-    precision: PrecisionConfig,
+    precision: AnyPrecisionConfig,
     model: list[DistributedDataParallel],
     parallel: ModelParallel,
     *,
@@ -41,10 +47,11 @@ def build_optimizer(
         adam_beta2=optimizer.beta2,
         adam_eps=optimizer.epsilon,
         clip_grad=optimizer.clip_grad_norm or 0.0,
-        bf16=precision.kind == "bf16",
-        params_dtype=DTYPES[precision.kind],
+        bf16=precision.model_format == "bf16",
+        params_dtype=DTYPES[precision.model_format],
         use_distributed_optimizer=layout.distributed_optimizer,
         overlap_param_gather=layout.overlap_param_gather,
+        fp8_recipe=engine_fields(precision).get("fp8_recipe"),
     )
     built = get_megatron_optimizer(
         config,
@@ -54,7 +61,7 @@ def build_optimizer(
         pg_collection=parallel.groups,
     )
     if isinstance(optimizer, MuonConfig):
-        put_muon_in(built, model, optimizer, DTYPES[precision.kind])
+        put_muon_in(built, model, optimizer, DTYPES[precision.model_format])
     model[0].config.grad_scale_func = built.scale_loss
     return built
 

@@ -61,15 +61,19 @@ def group_nats(
 @contextmanager
 def _in_evaluation(model: Sequence[DistributedDataParallel]) -> Iterator[None]:
     """Weights that are gathered while the forward pass goes on are gathered before it instead: its
-    hooks expect a training step."""
+    hooks expect a training step. Products are bf16 where training has them in FP8, as in `codemix
+    evaluate`."""
     gathering = [chunk for chunk in model if chunk.ddp_config.overlap_param_gather]
     for chunk in gathering:
         chunk.disable_forward_pre_hook(param_sync=True)
+    engine = model[0].config
+    fp8, engine.fp8 = engine.fp8, None  # megatron-core's layers ask for it in each forward pass
     for chunk in model:
         chunk.eval()
     yield
     for chunk in model:
         chunk.train()
+    engine.fp8 = fp8
     for chunk in gathering:
         chunk.enable_forward_pre_hook()
 

@@ -19,6 +19,7 @@ from torch.utils.dlpack import from_dlpack
 from megatron_codemix.backend.devices import Backend
 from megatron_codemix.data.batches import Batch
 from megatron_codemix.mcore.context import context_part
+from megatron_codemix.mcore.fp8.linear import finish_step
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.layers import document_attention_mask
 from megatron_codemix.mcore.model import Model
@@ -61,6 +62,7 @@ def train_step(
     optimizer.zero_grad()
     reports = _run_schedule(model, microbatches, num_sources, parallel, backend)
     _, grad_norm, _ = optimizer.step()
+    finish_step(model, parallel.groups.tp_dp_cp)
     totals = reduce_reports(reports, (4, num_sources), parallel, backend)
     return StepResult(
         source_nats=totals[0],

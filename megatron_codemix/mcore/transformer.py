@@ -11,13 +11,19 @@ from megatron.core.transformer.transformer_block import (
     get_num_layers_to_build,
 )
 from megatron.core.transformer.transformer_config import TransformerConfig
+from megatron.core.transformer.transformer_layer import get_transformer_layer_offset
 
 from megatron_codemix.backend import megatron_on_cpu
 from megatron_codemix.config.mup import hidden_init_std, logit_factor, softmax_scale
 from megatron_codemix.config.overrides import typed_overrides
-from megatron_codemix.config.schema import LayoutConfig, ModelConfig, PrecisionConfig
+from megatron_codemix.config.schema import AnyPrecisionConfig, LayoutConfig, ModelConfig
 from megatron_codemix.errors import ConfigError
 from megatron_codemix.mcore.experts import expert_fields
+from megatron_codemix.mcore.fp8.layers import (
+    Fp8Layers,
+    engine_fields,
+    require_engine_device,
+)
 from megatron_codemix.mcore.groups import virtual_pipeline_size
 from megatron_codemix.mcore.kernels import GatedSilu
 from megatron_codemix.mcore.layers import LayerNorm, RmsNorm, SdpaCoreAttention
@@ -34,12 +40,13 @@ _NORMALIZATIONS = {
 
 
 def build_transformer_config(
-    model: ModelConfig, layout: LayoutConfig, precision: PrecisionConfig, device: torch.device
+    model: ModelConfig, layout: LayoutConfig, precision: AnyPrecisionConfig, device: torch.device
 ) -> TransformerConfig:
     """The equal TransformerConfig. Raises ConfigError for overrides without a meaning on this
-    device."""
+    device, UnavailableError for a precision that it does not have."""
+    require_engine_device(precision, device)
     activation, gated = _ACTIVATIONS[model.activation]
-    dtype = DTYPES[precision.kind]
+    dtype = DTYPES[precision.model_format]
     fields: dict[str, Any] = {
         "num_layers": model.num_layers,
         "hidden_size": model.hidden_size,
@@ -70,6 +77,7 @@ def build_transformer_config(
         "bf16": dtype is torch.bfloat16,
         "calculate_per_token_loss": True,
         "attention_softmax_in_fp32": True,
+        **engine_fields(precision),
         **expert_fields(model, layout),
         **_recompute_fields(layout),
         **_message_fields(layout),
@@ -147,10 +155,29 @@ def _cpu_fields() -> dict[str, bool]:
 
 
 def build_layer_spec(
-    config: TransformerConfig, model: ModelConfig, vp_stage: int | None = None
+    config: TransformerConfig,
+    model: ModelConfig,
+    vp_stage: int | None = None,
+    fp8: Fp8Layers | None = None,
 ) -> TransformerBlockSubmodules:
     """megatron-core's local layers with our normalisation and attention, for the layers of one of
-    this pipeline stage's model chunks."""
+    this pipeline stage's model chunks; those that `fp8` names multiply in FP8."""
+    plain = _layer_spec(config, model)
+    layers = [plain] * get_num_layers_to_build(config, vp_stage)
+    if fp8 is not None:
+        others = _layer_spec(config, model)
+        fp8.put_into(others)
+        first = get_transformer_layer_offset(config, vp_stage, fp8.parallel.pipeline_rank)
+        layers = [
+            others if fp8.takes(number, model.num_layers) else plain
+            for number in range(first, first + len(layers))
+        ]
+    return TransformerBlockSubmodules(
+        layer_specs=layers, layer_norm=norm_spec(model, scale=logit_factor(model))
+    )
+
+
+def _layer_spec(config: TransformerConfig, model: ModelConfig) -> ModuleSpec:
     norm = norm_spec(model)
     layer = get_gpt_layer_local_spec(
         num_experts=config.num_moe_experts, normalization=config.normalization
@@ -164,12 +191,7 @@ def build_layer_spec(
         attention.k_layernorm = norm
     if config.use_te_activation_func:
         layer.submodules.mlp.submodules.activation_func = GatedSilu
-    if model.block == "parallel":
-        layer = parallel_layer_spec(layer.submodules)
-    return TransformerBlockSubmodules(
-        layer_specs=[layer] * get_num_layers_to_build(config, vp_stage),
-        layer_norm=norm_spec(model, scale=logit_factor(model)),
-    )
+    return parallel_layer_spec(layer.submodules) if model.block == "parallel" else layer
 
 
 def norm_spec(model: ModelConfig, scale: float = 1.0) -> ModuleSpec:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from megatron_codemix.backend.environment import require_device
+from megatron_codemix.backend.environment import require_device, require_precision
 from megatron_codemix.config.checks import check_config
 from megatron_codemix.config.layout_checks import check_layout
 from megatron_codemix.config.learning_rate import LearningRate, Link, learning_rate
@@ -83,6 +83,7 @@ def prepare_phase(
         raise ConfigError(problems)
     if runs_here:
         require_device(config.backend.device)
+        require_precision(config.precision)
     if runs_here and config.data.loader == "dali":
         require_dali()
     parents = parents_of(config)

@@ -64,7 +64,7 @@ class Reporter:
         self.metrics = MetricWriter(phase.run.metrics, _trackers(phase.run, config, phase.identity))
         self.validation = phase.run.validation
         self._flops_per_token = training_flops_per_token(config.model, config.data.sequence_length)
-        peak = backend.peak_flops(config.precision.kind)
+        peak = backend.peak_flops(config.precision.model_format)
         self._peak_flops = None if peak is None else peak * phase.plan.world_size
         self._has_z_loss = config.model.z_loss is not None
         self._interval = _Interval()

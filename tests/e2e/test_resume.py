@@ -43,13 +43,17 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["layout.pipeline=2", "layout.virtual_pipeline=2", "model.num_layers=4"],
         ["layout.context=2", "precision.kind=bf16"],
         [
+            "layout.tensor=2",
+            "precision={kind: fp8, recipe: emulated, rule: delayed, amax_history_length: 8}",
+        ],
+        [
             "layout.expert=2",
             "layout.overlap_grad_reduce=true",
             "layout.overlap_param_gather=true",
             "model.moe={num_experts: 4, top_k: 2, balance_coefficient: 0.01}",
         ],
     ],
-    ids=["tp2-bf16", "pp2", "dp2", "pp2-vp2", "cp2-bf16", "ep2-overlap"],
+    ids=["tp2-bf16", "pp2", "dp2", "pp2-vp2", "cp2-bf16", "tp2-fp8", "ep2-overlap"],
 )
 def test_stopped_and_killed_run_equals_undisturbed_run(
     config: Path, layout: list[str], tmp_path: Path

@@ -9,6 +9,7 @@ import numpy as np
 from megatron_codemix.config.mup import width_ratio
 from megatron_codemix.config.schema import (
     AdamWConfig,
+    AnyPrecisionConfig,
     LayoutConfig,
     ModelConfig,
     OptimizerConfig,
@@ -39,7 +40,8 @@ class Job:
     """What to train, from which checkpoint, and where to leave one."""
 
     layout: LayoutConfig
-    precision: str = "fp32"
+    precision: AnyPrecisionConfig | str = "fp32"
+    """A name: of a format for all."""
     optimizer: OptimizerConfig = OPTIMIZER
     model: ModelConfig = MODEL
     first_step: int = 0
@@ -50,6 +52,11 @@ class Job:
     """Fields of megatron-core's configuration that are changed behind the project's back."""
     load: Path | None = None
     save: Path | None = None
+
+    @property
+    def asked_precision(self) -> AnyPrecisionConfig:
+        named = isinstance(self.precision, str)
+        return PrecisionConfig(kind=self.precision) if named else self.precision
 
     @property
     def steps(self) -> range:
@@ -154,7 +161,7 @@ def build_with_optimizer(job: Job):  # type: ignore[no-untyped-def]  # torch is 
     from megatron_codemix.mcore.optimizer import build_optimizer
 
     chunks, parallel, backend = build_on_rank(job)
-    precision = PrecisionConfig(kind=job.precision)
+    precision = job.asked_precision
     model = wrap_data_parallel(chunks, job.layout, parallel)
     optimizer = build_optimizer(
         job.optimizer, job.layout, precision, model, parallel, width_ratio=width_ratio(job.model)
@@ -184,7 +191,7 @@ def build_on_rank(job: Job):  # type: ignore[no-untyped-def]  # torch is importe
     chunks = build_model(
         job.model,
         job.layout,
-        PrecisionConfig(kind=job.precision),
+        job.asked_precision,
         sequence_length=SEQUENCE,
         seed=SEED,
         parallel=parallel,

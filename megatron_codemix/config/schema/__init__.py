@@ -30,13 +30,19 @@ from megatron_codemix.config.schema.optimizer import (
     MuonConfig,
     OptimizerConfig,
 )
+from megatron_codemix.config.schema.precision import (
+    AnyPrecisionConfig,
+    Fp8Config,
+    ModelFormat,
+    PrecisionConfig,
+    Scaling,
+)
 from megatron_codemix.config.schema.run import (
     BackendConfig,
     CheckpointConfig,
     InitFromConfig,
     LayoutConfig,
     LoggingConfig,
-    PrecisionConfig,
     RampUpConfig,
     RunConfig,
     SpikeConfig,
@@ -57,6 +63,7 @@ from megatron_codemix.config.schema.schedule import (
 
 __all__ = [
     "AdamWConfig",
+    "AnyPrecisionConfig",
     "BackendConfig",
     "CheckpointConfig",
     "ConstantMixtureConfig",
@@ -65,6 +72,7 @@ __all__ = [
     "CosineSchedule",
     "DataConfig",
     "FillInTheMiddleConfig",
+    "Fp8Config",
     "InitFromConfig",
     "LayoutConfig",
     "LinearMixtureConfig",
@@ -74,6 +82,7 @@ __all__ = [
     "MixtureConfig",
     "MixtureStepConfig",
     "ModelConfig",
+    "ModelFormat",
     "MoeConfig",
     "MuonConfig",
     "MupConfig",
@@ -83,6 +92,7 @@ __all__ = [
     "RampUpConfig",
     "RateStepConfig",
     "RunConfig",
+    "Scaling",
     "ScheduleConfig",
     "Section",
     "SourceConfig",

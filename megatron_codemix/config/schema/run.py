@@ -9,6 +9,7 @@ from megatron_codemix.config.schema.data import DataConfig, TokenizerConfig
 from megatron_codemix.config.schema.fields import PositiveBytes, PositiveTokens, Section
 from megatron_codemix.config.schema.model import ModelConfig
 from megatron_codemix.config.schema.optimizer import OptimizerConfig
+from megatron_codemix.config.schema.precision import AnyPrecisionConfig
 from megatron_codemix.config.schema.schedule import ScheduleConfig
 
 
@@ -107,15 +108,6 @@ class LayoutConfig(Section):
     def model_chunks(self) -> int:
         """Parts of the model that follow one another in its pipeline."""
         return self.pipeline * self.virtual_pipeline
-
-
-class PrecisionConfig(Section):
-    """Number format of weights in the forward pass, activations and gradients; the optimizer's
-    master weights, its state and the gradient reduction are fp32 in both."""
-
-    kind: Literal["fp32", "bf16"]
-    """`bf16` is the choice on GPUs; on CPUs it is fast only where the processor has instructions
-    for it."""
 
 
 class CheckpointConfig(Section):
@@ -217,7 +209,7 @@ class RunConfig(Section):
     schedule: ScheduleConfig
     train: TrainConfig
     layout: LayoutConfig = LayoutConfig()
-    precision: PrecisionConfig
+    precision: AnyPrecisionConfig
     checkpoint: CheckpointConfig = CheckpointConfig()
     validation: ValidationConfig | None = None
     """Absent: the run is evaluated afterwards, or not at all."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from megatron_codemix.backend.environment import has_nvidia_driver
 from megatron_codemix.cli.main import main
 from tests.helpers.tiny import SEQUENCE, markov_documents, write_run, write_shard
 
@@ -94,3 +95,28 @@ def test_a_loader_that_is_not_installed_is_named(
 def test_a_parent_that_is_not_trained_is_named(run_yaml: Path, problems_of: Any) -> None:
     (problem,) = problems_of(run_yaml, "init_from={run: nowhere/parent, load: weights}")
     assert "nowhere/parent" in problem
+
+
+def test_what_a_recipe_of_fp8_needs_is_said_where_no_gpu_can_be_asked(
+    run_yaml: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = "precision={kind: fp8, recipe: delayed}"
+    assert main(["config", "check", str(run_yaml), asked]) == 0
+    needed = "note: precision.recipe: delayed runs where Transformer Engine 2.9 or newer and GPUs"
+    assert needed in capsys.readouterr().out
+    job = ["train", str(run_yaml), asked, "--dry-run", "--world-size", "2"]
+    assert main(job) == 0
+    assert "precision.recipe: delayed runs where" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(has_nvidia_driver(), reason="of a machine without a GPU")
+def test_training_in_fp8_without_a_gpu_is_refused_before_it_begins(
+    run_yaml: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    asked = "precision={kind: fp8, recipe: delayed}"
+    assert main(["train", str(run_yaml), asked, "--run-dir", str(run)]) == 2
+    said = capsys.readouterr().err
+    assert "capability 8.9 or higher, and this machine has none" in said
+    assert "recipe: emulated, rule: delayed" in said
+    assert not run.exists()

@@ -60,6 +60,7 @@ DECIDES = [
     "train.ramp_up={start_sequences: 4, increment_sequences: 4, over_tokens: 32768}",
     "train.spike={deviations: 6}",
     "precision.kind=bf16",
+    "precision={kind: fp8, recipe: emulated, rule: tensorwise}",
 ]
 DECIDES_NOTHING = [
     "layout.tensor=2",
@@ -139,6 +140,22 @@ def test_differences_are_in_the_order_of_the_schema_with_both_values(changed: Ch
         ("train.seed", 1, 2),
     ]
     assert differences(changed(), changed()) == []
+
+
+def test_precision_is_in_the_identity_as_it_was_before_fp8(changed: Changed) -> None:
+    """Recorded before the section became a union."""
+    assert identity(changed()).startswith("7a390340")
+    assert identity(changed("precision.kind=bf16")).startswith("f3a9a94f")
+
+
+@pytest.mark.parametrize(
+    "field", ["rule: delayed", "first_last_bf16: true", "margin: 1", "amax_history_length: 16"]
+)
+def test_each_field_of_fp8_decides(changed: Changed, field: str) -> None:
+    base = "kind: fp8, recipe: emulated, rule: blockwise"
+    one = changed(f"precision={{{base}}}")
+    other = changed(f"precision={{{base.replace(', rule: blockwise', '')}, {field}}}")
+    assert identity(one) != identity(other)
 
 
 def test_every_section_has_a_case_above() -> None:

@@ -84,6 +84,8 @@ def test_text_is_typed_by_the_field(name: str, text: str, value: object) -> None
         ("context_parallel_size", "2", "is decided by layout.context"),
         ("cp_comm_type", "a2a", "which has no such dimension"),
         ("moe_router_topk", "2", "is decided by model.moe"),
+        ("fp8_recipe", "delayed", "is decided by precision; set that instead"),
+        ("first_last_layers_bf16", "true", "is decided by precision.first_last_bf16"),
         ("mtp_num_layers", "2", "have no such part"),
         ("attention_dropout", "0.1", "a resumed run would differ"),
         ("timers", "x", "its value is an object of Python"),

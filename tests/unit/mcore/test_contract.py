@@ -53,6 +53,11 @@ CALLS = {
     ],
     "megatron.core.transformer.spec_utils:ModuleSpec": ["module", "params", "submodules"],
     "megatron.core.transformer.transformer_layer:TransformerLayer": ["config", "submodules"],
+    "megatron.core.transformer.transformer_layer:get_transformer_layer_offset": [
+        "config",
+        "vp_stage",
+        "pp_rank",
+    ],
     "megatron.core.transformer.identity_op:IdentityOp": [],
     "megatron.core.tensor_parallel:CheckpointWithoutOutput": ["fp8"],
     "megatron.core.tensor_parallel:checkpoint": ["function", "distribute_saved_activations"],
@@ -219,6 +224,15 @@ FIELDS = {
         "no_sync_func",
         "grad_sync_func",
         "grad_scale_func",
+        "fp8",
+        "fp8_recipe",
+        "fp8_param",
+        "fp8_margin",
+        "fp8_amax_history_len",
+        "fp8_amax_compute_algo",
+        "first_last_layers_bf16",
+        "num_layers_at_start_in_bf16",
+        "num_layers_at_end_in_bf16",
     ],
     "megatron.core.distributed:DistributedDataParallelConfig": [
         "grad_reduce_in_fp32",
@@ -226,6 +240,7 @@ FIELDS = {
         "overlap_grad_reduce",
         "overlap_param_gather",
         "bucket_size",
+        "fp8_param_gather",
     ],
     "megatron.core.optimizer:ParamKey": ["with_name_predicate"],
     "megatron.core.optimizer:ParamWithNamePredicate": ["name", "fn"],
@@ -241,6 +256,7 @@ FIELDS = {
         "params_dtype",
         "use_distributed_optimizer",
         "overlap_param_gather",
+        "fp8_recipe",
     ],
     "megatron.core.process_groups_config:ProcessGroupCollection": [
         "tp",
@@ -249,6 +265,8 @@ FIELDS = {
         "ep",
         "dp",
         "dp_cp",
+        "tp_cp",
+        "tp_dp_cp",
     ],
     "megatron.core.transformer.transformer_layer:TransformerLayerSubmodules": [
         "input_layernorm",
@@ -333,6 +351,27 @@ SOURCES = {
 }
 """Attributes of instances that our code reads or sets, by the module that makes them."""
 
+MENTIONED = {
+    "megatron.core.tensor_parallel.layers": [
+        "self._forward_impl(",
+        "allreduce_dgrad=",
+        "sequence_parallel=",
+        "tp_group=",
+        "def get_extra_state(",
+        "def set_extra_state(",
+    ],
+    "megatron.core.transformer.utils": ["_extra_state"],
+    "megatron.core.transformer.transformer_block": ["if self.config.fp8:"],
+    "megatron.core.optimizer.distrib_optimizer": ["get_high_precision_init_val"],
+    "megatron.core.extensions.transformer_engine": [
+        "HAVE_TE",
+        "class TEColumnParallelLinear(",
+        "class TERowParallelLinear(",
+    ],
+}
+"""What the layers in FP8 count on, by the module whose source has it; the last two only run with
+Transformer Engine."""
+
 PATCHED = {
     "megatron.core.tensor_parallel.random": ["_get_cuda_rng_state", "_set_cuda_rng_state"],
     "megatron.core.optimizer": ["Adam", "USING_PYTORCH_OPTIMIZER"],
@@ -411,6 +450,16 @@ def test_parameters_are_marked_by_the_names_that_we_use() -> None:
     assert missing == []
 
 
+def test_modules_have_what_layers_in_fp8_count_on() -> None:
+    missing = [
+        f"{module}: {text}"
+        for module, texts in MENTIONED.items()
+        for text in texts
+        if text not in inspect.getsource(importlib.import_module(module))
+    ]
+    assert missing == []
+
+
 def test_layers_have_the_attributes_that_ours_use() -> None:
     missing = [
         f"{module}: {name}"
@@ -425,7 +474,7 @@ def test_every_import_of_megatron_is_listed_here() -> None:
     """The lists above cannot fall behind the code: what it imports is read from its source."""
     folder = Path(megatron_on_cpu.__file__).parents[1]
     files = [
-        *folder.glob("mcore/*.py"),
+        *folder.glob("mcore/**/*.py"),
         *folder.glob("bench/**/*.py"),
         Path(megatron_on_cpu.__file__),
     ]

@@ -1,0 +1,215 @@
+"""What `precision: {kind: fp8}` needs: of the other sections, and of the machine.
+
+Rules are Transformer Engine's and megatron-core 0.16.1's, of which each checks its own when the
+first step is made; Megatron-LM's argument parser has the rest. Emulation follows them too, so that
+what runs here runs there.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from megatron_codemix.config.schema import Fp8Config, RunConfig
+
+ENGINE_VERSION = (2, 9)
+"""Oldest Transformer Engine that is taken; blockwise scaling came with 2.3."""
+
+Capability = tuple[int, int]
+LEAST_CAPABILITY: dict[str, Capability] = {
+    "tensorwise": (8, 9),
+    "delayed": (8, 9),
+    "blockwise": (9, 0),
+}
+"""Compute capability: FP8 tensor cores came with Ada (8.9), the products of blocks with Hopper."""
+
+TENSOR_CORE_MULTIPLE = 16
+BLOCK = 128
+
+
+def check_precision(config: RunConfig) -> list[str]:
+    """What is wrong whatever the machine; empty if all is well."""
+    precision = config.precision
+    if not isinstance(precision, Fp8Config):
+        return []
+    return [
+        *_check_fields(precision),
+        *_check_model(config, precision),
+        *_check_params(config, precision),
+        *_check_sizes(config, precision),
+    ]
+
+
+def check_machine(
+    precision: Fp8Config, capability: Capability | None, engine: str | None
+) -> list[str]:
+    """What a machine lacks for `precision`; empty if it can run it.
+
+    capability: the least of its GPUs' compute capabilities; None: there is no GPU.
+    engine: version of Transformer Engine; None: it is not installed.
+    """
+    recipe = precision.recipe
+    if recipe == "emulated":
+        return []
+    least = LEAST_CAPABILITY[recipe]
+    instead = f"or emulate it: precision={{kind: fp8, recipe: emulated, rule: {recipe}}}"
+    problems = []
+    if capability is None:
+        problems.append(
+            f"precision.recipe: {recipe} multiplies on an NVIDIA GPU of compute capability "
+            f"{_dotted(least)} or higher, and this machine has none; run on one, {instead}"
+        )
+    elif capability < least:
+        problems.append(
+            f"precision.recipe: {recipe} needs a GPU of compute capability {_dotted(least)} or "
+            f"higher, and this one has {_dotted(capability)}; take bf16, {instead}"
+        )
+    if engine is None:
+        problems.append(
+            f"precision.recipe: {recipe} is Transformer Engine's, which is not installed; install "
+            f"the extra [gpu], {instead}"
+        )
+    elif _version(engine) < ENGINE_VERSION:
+        problems.append(
+            f"precision.recipe: {recipe} needs Transformer Engine {_dotted(ENGINE_VERSION)} or "
+            f"newer, and {engine} is installed; install the extra [gpu], {instead}"
+        )
+    return problems
+
+
+def fp8_format(scaling: str) -> Literal["e4m3", "hybrid"]:
+    """megatron-core's name for the formats of a recipe, those of its defaults: E4M3 for all
+    tensors, or E5M2 for the outputs' gradients."""
+    return "e4m3" if scaling == "blockwise" else "hybrid"
+
+
+def needs_of(precision: Fp8Config) -> str:
+    """For where the machine cannot be asked."""
+    if precision.recipe == "emulated":
+        return (
+            f"FP8 by the rule {precision.rule} is emulated: numbers as in FP8, speed and memory not"
+        )
+    return (
+        f"precision.recipe: {precision.recipe} runs where Transformer Engine "
+        f"{_dotted(ENGINE_VERSION)} or newer and GPUs of compute capability "
+        f"{_dotted(LEAST_CAPABILITY[precision.recipe])} or higher are"
+    )
+
+
+def _check_fields(precision: Fp8Config) -> list[str]:
+    problems = []
+    if (precision.recipe == "emulated") != (precision.rule is not None):
+        problems.append(
+            "precision.rule: names what recipe=emulated emulates (tensorwise, blockwise, delayed), "
+            f"and nothing else; the recipe is {precision.recipe}; "
+            + ("remove it" if precision.rule else "set it")
+        )
+    for name in ("amax_history_length", "margin"):
+        is_set = getattr(precision, name) != Fp8Config.model_fields[name].default
+        if is_set and precision.scaling != "delayed":
+            problems.append(
+                f"precision.{name}: means something only with delayed scaling, which alone looks "
+                "back on earlier maxima; remove it"
+            )
+    if precision.first_last_bf16 and precision.scaling == "delayed":
+        problems.append(
+            "precision.first_last_bf16: does not go with delayed scaling, whose region of "
+            "Transformer Engine spans all layers of a pass: leaving it for single layers would "
+            "take their maxima at the wrong time (megatron-core refuses it); take tensorwise or "
+            "blockwise, or set it to false"
+        )
+    return problems
+
+
+def _check_model(config: RunConfig, precision: Fp8Config) -> list[str]:
+    model, is_engines = config.model, precision.recipe != "emulated"
+    problems = []
+    if is_engines and config.backend.device == "cpu":
+        problems.append(
+            f"precision.recipe: {precision.recipe} multiplies on a GPU, and backend.device is cpu; "
+            f"set precision.recipe=emulated precision.rule={precision.recipe}"
+        )
+    if precision.first_last_bf16 and model.num_layers <= 2:
+        problems.append(
+            f"precision.first_last_bf16: leaves none of the {model.num_layers} layers in FP8; take "
+            "precision.kind=bf16, or set it to false"
+        )
+    if model.moe is not None:
+        problems.append(
+            "precision.kind: fp8 does not go with model.moe; how many tokens an expert gets is no "
+            "multiple of what FP8 needs, and the padding for that is not built; take bf16"
+        )
+    if is_engines and model.block == "parallel":
+        problems.append(
+            "model.block: parallel shares the communication of its branches, which Transformer "
+            "Engine's linear layers do by themselves; with precision.kind=fp8 take sequential, or "
+            "emulate"
+        )
+    return problems
+
+
+def _check_params(config: RunConfig, precision: Fp8Config) -> list[str]:
+    if not precision.fp8_params:
+        return []
+    if precision.recipe == "emulated":
+        return [
+            "precision.fp8_params: changes memory and communication, which emulation does not "
+            "have; weights enter their products rounded in either case; remove it"
+        ]
+    problems = []
+    if not config.layout.distributed_optimizer:
+        problems.append(
+            "precision.fp8_params: needs layout.distributed_optimizer=true, which alone keeps the "
+            "fp32 master weights that FP8 ones are made from; set it, or remove fp8_params"
+        )
+    if config.init_from is not None and config.init_from.load == "weights":
+        problems.append(
+            "precision.fp8_params: with init_from.load=weights the master weights would be made "
+            "from weights that were rounded to FP8; load weights+optimizer, or remove fp8_params"
+        )
+    return problems
+
+
+def _check_sizes(config: RunConfig, precision: Fp8Config) -> list[str]:
+    """Each rank's part of every product."""
+    model, layout = config.model, config.layout
+    heads = (model.num_attention_heads, model.num_query_groups or model.num_attention_heads)
+    if any(size % layout.tensor for size in (*heads, model.ffn_hidden_size)):
+        return []  # what layout_checks says comes first
+    is_blockwise = precision.scaling == "blockwise"
+    multiple = BLOCK if is_blockwise else TENSOR_CORE_MULTIPLE
+    why = (
+        "a scale is shared by 128 elements, and a block must not be cut by the layout"
+        if is_blockwise
+        else "the tensor cores' FP8 products take nothing else"
+    )
+    return [
+        f"precision.kind: fp8 needs {what} to be a multiple of {multiple}, and it is {size}; "
+        f"{why}; change it or take bf16"
+        for what, size in _sizes(config)
+        if size % multiple
+    ]
+
+
+def _sizes(config: RunConfig) -> Iterator[tuple[str, int]]:
+    model, layout = config.model, config.layout
+    of_rank = f" / layout.tensor {layout.tensor}" if layout.tensor > 1 else ""
+    head = model.head_dim or model.hidden_size // model.num_attention_heads
+    queries = model.num_attention_heads
+    keys_and_values = 2 * (model.num_query_groups or queries)
+    all_heads = (queries + keys_and_values) * head
+    yield "model.hidden_size", model.hidden_size
+    yield f"the width of all heads{of_rank}", queries * head // layout.tensor
+    yield f"the width of queries, keys and values{of_rank}", all_heads // layout.tensor
+    yield f"model.ffn_hidden_size{of_rank}", model.ffn_hidden_size // layout.tensor
+    shares = layout.context * (layout.tensor if layout.sequence_parallel else 1)
+    tokens = config.data.sequence_length * layout.microbatch_sequences // shares
+    yield "the tokens of a rank's microbatch (data.sequence_length x microbatch_sequences)", tokens
+
+
+def _dotted(numbers: tuple[int, int]) -> str:
+    return f"{numbers[0]}.{numbers[1]}"
+
+
+def _version(text: str) -> tuple[int, int]:
+    """The first two numbers of a version; of anything else (0, 0)."""
+    parts = [part for part in text.split(".")[:2] if part.isdecimal()]
+    return (int(parts[0]), int(parts[1])) if len(parts) == 2 else (0, 0)

@@ -1,0 +1,124 @@
+"""Fp8Config -> fields of megatron-core's TransformerConfig, and linear layers that multiply in
+FP8."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
+
+import torch
+from megatron.core.transformer.spec_utils import ModuleSpec
+
+from megatron_codemix.config.precision_checks import fp8_format
+from megatron_codemix.config.schema import AnyPrecisionConfig, Fp8Config
+from megatron_codemix.errors import UnavailableError
+from megatron_codemix.mcore.fp8.linear import EMULATED
+from megatron_codemix.mcore.fp8.scaling import (
+    BlockwiseScaling,
+    DelayedScaling,
+    LayerScaling,
+    TensorwiseScaling,
+)
+from megatron_codemix.mcore.groups import ModelParallel
+
+LAYERS_AT_EACH_END = 1
+"""With first_last_bf16."""
+
+
+def require_engine_device(precision: AnyPrecisionConfig, device: torch.device) -> None:
+    """Raises UnavailableError where Transformer Engine would have to multiply on a CPU."""
+    if engine_fields(precision) and device.type == "cpu":
+        raise UnavailableError(
+            "precision.recipe: Transformer Engine multiplies on a GPU, and this process computes "
+            "on a CPU; codemix doctor says what PyTorch finds, precision.recipe=emulated runs "
+            "anywhere"
+        )
+
+
+def engine_fields(precision: AnyPrecisionConfig) -> dict[str, Any]:
+    """Of TransformerConfig; empty where Transformer Engine has no part in it."""
+    if not isinstance(precision, Fp8Config) or precision.recipe == "emulated":
+        return {}
+    fields: dict[str, Any] = {
+        "fp8": fp8_format(precision.recipe),
+        "fp8_recipe": precision.recipe,
+        "fp8_param": precision.fp8_params,
+        "first_last_layers_bf16": precision.first_last_bf16,
+        "num_layers_at_start_in_bf16": LAYERS_AT_EACH_END,
+        "num_layers_at_end_in_bf16": LAYERS_AT_EACH_END,
+    }
+    if precision.recipe == "delayed":
+        fields |= {
+            "fp8_margin": precision.margin,
+            "fp8_amax_history_len": precision.amax_history_length,
+            "fp8_amax_compute_algo": "max",
+        }
+    return fields
+
+
+@dataclass(frozen=True)
+class Fp8Layers:
+    """What a model's layers need to multiply in FP8."""
+
+    precision: Fp8Config
+    parallel: ModelParallel
+    device: torch.device
+
+    @classmethod
+    def of(
+        cls, precision: AnyPrecisionConfig, parallel: ModelParallel, device: torch.device
+    ) -> Self | None:
+        """None where nothing is FP8."""
+        return cls(precision, parallel, device) if isinstance(precision, Fp8Config) else None
+
+    def takes(self, number: int, num_layers: int) -> bool:
+        """Whether the layer of this number, counted from 0 over the whole model, is one of them."""
+        from_end = min(number, num_layers - 1 - number)
+        return not self.precision.first_last_bf16 or from_end >= LAYERS_AT_EACH_END
+
+    def put_into(self, layer: ModuleSpec) -> None:
+        """Replaces the linear layers of a transformer layer's spec."""
+        attention = layer.submodules.self_attention.submodules
+        mlp = layer.submodules.mlp.submodules
+        for owner, name in (
+            (attention, "linear_qkv"),
+            (attention, "linear_proj"),
+            (mlp, "linear_fc1"),
+            (mlp, "linear_fc2"),
+        ):
+            is_column = name in ("linear_qkv", "linear_fc1")
+            if self.precision.recipe == "emulated":
+                make = partial(make_scaling, self.precision, self.parallel, self.device)
+                module = EMULATED[getattr(owner, name)]
+                linear: Any = ModuleSpec(module=module, params={"make_scaling": make})
+            else:
+                linear = _engine_linear(is_column=is_column)
+            setattr(owner, name, linear)
+
+
+def make_scaling(
+    precision: Fp8Config, parallel: ModelParallel, device: torch.device
+) -> LayerScaling:
+    """The scaling of one linear layer."""
+    match precision.scaling:
+        case "tensorwise":
+            sharing = parallel.groups.tp_cp
+            return TensorwiseScaling(sharing if sharing.size() > 1 else None)
+        case "blockwise":
+            return BlockwiseScaling()
+        case "delayed":
+            return DelayedScaling(precision.amax_history_length, precision.margin, device)
+    raise AssertionError(f"check_precision lets no {precision} through")
+
+
+def _engine_linear(*, is_column: bool) -> type:
+    """megatron-core's face of Transformer Engine's linear layer. Raises UnavailableError where that
+    does not load. Its norms and attention are not taken: ours keep the parameters' names, so a
+    checkpoint is the same in every precision."""
+    from megatron.core.extensions import transformer_engine as engine
+
+    if not engine.HAVE_TE:
+        raise UnavailableError(
+            "precision.recipe: Transformer Engine does not load in this process; codemix doctor "
+            "says what is installed, precision.recipe=emulated needs none of it"
+        )
+    return engine.TEColumnParallelLinear if is_column else engine.TERowParallelLinear

@@ -1,0 +1,150 @@
+"""megatron-core's parallel linear layers with products of operands that were rounded to FP8.
+
+The products themselves are fp32: FP8's are exact in it, as tensor cores' are, and only their sums
+round. All three are emulated: output, input's gradient, weight's gradient. The sum over
+tensor-parallel ranks stays in the model's format.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torch.distributed
+from megatron.core.tensor_parallel import (
+    copy_to_tensor_model_parallel_region,
+    gather_from_sequence_parallel_region,
+)
+from megatron.core.tensor_parallel.layers import ColumnParallelLinear, RowParallelLinear
+
+from megatron_codemix.mcore.fp8.formats import Quantised
+from megatron_codemix.mcore.fp8.scaling import DelayedScaling, LayerScaling
+from megatron_codemix.mcore.parallel_block import LocalColumnLinear, LocalRowLinear
+
+
+class _EmulatedLinear(torch.nn.Module):
+    """Puts its product in place of that of the megatron-core layer behind it."""
+
+    def __init__(
+        self, *arguments: Any, make_scaling: Callable[[], LayerScaling], **options: Any
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self.scaling = make_scaling()
+
+    def _forward_impl(
+        self,
+        input: torch.Tensor,
+        weight: torch.Tensor,
+        *,
+        bias: torch.Tensor | None,
+        allreduce_dgrad: bool,
+        sequence_parallel: bool,
+        tp_group: torch.distributed.ProcessGroup | None,
+        **unused: Any,
+    ) -> torch.Tensor:
+        """[S, B, K] -> [S, B, N]; S over all tensor-parallel ranks under sequence parallelism.
+
+        In evaluation nothing is rounded: scores are those of the weights, and do not depend on what
+        is scored together.
+        """
+        if sequence_parallel:
+            input = gather_from_sequence_parallel_region(input, group=tp_group)
+        elif allreduce_dgrad:
+            input = copy_to_tensor_model_parallel_region(input, group=tp_group)
+        if self.training:
+            output: torch.Tensor = RoundedProduct.apply(input, weight, self.scaling)
+        else:
+            output = torch.matmul(input, weight.t())
+        return output if bias is None else output + bias
+
+    def get_extra_state(self) -> dict[str, torch.Tensor] | None:
+        """What a checkpoint holds beside the weights; the same on all tensor- and data-parallel
+        ranks."""
+        if not isinstance(self.scaling, DelayedScaling):
+            return None
+        return {"scale": self.scaling.scale.cpu(), "history": self.scaling.history.cpu()}
+
+    def set_extra_state(self, state: dict[str, torch.Tensor] | None) -> None:
+        """Scales of a checkpoint that was made without them, or with a history of another length,
+        begin anew."""
+        scaling = self.scaling
+        if not isinstance(scaling, DelayedScaling) or not state:
+            return
+        if state["history"].shape == scaling.history.shape:
+            scaling.scale = state["scale"].to(scaling.scale.device)
+            scaling.history = state["history"].to(scaling.history.device)
+
+
+class EmulatedColumnLinear(_EmulatedLinear, ColumnParallelLinear):
+    """Its weight is cut along the outputs."""
+
+
+class EmulatedRowLinear(_EmulatedLinear, RowParallelLinear):
+    """Its weight is cut along the inputs."""
+
+
+class EmulatedLocalColumnLinear(_EmulatedLinear, LocalColumnLinear):
+    """Of the parallel block."""
+
+
+class EmulatedLocalRowLinear(_EmulatedLinear, LocalRowLinear):
+    """Of the parallel block."""
+
+
+EMULATED: dict[type, type[_EmulatedLinear]] = {
+    ColumnParallelLinear: EmulatedColumnLinear,
+    RowParallelLinear: EmulatedRowLinear,
+    LocalColumnLinear: EmulatedLocalColumnLinear,
+    LocalRowLinear: EmulatedLocalRowLinear,
+}
+
+
+class RoundedProduct(torch.autograd.Function):
+    """input [..., K] times weight [N, K], transposed; operands rounded by the layer's scaling."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, input: torch.Tensor, weight: torch.Tensor, scaling: LayerScaling
+    ) -> torch.Tensor:
+        for_output, for_weight = scaling.of_input(input.flatten(0, -2))
+        rounded = scaling.of_weight(weight)
+        ctx.save_for_backward(*for_weight[:2], *rounded[:2])
+        ctx.tiles = for_weight.tile, rounded.tile
+        ctx.scaling, ctx.dtype = scaling, input.dtype
+        output = for_output.values() @ rounded.values().t()
+        return output.to(input.dtype).view(*input.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+        input_codes, input_scale, weight_codes, weight_scale = ctx.saved_tensors
+        input = Quantised(input_codes, input_scale, ctx.tiles[0])
+        weight = Quantised(weight_codes, weight_scale, ctx.tiles[1])
+        [gradient] = gradients
+        for_input, for_weight = ctx.scaling.of_gradient(gradient.flatten(0, -2))
+        to_input = for_input.values() @ weight.values()
+        to_weight = for_weight.values().t() @ input.values()
+        return (
+            to_input.to(ctx.dtype).view(*gradient.shape[:-1], -1),
+            to_weight.to(ctx.dtype),
+            None,
+        )
+
+
+def finish_step(model: Iterable[torch.nn.Module], group: torch.distributed.ProcessGroup) -> None:
+    """Ends a step of delayed scaling; nothing where there is none. Every rank calls it.
+
+    group: all ranks of this pipeline stage, over which each maximum is taken. In Transformer Engine
+        each microbatch is a step of its own; here the whole batch is one, so that a scale does not
+        depend on how the batch is cut.
+    """
+    delayed = [
+        layer.scaling
+        for chunk in model
+        for layer in chunk.modules()
+        if isinstance(layer, _EmulatedLinear) and isinstance(layer.scaling, DelayedScaling)
+    ]
+    if not delayed:
+        return
+    maxima = torch.stack([scaling.maxima for scaling in delayed])
+    torch.distributed.all_reduce(maxima, torch.distributed.ReduceOp.MAX, group=group)
+    for scaling, found in zip(delayed, maxima, strict=True):
+        scaling.finish_step(found)

@@ -1,0 +1,139 @@
+"""How Transformer Engine scales tensors into the range of FP8: three rules, restated.
+
+Shapes: M tokens of a microbatch, K inputs, N outputs of a linear layer (a rank's part of them).
+The rules are those of the recipes Float8CurrentScaling, Float8BlockScaling and DelayedScaling with
+their defaults. One thing differs: a maximum is taken over the ranks that share a tensor, where
+Transformer Engine takes each rank's own, so that a layout does not decide how a weight is rounded.
+"""
+
+from typing import Protocol
+
+import torch
+import torch.distributed
+import torch.nn.functional as F
+
+from megatron_codemix.mcore.fp8.formats import E4M3, E5M2, Format, Quantised, quantise
+
+TILE = 128
+_ROW, _COLUMN, _SQUARE = (1, TILE), (TILE, 1), (TILE, TILE)
+_SIGN_AND_EXPONENT = -(2**23)
+"""Bits of an fp32 number without its fraction."""
+_LARGEST = torch.finfo(torch.float32).max
+
+
+class LayerScaling(Protocol):
+    """Rounds the operands of one layer's three products. Every rank that has a part of the layer
+    calls each method in the same order."""
+
+    def of_input(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
+        """Input [M, K] as operand of the output and of the weight's gradient."""
+
+    def of_weight(self, matrix: torch.Tensor) -> Quantised:
+        """Weight [N, K]."""
+
+    def of_gradient(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
+        """Output's gradient [M, N] as operand of the input's gradient and of the weight's."""
+
+
+class TensorwiseScaling:
+    """One scale for a tensor, from its maximum as it is: E4M3 forward, E5M2 for gradients."""
+
+    def __init__(self, group: torch.distributed.ProcessGroup | None) -> None:
+        """group: the ranks that share the layer's tensors; None: this one has all of them."""
+        self.group = group
+
+    def of_input(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
+        rounded = self._rounded(matrix, E4M3)
+        return rounded, rounded
+
+    def of_weight(self, matrix: torch.Tensor) -> Quantised:
+        return self._rounded(matrix, E4M3)
+
+    def of_gradient(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
+        rounded = self._rounded(matrix, E5M2)
+        return rounded, rounded
+
+    def _rounded(self, matrix: torch.Tensor, to: Format) -> Quantised:
+        maximum = absolute_maximum(matrix)
+        if self.group is not None:
+            torch.distributed.all_reduce(maximum, torch.distributed.ReduceOp.MAX, group=self.group)
+        return quantise(matrix, scale_of(maximum, to), to)
+
+
+class BlockwiseScaling:
+    """One scale, a power of two, for 128 elements along the dimension that a product sums over, and
+    for 128 x 128 elements of a weight. E4M3 in both directions."""
+
+    def of_input(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
+        return _tiled(matrix, _ROW), _tiled(matrix, _COLUMN)
+
+    def of_weight(self, matrix: torch.Tensor) -> Quantised:
+        return _tiled(matrix, _SQUARE)
+
+    def of_gradient(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
+        return _tiled(matrix, _ROW), _tiled(matrix, _COLUMN)
+
+
+class DelayedScaling:
+    """One scale for a tensor, from the largest maximum of the steps before; 1 in the first step.
+    E4M3 forward, E5M2 for gradients. `finish_step` ends a step."""
+
+    FORMATS = (E4M3, E4M3, E5M2)
+    """Of input, weight, output's gradient."""
+
+    def __init__(self, history_length: int, margin: int, device: torch.device) -> None:
+        self.margin = margin
+        self.scale = torch.ones(3, device=device)
+        self.history = torch.zeros(3, history_length, device=device)
+        """Maxima of the last steps, the newest last."""
+        self.maxima = torch.zeros(3, device=device)
+        """Of the step that goes on, on this rank."""
+
+    def of_input(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
+        rounded = self._rounded(matrix, 0)
+        return rounded, rounded
+
+    def of_weight(self, matrix: torch.Tensor) -> Quantised:
+        return self._rounded(matrix, 1)
+
+    def of_gradient(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
+        rounded = self._rounded(matrix, 2)
+        return rounded, rounded
+
+    def finish_step(self, maxima: torch.Tensor) -> None:
+        """Takes the step's maxima [3] of all ranks into the history; a scale stays where they are
+        zero or not finite."""
+        self.history = torch.cat([self.history[:, 1:], maxima.unsqueeze(1)], 1)
+        largest = self.history.amax(1)
+        ranges = torch.tensor([each.maximum for each in self.FORMATS], device=maxima.device)
+        is_known = largest.isfinite() & (largest > 0)
+        new = (ranges * 2.0**-self.margin / largest).clamp(max=_LARGEST)
+        self.scale = torch.where(is_known, new, self.scale)
+        self.maxima = torch.zeros_like(self.maxima)
+
+    def _rounded(self, matrix: torch.Tensor, role: int) -> Quantised:
+        self.maxima[role] = torch.maximum(self.maxima[role], absolute_maximum(matrix))
+        return quantise(matrix, self.scale[role], self.FORMATS[role])
+
+
+def absolute_maximum(matrix: torch.Tensor) -> torch.Tensor:
+    """Largest magnitude, fp32 []."""
+    return matrix.abs().amax().float()
+
+
+def scale_of(maximum: torch.Tensor, to: Format, *, power_of_two: bool = False) -> torch.Tensor:
+    """What brings `maximum` to the format's largest number, or no further than that with a power of
+    two; 1 where the maximum is zero or not finite."""
+    # Not a number divided by a tensor: torch makes that a product with a rounded reciprocal.
+    scale = (torch.full_like(maximum, to.maximum) / maximum).clamp(max=_LARGEST)
+    if power_of_two:
+        scale = (scale.view(torch.int32) & _SIGN_AND_EXPONENT).view(torch.float32)
+    return torch.where(maximum.isfinite() & (maximum > 0), scale, 1.0)
+
+
+def _tiled(matrix: torch.Tensor, tile: tuple[int, int]) -> Quantised:
+    rows, columns = matrix.shape
+    padded = F.pad(matrix, (0, -columns % tile[1], 0, -rows % tile[0]))
+    tiles = padded.view(padded.shape[0] // tile[0], tile[0], padded.shape[1] // tile[1], tile[1])
+    maxima = tiles.abs().amax((1, 3)).float()
+    return quantise(matrix, scale_of(maxima, E4M3, power_of_two=True), E4M3, tile)

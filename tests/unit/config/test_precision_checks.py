@@ -1,0 +1,161 @@
+"""FP8 is refused by name: what does not go together, and what a machine lacks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from megatron_codemix.backend.environment import least_capability
+from megatron_codemix.config.checks import check_config
+from megatron_codemix.config.megatron_args import megatron_arguments
+from megatron_codemix.config.plan import make_plan
+from megatron_codemix.config.precision_checks import check_machine, needs_of
+from megatron_codemix.config.schema import Fp8Config, RunConfig
+from megatron_codemix.errors import ConfigError
+
+Changed = Callable[..., RunConfig]
+
+EMULATED = "precision={kind: fp8, recipe: emulated, rule: tensorwise}"
+ENGINES = "precision={kind: fp8, recipe: tensorwise}"
+BLOCKS = "precision={kind: fp8, recipe: emulated, rule: blockwise}"
+DELAYED = "precision={kind: fp8, recipe: delayed}"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [EMULATED, "precision.first_last_bf16=true"],
+        [ENGINES, "precision.first_last_bf16=true", "precision.fp8_params=true"],
+        [DELAYED, "precision.amax_history_length=16", "precision.margin=1"],
+        [BLOCKS, "model.hidden_size=256", "model.ffn_hidden_size=512"],
+        [EMULATED, "model.block=parallel", "layout.tensor=2", "layout.sequence_parallel=true"],
+    ],
+)
+def test_what_goes_together(changed: Changed, overrides: list[str]) -> None:
+    assert check_config(changed(*overrides)) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (
+            ["precision={kind: fp8, recipe: emulated}"],
+            "precision.rule: names what recipe=emulated emulates",
+        ),
+        ([ENGINES, "precision.rule=delayed"], "the recipe is tensorwise; remove it"),
+        (
+            [EMULATED, "precision.amax_history_length=16"],
+            "precision.amax_history_length: means something only with delayed scaling",
+        ),
+        ([BLOCKS, "precision.margin=1"], "precision.margin: means something only with delayed"),
+        (
+            [DELAYED, "precision.first_last_bf16=true"],
+            "precision.first_last_bf16: does not go with delayed scaling",
+        ),
+        (
+            [EMULATED, "precision.first_last_bf16=true", "model.num_layers=2"],
+            "precision.first_last_bf16: leaves none of the 2 layers in FP8",
+        ),
+        ([EMULATED, "precision.fp8_params=true"], "precision.fp8_params: changes memory"),
+        (
+            [ENGINES, "precision.fp8_params=true", "layout.distributed_optimizer=false"],
+            "precision.fp8_params: needs layout.distributed_optimizer=true",
+        ),
+        (
+            [ENGINES, "precision.fp8_params=true", "init_from={run: x, load: weights}"],
+            "precision.fp8_params: with init_from.load=weights",
+        ),
+        ([ENGINES, "backend.device=cpu"], "precision.recipe: tensorwise multiplies on a GPU"),
+        ([ENGINES, "model.block=parallel"], "model.block: parallel shares the communication"),
+        (
+            [EMULATED, "model.moe={num_experts: 8, top_k: 2, balance_coefficient: 0.01}"],
+            "precision.kind: fp8 does not go with model.moe",
+        ),
+        (
+            [EMULATED, "model.hidden_size=104", "model.head_dim=24"],
+            "fp8 needs model.hidden_size to be a multiple of 16, and it is 104",
+        ),
+        (
+            [EMULATED, "layout.tensor=4"],
+            "the width of all heads / layout.tensor 4 to be a multiple of 16, and it is 24",
+        ),
+        (
+            [EMULATED, "model.ffn_hidden_size=264", "layout.tensor=2"],
+            "model.ffn_hidden_size / layout.tensor 2 to be a multiple of 16, and it is 132",
+        ),
+        (
+            [EMULATED, "data.sequence_length=248"],
+            "to be a multiple of 16, and it is 248; the tensor cores'",
+        ),
+        (
+            [BLOCKS, "model.hidden_size=256", "model.ffn_hidden_size=512", "layout.tensor=4"],
+            "the width of all heads / layout.tensor 4 to be a multiple of 128, and it is 64",
+        ),
+    ],
+)
+def test_what_does_not(changed: Changed, overrides: list[str], expected: str) -> None:
+    problems = check_config(changed(*overrides))
+    assert any(expected in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("recipe", "capability", "engine", "expected"),
+    [
+        ("tensorwise", (8, 9), "2.9.0", []),
+        ("delayed", (8, 9), "2.11.0", []),
+        ("blockwise", (9, 0), "2.9.0+cu13", []),
+        ("tensorwise", (10, 0), "3.0", []),
+        ("tensorwise", (8, 6), "2.9.0", ["needs a GPU of compute capability 8.9 or higher, and"]),
+        ("blockwise", (8, 9), "2.9.0", ["capability 9.0 or higher, and this one has 8.9"]),
+        ("delayed", None, "2.9.0", ["capability 8.9 or higher, and this machine has none"]),
+        ("delayed", (9, 0), None, ["is Transformer Engine's, which is not installed"]),
+        ("delayed", (9, 0), "2.8.1", ["needs Transformer Engine 2.9 or newer, and 2.8.1"]),
+        ("blockwise", None, None, ["this machine has none", "not installed"]),
+    ],
+)
+def test_what_a_machine_lacks(
+    recipe: Any, capability: tuple[int, int] | None, engine: str | None, expected: list[str]
+) -> None:
+    found = check_machine(Fp8Config(recipe=recipe), capability, engine)
+    assert len(found) == len(expected)
+    for problem, part in zip(found, expected, strict=True):
+        assert problem.startswith(f"precision.recipe: {recipe} ")
+        assert part in problem
+        assert f"rule: {recipe}" in problem, "it says what runs here"
+
+
+def test_emulation_needs_nothing_of_a_machine() -> None:
+    assert check_machine(Fp8Config(recipe="emulated", rule="blockwise"), None, None) == []
+
+
+def test_without_the_machine_it_is_said_what_one_needs() -> None:
+    said = needs_of(Fp8Config(recipe="blockwise"))
+    assert "Transformer Engine 2.9" in said
+    assert "capability 9.0" in said
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [("9.0\n9.0\n", (9, 0)), ("9.0\n8.6\n", (8, 6)), ("12.0\n8.9", (8, 9)), ("No devices", None)],
+)
+def test_the_least_gpu_of_a_machine_counts(said: str, expected: tuple[int, int] | None) -> None:
+    assert least_capability(said) == expected
+
+
+def test_flags_of_megatron_lm(changed: Changed) -> None:
+    asked = changed(DELAYED, "precision.amax_history_length=16")
+    flags = {flag[0]: flag[1:] for flag in megatron_arguments(asked, make_plan(asked, 8))}
+    assert flags["--fp8-format"] == ("hybrid",)
+    assert flags["--fp8-recipe"] == ("delayed",)
+    assert flags["--fp8-amax-history-len"] == ("16",)
+    assert flags["--fp8-amax-compute-algo"] == ("max",)
+    assert "--bf16" in flags
+    asked = changed(
+        "precision={kind: fp8, recipe: blockwise, first_last_bf16: true, fp8_params: true}"
+    )
+    flags = {flag[0]: flag[1:] for flag in megatron_arguments(asked, make_plan(asked, 8))}
+    assert flags["--fp8-format"] == ("e4m3",)
+    assert flags["--first-last-layers-bf16"] == flags["--fp8-param-gather"] == ()
+    asked = changed(EMULATED)
+    with pytest.raises(ConfigError, match=r"precision\.recipe: Megatron-LM emulates nothing"):
+        megatron_arguments(asked, make_plan(asked, 8))

@@ -1,0 +1,95 @@
+"""A linear layer's three products against the rules restated in numpy, added up in float64."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+import megatron_codemix.mcore  # noqa: F401  # before megatron.core
+from megatron_codemix.mcore.fp8.linear import RoundedProduct
+from megatron_codemix.mcore.fp8.scaling import (
+    BlockwiseScaling,
+    DelayedScaling,
+    LayerScaling,
+    TensorwiseScaling,
+)
+from tests.unit.mcore.fp8 import restated
+
+SEQUENCE, BATCH, INPUTS, OUTPUTS = 40, 4, 256, 384
+SUM_TOLERANCE = 2e-6
+"""Of the largest element: fp32 sums of up to 384 products in another order."""
+
+Rounding = Callable[[np.ndarray], np.ndarray]
+
+
+def tensorwise_forward(values: np.ndarray) -> np.ndarray:
+    return restated.tensorwise(values, restated.E4M3)
+
+
+def tensorwise_backward(values: np.ndarray) -> np.ndarray:
+    return restated.tensorwise(values, restated.E5M2)
+
+
+def along(rows: int, columns: int) -> Rounding:
+    return lambda values: restated.blockwise(values, rows, columns)
+
+
+ROW, COLUMN, SQUARE = along(1, 128), along(128, 1), along(128, 128)
+
+
+@pytest.mark.parametrize(
+    ("scaling", "output", "to_input", "to_weight"),
+    [
+        (
+            TensorwiseScaling(None),
+            (tensorwise_forward, tensorwise_forward),
+            (tensorwise_backward, tensorwise_forward),
+            (tensorwise_backward, tensorwise_forward),
+        ),
+        (BlockwiseScaling(), (ROW, SQUARE), (ROW, SQUARE), (COLUMN, COLUMN)),
+        (
+            DelayedScaling(4, 0, torch.device("cpu")),
+            (lambda x: restated.rounded(x, restated.E4M3, 1.0),) * 2,
+            (
+                lambda x: restated.rounded(x, restated.E5M2, 1.0),
+                lambda x: restated.rounded(x, restated.E4M3, 1.0),
+            ),
+            (
+                lambda x: restated.rounded(x, restated.E5M2, 1.0),
+                lambda x: restated.rounded(x, restated.E4M3, 1.0),
+            ),
+        ),
+    ],
+    ids=["tensorwise", "blockwise", "delayed, first step"],
+)
+def test_all_three_products_take_rounded_operands(
+    scaling: LayerScaling,
+    output: tuple[Rounding, Rounding],
+    to_input: tuple[Rounding, Rounding],
+    to_weight: tuple[Rounding, Rounding],
+) -> None:
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((SEQUENCE, BATCH, INPUTS)).astype(np.float32)
+    w = rng.standard_normal((OUTPUTS, INPUTS)).astype(np.float32) * np.float32(0.02)
+    g = rng.standard_normal((SEQUENCE, BATCH, OUTPUTS)).astype(np.float32) * np.float32(1e-3)
+    input, weight = (torch.from_numpy(array).requires_grad_() for array in (x, w))
+    found = RoundedProduct.apply(input, weight, scaling)
+    found.backward(torch.from_numpy(g))
+    x2, g2 = x.reshape(-1, INPUTS), g.reshape(-1, OUTPUTS)
+    wanted = {
+        "output": product(output[0](x2), output[1](w).T),
+        "input's gradient": product(to_input[0](g2), to_input[1](w)),
+        "weight's gradient": product(to_weight[0](g2).T, to_weight[1](x2)),
+    }
+    values = [found.detach(), input.grad, weight.grad]
+    unrounded = [product(x2, w.T), product(g2, w), product(g2.T, x2)]
+    for (name, expected), value, plain in zip(wanted.items(), values, unrounded, strict=True):
+        error = np.abs(value.numpy().reshape(expected.shape) - expected).max()
+        largest = np.abs(expected).max()
+        assert error < SUM_TOLERANCE * largest, name
+        assert np.abs(expected - plain).max() > 1e-3 * largest, f"{name}: nothing is rounded"
+
+
+def product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return left.astype(np.float64) @ right.astype(np.float64)
