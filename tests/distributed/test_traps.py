@@ -17,6 +17,9 @@ RIGHT = 1e-5
 """Absolute, on losses in nats: the tolerance of test_layouts.py."""
 WRONG = 1e-3
 """A guard's absence must be seen by far; measured: 0.03 to 0.45."""
+ATTEMPTS = 5
+"""Freed memory reads wrong only where it has been used again by then: seen to be missed once in
+five."""
 
 INTERLEAVED = LayoutConfig(pipeline=2, virtual_pipeline=2, microbatch_sequences=2)
 MOE = MODEL.model_copy(update={"moe": MoeConfig(num_experts=4, top_k=2, balance_coefficient=1.0)})
@@ -55,7 +58,8 @@ def test_without_its_guard_a_layout_trains_on_wrong_numbers(name: str) -> None:
     alone = replace(job, layout=LayoutConfig(microbatch_sequences=2), num_steps=STEPS)
     expected = run_distributed(train_on_rank, 1, alone)[0].loss
     assert largest_difference(job, expected) < RIGHT
-    assert largest_difference(replace(job, config_changes=changes), expected) > WRONG
+    unguarded = replace(job, config_changes=changes)
+    assert any(largest_difference(unguarded, expected) > WRONG for _ in range(ATTEMPTS))
 
 
 def sum_columns(context: RankContext, guarded: bool) -> tuple[bool, str]:
