@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from megatron_codemix.bench.chaos.compare import differences
+from megatron_codemix.bench.chaos.compare import differences, differences_of_layouts
 from megatron_codemix.bench.chaos.faults import KINDS, plan_faults
 from megatron_codemix.files import rewrite_jsonl
 from megatron_codemix.runs import RunDirectory
@@ -15,13 +15,17 @@ from tests.helpers.commands import codemix
 
 
 def test_a_run_that_is_killed_again_and_again_ends_like_one_left_alone(tmp_path: Path) -> None:
-    arguments = ["--kills", "4", "--steps", "40", "--seed", "3", "layout.tensor=2"]
+    size = ["--kills", "3", "--rounds", "1", "--moves", "2", "--steps", "40"]
+    arguments = [*size, "--seed", "3", "layout.tensor=2"]
     done = codemix("bench", "chaos", *arguments, "--folder", tmp_path, "--json", "--check")
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout)
     assert report["bench"] == "chaos"
     assert (report["identical"], report["differences"]) == (True, [])
-    assert len(report["faults"]) == 4
+    assert [fault["run"] for fault in report["faults"]] == ["round 1"] * 3 + ["moved"] * 2
+    apart = report["rows"][-1]
+    assert apart["name"] == "losses after 2 changes of the layout: apart"
+    assert 0 < apart["ours"] < 1e-5
     assert not list(tmp_path.iterdir())
 
 
@@ -61,3 +65,28 @@ def test_the_smallest_difference_is_named(
     first = make_run(tmp_path / "first", **usual)
     second = make_run(tmp_path / "second", **{**usual, **changed})
     assert differences(first, second, 2) == found
+
+
+def make_moved(path: Path, loss: float = 2.5, cursor: int = 8, nats: float = 1.0) -> RunDirectory:
+    run = RunDirectory(path)
+    source = {"cursor": cursor, "nats": nats, "loss_nats": nats / 64}
+    rewrite_jsonl(run.ledger, [{"step": 2, "sources": {"a": source}}])
+    lines = [{"step": step, "tokens": 64 * step, "loss/train_nats": loss} for step in (1, 2)]
+    rewrite_jsonl(run.metrics, lines)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({}, []),
+        ({"loss": 2.5 + 9e-6, "nats": 1.001}, []),
+        ({"loss": 2.5 + 2e-5}, ["losses are 2.0e-05 nats apart"]),
+        ({"cursor": 9}, ["ledger.jsonl, line 1"]),
+    ],
+)
+def test_another_layout_may_round_and_not_read_otherwise(
+    tmp_path: Path, changed: dict[str, float], found: list[str]
+) -> None:
+    first, second = make_moved(tmp_path / "first"), make_moved(tmp_path / "second", **changed)
+    assert differences_of_layouts(first, second) == found

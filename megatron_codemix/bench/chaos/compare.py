@@ -15,6 +15,9 @@ from megatron_codemix.runs import RunDirectory
 TIMINGS = ("time/", "throughput/")
 """Beginnings of the names of metrics that no two runs share."""
 
+LOSS_TOLERANCE = 1e-5
+"""Nats by which other layouts may differ, in fp32."""
+
 
 def differences(first: RunDirectory, second: RunDirectory, step: int) -> list[str]:
     """What is not equal: tensors of the checkpoint after `step`, ledger, metrics without
@@ -34,6 +37,47 @@ def differences(first: RunDirectory, second: RunDirectory, step: int) -> list[st
     if len(one) != len(other):
         found.append(f"metrics.jsonl has {len(one)} and {len(other)} lines")
     return found
+
+
+def differences_of_layouts(first: RunDirectory, second: RunDirectory) -> list[str]:
+    """What is not equal between runs of one training in different layouts, where rounding may
+    differ: samples read and tokens that counted, of each source at every checkpoint; losses of any
+    step beyond LOSS_TOLERANCE."""
+    one, other = (
+        [_without_losses(line) for line in read_jsonl(run.ledger)] for run in (first, second)
+    )
+    found = [
+        f"ledger.jsonl, line {number}"
+        for number, (left, right) in enumerate(zip(one, other, strict=False), start=1)
+        if left != right
+    ]
+    if len(one) != len(other):
+        found.append(f"ledger.jsonl has {len(one)} and {len(other)} lines")
+    steps = [
+        [(line["step"], line["tokens"]) for line in read_jsonl(run.metrics)]
+        for run in (first, second)
+    ]
+    if steps[0] != steps[1]:
+        return [*found, "metrics.jsonl has other steps"]
+    if (apart := largest_loss_difference(first, second)) > LOSS_TOLERANCE:
+        found.append(f"losses are {apart:.1e} nats apart")
+    return found
+
+
+def largest_loss_difference(first: RunDirectory, second: RunDirectory) -> float:
+    """Of the same step, in nats."""
+    losses = (
+        [line["loss/train_nats"] for line in read_jsonl(run.metrics)] for run in (first, second)
+    )
+    return max((abs(one - other) for one, other in zip(*losses, strict=False)), default=0.0)
+
+
+def _without_losses(line: dict[str, Any]) -> dict[str, Any]:
+    sources = {
+        name: {key: value for key, value in source.items() if key not in ("nats", "loss_nats")}
+        for name, source in line["sources"].items()
+    }
+    return line | {"sources": sources}
 
 
 def differing_tensors(first: Path, second: Path) -> list[str]:

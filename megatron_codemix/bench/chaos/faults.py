@@ -5,7 +5,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ KINDS = (
     "SIGTERM",
     "SIGUSR1",
     "kill during a save",
+    "SIGTERM during a save",
     "kill at start",
 )
 _POLL_SECONDS = 0.003
@@ -42,6 +43,8 @@ class Fault:
     """A fault as it came about."""
 
     kind: str
+    run: str
+    """Name of the run's directory."""
     step: int
     """Last step in the metrics when it struck."""
     exit_code: int
@@ -52,11 +55,11 @@ class Fault:
         return asdict(self)
 
 
-def plan_faults(count: int, num_steps: int, seed: int) -> list[Plan]:
+def plan_faults(count: int, num_steps: int, seed: int, kinds: Sequence[str] = KINDS) -> list[Plan]:
     """One in each of `count` equal stretches of the run, so that it gets ahead between them."""
     rng = random.Random(seed)
-    kinds = [KINDS[number % len(KINDS)] for number in range(count)]
-    rng.shuffle(kinds)
+    chosen = [kinds[number % len(kinds)] for number in range(count)]
+    rng.shuffle(chosen)
     stretch = num_steps / count
     return [
         Plan(
@@ -64,7 +67,7 @@ def plan_faults(count: int, num_steps: int, seed: int) -> list[Plan]:
             at_step=min(num_steps - 2, int(stretch * (number + rng.random()))),
             delay_seconds=rng.uniform(0.0, 0.05),
         )
-        for number, kind in enumerate(kinds)
+        for number, kind in enumerate(chosen)
     ]
 
 
@@ -76,8 +79,8 @@ def strike(plan: Plan, process: "subprocess.Popen[bytes]", run: RunDirectory) ->
     time.sleep(plan.delay_seconds)
     step = last_step(run)
     match plan.kind:
-        case "SIGTERM" | "SIGUSR1":
-            process.send_signal(signal.Signals[plan.kind])
+        case "SIGTERM" | "SIGUSR1" | "SIGTERM during a save":
+            process.send_signal(signal.Signals[plan.kind.split()[0]])
             wanted = {EXIT_RETRY, EXIT_DONE}  # done, where it came behind the last step
         case "kill the launcher":
             process.kill()
@@ -86,7 +89,13 @@ def strike(plan: Plan, process: "subprocess.Popen[bytes]", run: RunDirectory) ->
             killed = _kill_a_rank(process, seed=plan.at_step)
             wanted = {EXIT_RETRY} if killed else {EXIT_DONE, EXIT_RETRY}
     code = process.wait(_PATIENCE_SECONDS)
-    return Fault(kind=plan.kind, step=step, exit_code=code, expected=code in wanted)
+    return Fault(
+        kind=plan.kind,
+        run=run.path.name,
+        step=step,
+        exit_code=code,
+        expected=code in wanted,
+    )
 
 
 def last_step(run: RunDirectory) -> int:
@@ -99,11 +108,14 @@ def last_step(run: RunDirectory) -> int:
 
 def _moment(plan: Plan, process: "subprocess.Popen[bytes]", run: RunDirectory) -> bool:
     """Whether the moment came before the end of the run."""
+    # Before it has ranks the command has nothing to save, and dies of a signal like any program.
+    if not _until(lambda: bool(_ranks(process)), process):
+        return False
     if plan.kind == "kill at start":
-        return _until(lambda: bool(_ranks(process)), process)
+        return True
     if not _until(lambda: last_step(run) >= plan.at_step, process):
         return False
-    if plan.kind == "kill during a save":
+    if plan.kind.endswith("during a save"):
         return _until(lambda: bool(run.incomplete_checkpoints()), process)
     return True
 
