@@ -21,6 +21,9 @@ LEAST_CAPABILITY: dict[str, Capability] = {
 }
 """Compute capability: FP8 tensor cores came with Ada (8.9), the products of blocks with Hopper."""
 
+LEAST_CUDA = {"blockwise": (12, 9)}
+"""Of the CUDA that PyTorch is built with, where a recipe asks for more than the others."""
+
 TENSOR_CORE_MULTIPLE = 16
 BLOCK = 128
 
@@ -73,6 +76,19 @@ def check_machine(
             f"newer, and {engine} is installed; install the extra [gpu], {instead}"
         )
     return problems
+
+
+def check_cuda(precision: Fp8Config, cuda: str | None) -> list[str]:
+    """As `check_machine`, of the CUDA that PyTorch is built with; None: it has none."""
+    recipe = precision.recipe
+    least = LEAST_CUDA.get(recipe, (0, 0))
+    if recipe == "emulated" or (cuda is not None and _version(cuda) >= least):
+        return []
+    wanted = f"CUDA {_dotted(least)} or newer" if recipe in LEAST_CUDA else "CUDA"
+    return [
+        f"precision.recipe: {recipe} needs a PyTorch that is built with {wanted}, and this one has "
+        f"{cuda or 'none'}; install another torch, or take precision.recipe=emulated"
+    ]
 
 
 def fp8_format(scaling: str) -> Literal["e4m3", "hybrid"]:

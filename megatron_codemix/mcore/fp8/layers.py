@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from megatron.core.transformer.spec_utils import ModuleSpec
 
-from megatron_codemix.config.precision_checks import fp8_format
+from megatron_codemix.config.precision_checks import check_cuda, fp8_format
 from megatron_codemix.config.schema import AnyPrecisionConfig, Fp8Config
 from megatron_codemix.errors import UnavailableError
 from megatron_codemix.mcore.fp8.linear import EMULATED
@@ -25,13 +25,19 @@ LAYERS_AT_EACH_END = 1
 
 
 def require_engine_device(precision: AnyPrecisionConfig, device: torch.device) -> None:
-    """Raises UnavailableError where Transformer Engine would have to multiply on a CPU."""
-    if engine_fields(precision) and device.type == "cpu":
+    """Raises UnavailableError where Transformer Engine would have to multiply on a CPU, or by
+    another CUDA than it needs."""
+    if not isinstance(precision, Fp8Config) or precision.recipe == "emulated":
+        return
+    if device.type == "cpu":
         raise UnavailableError(
             "precision.recipe: Transformer Engine multiplies on a GPU, and this process computes "
             "on a CPU; codemix doctor says what PyTorch finds, precision.recipe=emulated runs "
             "anywhere"
         )
+    problems = check_cuda(precision, torch.version.cuda)
+    if problems:
+        raise UnavailableError("\n".join(problems))
 
 
 def engine_fields(precision: AnyPrecisionConfig) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from megatron_codemix.backend.environment import least_capability
 from megatron_codemix.config.checks import check_config
 from megatron_codemix.config.megatron_args import megatron_arguments
 from megatron_codemix.config.plan import make_plan
-from megatron_codemix.config.precision_checks import check_machine, needs_of
+from megatron_codemix.config.precision_checks import check_cuda, check_machine, needs_of
 from megatron_codemix.config.schema import Fp8Config, RunConfig
 from megatron_codemix.errors import ConfigError
 
@@ -122,6 +122,22 @@ def test_what_a_machine_lacks(
         assert problem.startswith(f"precision.recipe: {recipe} ")
         assert part in problem
         assert f"rule: {recipe}" in problem, "it says what runs here"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "cuda", "expected"),
+    [
+        ("blockwise", "12.9", ""),
+        ("blockwise", "13.0", ""),
+        ("blockwise", "12.8", "is built with CUDA 12.9 or newer, and this one has 12.8"),
+        ("tensorwise", "12.8", ""),
+        ("delayed", None, "is built with CUDA, and this one has none"),
+    ],
+)
+def test_what_a_build_of_torch_lacks(recipe: Any, cuda: str | None, expected: str) -> None:
+    found = check_cuda(Fp8Config(recipe=recipe), cuda)
+    assert bool(found) == bool(expected)
+    assert all(expected in problem for problem in found)
 
 
 def test_emulation_needs_nothing_of_a_machine() -> None:
