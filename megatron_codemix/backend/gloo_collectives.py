@@ -44,9 +44,11 @@ def _spared(collective: Callable[..., Any]) -> Callable[..., Any]:
     step."""
 
     @functools.wraps(collective)
-    def spared(output: torch.Tensor, source: torch.Tensor, **options: Any) -> Any:
-        if not _is_alone(options.get("group")) or options.get("async_op"):
-            return collective(output, source, **options)
+    def spared(*arguments: Any, **options: Any) -> Any:
+        is_plain = len(arguments) == 2 and not options.get("async_op")
+        if not is_plain or not _is_alone(options.get("group")):
+            return collective(*arguments, **options)
+        output, source = arguments
         if output.data_ptr() != source.data_ptr():
             output.copy_(source.view_as(output))
         return None
