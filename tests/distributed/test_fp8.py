@@ -15,7 +15,6 @@ from tests.helpers.training import (
     GLOBAL_BATCH,
     MODEL,
     SEED,
-    SEQUENCE,
     Job,
     build_on_rank,
     build_with_optimizer,
@@ -132,7 +131,7 @@ FROM_BF16 = 0.08
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_model_learns_as_in_bf16_and_in_another_layout(rule: str, tmp_path: Path) -> None:
+def test_a_model_learns_as_in_bf16_and_in_another_layout(rule: str) -> None:
     job = Job(layout=ONE, precision=fp8(rule), model=WIDE, num_steps=NUM_STEPS)
     [curve] = run_distributed(train_on_rank, 1, job)
     [plain] = run_distributed(
@@ -182,8 +181,12 @@ def emulated_layers(context: RankContext, layout: LayoutConfig, precision: Any) 
     return names
 
 
-LINEAR = ["mlp.linear_fc1", "mlp.linear_fc2", "self_attention.linear_proj"]
-LINEAR.append("self_attention.linear_qkv")
+LINEAR = (
+    "mlp.linear_fc1",
+    "mlp.linear_fc2",
+    "self_attention.linear_proj",
+    "self_attention.linear_qkv",
+)
 
 
 @pytest.mark.parametrize(("first_last", "layers"), [(False, range(4)), (True, range(1, 3))])
@@ -294,7 +297,7 @@ def test_recomputed_layers_round_alike() -> None:
     assert curves[0] == curves[1]
 
 
-def test_the_parallel_block_rounds_too(tmp_path: Path) -> None:
+def test_the_parallel_block_rounds_too() -> None:
     model = WIDE.model_copy(update={"block": "parallel"})
     one, two = (
         run_distributed(
@@ -305,6 +308,3 @@ def test_the_parallel_block_rounds_too(tmp_path: Path) -> None:
         for num_ranks, layout in ((1, ONE), (2, TP2_SP))
     )
     assert two.loss == pytest.approx(one.loss, abs=FIRST_STEPS, rel=0)
-
-
-assert SEQUENCE * 4 % 128 == 0, "a microbatch is whole blocks of tokens"
