@@ -197,9 +197,8 @@ class Trainer:
         wrong = differing_replicas(self.model, self.parallel, self.backend)
         if wrong:
             raise RetryableError(
-                f"{self.phase.run.path}: step {self.step}: the weights of data-parallel ranks "
-                f"{wrong} are not those of the others (tensor rank {self.parallel.tensor_rank}, "
-                f"stage {self.parallel.pipeline_rank}); a device or its memory may be failing: run "
+                f"{self.phase.run.path}: step {self.step}: the weights of ranks {wrong} are not "
+                "those of their data-parallel replicas; a device or its memory may be failing: run "
                 "the same command without it, which goes on from the last checkpoint"
             )
 

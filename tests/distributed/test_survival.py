@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from megatron_codemix.bench.chaos.compare import differing_tensors
+from megatron_codemix.config.schema import LayoutConfig, MoeConfig
 from megatron_codemix.files import append_jsonl, read_jsonl
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.runs import RunDirectory
 from tests.helpers.commands import codemix
 from tests.helpers.ranks import run_distributed
 from tests.helpers.tiny import SEQUENCE, write_run
-from tests.helpers.training import Job, build_on_rank, train_run
+from tests.helpers.training import MODEL, Job, build_on_rank, train_run
 
 BAD_STEP = 8
 SAVE = f"checkpoint.save_every_tokens={5 * 8 * SEQUENCE}"
@@ -60,7 +61,9 @@ def test_a_step_gone_wrong_is_passed_over_and_written_down(tmp_path: Path) -> No
     assert "skipped_samples" in audited.stdout + audited.stderr
 
 
-def compare_after_a_flip(context: RankContext, job: Job, flipped: int | None) -> list[int]:
+def compare_after_a_flip(
+    context: RankContext, job: Job, flipped: int | None, is_expert: bool
+) -> list[int]:
     import torch
 
     from megatron_codemix.backend.devices import select_backend
@@ -70,7 +73,10 @@ def compare_after_a_flip(context: RankContext, job: Job, flipped: int | None) ->
     chunks, parallel, _ = build_on_rank(job)
     model = wrap_data_parallel(chunks, job.layout, parallel)
     if context.rank == flipped:
-        weight = next(iter(model[0].parameters())).detach().view(-1)
+        parameters = (
+            one for one in model[0].parameters() if getattr(one, "allreduce", True) != is_expert
+        )
+        weight = next(parameters).detach().view(-1)
         bits = weight.view(torch.int32 if weight.element_size() == 4 else torch.int16)
         bits[-1] ^= 1
     return differing_replicas(model, parallel, select_backend("cpu"))
@@ -78,8 +84,18 @@ def compare_after_a_flip(context: RankContext, job: Job, flipped: int | None) ->
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_one_flipped_bit_of_a_replica_is_found(precision: str) -> None:
-    from megatron_codemix.config.schema import LayoutConfig
-
     job = Job(layout=LayoutConfig(microbatch_sequences=2), precision=precision)
-    assert run_distributed(compare_after_a_flip, 3, job, None) == [[]] * 3
-    assert run_distributed(compare_after_a_flip, 3, job, 2) == [[2]] * 3
+    assert run_distributed(compare_after_a_flip, 3, job, None, False) == [[]] * 3
+    assert run_distributed(compare_after_a_flip, 3, job, 2, False) == [[2]] * 3
+
+
+def test_one_flipped_bit_of_an_expert_is_found_by_its_replica() -> None:
+    """Ranks 0 and 2 have the same two experts, ranks 1 and 3 the others."""
+    job = Job(
+        layout=LayoutConfig(expert=2, microbatch_sequences=2),
+        model=MODEL.model_copy(
+            update={"moe": MoeConfig(num_experts=4, top_k=2, balance_coefficient=0.01)}
+        ),
+    )
+    assert run_distributed(compare_after_a_flip, 4, job, None, True) == [[]] * 4
+    assert run_distributed(compare_after_a_flip, 4, job, 3, True) == [[], [3], [], [3]]
