@@ -13,9 +13,9 @@ from megatron_codemix.config.precision_checks import needs_of
 from megatron_codemix.config.schema import Fp8Config
 from megatron_codemix.data.mixture.describe import describe_mixtures, readings, repetitions
 from megatron_codemix.errors import EXIT_DONE, RetryableError
-from megatron_codemix.launch.local import exclusive
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
 from megatron_codemix.launch.ranks import LOST_PEER, run_ranks
+from megatron_codemix.locks import exclusive
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.train.phase import Phase, prepare_phase, record_failure, start_attempt
 from megatron_codemix.units import format_bytes, format_count

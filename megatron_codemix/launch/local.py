@@ -2,7 +2,6 @@
 killed."""
 
 import contextlib
-import fcntl
 import os
 import signal
 import subprocess
@@ -12,9 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import IO
 
-from megatron_codemix.errors import RunError
 from megatron_codemix.processes import die_with
 
 POLL_SECONDS = 0.25
@@ -126,36 +123,3 @@ def _wait(child: "subprocess.Popen[bytes]", stop: StopRequest, on_poll: Callable
 def _kill_group(group: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
-
-
-def try_lock(path: Path) -> IO[str] | None:
-    """The open file holding an exclusive lock on `path`, or None if another process holds it.
-
-    The lock ends when the file and every copy that a child inherited are closed, at the latest when
-    they have died.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - the lock lives as long as the file is open
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        handle.close()
-        return None
-    return handle
-
-
-@contextlib.contextmanager
-def exclusive(path: Path, what: str, *, wait_seconds: float = 0.0) -> Iterator[None]:
-    """Holds a lock on `path` during the block. Raises RunError if another process holds it, and
-    still does after `wait_seconds`."""
-    give_up_at = time.monotonic() + wait_seconds
-    while (handle := try_lock(path)) is None and time.monotonic() < give_up_at:
-        time.sleep(0.1)
-    if handle is None:
-        owner = path.read_text(encoding="utf-8").strip() or "unknown"
-        raise RunError(f"{path.parent}: {what} is already running here (process {owner})")
-    with handle:
-        handle.truncate(0)
-        handle.write(f"{os.getpid()}\n")
-        handle.flush()
-        yield

@@ -20,7 +20,8 @@ from megatron_codemix.errors import (
     RunError,
 )
 from megatron_codemix.files import write_text
-from megatron_codemix.launch.local import ChildExit, StopRequest, exclusive, run_child, try_lock
+from megatron_codemix.launch.local import ChildExit, StopRequest, run_child
+from megatron_codemix.locks import exclusive, try_lock
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.changed_phase import take_over
 from megatron_codemix.study.node import PhaseNode

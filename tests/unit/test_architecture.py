@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "megatron_codemix"
 
-_FOUNDATION = {"errors", "units", "files", "processes", "resources"}
+_FOUNDATION = {"errors", "units", "files", "locks", "processes", "resources"}
 _LOW = _FOUNDATION | {"config", "obs", "runs", "checkpoints", "lineage"}
 _DATA = _LOW | {"ops", "sandbox", "corpus", "data"}
 _ENGINE = _DATA | {"backend", "mcore", "launch"}
@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "errors": set(),
     "units": set(),
     "files": {"errors", "units"},
+    "locks": {"errors"},
     "processes": set(),
     "resources": set(),
     "config": _FOUNDATION,
@@ -48,9 +49,9 @@ MAY_IMPORT = {
 """Package -> packages it may import. `cli` may import all."""
 
 TORCH_FREE = [
-    "errors", "units", "files", "processes", "resources", "config", "obs", "runs", "checkpoints",
-    "lineage", "ops", "sandbox", "corpus", "data", "launch", "planner", "scaling", "study",
-    "report", "cli",
+    "errors", "units", "files", "locks", "processes", "resources", "config", "obs", "runs",
+    "checkpoints", "lineage", "ops", "sandbox", "corpus", "data", "launch", "planner", "scaling",
+    "study", "report", "cli",
 ]  # fmt: skip
 """Packages that load where torch is not installed, or must not be waited for."""
 

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from megatron_codemix.corpus.readers import InputFile
 from megatron_codemix.data.preparation.blocks import WHOLE, BlockJob, block_summary, remove_work
 from megatron_codemix.data.preparation.fast_encoder import FastEncoder
 from megatron_codemix.data.preparation.input_blocks import Piece, Record
+from megatron_codemix.data.preparation.lock import preparing_shard, shard_lock
 from megatron_codemix.data.preparation.runs import ENTRY, Documents, RunWriter, read_run
 from megatron_codemix.data.preparation.workers import run_tasks
 from megatron_codemix.data.shards.layout import shard_file
@@ -151,7 +153,8 @@ def preprocess(
     """Writes `<output_prefix>_<key>_document.bin` and `.idx` of each key, files in the given order.
 
     Goes on where it was killed; a finished shard of the same files, as far as their sizes and times
-    tell, is left as it is. `advance` is told of bytes read. Raises DataError, UnavailableError.
+    tell, is left as it is. `advance` is told of bytes read. Raises DataError, UnavailableError,
+    RunError where another process does the same.
     """
     inputs = {
         "files": [[f.name, f.path.stat().st_size, f.path.stat().st_mtime_ns] for f in files],
@@ -167,25 +170,30 @@ def preprocess(
     }
     work = output_prefix.with_name(f".{output_prefix.name}{UNFINISHED}{identity[:16]}")
     finished = [_finished(prefixes[key], identity) for key in keys]
-    if all(finished):
-        remove_work(work)  # of a run that was killed at its very end
-        return [written for written in finished if written is not None]
-    for stale in work.parent.glob(f".{output_prefix.name}{UNFINISHED}*"):  # of other inputs
-        if stale != work:
-            remove_work(stale)
-    job = BlockJob(tuple(files), MegatronEncoder(tokenizer, keys, appends_eod), work, block_bytes)
-    try:
-        run_tasks(job, job.tasks(WHOLE, num_workers), num_workers, advance)
-    except DataError:  # right input has another identity, so no rerun would use the blocks
+    complete = [shard for shard in finished if shard is not None]
+    if len(complete) == len(keys) and not work.exists() and not shard_lock(output_prefix).exists():
+        return complete
+    with preparing_shard(output_prefix):
+        if len(complete) == len(keys):
+            remove_work(work)  # of a run that was killed at its very end
+            return complete
+        for stale in work.parent.glob(f".{escape(output_prefix.name)}{UNFINISHED}*"):
+            if stale != work:  # of other inputs
+                remove_work(stale)
+        encoder = MegatronEncoder(tokenizer, keys, appends_eod)
+        job = BlockJob(tuple(files), encoder, work, block_bytes)
+        try:
+            run_tasks(job, job.tasks(WHOLE, num_workers), num_workers, advance)
+        except DataError:  # right input has another identity, so no rerun would use the blocks
+            remove_work(work)
+            raise
+        folders = job.folders.whole()
+        shards = [
+            _write_shard(prefixes[key], key, number, folders, tokenizer, appends_eod, identity)
+            for number, key in enumerate(keys)
+        ]
         remove_work(work)
-        raise
-    folders = job.folders.whole()
-    written = [
-        _write_shard(prefixes[key], key, number, folders, tokenizer, appends_eod, identity)
-        for number, key in enumerate(keys)
-    ]
-    remove_work(work)
-    return written
+        return shards
 
 
 def _finished(prefix: Path, identity: str) -> WrittenKey | None:

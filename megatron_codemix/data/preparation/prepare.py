@@ -19,6 +19,7 @@ from megatron_codemix.corpus.split import SPLITS, Split, require_validation_frac
 from megatron_codemix.corpus.store import load_corpus, source_files
 from megatron_codemix.data.preparation.blocks import WHOLE, BlockJob, Part
 from megatron_codemix.data.preparation.corpus_blocks import CorpusEncoder
+from megatron_codemix.data.preparation.lock import has_locks, is_alone, preparing
 from megatron_codemix.data.preparation.parts import part_of_source, record_part
 from megatron_codemix.data.preparation.sorted_shards import (
     PARTIAL,
@@ -165,14 +166,19 @@ def prepare_corpus(
     warn_of_seen_text(preparation)
     for name in plan.finished:
         log.info("%s: shards are complete, skipped", name)
-        forget(out, works_of(out, name))  # of a run that was killed at its very end
     shards = dict(plan.finished)
     skipped: Counter[str] = Counter()
-    for name, inputs in plan.todo.items():
-        work = _encode_source(preparation, name, plan.files[name], inputs)
-        if part == WHOLE:
-            shards[name], left_out = write_sorted_shards(work, out)
-            skipped += left_out
+    # A folder of finished shards may be read-only.
+    if plan.todo or has_locks(out) or any(works_of(out, name) for name in plan.finished):
+        with preparing(out, part):
+            for name in plan.finished:
+                # Of a run that was killed at its very end.
+                _forget_unused(preparation, works_of(out, name))
+            for name, inputs in plan.todo.items():
+                work = _encode_source(preparation, name, plan.files[name], inputs)
+                if part == WHOLE:
+                    shards[name], left_out = write_sorted_shards(work, out)
+                    skipped += left_out
     return PreparedCorpus(
         folder=out,
         shards=dict(sorted(shards.items())),
@@ -243,6 +249,12 @@ def _finished(
     return found
 
 
+def _forget_unused(preparation: Preparation, works: Sequence[Path]) -> None:
+    """Unless another part may be at work there."""
+    if preparation.part == WHOLE or (works and is_alone(preparation.out)):
+        forget(preparation.out, works)
+
+
 def _encode_source(
     preparation: Preparation, source: str, file: InputFile, inputs: dict[str, Any]
 ) -> Path:
@@ -252,7 +264,7 @@ def _encode_source(
         preparation.out / PARTIAL / f"{source}-{hash_json([inputs, preparation.block_bytes])[:16]}"
     )
     stale = [other for other in works_of(preparation.out, source) if other != work]
-    forget(preparation.out, stale)  # of other inputs
+    _forget_unused(preparation, stale)  # of other inputs
     SourceRecord(
         source=source,
         num_files=1,

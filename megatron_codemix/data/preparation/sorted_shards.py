@@ -22,6 +22,7 @@ from megatron_codemix.data.preparation.blocks import (
     remove_removed,
     remove_work,
 )
+from megatron_codemix.data.preparation.lock import has_locks, preparing
 from megatron_codemix.data.preparation.parts import missing_parts
 from megatron_codemix.data.preparation.runs import (
     ENTRY,
@@ -80,8 +81,13 @@ class SourceRecord:
 def merge_parts(folder: Path) -> dict[str, dict[Split, Manifest]]:
     """Shards of all sources whose parts (`prepare --shard`) are in `folder`; none where all are
     made. Raises DataError where parts are missing."""
-    works = {source: folder / PARTIAL / name for source, name in shards_to_merge(folder).items()}
-    return {source: write_sorted_shards(work, folder)[0] for source, work in works.items()}
+    if not shards_to_merge(folder) and not has_locks(folder):
+        return {}
+    with preparing(folder):
+        works = {
+            source: folder / PARTIAL / name for source, name in shards_to_merge(folder).items()
+        }
+        return {source: write_sorted_shards(work, folder)[0] for source, work in works.items()}
 
 
 def shards_to_merge(folder: Path) -> dict[str, str]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from megatron_codemix.errors import RunError
-from megatron_codemix.launch.local import StopRequest, exclusive, run_child, try_lock
+from megatron_codemix.launch.local import StopRequest, run_child
+from megatron_codemix.locks import exclusive, try_lock
 
 # Ends when told to, after writing that it was; says first that it is ready.
 WAITS_FOR_SIGTERM = """
@@ -28,7 +29,8 @@ while True:
 
 PARENT = """
 import pathlib, sys
-from megatron_codemix.launch.local import StopRequest, run_child, try_lock
+from megatron_codemix.launch.local import StopRequest, run_child
+from megatron_codemix.locks import try_lock
 folder = pathlib.Path(sys.argv[1])
 lock = try_lock(folder / "lock")
 with StopRequest().listen() as stop:

@@ -19,7 +19,7 @@ from megatron_codemix.errors import (
     RunError,
 )
 from megatron_codemix.files import read_json, write_json
-from megatron_codemix.launch.local import exclusive
+from megatron_codemix.locks import exclusive
 from megatron_codemix.runs import RunDirectory, Status
 from megatron_codemix.study.progress import (
     StudyDisplay,
