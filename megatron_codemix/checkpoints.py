@@ -3,9 +3,10 @@
 Free of torch and of the format inside: what training writes, a command can check on any machine.
 """
 
+import contextlib
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,6 +22,19 @@ Marker = dict[str, Any]  # Any: JSON values
 
 class DamagedCheckpointError(RunError):
     """Files of a checkpoint are missing, or not what was written."""
+
+
+@contextlib.contextmanager
+def refusing_damage(folder: Path) -> Iterator[None]:
+    """For who cannot take another checkpoint: says what to do about a damaged one. Raises RunError
+    in place of DamagedCheckpointError."""
+    try:
+        yield
+    except DamagedCheckpointError as damage:
+        raise RunError(
+            f"{damage}\n{folder}: restore these files, or delete the folder and give the `codemix "
+            "train` command of its run again, which goes on from the checkpoint before"
+        ) from damage
 
 
 @dataclass(frozen=True)
@@ -91,6 +105,18 @@ def write_marker(folder: Path, record: Mapping[str, Any], files: Mapping[str, Fi
         raise RunError("\n".join(problems))
     listed = {name: asdict(file) for name, file in sorted(files.items())}
     write_json(folder / COMPLETE_MARKER, {**record, "files": listed})
+
+
+def damage_at_end(run: RunDirectory, last_step: int) -> str | None:
+    """What is wrong with the last checkpoint of a run that is done, as far as sizes tell; None
+    where it is whole, or where no checkpoint is left, on purpose perhaps."""
+    if not run.checkpoint(last_step).exists() and not run.complete_steps():
+        return None
+    try:
+        read_marker(run.checkpoint(last_step))
+    except RunError as error:
+        return str(error)
+    return None
 
 
 def read_marker(folder: Path) -> Marker:

@@ -47,6 +47,10 @@ def unusable_path(error: OSError) -> UnavailableError | None:
         readable = full_disk(error, path)
         assert isinstance(readable, UnavailableError), error
         return readable
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return UnavailableError(
+            f"{path}: {error.strerror}; a file is there, and a folder is wanted; give another path"
+        )
     return UnavailableError(
         f"{path}: {error.strerror}; give a path that exists and may be read or written here"
     )

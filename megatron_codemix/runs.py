@@ -24,6 +24,7 @@ from megatron_codemix.files import read_json, read_jsonl, write_json
 
 State = Literal["pending", "running", "done", "failed"]
 
+_LOG_SUFFIXES = {".out", ".err", ".log", ".txt"}
 COMPLETE_MARKER = "complete.json"
 
 
@@ -142,6 +143,7 @@ class RunDirectory:
         """
         status = self.read_status()
         if status is None:
+            self._require_own_folder()
             return Status(identity=identity)
         if status.identity == earlier:
             return replace(status, identity=identity)
@@ -151,9 +153,26 @@ class RunDirectory:
                 "configuration is "
                 f"{identity[:8]}): something that decides what is learned has changed; compare "
                 "with "
-                f"'codemix config diff {self.config} YOUR_CONFIG' and use another directory"
+                f"'codemix config diff {self.config} YOUR_CONFIG [KEY=VALUE ...]' and use another "
+                "directory"
             )
         return status
+
+    def _require_own_folder(self) -> None:
+        """Raises RunError where the folder holds something, and nothing of it is a run's. Logs do
+        not count: a job's often begin before its run does."""
+        if not self.path.is_dir():
+            return
+        names = sorted(path.name for path in self.path.iterdir())
+        known = {self.config.name, self.checkpoints.name, self.metrics.name, "attempts"}
+        foreign = [
+            name for name in names if name[0] != "." and Path(name).suffix not in _LOG_SUFFIXES
+        ]
+        if foreign and known.isdisjoint(foreign):
+            raise RunError(
+                f"{self.path}: holds {foreign[0]!r}{' and more' if len(foreign) > 1 else ''}, and "
+                "no run (status.json is missing); give a new or an empty directory"
+            )
 
 
 def require_done(run: RunDirectory) -> Status:
@@ -189,6 +208,7 @@ def final_checkpoint(run: RunDirectory) -> Path:
     if status.num_steps not in run.complete_steps():
         raise RunError(
             f"{run.checkpoint(status.num_steps)}: the run is done but its last checkpoint is "
-            "gone; train it again in an empty directory"
+            "gone; give the `codemix train` command of this run again, which goes on from the "
+            "checkpoint before it (where none is left, with an empty directory)"
         )
     return run.checkpoint(status.num_steps)

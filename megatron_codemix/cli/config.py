@@ -3,12 +3,13 @@
 import json as json_module
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from megatron_codemix.backend.environment import has_nvidia_driver
 from megatron_codemix.config.checks import check_config, raise_if
 from megatron_codemix.config.difference import differences
 from megatron_codemix.config.editor_schema import editor_schema
@@ -124,10 +125,13 @@ def schema() -> None:
 def diff(
     first: Annotated[Path, typer.Argument(help="Configuration, or directory of a run.")],
     second: Annotated[Path, typer.Argument(help="The other one.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the other one: section.key=value ...")
+    ] = None,
     json: _Json = False,
 ) -> None:
     """Print the fields that differ; '*' marks those that make it another run."""
-    found = differences(_load_either(first), _load_either(second))
+    found = differences(_load_either(first), _load_either(second, overrides or []))
     if json:
         rows = [
             {"path": d.path, "first": d.first, "second": d.second, "identity": d.identity}
@@ -166,11 +170,14 @@ def _notes_on_needs(config: RunConfig) -> list[str]:
 
     needs = check_needs(config)
     raise_if(needs.problems)
-    return needs.notes
+    notes = needs.notes
+    if config.backend.device == "cuda" and not has_nvidia_driver():
+        notes.append("backend.device: cuda, which this machine has not; it runs elsewhere")
+    return notes
 
 
-def _load_either(path: Path) -> RunConfig:
-    return load_run_config(RunDirectory(path).config if path.is_dir() else path)
+def _load_either(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    return load_run_config(RunDirectory(path).config if path.is_dir() else path, overrides)
 
 
 def _text(value: Any) -> str:  # Any: a JSON value

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from megatron_codemix.backend.environment import prepare_environment
+from megatron_codemix.checkpoints import damage_at_end
 from megatron_codemix.config.parameters import checkpoint_bytes, count_parameters
 from megatron_codemix.config.plan import layout_text, steps_text
 from megatron_codemix.config.precision_checks import needs_of
@@ -17,7 +18,13 @@ from megatron_codemix.launch.placement import RankContext, rank_context_from_env
 from megatron_codemix.launch.ranks import LOST_PEER, run_ranks
 from megatron_codemix.locks import exclusive
 from megatron_codemix.runs import RunDirectory
-from megatron_codemix.train.phase import Phase, prepare_phase, record_failure, start_attempt
+from megatron_codemix.train.phase import (
+    Phase,
+    prepare_phase,
+    record_failure,
+    save_config,
+    start_attempt,
+)
 from megatron_codemix.units import format_bytes, format_count
 
 LOCK_WAIT_SECONDS = 20.0
@@ -71,8 +78,13 @@ def command(
         return
     status = phase.claim()
     if status.state == "done":
-        print(f"already done: {phase.run.path}")
-        return
+        damage = damage_at_end(phase.run, status.num_steps)
+        if damage is None:
+            if not phase.run.config.exists():
+                save_config(phase)
+            print(f"already done: {phase.run.path}")
+            return
+        print(f"done before, but its last checkpoint is not whole; going on with it:\n{damage}")
     prepare_environment(phase.config.backend.device)
     if context is None:
         raise typer.Exit(_run_own_ranks(phase, nproc, profile))

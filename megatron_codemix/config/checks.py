@@ -32,6 +32,7 @@ def check_config(config: RunConfig) -> list[str]:
         *check_layout_options(config),
         *check_precision(config),
         *_check_initialisation(config),
+        *_check_validation(config),
     ]
 
 
@@ -162,6 +163,16 @@ def _check_ramp_up(config: RunConfig) -> list[str]:
             "train.global_batch_sequences; make it shorter"
         ]
     return []
+
+
+def _check_validation(config: RunConfig) -> list[str]:
+    sources = config.data.sources.values()
+    if config.validation is None or any(source.validation for source in sources):
+        return []
+    return [
+        "validation: no source has a held-out shard to score; set data.sources.<name>.validation, "
+        "or leave out the section"
+    ]
 
 
 def _check_initialisation(config: RunConfig) -> list[str]:

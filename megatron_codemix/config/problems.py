@@ -1,6 +1,7 @@
 """What pydantic finds, in the words of the file: `run.yaml:12: train.seed: expected a number`."""
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -167,7 +168,7 @@ def _missing(name: str, owner: Any) -> str:
     if not meaning and name in fields:
         models = _models(fields[name].annotation)
         meaning = (models[0].__doc__ or "") if models else ""
-    first_sentence = " ".join(meaning.split()).split(". ")[0].rstrip(".")
+    first_sentence = re.split(r"(?<!\beq)\. ", " ".join(meaning.split()))[0].rstrip(".")
     return f"missing ({first_sentence})" if first_sentence else "missing"
 
 

@@ -34,6 +34,7 @@ def check_schedule(config: RunConfig) -> list[str]:
         *_check_warmup(config, horizon, curve),
         *_check_rates(config),
         *_check_points(config, horizon, curve),
+        *check_chain_length(config, [train_tokens(config)]),
     ]
 
 

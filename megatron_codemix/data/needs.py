@@ -9,6 +9,7 @@ from megatron_codemix.data.mixture.describe import readings, repetitions
 from megatron_codemix.data.resolve import open_shard, resolve_data
 from megatron_codemix.data.tokenizer import tokenizer_hash
 from megatron_codemix.errors import CodemixError, ConfigError
+from megatron_codemix.obs.trackers import require_tracker
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,16 @@ class Needs:
 
 
 def check_needs(config: RunConfig) -> Needs:
-    """Looks for the tokenizer, every shard, the parent's run and the loader; reads headers and
-    manifests only. A source that is read more often than `max_epochs` allows is a problem, one that
-    is read often is noted."""
+    """Looks for the tokenizer, every shard, the parent's run, the packages of loader and logging;
+    reads headers and manifests only. A source that is read more often than `max_epochs` allows is a
+    problem, one that is read often is noted."""
     notes: list[str] = []
-    checks = [_check_loader, _check_held_out, lambda config: notes.extend(_repeated(config))]
+    checks = [
+        _check_loader,
+        _check_trackers,
+        check_held_out,
+        lambda config: notes.extend(_repeated(config)),
+    ]
     problems = [problem for check in checks for problem in _problems_of(check, config)]
     return Needs(list(dict.fromkeys(problems)), notes)
 
@@ -45,8 +51,8 @@ def _check_loader(config: RunConfig) -> None:
         require_dali()
 
 
-def _check_held_out(config: RunConfig) -> None:
-    """Raises ConfigError: what evaluation would refuse."""
+def check_held_out(config: RunConfig) -> None:
+    """Raises ConfigError: what validation and evaluation would refuse."""
     tokenizer = tokenizer_hash(config.tokenizer.path)
     problems = []
     for name, source in config.data.sources.items():
@@ -58,6 +64,12 @@ def _check_held_out(config: RunConfig) -> None:
             problems.append(f"data.sources.{name}.validation: {error}")
     if problems:
         raise ConfigError(problems)
+
+
+def _check_trackers(config: RunConfig) -> None:
+    for package in ("tensorboard", "wandb"):
+        if getattr(config.logging, package):
+            require_tracker(package)
 
 
 def _repeated(config: RunConfig) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 import torch.distributed
 
 from megatron_codemix.backend.devices import Backend, initialize_process_group, select_backend
+from megatron_codemix.checkpoints import refusing_damage
 from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.schema import LayoutConfig, PrecisionConfig, RunConfig
 from megatron_codemix.data.held_out import MAX_DOCUMENT_WINDOWS, HeldOutSource, held_out_sources
@@ -101,7 +102,8 @@ def _load_model(config: RunConfig, folder: Path, backend: Backend) -> tuple[Mode
         parallel=parallel,
         backend=backend,
     )
-    load_weights(folder, [model])
+    with refusing_damage(folder):
+        load_weights(folder, [model])
     model.eval()
     return model, parallel
 

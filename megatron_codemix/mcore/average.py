@@ -11,6 +11,7 @@ from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.mapping import ShardedObject, ShardedTensor
 from megatron.core.dist_checkpointing.serialization import load_sharded_metadata
 
+from megatron_codemix.checkpoints import refusing_damage
 from megatron_codemix.errors import RunError
 from megatron_codemix.mcore.background_save import start_save
 from megatron_codemix.mcore.checkpoint import require_whole
@@ -34,14 +35,15 @@ def average_weights(
 
     advance: told of each checkpoint that is read.
 
-    Raises DamagedCheckpointError, and RunError where the models are not alike.
+    Raises RunError where one is damaged, or the models are not alike.
     """
     places = [_model_places(folder) for folder in folders]
     _require_alike(folders, [_shapes(found) for found in places])
     sums: dict[str, torch.Tensor] = {}
     loaded: dict[str, Any] = {}
     for folder, weight, found in zip(folders, weights, places, strict=True):
-        require_whole(folder)
+        with refusing_damage(folder):
+            require_whole(folder)
         loaded = dist_checkpointing.load(found, str(folder), validate_access_integrity=False)
         for name in _shapes(found):
             term = loaded[name].double().mul_(weight)

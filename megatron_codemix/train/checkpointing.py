@@ -12,6 +12,7 @@ from megatron_codemix.backend.devices import Backend
 from megatron_codemix.checkpoints import (
     DamagedCheckpointError,
     read_marker,
+    refusing_damage,
     remove_checkpoint,
 )
 from megatron_codemix.config.parameters import checkpoint_bytes
@@ -75,7 +76,8 @@ def starting_record(
     if config.init_from is not None:
         folder = parent_checkpoint(config.init_from)
         with_state = config.init_from.load == "weights+optimizer"
-        load_checkpoint(folder, model, optimizer, with_state=with_state)
+        with refusing_damage(folder):
+            load_checkpoint(folder, model, optimizer, with_state=with_state)
         log.info("start from %s (%s)", folder, config.init_from.load)
     return None
 

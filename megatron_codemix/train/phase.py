@@ -17,6 +17,7 @@ from megatron_codemix.config.plan import RunPlan, make_plan, train_tokens
 from megatron_codemix.config.schedule_checks import check_chain_length, check_parent_schedule
 from megatron_codemix.config.schema import ModelConfig, RunConfig
 from megatron_codemix.data.loading.dali import require_dali
+from megatron_codemix.data.needs import check_held_out
 from megatron_codemix.data.resolve import DataPlan, resolve_data
 from megatron_codemix.errors import ConfigError, UnavailableError
 from megatron_codemix.files import require_free_bytes, write_json, write_text
@@ -93,6 +94,8 @@ def prepare_phase(
     for package in ("tensorboard", "wandb"):
         if getattr(config.logging, package):
             require_tracker(package)
+    if config.validation is not None:
+        check_held_out(config)
     data = resolve_data(config)
     data.dataset()  # refuses a sequence longer than a shard, or samples unlike the parent's
     identity = data.identity(config)
@@ -159,6 +162,11 @@ def _with_absolute_paths(config: RunConfig) -> RunConfig:
     return RunConfig.model_validate(absolute(config.model_dump()))
 
 
+def save_config(phase: Phase) -> None:
+    """Writes the resolved configuration into the run directory."""
+    write_text(phase.run.config, dump_yaml(phase.config))
+
+
 def start_attempt(phase: Phase) -> int:
     """Counts one more start of the run, writes its resolved configuration and plan; the attempt's
     number. One process calls it."""
@@ -166,7 +174,7 @@ def start_attempt(phase: Phase) -> int:
     number = status.attempts + 1
     folder = phase.run.attempt(number)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(phase.run.config, dump_yaml(phase.config))
+    save_config(phase)
     record = phase.plan.as_dict() | {"mixture": phase.data.mixture.as_dict()}
     write_json(folder / "plan.json", record)
     phase.run.write_status(

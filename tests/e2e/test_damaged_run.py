@@ -1,5 +1,6 @@
 """Damaged run directories: refused by name with what to do, or gone around with a word."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,8 +36,12 @@ def damage_marker(run: RunDirectory) -> None:
     (run.checkpoint(15) / "complete.json").write_bytes(b"\xff\x00garbage")
 
 
-def flip_a_bit(run: RunDirectory) -> None:
-    shard = next(run.checkpoint(15).glob("*.distcp"))
+def shorten(folder: Path) -> None:
+    next(folder.glob("*.distcp")).write_bytes(b"")
+
+
+def flip_a_bit(run: RunDirectory, step: int = 15) -> None:
+    shard = next(run.checkpoint(step).glob("*.distcp"))
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
@@ -118,6 +123,56 @@ def test_checkpoint_without_marker_is_left_out_with_a_word(
     assert count_lines(run.metrics) == 20
 
 
+@pytest.mark.parametrize(
+    "damage", [lambda folder: (folder / "complete.json").unlink(), shutil.rmtree, shorten]
+)
+def test_a_finished_run_whose_end_is_damaged_makes_it_again(
+    damage: Callable[[Path], None], unfinished: tuple[Path, RunDirectory], tmp_path: Path
+) -> None:
+    config, run = unfinished
+    assert codemix("train", config, SAVE_EVERY, "--run-dir", run.path).returncode == 0
+    before = run.ledger.read_bytes()
+    damage(run.checkpoint(20))
+    run.config.unlink()
+    again = codemix("train", config, SAVE_EVERY, "--run-dir", run.path)
+    assert again.returncode == 0, again.stderr
+    assert "its last checkpoint is not whole" in again.stdout
+    assert "resume after step 15" in again.stderr
+    assert differing_tensors(tmp_path / "whole", run.checkpoint(20)) == []
+    assert run.ledger.read_bytes() == before
+    run.config.unlink()
+    shutil.rmtree(run.checkpoints)  # to make room: nothing is trained again
+    done = codemix("train", config, SAVE_EVERY, "--run-dir", run.path)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"already done: {run.path}")
+    assert run.config.exists()
+
+
+def test_who_needs_a_damaged_checkpoint_is_told_what_to_do(
+    unfinished: tuple[Path, RunDirectory],
+) -> None:
+    config, run = unfinished
+    assert codemix("train", config, SAVE_EVERY, "--run-dir", run.path).returncode == 0
+    flip_a_bit(run, 20)
+    done = codemix("evaluate", run.path)
+    assert done.returncode == 2, done.stderr
+    assert "iter_0000020: restore these files, or delete the folder and give" in done.stderr
+
+
+def test_a_folder_of_something_else_is_no_run_directory(
+    unfinished: tuple[Path, RunDirectory], tmp_path: Path
+) -> None:
+    config, _ = unfinished
+    place = tmp_path / "texts"
+    place.mkdir()
+    (place / "slurm-7.out").write_text("a job's log")
+    assert codemix("train", config, "--run-dir", place, "--dry-run").returncode == 0
+    (place / "a.jsonl").write_text("{}")
+    done = codemix("train", config, "--run-dir", place)
+    assert done.returncode == 2
+    assert f"{place}: holds 'a.jsonl', and no run" in done.stderr
+    assert not (place / "config.yaml").exists()
+
+
 @pytest.mark.parametrize("place", ["data/run.yaml", "data/run.yaml/below"])
 def test_run_directory_that_is_a_file(
     place: str, unfinished: tuple[Path, RunDirectory], tmp_path: Path
@@ -126,4 +181,5 @@ def test_run_directory_that_is_a_file(
     done = codemix("train", config, "--run-dir", tmp_path / place)
     assert done.returncode == 2, done.stderr
     assert "run.yaml" in done.stderr
+    assert "a file is there, and a folder is wanted" in done.stderr
     assert "Traceback" not in done.stderr

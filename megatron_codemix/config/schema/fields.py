@@ -14,7 +14,7 @@ def _read_count(value: Any) -> Any:  # Any: pydantic hands over whatever the fil
 Tokens = Annotated[
     int,
     BeforeValidator(_read_count),
-    Field(ge=0, json_schema_extra={"examples": ["200B"]}),
+    Field(ge=0, le=10**18, json_schema_extra={"examples": ["200B"]}),  # sums fit into 64 bits
     PlainSerializer(format_count, when_used="json"),
 ]
 """A number of tokens: `200B`, `0.5M`, `4096`."""

@@ -120,6 +120,9 @@ def test_diff_of_files_and_run_directories(run_yaml: Path, codemix: Any, tmp_pat
         "  layout.tensor: 1 -> 2",
         "another run: fields marked * decide what is learned",
     ]
+    assert codemix("config", "diff", run, run_yaml, "train.seed=7", "layout.tensor=2")[1] == (
+        "the same configuration\n"
+    )
     rows = json.loads(codemix("config", "diff", run_yaml, run, "--json")[1])["differences"]
     assert rows[0] == {"path": "train.seed", "first": 1, "second": 7, "identity": "yes"}
 

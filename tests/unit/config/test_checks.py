@@ -51,6 +51,17 @@ def test_a_good_configuration_has_no_problems(changed: Changed) -> None:
             "data.sequence_length: 254 is not a multiple of layout.tensor 4",
         ),
         (
+            [
+                "validation={every_tokens: 32K, max_bytes_per_source: 1kB}",
+                "data.sources.code={train: shards/code}",
+            ],
+            "validation: no source has a held-out shard to score",
+        ),
+        (
+            ["schedule.span=chain", "schedule.chain_tokens=64K"],
+            "schedule.chain_tokens: 64K, but the chain has",
+        ),
+        (
             ["train.ramp_up={start_sequences: 16, increment_sequences: 4, over_tokens: 32K}"],
             "train.ramp_up.start_sequences: 16 is not below train.global_batch_sequences 16",
         ),
