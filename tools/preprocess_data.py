@@ -8,10 +8,7 @@ The work is in megatron_codemix/data/preparation.
 import sys
 import time
 
-from megatron_codemix.data.preparation.megatron_blocks import preprocess
-from megatron_codemix.data.preparation.megatron_flags import read_flags
-from megatron_codemix.errors import CodemixError
-from megatron_codemix.obs.progress import progress_bar
+from megatron_codemix.cli.ending import run_readably
 
 WITHOUT_ENDS = (
     "no manifest: without --append-eod nothing marks the ends of documents, so Megatron-LM reads "
@@ -21,26 +18,27 @@ PACKED = (".gz", ".zst", ".parquet")
 
 
 def main() -> int:
-    """Returns the exit code: 0, or 2 where the input is wrong."""
+    """The exit code."""
+    # Here, so that Ctrl-C during the imports, which take a while, ends as it does later.
+    from megatron_codemix.data.preparation.megatron_blocks import preprocess
+    from megatron_codemix.data.preparation.megatron_flags import read_flags
+    from megatron_codemix.obs.progress import progress_bar
+
     start = time.monotonic()
-    try:
-        request = read_flags()
-        # What is counted is text: of compressed files its size is not known before.
-        is_plain = not any(file.name.endswith(PACKED) for file in request.files)
-        total = sum(file.path.stat().st_size for file in request.files)
-        with progress_bar("preprocess", total if is_plain else None, "bytes") as advance:
-            written = preprocess(
-                request.files,
-                request.tokenizer,
-                request.output_prefix,
-                keys=request.keys,
-                appends_eod=request.appends_eod,
-                num_workers=request.num_workers,
-                advance=advance,
-            )
-    except CodemixError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    request = read_flags()
+    # What is counted is text: of compressed files its size is not known before.
+    is_plain = not any(file.name.endswith(PACKED) for file in request.files)
+    total = sum(file.path.stat().st_size for file in request.files)
+    with progress_bar("preprocess", total if is_plain else None, "bytes") as advance:
+        written = preprocess(
+            request.files,
+            request.tokenizer,
+            request.output_prefix,
+            keys=request.keys,
+            appends_eod=request.appends_eod,
+            num_workers=request.num_workers,
+            advance=advance,
+        )
     for shard in written:
         print(f"{shard.prefix}: {shard.num_documents} documents, {shard.num_tokens} tokens")
         if shard.num_empty:
@@ -53,4 +51,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_readably(main))

@@ -1,4 +1,4 @@
-"""`codemix`: finds the command, and turns what escapes from it into a readable end.
+"""`codemix`: finds the command and runs it.
 
 Each command is the module of its name here, with a typer `app` or a function `command`. It is
 imported only when chosen: `codemix --help` and `codemix study status` must not wait for torch.
@@ -6,7 +6,6 @@ imported only when chosen: `codemix --help` and `codemix study status` must not 
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated, Any
@@ -15,10 +14,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from megatron_codemix import __version__
-from megatron_codemix.errors import EXIT_BUG, CodemixError, ConfigError, RetryableError
-from megatron_codemix.files import unusable_path
-
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+from megatron_codemix.cli.ending import Interrupted, run_readably
+from megatron_codemix.errors import EXIT_DONE
 
 COMMANDS = {
     "quickstart": "A whole tiny study on this machine; nothing is downloaded.",
@@ -33,10 +30,6 @@ COMMANDS = {
     "bench": "Measure this machine: ours beside a peer.",
 }
 """Name -> line for the help."""
-
-
-class _Interrupted(Exception):  # noqa: N818  # not an error
-    """Ctrl-C, under a name that typer does not take for its own."""
 
 
 # Newer versions of typer carry click inside and keep its types to themselves.
@@ -65,7 +58,7 @@ class _LazyGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            raise _Interrupted from error
+            raise Interrupted from error
 
 
 def load_command(name: str) -> Any:  # Any: a click command, which typer keeps to itself
@@ -105,7 +98,7 @@ def _root(
 ) -> None:
     """Code-versus-text data-mixture studies on megatron-core.
 
-    Exit codes: 0 done, 1 a bug, 2 the input is wrong, 75 try the same command again.
+    Exit codes: 0 done, 1 a bug, 2 the input is wrong, 75 try the same command again, 130 Ctrl-C.
     """
 
 
@@ -115,37 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     given = list(sys.argv[1:] if arguments is None else arguments)
     is_debug = "--debug" in given
-    try:
+
+    def work() -> int:
         app(args=[argument for argument in given if argument != "--debug"], prog_name="codemix")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0
-    except _Interrupted:
-        print("interrupted; the same command goes on from what is there", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except CodemixError as error:
-        if is_debug:
-            traceback.print_exc()
-        print(error_block(error), file=sys.stderr)
-        return error.exit_code
-    except Exception as error:
-        refused = unusable_path(error) if isinstance(error, OSError) else None
-        if refused is not None and not is_debug:
-            print(error_block(refused), file=sys.stderr)
-            return refused.exit_code
-        traceback.print_exc()
-        name = type(error).__name__
-        print(
-            f"error: this is a bug in codemix ({name}); please report it with the traceback above",
-            file=sys.stderr,
-        )
-        return EXIT_BUG
-    return 0
+        return EXIT_DONE
 
-
-def error_block(error: CodemixError) -> str:
-    """What the user sees: a line for each problem."""
-    problems = error.problems if isinstance(error, ConfigError) else [str(error)]
-    lines = [f"error: {problem}" for problem in problems]
-    if isinstance(error, RetryableError):
-        lines.append("the same command may succeed later")
-    return "\n".join(lines)
+    return run_readably(work, is_debug=is_debug)
