@@ -5,7 +5,6 @@ import traceback
 from collections.abc import Callable
 
 from megatron_codemix.errors import EXIT_BUG, CodemixError, ConfigError, RetryableError
-from megatron_codemix.files import unusable_path
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -32,6 +31,9 @@ def run_readably(work: Callable[[], int], *, is_debug: bool = False) -> int:
         print(error_block(error), file=sys.stderr)
         return error.exit_code
     except Exception as error:
+        # Here: Ctrl-C while this module is being imported is not told readably.
+        from megatron_codemix.files import unusable_path
+
         refused = unusable_path(error) if isinstance(error, OSError) else None
         if refused is not None and not is_debug:
             print(error_block(refused), file=sys.stderr)

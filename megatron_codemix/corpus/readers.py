@@ -109,19 +109,21 @@ def read_documents(
     """Documents in file order. A record's origin is its `origin_field`, else its `id`, else its
     text.
 
-    Raises DataError: a truncated or damaged file, a line that is not JSON, records without
-    `text_field`.
+    Raises DataError: a truncated or damaged file, a line that is not JSON, a `text_field` that no
+    record has, or that holds something else than text. A record where it is missing or null is
+    skipped as empty.
     """
     for file in files:
         stem, _ = _without_compression(file.name)
+        seen = FieldsSeen(file.path, text_field, "--text-field")
         if stem.endswith(_LINE_FORMATS):
             records = _json_records(file, skipped)
         elif stem.endswith(".parquet"):
-            records = _parquet_records(file, skipped, text_field)
+            records = _parquet_records(file, skipped, seen)
         else:
             yield from _whole_file(file, source, skipped)
             continue
-        yield from _from_records(file, records, source, skipped, text_field, origin_field)
+        yield from _from_records(file, records, source, skipped, seen, origin_field)
 
 
 def _without_compression(name: str) -> tuple[str, str]:
@@ -131,22 +133,74 @@ def _without_compression(name: str) -> tuple[str, str]:
     return name, ""
 
 
+class FieldsSeen:
+    """Whether any record of a file has the wanted field, for one clear error where none has.
+
+    option: the flag that names the field.
+    """
+
+    def __init__(self, path: Path, field: str, option: str) -> None:
+        self.path, self.field, self.option = path, field, option
+        self._names: dict[str, None] = {}
+        self._num_records = 0
+        self._is_found = False
+
+    def require_column(self, names: Sequence[str] | None) -> None:
+        """names: the columns of a Parquet file; None of another. Raises DataError."""
+        if names is not None and self.field not in names:
+            raise DataError(
+                f"{self.path}: no column {self.field!r}; it has {', '.join(names)}; name the right "
+                f"one with {self.option}"
+            )
+        self._names.update(dict.fromkeys(names or ()))
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Counts a record, with text or without."""
+        if self._is_found:
+            return
+        self._num_records += 1
+        if record.get(self.field) is not None:
+            self._is_found = True
+        elif self._num_records <= _MAX_NAMED:
+            self._names.update(dict.fromkeys(record))
+
+    def require_text(self) -> None:
+        """To be called after the last record. Raises DataError where the field was in none."""
+        if self._num_records and not self._is_found:
+            whose = "the only record has" if self._num_records == 1 else "the records have"
+            raise DataError(
+                f"{self.path}: no text in field {self.field!r} of {self._num_records} records; "
+                f"{whose} {', '.join(self._names) or 'no fields'}; name the right field with "
+                f"{self.option}"
+            )
+
+
+def text_of(record: dict[str, Any], wanted: FieldsSeen, number: int) -> str:
+    """The text; "" where the field is missing or null. Raises DataError where it holds something
+    else. number: of the record, or its position, for the error."""
+    text = record.get(wanted.field)
+    if isinstance(text, str):
+        return text
+    if text is None:
+        return ""
+    found = "a list" if isinstance(text, list) else type(text).__name__
+    raise DataError(
+        f"{wanted.path}: the record at {number} has {found} in field {wanted.field!r}, not text; "
+        f"name the right field with {wanted.option}"
+    )
+
+
 def _from_records(
     file: InputFile,
     records: Iterator[tuple[int, dict[str, Any]]],
     source: str,
     skipped: Skipped,
-    text_field: str,
+    seen: FieldsSeen,
     origin_field: str,
 ) -> Iterator[Document]:
-    num_records = num_bad = first_bad = 0
     for number, record in records:
-        num_records += 1
-        text = record.get(text_field)
-        if not isinstance(text, str):
-            num_bad += 1
-            first_bad = first_bad or number
-            continue
+        seen.add(record)
+        text = text_of(record, seen, number)
         place = f"{file.name}:{number}"
         if not _is_encodable(text):
             skipped.add("not UTF-8", place)
@@ -154,11 +208,7 @@ def _from_records(
             skipped.add("empty", place)
         else:
             yield document_of(record, text, source, place, origin_field)
-    if num_bad:
-        raise DataError(
-            f"{file.path}: {num_bad} of {num_records} records have no text in field {text_field!r} "
-            f"(first: record {first_bad}); name the right field with --text-field"
-        )
+    seen.require_text()
 
 
 def document_of(
@@ -313,7 +363,7 @@ def _zstd_pieces(handle: IO[bytes], path: Path) -> Iterator[bytes]:
 
 
 def _parquet_records(
-    file: InputFile, skipped: Skipped, text_field: str
+    file: InputFile, skipped: Skipped, seen: FieldsSeen
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         import pyarrow as arrow  # type: ignore[import-untyped] # ships no types
@@ -327,7 +377,9 @@ def _parquet_records(
     not_utf8 = _NotUtf8(file, "row", skipped)
     try:
         table = parquet.ParquetFile(io.BytesIO(data) if data is not None else file.path)
-        wanted = [name for name in table.schema_arrow.names if name in _parquet_columns(text_field)]
+        names = table.schema_arrow.names
+        seen.require_column(names)
+        wanted = [name for name in names if name in _parquet_columns(seen.field)]
         for batch in table.iter_batches(batch_size=1024, columns=wanted):
             columns = {name: _values(arrow, batch.column(name)) for name in wanted}
             for row in range(batch.num_rows):

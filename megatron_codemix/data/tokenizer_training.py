@@ -164,14 +164,21 @@ class TrainingSample:
         self._advance = advance
         self._files, self._fraction, self._text_field = files, validation_fraction, text_field
         # What cannot be read is named in this pass, not again in the second.
-        sizes = {name: self._document_sizes(name) for name in sorted(files)}
+        skipped = {name: Skipped() for name in sorted(files)}
+        sizes = {name: self._document_sizes(name, skipped[name]) for name in skipped}
         empty = [name for name, entries in sizes.items() if not entries]
         if empty:
             raise DataError(
                 "no training document in source "
-                + ", ".join(f"{name!r} ({files[name].path})" for name in empty)
+                + ", ".join(
+                    f"{name!r} ({files[name].path}{_counts(skipped[name])})" for name in empty
+                )
                 + "; give it more documents"
             )
+        for name, left_out in skipped.items():
+            if num_empty := left_out.counts.get("empty"):
+                text = "source %s: %d records skipped, empty (%s)"
+                log.warning(text, name, num_empty, ", ".join(left_out.names["empty"][:3]))
         smallest = min(sum(size for _, size in entries) for entries in sizes.values())
         budget = min(max_bytes, smallest)
         self.bytes_per_source = dict.fromkeys(sizes, budget)
@@ -185,8 +192,8 @@ class TrainingSample:
                 if num_bytes:
                     yield text.encode()[:num_bytes].decode(errors="ignore")
 
-    def _document_sizes(self, name: str) -> list[tuple[int, int]]:
-        texts = self._training_texts(name, Skipped())
+    def _document_sizes(self, name: str, skipped: Skipped) -> list[tuple[int, int]]:
+        texts = self._training_texts(name, skipped)
         unique = {_order(text): len(text.encode()) for text in texts}
         return list(unique.items())
 
@@ -197,6 +204,11 @@ class TrainingSample:
                 self._advance(len(document.text.encode()))
             if split_of(document.origin, self._fraction) == "train":
                 yield document.text
+
+
+def _counts(skipped: Skipped) -> str:
+    """`, empty: 2, not UTF-8: 1`."""
+    return "".join(f", {reason}: {count}" for reason, count in sorted(skipped.counts.items()))
 
 
 def _order(text: str) -> int:

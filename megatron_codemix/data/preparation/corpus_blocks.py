@@ -15,14 +15,13 @@ import numpy.typing as npt
 import orjson
 
 from megatron_codemix.corpus.document import Document
-from megatron_codemix.corpus.readers import InputFile, Skipped, document_of
+from megatron_codemix.corpus.readers import FieldsSeen, InputFile, Skipped, document_of, text_of
 from megatron_codemix.corpus.split import SPLITS, split_of
 from megatron_codemix.data.preparation.fast_encoder import FastEncoder
 from megatron_codemix.data.preparation.input_blocks import Piece
 from megatron_codemix.data.preparation.runs import ENTRY, KEY_BYTES, Documents, RunWriter
 from megatron_codemix.data.shards.layout import token_dtype
 from megatron_codemix.data.tokenizer import Tokenizer
-from megatron_codemix.errors import DataError
 
 Advance = Callable[[int], None]
 
@@ -60,8 +59,8 @@ class CorpusEncoder:
     def write_block(
         self, file: InputFile, pieces: Iterator[Piece], folder: Path, advance: Advance
     ) -> dict[str, Any]:
-        """`<split>.tokens`, `.lines` and `.entries` of both splits. Raises DataError for records
-        without text."""
+        """`<split>.tokens`, `.lines` and `.entries` of both splits. Raises DataError for a
+        record with something else than text."""
         splits: list[str] = []
         skipped = Skipped(is_announced=False)
         licences: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
@@ -85,24 +84,17 @@ class CorpusEncoder:
 
     def _documents(self, file: InputFile, piece: Piece, skipped: Skipped) -> list[Document]:
         documents = []
-        bad = []
+        wanted = FieldsSeen(file.path, self._text_field, "--text-field")
         for position, record in piece.records:
             place = f"{file.name}@{position}"
             if record is None:
                 skipped.add("not UTF-8", place)
                 continue
-            text = record.get(self._text_field)
-            if not isinstance(text, str):
-                bad.append(position)
-            elif not text or text.isspace():
+            text = text_of(record, wanted, position)
+            if not text or text.isspace():
                 skipped.add("empty", place)
             else:
                 documents.append(document_of(record, text, self._source, place, self._origin_field))
-        if bad:
-            raise DataError(
-                f"{file.path}: {len(bad)} of {len(piece.records)} records have no text in field "
-                f"{self._text_field!r} (first: at {bad[0]}); name the right field with --text-field"
-            )
         return documents
 
     def _tokenised(self, documents: list[Document]) -> Documents:

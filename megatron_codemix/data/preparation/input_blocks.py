@@ -63,6 +63,14 @@ def count_blocks(file: InputFile, block_bytes: int) -> int | None:
         raise DataError(f"{file.path}: cannot be read ({error.strerror})") from error
 
 
+def column_names(file: InputFile) -> list[str] | None:
+    """Of a Parquet file; None of JSON lines, where each record has its own. Raises DataError."""
+    if not _is_parquet(file):
+        return None
+    with ExitStack() as stack:
+        return list(_open_parquet(file, stack).schema_arrow.names)
+
+
 def read_blocks(
     file: InputFile,
     block_bytes: int,

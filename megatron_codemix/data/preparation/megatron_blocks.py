@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import orjson
 
-from megatron_codemix.corpus.readers import InputFile
+from megatron_codemix.corpus.readers import FieldsSeen, InputFile, text_of
 from megatron_codemix.data.preparation.blocks import WHOLE, BlockJob, block_summary, remove_work
 from megatron_codemix.data.preparation.fast_encoder import FastEncoder
+from megatron_codemix.data.preparation.first_look import require_keys
 from megatron_codemix.data.preparation.input_blocks import Piece, Record
 from megatron_codemix.data.preparation.lock import preparing_shard, shard_lock
 from megatron_codemix.data.preparation.runs import ENTRY, Documents, RunWriter, read_run
@@ -64,8 +65,8 @@ class MegatronEncoder:
     def write_block(
         self, file: InputFile, pieces: Iterator[Piece], folder: Path, advance: Advance
     ) -> dict[str, Any]:
-        """`key<number>.tokens`, `.lines` and `.entries`. Raises DataError for a record without one
-        of the keys."""
+        """`key<number>.tokens`, `.lines` and `.entries`. Raises DataError for a record that is not
+        UTF-8, or has something else than text in one of the keys."""
         licences: dict[str, Counter[str]] = {key: Counter() for key in self._keys}
         empty = Counter[str]()
         runs = {key: RunWriter(folder / f"key{n}") for n, key in enumerate(self._keys)}
@@ -109,12 +110,7 @@ def _text(file: InputFile, record: Record, key: str) -> str:
     text = record.fields.get(key)
     if isinstance(text, str):
         return text
-    found = "a list of sentences" if isinstance(text, list) else type(text).__name__
-    raise DataError(
-        f"{file.path}: the record at {record.position} has "
-        + (f"{found} in field {key!r}, not text" if key in record.fields else f"no field {key!r}")
-        + "; name the right fields with --json-keys"
-    )
+    return text_of(record.fields, FieldsSeen(file.path, key, "--json-keys"), record.position)
 
 
 def _described(fields: dict[str, Any], place: str) -> dict[str, Any]:
@@ -180,6 +176,7 @@ def preprocess(
         for stale in work.parent.glob(f".{escape(output_prefix.name)}{UNFINISHED}*"):
             if stale != work:  # of other inputs
                 remove_work(stale)
+        require_keys(files, keys, block_bytes)
         encoder = MegatronEncoder(tokenizer, keys, appends_eod)
         job = BlockJob(tuple(files), encoder, work, block_bytes)
         try:

@@ -19,6 +19,7 @@ from megatron_codemix.corpus.split import SPLITS, Split, require_validation_frac
 from megatron_codemix.corpus.store import load_corpus, source_files
 from megatron_codemix.data.preparation.blocks import WHOLE, BlockJob, Part
 from megatron_codemix.data.preparation.corpus_blocks import CorpusEncoder
+from megatron_codemix.data.preparation.first_look import require_documents
 from megatron_codemix.data.preparation.lock import has_locks, is_alone, preparing
 from megatron_codemix.data.preparation.parts import part_of_source, record_part
 from megatron_codemix.data.preparation.sorted_shards import (
@@ -174,6 +175,14 @@ def prepare_corpus(
             for name in plan.finished:
                 # Of a run that was killed at its very end.
                 _forget_unused(preparation, works_of(out, name))
+            require_documents(
+                {name: plan.files[name] for name in plan.todo},
+                preparation.splits,
+                validation_fraction=validation_fraction,
+                text_field=text_field,
+                origin_field=origin_field,
+                block_bytes=block_bytes,
+            )
             for name, inputs in plan.todo.items():
                 work = _encode_source(preparation, name, plan.files[name], inputs)
                 if part == WHOLE:
@@ -243,7 +252,6 @@ def _finished(
         except (DataError, OSError):  # absent, damaged or of another version: made again
             return None
         if manifest.origin != {**inputs, "documents_sha256": documents_hash}:
-            log.warning("%s: was made from other input, is replaced", prefix)
             return None
         found[split] = manifest
     return found

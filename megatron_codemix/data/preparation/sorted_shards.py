@@ -25,7 +25,6 @@ from megatron_codemix.data.preparation.blocks import (
 from megatron_codemix.data.preparation.lock import has_locks, preparing
 from megatron_codemix.data.preparation.parts import missing_parts
 from megatron_codemix.data.preparation.runs import (
-    ENTRY,
     Documents,
     RunWriter,
     merge_runs,
@@ -148,16 +147,10 @@ def write_sorted_shards(work: Path, folder: Path) -> tuple[dict[Split, Manifest]
     """The shards of a source whose blocks are all in `work`, which is removed then; and how many
     records were left out, by reason.
 
-    Raises DataError where blocks are missing, or a split has no document; then the blocks are of no
-    use to anyone, and go.
+    Raises DataError where blocks are missing.
     """
     record = SourceRecord.load(work)
     folders = BlockFolders(work, record.num_files).whole()
-    try:
-        _require_documents(record, folders)
-    except DataError:
-        forget(folder, [work])
-        raise
     summaries = [block_summary(block) for block in folders]
     skipped: Counter[str] = Counter()
     for summary in summaries:
@@ -186,22 +179,6 @@ def forget(folder: Path, works: Sequence[Path]) -> None:
             (folder / PARTIAL).rmdir()
 
 
-def _require_documents(record: SourceRecord, folders: Sequence[Path]) -> None:
-    counts = {split: _count([folder / split for folder in folders]) for split in record.splits}
-    for split, count in counts.items():
-        if count == 0:
-            raise DataError(
-                f"{record.inputs['corpus_file']}: source {record.source!r} has no {split} document "
-                f"(documents: {counts}, validation fraction "
-                f"{record.inputs['validation_fraction']}); "
-                "give it more documents or change the fraction"
-            )
-
-
-def _count(runs: Sequence[Path]) -> int:
-    return sum(shard_file(run, ".entries").stat().st_size for run in runs) // ENTRY.itemsize
-
-
 def _tell_of_skipped(
     source: str, skipped: Counter[str], summaries: Sequence[dict[str, Any]]
 ) -> None:
@@ -224,6 +201,8 @@ def _write_shard(
     lines_path = shard_file(prefix, ".documents.jsonl")
     for leftover in folder.glob(f".{prefix.name}.*.tmp"):  # of a killed run
         leftover.unlink()
+    if _is_of_other_input(prefix, record.inputs):
+        log.warning("%s: was made from other input, is replaced", prefix)
     licences: Counter[str] = Counter()
     for summary in summaries:
         licences.update(summary["licences"][split])
@@ -248,6 +227,14 @@ def _write_shard(
     text = "%s: %d documents, %d tokens, %d bytes of text"
     log.info(text, prefix, manifest.num_documents, manifest.num_tokens, num_bytes)
     return manifest
+
+
+def _is_of_other_input(prefix: Path, inputs: dict[str, Any]) -> bool:
+    try:
+        origin = Manifest.load(shard_file(prefix, ".manifest.json")).origin
+    except (DataError, OSError):
+        return False
+    return {**origin, **inputs} != origin
 
 
 def _merged(runs: Sequence[Path], dtype: np.dtype[Any], place: Path) -> Iterator[Documents]:

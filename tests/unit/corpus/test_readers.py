@@ -120,7 +120,7 @@ def test_empty_texts_are_counted(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("d.jsonl", b'{"text": "a"}\n{"body": "b"}\n{"text": 3}\n', "2 of 3 records.*record 2"),
+        ("d.jsonl", b'{"text": "a"}\n{"body": "b"}\n{"text": 3}\n', "record at 3 has int"),
         ("d.jsonl", b'{"text": "a"}\n{"text": "b"\n', "line 2 is not JSON"),
         ("d.jsonl", b'["text"]\n', "line 1 is a JSON list"),
         ("d.jsonl.gz", gzip.compress(LINES)[:-9], "truncated or damaged gzip"),
@@ -146,7 +146,7 @@ def test_truncated_parquet_is_refused(tmp_path: Path):
 
 
 def test_parquet_without_the_field_is_refused(tmp_path: Path):
-    with pytest.raises(DataError, match="2 of 2 records have no text in field 'text'"):
+    with pytest.raises(DataError, match=r"no column 'text'; it has .*content"):
         read(parquet_file(tmp_path / "d.parquet", "content"))
 
 

@@ -239,18 +239,28 @@ def test_a_finished_shard_is_left_until_its_input_changes(tmp_path: Path, tokeni
 
 
 def test_documents_without_text_are_left_out_and_counted(tmp_path: Path, tokenizer: Path):
-    entries = [{"text": "a"}, {"text": ""}, {"text": "b"}]
+    entries = [{"text": "a"}, {"text": ""}, {"text": None}, {"body": "c"}, {"text": "b"}]
     (tmp_path / "a.jsonl").write_bytes(lines_of(entries))
     flags = ("--input", str(tmp_path / "a.jsonl"), "--append-eod")
     (written,) = run(request(tokenizer, tmp_path, *flags))
-    assert (written.num_documents, written.num_empty) == (2, 1)
+    assert (written.num_documents, written.num_empty) == (2, 3)
+
+
+def test_a_key_that_no_record_has_is_refused(tmp_path: Path, tokenizer: Path):
+    (tmp_path / "a.jsonl").write_bytes(lines_of([{"text": None, "body": "a"}, {"id": 1}]))
+    with pytest.raises(
+        DataError,
+        match="no text in field 'text' of 2 records; the records have text, body, id; "
+        "name the right field with --json-keys",
+    ):
+        run(request(tokenizer, tmp_path, "--input", str(tmp_path / "a.jsonl")))
+    assert [path.name for path in tmp_path.glob("*ours*")] == []
 
 
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"body": "a"}, "no field 'text'"),
-        ({"text": ["a", "b"]}, "a list of sentences in field 'text'"),
+        ({"text": ["a", "b"]}, "a list in field 'text'"),
         ({"text": 3}, "int in field 'text'"),
         ({"text": "\ud800"}, "not UTF-8"),
     ],

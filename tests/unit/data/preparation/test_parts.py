@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from megatron_codemix.cli.data import app
 from megatron_codemix.corpus.readers import InputFile
-from megatron_codemix.data.preparation.blocks import Part
+from megatron_codemix.data.preparation.blocks import WHOLE, Part
 from megatron_codemix.data.preparation.megatron_blocks import preprocess
 from megatron_codemix.data.preparation.parts import part_of_source
 from megatron_codemix.data.preparation.prepare import PreparedCorpus, prepare_corpus
@@ -52,7 +52,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def append_bad_record(corpus: Path, source: str) -> None:
     with open(corpus / f"{source}.jsonl", "a", encoding="utf-8") as lines:
-        lines.write(json.dumps({"id": "bad", "body": "not in the field of the text"}) + "\n")
+        lines.write(json.dumps({"id": "bad", "text": 3}) + "\n")
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -137,7 +137,7 @@ def test_refused_input_leaves_nothing_behind(tmp_path: Path, tokenizer: Path, nu
     prepare(corpus, tokenizer, out, sources=["text"])
     before = contents(out)
     append_bad_record(corpus, "code")
-    with pytest.raises(DataError, match="no text in field 'text'"):
+    with pytest.raises(DataError, match="has int in field 'text', not text"):
         prepare(corpus, tokenizer, out, block_bytes=SMALL_BLOCK, num_workers=num_workers)
     assert contents(out) == before
     assert not (out / PARTIAL).exists()
@@ -146,11 +146,10 @@ def test_refused_input_leaves_nothing_behind(tmp_path: Path, tokenizer: Path, nu
 def test_a_split_without_documents_leaves_nothing_behind(tmp_path: Path, tokenizer: Path):
     corpus, out = write_corpus(tmp_path / "corpus"), tmp_path / "out"
     (corpus / "text.jsonl").unlink()
-    for number in (0, 1):
-        prepare(corpus, tokenizer, out, part=Part(number, 2), validation_fraction=1e-9)
-    with pytest.raises(DataError, match="has no validation document"):
-        merge_parts(out)
-    assert list(out.iterdir()) == []
+    for part in (WHOLE, Part(0, 2), Part(1, 2)):
+        with pytest.raises(DataError, match="has no validation document"):
+            prepare(corpus, tokenizer, out, part=part, validation_fraction=1e-9)
+        assert list(out.iterdir()) == []
 
 
 def test_a_refused_part_is_kept_for_the_others_and_says_so(
@@ -173,7 +172,7 @@ def test_a_refused_file_leaves_nothing_beside_megatrons_shard(tmp_path: Path, to
     corpus = write_corpus(tmp_path / "corpus")
     append_bad_record(corpus, "text")
     (tmp_path / "out").mkdir()
-    with pytest.raises(DataError, match="has no field 'text'"):
+    with pytest.raises(DataError, match="has int in field 'text', not text"):
         preprocess(
             [InputFile(corpus / name, name) for name in ("code.jsonl", "text.jsonl")],
             Tokenizer.load(tokenizer),

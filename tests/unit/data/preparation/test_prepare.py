@@ -375,6 +375,81 @@ def test_an_empty_source_is_refused(tmp_path: Path, tokenizer: Path):
         prepare(tmp_path / "corpus", tokenizer, tmp_path / "out")
 
 
+def test_all_small_sources_are_named_before_anything_is_made(
+    tmp_path: Path, tokenizer: Path, caplog: pytest.LogCaptureFixture
+):
+    corpus, out = write_corpus(tmp_path / "corpus"), tmp_path / "out"
+    prepare(corpus, tokenizer, out)
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    write_source(corpus, "code", records("code", 80))  # large enough
+    for source in ("text", "wiki"):
+        write_source(corpus, source, [{"id": source, "text": "words"}, {"id": source, "text": ""}])
+    with pytest.raises(DataError) as refused:
+        prepare(corpus, tokenizer, out)
+    for line, source in zip(str(refused.value).splitlines(), ("text", "wiki"), strict=True):
+        assert line.startswith(f"{corpus / source}.jsonl: source '{source}' has no validation")
+        assert "(documents: {'train': 1, 'validation': 0}, empty: 1, validation fraction" in line
+        assert line.endswith("change --validation-fraction (0 holds nothing out)")
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    assert "is replaced" not in caplog.text
+    prepare(corpus, tokenizer, out, validation_fraction=0)
+    replaced = [text for text in caplog.messages if "is replaced" in text]
+    assert [Path(text.partition(":")[0]).name for text in replaced] == ["code.train", "text.train"]
+
+
+def write_with_nulls(corpus: Path, texts: list[str | None], form: str) -> None:
+    corpus.mkdir()
+    if form == "parquet":
+        table = pyarrow.table({"text": pyarrow.array(texts, pyarrow.string()), "lang": texts})
+        pyarrow.parquet.write_table(table, corpus / "text.parquet")
+        return
+    lines = [json.dumps({"text": text, "lang": text}) + "\n" for text in texts]
+    (corpus / "text.jsonl").write_text("".join(lines))
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+def test_null_text_is_empty_text_and_nothing_but_null_is_refused(
+    tmp_path: Path, tokenizer: Path, form: str, caplog: pytest.LogCaptureFixture
+):
+    """The same in the tokenizer's training and in the preparation."""
+    texts: list[str | None] = [None, "", *(f"word {n}" for n in range(50)), None]
+    write_with_nulls(tmp_path / "some", texts, form)
+    done = prepare(tmp_path / "some", tokenizer, tmp_path / "out")
+    assert done.skipped == {"empty": 3}
+    assert sum(entry.num_documents for entry in done.shards["text"].values()) == 50
+    train_tokenizer(tmp_path / "some", 257, tmp_path / "tokenizer.json")
+    assert "source text: 3 records skipped, empty (text." in caplog.text
+    write_with_nulls(tmp_path / "all", [None, None], form)
+    for refused in (
+        lambda: prepare(tmp_path / "all", tokenizer, tmp_path / "none"),
+        lambda: train_tokenizer(tmp_path / "all", 257, tmp_path / "no.json"),
+    ):
+        with pytest.raises(DataError, match="no text in field 'text' of 2 records; the records "
+                                            "have text, lang"):  # fmt: skip
+            refused()
+
+
+def test_a_wrong_column_is_named_with_those_that_are_there(tmp_path: Path, tokenizer: Path):
+    write_with_nulls(tmp_path / "corpus", ["a", "b"], "parquet")
+    for refused in (
+        lambda: prepare(tmp_path / "corpus", tokenizer, tmp_path / "out", text_field="body"),
+        lambda: train_tokenizer(tmp_path / "corpus", 257, tmp_path / "t.json", text_field="body"),
+    ):
+        with pytest.raises(DataError, match="no column 'body'; it has text, lang"):
+            refused()
+
+
+def test_a_file_without_utf8_says_so(tmp_path: Path, tokenizer: Path):
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "text.jsonl").write_bytes(b'{"text": "\xe9"}\n' * 3)
+    for refused in (
+        lambda: prepare(tmp_path / "corpus", tokenizer, tmp_path / "out"),
+        lambda: train_tokenizer(tmp_path / "corpus", 257, tmp_path / "t.json"),
+    ):
+        with pytest.raises(DataError, match="not UTF-8: 3"):
+            refused()
+
+
 def test_bad_arguments_are_refused(tmp_path: Path, tokenizer: Path):
     corpus = write_corpus(tmp_path / "corpus")
     with pytest.raises(DataError, match="'prose'; it has code, text"):
