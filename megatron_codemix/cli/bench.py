@@ -16,7 +16,9 @@ from megatron_codemix.bench.rows import TABLE_HEAD, Row, format_row
 from megatron_codemix.errors import EXIT_BUG
 from megatron_codemix.obs.progress import progress_bar
 
-app = typer.Typer(help="Ours beside a peer, measured on this machine.", no_args_is_help=True)
+app = typer.Typer(
+    help="Ours beside a peer, measured on this machine.", no_args_is_help=True, add_completion=False
+)
 
 
 @app.command()

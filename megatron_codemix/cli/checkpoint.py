@@ -1,6 +1,7 @@
 """`codemix checkpoint`: what a run has saved, whether it is whole, and means of several."""
 
 import json as json_module
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +25,9 @@ from megatron_codemix.obs.progress import progress_bar
 from megatron_codemix.runs import COMPLETE_MARKER, RunDirectory, final_checkpoint
 from megatron_codemix.units import format_bytes
 
-app = typer.Typer(help="List, verify and average checkpoints.", no_args_is_help=True)
+app = typer.Typer(
+    help="List, verify and average checkpoints.", no_args_is_help=True, add_completion=False
+)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -88,7 +91,9 @@ def average(
     out: Annotated[Path, typer.Option(help="Run directory to write; it must be new.")],
     weight: Annotated[
         list[float] | None,
-        typer.Option(help="One for each checkpoint, in the same order; absent: all alike."),
+        typer.Option(
+            help="One for each checkpoint, 0 or more, in the same order; absent: all alike."
+        ),
     ] = None,
 ) -> None:
     """Write a run whose weights are the weighted mean of several checkpoints'.
@@ -100,10 +105,15 @@ def average(
     weights = weight or [1.0] * len(folders)
     if len(folders) < 2:
         raise typer.BadParameter("name at least two checkpoints", param_hint="PLACES")
-    if len(weights) != len(folders) or sum(weights) <= 0:
+    if len(weights) != len(folders):
         raise typer.BadParameter(
-            f"{len(weights)} weights for {len(folders)} checkpoints; give one for each, with a sum "
-            "above 0",
+            f"{len(weights)} weights for {len(folders)} checkpoints; give one for each",
+            param_hint="--weight",
+        )
+    if not all(0 <= value < math.inf for value in weights) or not 0 < sum(weights) < math.inf:
+        raise typer.BadParameter(
+            f"{', '.join(f'{value:g}' for value in weights)}: a mean needs finite numbers that are "
+            "not negative, one of them above 0",
             param_hint="--weight",
         )
 

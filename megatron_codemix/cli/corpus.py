@@ -18,7 +18,7 @@ from megatron_codemix.errors import DataError
 from megatron_codemix.obs.progress import progress_bar
 from megatron_codemix.units import format_bytes, format_duration, parse_bytes
 
-app = typer.Typer(help="Raw text before tokens.", no_args_is_help=True)
+app = typer.Typer(help="Raw text before tokens.", no_args_is_help=True, add_completion=False)
 
 
 @app.callback()

@@ -39,14 +39,10 @@ _Context = Any
 class _LazyGroup(TyperGroup):
     """Knows the names of the commands; imports the one that runs."""
 
-    def list_commands(self, ctx: _Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: _Context, cmd_name: str) -> TyperCommand | None:
-        """A stand-in, enough for the help and for suggestions."""
-        if cmd_name not in COMMANDS:
-            return None
-        return TyperCommand(name=cmd_name, help=COMMANDS[cmd_name])
+    def __init__(self, **options: Any) -> None:  # Any: typer's own
+        # Stand-ins, enough for the help and for suggestions.
+        names = {name: TyperCommand(name=name, help=line) for name, line in COMMANDS.items()}
+        super().__init__(**(options | {"commands": names}))
 
     def resolve_command(self, ctx: _Context, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)

@@ -24,7 +24,9 @@ from megatron_codemix.study.tree import StudyTree, expand, identify
 from megatron_codemix.units import format_duration
 
 app = typer.Typer(
-    help="A study: phases chained by checkpoint, compared as variants.", no_args_is_help=True
+    help="A study: phases chained by checkpoint, compared as variants.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="Study file (YAML).")]

@@ -30,8 +30,8 @@ def progress_bar(
 
     Nothing is said at the end of what had nothing to do.
 
-    total: absent where it is not known; then there is no remaining time. One that is passed was a
-    guess, and is not shown any more.
+    total: absent where it is not known; then there is no remaining time. It may be a guess: one
+    that is passed is not shown any more, and in the end what was done is all.
     unit: what is counted, in the plural; "bytes" are shown as KiB, MiB, ...
     """
     stream = stream or sys.stderr
@@ -77,6 +77,8 @@ def _terminal_bar(
         yield advance
         if done == 0:
             bar.update(task, visible=False)
+        elif total is not None:
+            bar.update(task, total=done, amount=_amount(done, done, unit))
 
 
 class _Lines:
@@ -119,6 +121,7 @@ class _Lines:
 
     def finish(self) -> None:
         if self.done:
+            self.total = self.total and self.done
             elapsed = self.clock() - self.start
             self.write(f"done in {format_duration(elapsed)}{self.rate(elapsed)}")
 

@@ -18,7 +18,7 @@ from megatron_codemix.cli.data import (
     verify,
 )
 
-app = typer.Typer(help="Tokenizer and token shards.", no_args_is_help=True)
+app = typer.Typer(help="Tokenizer and token shards.", no_args_is_help=True, add_completion=False)
 for _group in (
     tokenizer,
     prepare,

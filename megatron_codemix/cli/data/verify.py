@@ -18,11 +18,15 @@ app = typer.Typer()
 
 @app.command()
 def verify(
-    place: Annotated[Path, typer.Argument(help="Prefix of a shard, or a folder of shards.")],
+    places: Annotated[
+        list[Path],
+        typer.Argument(metavar="PLACE...", help="Prefixes of shards, or folders of shards."),
+    ],
     json: JsonOption = False,
 ) -> None:
     """Read every byte of token shards and compare with their hashes; exit code 2 on a problem."""
-    prefixes = find_shards(place) if place.is_dir() else [place]
+    found = (find_shards(place) if place.is_dir() else [place] for place in places)
+    prefixes = list(dict.fromkeys(prefix for some in found for prefix in some))
     total = sum(
         count_blocks(shard_file(prefix, suffix).stat().st_size)
         for prefix in prefixes

@@ -91,6 +91,16 @@ def test_usage_errors_are_2(arguments: list[str], capsys: pytest.CaptureFixture[
     assert "Usage" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "meant"), [(["trian"], "'train'"), (["data", "prepar"], "'prepare'")]
+)
+def test_a_misspelt_command_is_told_the_right_one(
+    arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(arguments) == 2
+    assert f"Did you mean {meant}" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"codemix {__version__}\n"
@@ -107,7 +117,9 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_command_loads_and_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert load_command(name).name == name
     assert main([name, "--help"]) == 0
-    assert f"codemix {name}" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"codemix {name}" in out
+    assert "--install-completion" not in out
 
 
 def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -29,7 +29,7 @@ def test_a_line_at_most_every_ten_seconds_and_one_at_the_end() -> None:
     assert stream.getvalue().splitlines() == [
         "reading: 20 of 80 files, about 36s left",
         "reading: 40 of 80 files, about 24s left",
-        "reading: 40 of 80 files, done in 24s",
+        "reading: 40 of 40 files, done in 24s",
     ]
 
 
@@ -50,7 +50,7 @@ def test_a_total_that_is_passed_is_not_shown_any_more() -> None:
     assert stream.getvalue().splitlines() == [
         "reading: 2.0 MiB of 3.0 MiB, about 5.5s left, 0.2 MB/s",
         "reading: 4.0 MiB, 22s so far, 0.2 MB/s",
-        "reading: 4.0 MiB, done in 22s, 0.2 MB/s",
+        "reading: 4.0 MiB of 4.0 MiB, done in 22s, 0.2 MB/s",
     ]
 
 

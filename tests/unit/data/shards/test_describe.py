@@ -322,6 +322,17 @@ def test_what_has_nothing_to_do_shows_no_progress(prepared: Path, tmp_path: Path
         assert again.stdout.splitlines()[-1] == "complete already"
 
 
+def test_verify_takes_several_places_and_each_shard_once(prepared: Path):
+    shards = prepared / "shards"
+    places = [str(shards / "text.validation"), str(shards)]
+    result = CliRunner().invoke(app, ["verify", *places, "--json"])
+    found = [Path(shard["prefix"]).name for shard in json.loads(result.stdout)["shards"]]
+    assert found[0] == "text.validation"
+    assert sorted(found) == sorted(
+        path.name.split(".manifest")[0] for path in shards.glob("*.json")
+    )
+
+
 def test_verify_command_fails_on_damage(foreign: Path, prepared: Path):
     tokenizer = Tokenizer.load(prepared / "tokenizer.json")
     describe_shard(foreign, tokenizer, "text", "train", ignore)
