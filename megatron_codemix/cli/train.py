@@ -13,6 +13,7 @@ from megatron_codemix.config.plan import layout_text, steps_text
 from megatron_codemix.config.precision_checks import needs_of
 from megatron_codemix.config.schema import Fp8Config
 from megatron_codemix.data.mixture.describe import describe_mixtures, readings, repetitions
+from megatron_codemix.data.needs import unread_sources
 from megatron_codemix.errors import EXIT_DONE, RetryableError
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
 from megatron_codemix.launch.ranks import LOST_PEER, run_ranks
@@ -157,8 +158,8 @@ def _print_plan(phase: Phase) -> None:
     )
     print(f"mixture    {describe_mixtures(config)}")
     print(f"epochs     {', '.join(f'{name} {times:.2f}' for name, times in epochs.items())}")
-    for warning in repetitions(epochs):
-        print(f"note       {warning}")
+    for note in [*repetitions(epochs), *unread_sources(config)]:
+        print(f"note       {note}")
     if isinstance(config.precision, Fp8Config):
         print(f"note       {needs_of(config.precision)}")
     print(

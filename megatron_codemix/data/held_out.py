@@ -5,10 +5,10 @@ from pathlib import Path
 
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.held_out_windows import choose_documents
-from megatron_codemix.data.resolve import open_shard
+from megatron_codemix.data.resolve import open_shard, other_use
 from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.data.tokenizer import Tokenizer
-from megatron_codemix.errors import DataError
+from megatron_codemix.errors import ConfigError, DataError
 from megatron_codemix.files import read_jsonl
 
 MAX_DOCUMENT_WINDOWS = 8
@@ -27,13 +27,18 @@ class HeldOutSource:
 
 
 def held_out_sources(config: RunConfig, max_bytes_per_source: int) -> list[HeldOutSource]:
-    """The sources of `config` that have a held-out shard. Raises DataError if none has."""
+    """The sources of `config` that have a held-out shard. Raises DataError if none has,
+    ConfigError where one is a training shard."""
     tokenizer = Tokenizer.load(config.tokenizer.path)
     found = []
+    problems = []
     for name, source in sorted(config.data.sources.items()):
         if source.validation is None:
             continue
         shard = open_shard(source.validation, tokenizer.hash)
+        if problem := other_use(name, "validation", shard):
+            problems += problem
+            continue
         documents = read_jsonl(Path(f"{source.validation}.documents.jsonl"))
         if len(documents) != shard.num_documents:
             raise DataError(
@@ -45,6 +50,8 @@ def held_out_sources(config: RunConfig, max_bytes_per_source: int) -> list[HeldO
         found.append(
             HeldOutSource(name, shard, taken, [entry["id"] for entry in documents[:taken]])
         )
+    if problems:
+        raise ConfigError(problems)
     if not found:
         raise DataError("no source has a held-out shard; set data.sources.<name>.validation")
     return found

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from megatron_codemix.config.mixture_checks import weighted_sources
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.loading.dali import require_dali
 from megatron_codemix.data.mixture.describe import readings, repetitions
 from megatron_codemix.data.resolve import open_shard, resolve_data
+from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.data.tokenizer import tokenizer_hash
 from megatron_codemix.errors import CodemixError, ConfigError
 from megatron_codemix.obs.trackers import require_tracker
@@ -33,7 +35,22 @@ def check_needs(config: RunConfig) -> Needs:
         lambda config: notes.extend(_repeated(config)),
     ]
     problems = [problem for check in checks for problem in _problems_of(check, config)]
-    return Needs(list(dict.fromkeys(problems)), notes)
+    return Needs(list(dict.fromkeys(problems)), [*notes, *unread_sources(config)])
+
+
+def unread_sources(config: RunConfig) -> list[str]:
+    """A note on each source that is in no mixture: training does not miss its shard."""
+    notes = []
+    for name in sorted(set(config.data.sources) - weighted_sources(config.data)):
+        source = config.data.sources[name]
+        rest = "only its held-out documents are read" if source.validation else "nothing reads it"
+        note = f"data.sources.{name}: is not in the mixture; {rest}"
+        try:
+            TokenShard.open(source.train)
+        except CodemixError as error:
+            note += f" (and its training shard: {error})"
+        notes.append(note)
+    return notes
 
 
 def _problems_of(check: Callable[[RunConfig], None], config: RunConfig) -> list[str]:

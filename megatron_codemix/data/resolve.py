@@ -5,6 +5,7 @@ Reads headers and manifests only, so it is quick at any size, and it runs before
 is started.
 """
 
+import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 from megatron_codemix.config.identity import run_identity
 from megatron_codemix.config.mixture_checks import weighted_sources
 from megatron_codemix.config.schema import RunConfig, SourceConfig
+from megatron_codemix.corpus.split import Split
 from megatron_codemix.data.dataset import MixtureDataset
 from megatron_codemix.data.mixture.caps import SourceState, plan_mixture, source_states
 from megatron_codemix.data.mixture.plan import MixturePlan
@@ -22,7 +24,7 @@ from megatron_codemix.data.source import SourceSpec
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.data.transforms.fill_in_the_middle import FillInTheMiddle
 from megatron_codemix.data.transforms.rows import RowTransform
-from megatron_codemix.errors import ConfigError, DataError, RunError
+from megatron_codemix.errors import CodemixError, ConfigError, DataError, RunError
 from megatron_codemix.files import read_jsonl
 from megatron_codemix.lineage import Ancestor, parents_of
 from megatron_codemix.runs import RunDirectory
@@ -128,7 +130,7 @@ def resolve_data(config: RunConfig) -> DataPlan:
         except DataError as error:
             problems.append(f"data.sources.{name}.train: {error}")
             continue
-        problems += _other_use(name, shards[name])
+        problems += other_use(name, "train", shards[name])
         source = config.data.sources[name]
         try:
             transform = _transform(name, source, tokenizer, config.train.seed)
@@ -136,6 +138,7 @@ def resolve_data(config: RunConfig) -> DataPlan:
             problems.append(f"data.sources.{name}.fill_in_the_middle: {error}")
             continue
         specs[name] = SourceSpec(name, shards[name].prefix, source.packing, transform)
+    problems += _trained_on(config)
     if problems:
         raise ConfigError(problems)
     parents = parents_of(config)
@@ -160,23 +163,38 @@ def resolve_data(config: RunConfig) -> DataPlan:
     )
 
 
-def _other_use(name: str, shard: TokenShard) -> list[str]:
-    """A held-out shard must not be trained on; another source's may be meant, so it is noted."""
-    manifest = shard.manifest
-    if manifest.split != "train":
-        return [
-            f"data.sources.{name}.train: {shard.prefix} is a {manifest.split} shard, held out from "
-            "training; name the training shard"
-        ]
+def other_use(name: str, split: Split, shard: TokenShard) -> list[str]:
+    """A shard is for training or held out from it, never both; another source's may be meant, so it
+    is noted."""
+    manifest, path = shard.manifest, f"data.sources.{name}.{split}"
+    if manifest.split != split:
+        return [f"{path}: {shard.prefix} is a {manifest.split} shard; {_ADVICE[split]}"]
     if manifest.source != name:
         log.warning(
-            "data.sources.%s.train: %s was prepared as source %r; it is read as %r",
-            name,
+            "%s: %s was prepared as source %r; it is read as %r",
+            path,
             shard.prefix,
             manifest.source,
             name,
         )
     return []
+
+
+_ADVICE: dict[Split, str] = {
+    "train": "it is held out from training; name the training shard",
+    "validation": "scores on what is trained on say nothing; name the held-out shard, or give what "
+    "was held out by other means a manifest with --split validation",
+}
+
+
+def _trained_on(config: RunConfig) -> list[str]:
+    """Held-out shards that are training shards. A missing one is for evaluation to miss."""
+    problems = []
+    for name, source in config.data.sources.items():
+        if source.validation is not None:
+            with contextlib.suppress(CodemixError):
+                problems += other_use(name, "validation", TokenShard.open(source.validation))
+    return problems
 
 
 def _transform(

@@ -9,6 +9,10 @@ import pytest
 
 from megatron_codemix.backend.environment import has_nvidia_driver
 from megatron_codemix.cli.main import main
+from megatron_codemix.config.loader import load_run_config
+from megatron_codemix.data.held_out import held_out_sources
+from megatron_codemix.data.resolve import resolve_data
+from megatron_codemix.errors import ConfigError
 from tests.helpers.tiny import SEQUENCE, markov_documents, write_run, write_shard
 
 STEP_TOKENS = 8 * SEQUENCE
@@ -52,6 +56,29 @@ def test_shards_that_are_not_there_are_named_together(run_yaml: Path, problems_o
     assert problems_of(run_yaml, "data.sources.text.train=nowhere", "--file-only") == []
 
 
+def test_a_training_shard_is_not_held_out(
+    run_yaml: Path, problems_of: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trained_on = load_run_config(run_yaml, []).data.sources["text"].train
+    override = f"data.sources.code.validation={trained_on}"
+    (problem,) = problems_of(run_yaml, override)
+    assert problem.startswith(f"data.sources.code.validation: {trained_on} is a train shard; ")
+    config = load_run_config(run_yaml, [override])
+    for refuses in (resolve_data, lambda config: held_out_sources(config, 1000)):
+        with pytest.raises(ConfigError, match=r"code\.validation: .* is a train shard"):
+            refuses(config)
+
+
+def test_a_source_in_no_mixture_is_noted(
+    run_yaml: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["config", "check", str(run_yaml), "data.sources.extra={train: nowhere/x}"])
+    (note,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note")]
+    assert code == 0
+    assert "data.sources.extra: is not in the mixture; nothing reads it" in note
+    assert "nowhere/x: no token shard there" in note
+
+
 def test_a_tokenizer_that_is_not_there_is_named_once(run_yaml: Path, problems_of: Any) -> None:
     (problem,) = problems_of(run_yaml, "tokenizer.path=nowhere.json")
     assert problem.startswith("nowhere.json: cannot be read")
@@ -61,7 +88,7 @@ def test_a_tokenizer_that_is_not_there_is_named_once(run_yaml: Path, problems_of
 def test_a_shard_of_another_tokenizer_is_named(
     run_yaml: Path, problems_of: Any, tmp_path: Path, use: str
 ) -> None:
-    write_shard(tmp_path / "other", markov_documents(1, 50), tokenizer="f" * 64)
+    write_shard(tmp_path / "other", markov_documents(1, 50), tokenizer="f" * 64, split=use)
     (problem,) = problems_of(run_yaml, f"data.sources.text.{use}={tmp_path / 'other'}")
     assert problem.startswith(f"data.sources.text.{use}: ")
     assert "ffffffff" in problem

@@ -45,7 +45,7 @@ def test_refuses_a_cursor_that_counts_other_samples(tmp_path):
 def test_refuses_to_train_on_a_held_out_shard(tmp_path):
     config = write_run(tmp_path)
     override = f"data.sources.code.train={tmp_path / 'code.held'}"
-    with pytest.raises(ConfigError, match=r"code\.held is a validation shard, held out from"):
+    with pytest.raises(ConfigError, match=r"code\.held is a validation shard; it is held out"):
         resolve_data(load_run_config(config, [override]))
 
 
