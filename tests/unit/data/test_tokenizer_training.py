@@ -1,14 +1,21 @@
 """Training a tokenizer: deterministic, fair between sources, blind to held-out text."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from megatron_codemix.corpus.store import source_files
 from megatron_codemix.data.tokenizer import Tokenizer, tokenizer_hash
-from megatron_codemix.data.tokenizer_training import FILL_IN_THE_MIDDLE, train_tokenizer
+from megatron_codemix.data.tokenizer_training import (
+    FILL_IN_THE_MIDDLE,
+    TrainingSample,
+    train_tokenizer,
+)
 from megatron_codemix.data.transforms.fill_in_the_middle import find_sentinels
 from megatron_codemix.errors import DataError
 from tests.helpers.corpora import write_corpus
@@ -109,3 +116,32 @@ def test_tokens_of_fill_in_the_middle_are_added_when_asked_for(tmp_path: Path):
     assert not set(tokens.tolist()) & set(sentinels), "a text cannot spell them"
     with pytest.raises(DataError, match="at least 260 "):
         train_tokenizer(corpus, 259, path, fill_in_the_middle=True)
+
+
+def test_giant_words_are_cut_in_training_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """One word takes time with the square of its length. Every character is still trained on."""
+    giants = [" a" + "x" * 5000 + " b", "y" * 1024, "\n" * 1025 + "z"]
+    write_texts(tmp_path / "corpus", giants)
+    files = source_files(tmp_path / "corpus")
+    sample = TrainingSample(files, 0.0, 10**9, "text", None)
+    pieces = list(sample.texts())
+    words = [word for piece in pieces for word in re.findall(r"\S+|\s+", piece)]
+    assert max(map(len, words)) == 1024
+    assert sample.num_cut_runs == 2
+    assert sorted("".join(pieces)) == sorted("".join(giants))
+    train_tokenizer(tmp_path / "corpus", 258, tmp_path / "t.json", validation_fraction=0.0)
+    assert "2 runs of more than 1024 characters without a space" in caplog.text
+
+
+def test_short_words_are_trained_on_as_they_are(tmp_path: Path):
+    texts = [" ".join(["word"] * 3000), "def f(x):\n    return x\n" * 200]
+    write_texts(tmp_path / "corpus", texts)
+    sample = TrainingSample(source_files(tmp_path / "corpus"), 0.0, 10**9, "text", None)
+    assert sorted(sample.texts()) == sorted(texts)
+    assert sample.num_cut_runs == 0
+
+
+def write_texts(corpus: Path, texts: list[str]) -> None:
+    corpus.mkdir()
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+    (corpus / "text.jsonl").write_text(lines)
