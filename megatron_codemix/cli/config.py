@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from megatron_codemix.backend.environment import has_nvidia_driver
+from megatron_codemix.backend.environment import require_device
 from megatron_codemix.config.checks import check_config, raise_if
 from megatron_codemix.config.difference import differences
 from megatron_codemix.config.editor_schema import editor_schema
@@ -26,7 +26,7 @@ from megatron_codemix.config.plan import make_plan, steps_text
 from megatron_codemix.config.precision_checks import needs_of
 from megatron_codemix.config.schema import Fp8Config, RunConfig
 from megatron_codemix.config.tree import parse_yaml, where_of
-from megatron_codemix.errors import EXIT_INPUT, ConfigError
+from megatron_codemix.errors import EXIT_INPUT, ConfigError, UnavailableError
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.units import format_count
 
@@ -171,8 +171,10 @@ def _notes_on_needs(config: RunConfig) -> list[str]:
     needs = check_needs(config)
     raise_if(needs.problems)
     notes = needs.notes
-    if config.backend.device == "cuda" and not has_nvidia_driver():
-        notes.append("backend.device: cuda, which this machine has not; it runs elsewhere")
+    try:
+        require_device(config.backend.device)
+    except UnavailableError as error:  # it may run elsewhere
+        notes.append(str(error))
     return notes
 
 

@@ -103,10 +103,8 @@ def train_tokenizer(
     sample = TrainingSample(files, validation_fraction, max_bytes, text_field, advance)
     content = _train(sample.texts(), vocabulary_size, special_tokens)
     if sample.num_cut_runs:
-        text = (
-            "%d runs of more than %d characters without a space, or of spaces, were cut in training"
-        )
-        log.warning(text, sample.num_cut_runs, _MAX_RUN)
+        text = "runs of more than %d characters without a space, or of spaces, cut in training: %d"
+        log.warning(text, _MAX_RUN, sample.num_cut_runs)
     write_text(out, content)
     tokenizer = Tokenizer(content, out)
     if tokenizer.vocabulary_size < vocabulary_size:
@@ -187,7 +185,7 @@ class TrainingSample:
             )
         for name, left_out in skipped.items():
             if num_empty := left_out.counts.get("empty"):
-                text = "source %s: %d records skipped, empty (%s)"
+                text = "source %s: records skipped, empty: %d (%s)"
                 log.warning(text, name, num_empty, ", ".join(left_out.names["empty"][:3]))
         smallest = min(sum(size for _, size in entries) for entries in sizes.values())
         budget = min(max_bytes, smallest)

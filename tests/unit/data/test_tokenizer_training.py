@@ -130,7 +130,7 @@ def test_giant_words_are_cut_in_training_and_said(tmp_path: Path, caplog: pytest
     assert sample.num_cut_runs == 2
     assert sorted("".join(pieces)) == sorted("".join(giants))
     train_tokenizer(tmp_path / "corpus", 258, tmp_path / "t.json", validation_fraction=0.0)
-    assert "2 runs of more than 1024 characters without a space" in caplog.text
+    assert "characters without a space, or of spaces, cut in training: 2" in caplog.text
 
 
 def test_short_words_are_trained_on_as_they_are(tmp_path: Path):

@@ -418,7 +418,7 @@ def test_null_text_is_empty_text_and_nothing_but_null_is_refused(
     assert done.skipped == {"empty": 3}
     assert sum(entry.num_documents for entry in done.shards["text"].values()) == 50
     train_tokenizer(tmp_path / "some", 257, tmp_path / "tokenizer.json")
-    assert "source text: 3 records skipped, empty (text." in caplog.text
+    assert "source text: records skipped, empty: 3 (text." in caplog.text
     write_with_nulls(tmp_path / "all", [None, None], form)
     for refused in (
         lambda: prepare(tmp_path / "all", tokenizer, tmp_path / "none"),
