@@ -169,20 +169,20 @@ def prepare_corpus(
         log.info("%s: shards are complete, skipped", name)
     shards = dict(plan.finished)
     skipped: Counter[str] = Counter()
+    require_documents(
+        {name: plan.files[name] for name in plan.todo},
+        preparation.splits,
+        validation_fraction=validation_fraction,
+        text_field=text_field,
+        origin_field=origin_field,
+        block_bytes=block_bytes,
+    )
     # A folder of finished shards may be read-only.
     if plan.todo or has_locks(out) or any(works_of(out, name) for name in plan.finished):
         with preparing(out, part):
             for name in plan.finished:
                 # Of a run that was killed at its very end.
                 _forget_unused(preparation, works_of(out, name))
-            require_documents(
-                {name: plan.files[name] for name in plan.todo},
-                preparation.splits,
-                validation_fraction=validation_fraction,
-                text_field=text_field,
-                origin_field=origin_field,
-                block_bytes=block_bytes,
-            )
             for name, inputs in plan.todo.items():
                 work = _encode_source(preparation, name, plan.files[name], inputs)
                 if part == WHOLE:

@@ -149,7 +149,7 @@ def test_a_split_without_documents_leaves_nothing_behind(tmp_path: Path, tokeniz
     for part in (WHOLE, Part(0, 2), Part(1, 2)):
         with pytest.raises(DataError, match="has no validation document"):
             prepare(corpus, tokenizer, out, part=part, validation_fraction=1e-9)
-        assert list(out.iterdir()) == []
+        assert not out.exists()
 
 
 def test_a_refused_part_is_kept_for_the_others_and_says_so(
