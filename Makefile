@@ -15,7 +15,7 @@ quickstart: $(SET_UP)
 	@$(CODEMIX) quickstart $(ARGS)
 
 test: $(EXTRAS)
-	@.venv/bin/pytest $(ARGS)
+	@.venv/bin/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 test-native: $(SET_UP)
 	@tests/native/run.sh $(ARGS)

@@ -64,12 +64,14 @@ def wandb_records(path: Path) -> Iterator[bytes]:
 @pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is not installed")
 @pytest.mark.filterwarnings("ignore")  # of wandb's imports
 def test_wandb_reads_each_step_once(tmp_path: Path) -> None:
+    import wandb
     from wandb.proto.wandb_internal_pb2 import Record
 
     tracker = open_run(tmp_path)
     for step, loss in ((1, 3.0), (2, 2.5), (2, 2.5), (3, 2.25)):  # a step comes again
         tracker.write({"step": step, _LOSS: loss})
     tracker.close()
+    wandb.teardown()  # its service, which ends with the process, writes on for a while
     (path,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     assert "0123456789abcdef" in path.name
     found = []
