@@ -27,6 +27,7 @@ COMMANDS = {
     "study": "Check, run and report a study: phases chained by checkpoint.",
     "evaluate": "Score a run.",
     "checkpoint": "List, verify and average the checkpoints of runs.",
+    "sandbox": "Whether this machine can run programs that nobody vouches for.",
     "bench": "Measure this machine: ours beside a peer.",
 }
 """Name -> line for the help."""
