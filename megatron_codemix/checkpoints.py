@@ -129,6 +129,20 @@ def read_marker(folder: Path) -> Marker:
     return record
 
 
+def require_unchanged(folder: Path, advance: Callable[[int], None]) -> Marker:
+    """The record of a complete checkpoint, after every byte of it was read: in one process, what
+    `mcore.checkpoint.require_whole` is for all ranks. Raises as `read_marker`, and
+    DamagedCheckpointError with every file whose content is not what was written.
+
+    advance: told of the bytes of each file that is done.
+    """
+    record = read_marker(folder)
+    problems = changed_files(folder, files_of(record), advance=advance)
+    if problems:
+        raise DamagedCheckpointError("\n".join(problems))
+    return record
+
+
 def remove_checkpoint(folder: Path) -> None:
     """Deletes it, the marker first: half of it is never taken for whole."""
     (folder / COMPLETE_MARKER).unlink(missing_ok=True)

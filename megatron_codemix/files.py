@@ -37,6 +37,39 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def atomic_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yields an empty temporary folder beside `folder`, which takes its name, synced to disk, only
+    if the block succeeds. What a killed process has left of it is removed.
+
+    replace: whether there may be a `folder`, whose place the new one takes.
+    Turns a full disk inside the block into UnavailableError.
+    """
+    temporary = folder.with_name(f".{folder.name}.new.tmp")
+    replaced = folder.with_name(f".{folder.name}.old.tmp")
+    if replaced.exists() and not folder.exists():  # killed between the two renames below
+        os.replace(replaced, folder)
+    for remnant in (temporary, replaced):
+        shutil.rmtree(remnant, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                with open(path, "rb") as handle:
+                    os.fsync(handle.fileno())
+        if replace and folder.exists():
+            os.replace(folder, replaced)
+        os.replace(temporary, folder)
+        sync_folder(folder.parent)
+    except OSError as error:
+        raise full_disk(error, folder) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+
+
 def unusable_path(error: OSError) -> UnavailableError | None:
     """The readable error for a path that the system refuses (read-only, no permission, a file where
     a folder is wanted); None for an OSError about no path, such as a lost connection."""

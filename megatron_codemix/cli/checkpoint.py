@@ -1,10 +1,11 @@
-"""`codemix checkpoint`: what a run has saved, whether it is whole, and means of several."""
+"""`codemix checkpoint`: what a run has saved, whether it is whole, means of several, and Hugging
+Face's format."""
 
 import json as json_module
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -23,10 +24,12 @@ from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.launch.ranks import run_ranks
 from megatron_codemix.obs.progress import progress_bar
 from megatron_codemix.runs import COMPLETE_MARKER, RunDirectory, final_checkpoint
-from megatron_codemix.units import format_bytes
+from megatron_codemix.units import format_bytes, format_count, parse_bytes
 
 app = typer.Typer(
-    help="List, verify and average checkpoints.", no_args_is_help=True, add_completion=False
+    help="List, verify, average and convert checkpoints.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -131,6 +134,92 @@ def average(
     print(f"{out}: the mean of {len(folders)} checkpoints")
 
 
+@app.command("export")
+def export_command(
+    place: Annotated[
+        Path, typer.Argument(help="A checkpoint, or a run directory, which stands for its last.")
+    ],
+    out: Annotated[Path, typer.Option(help="Directory to write.")],
+    to: Annotated[
+        Literal["hf"], typer.Option(help="hf: what transformers' from_pretrained reads.")
+    ] = "hf",
+    dtype: Annotated[
+        Literal["float32", "bfloat16"] | None,
+        typer.Option(
+            help="Number format of the weights; absent: the most exact one that is saved (fp32 "
+            "master weights also of a bf16 run)."
+        ),
+    ] = None,
+    max_shard_bytes: Annotated[
+        str, typer.Option(help="Weights in one file; a larger tensor has one of its own.")
+    ] = "5GB",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier export at this place.")
+    ] = False,
+) -> None:
+    """Write a checkpoint, from any layout, as a model that transformers loads by itself: as Llama,
+    Qwen3 (`qk_norm`) or Cohere (`block: parallel`).
+
+    One tensor at a time is in memory. What none of these computes is refused by name.
+    """
+    try:
+        shard_bytes = parse_bytes(max_shard_bytes)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--max-shard-bytes") from error
+    from megatron_codemix.hugging_face.export import export
+
+    assert to == "hf", to
+    folder = _checkpoint(place)
+    with progress_bar("verify and export", total_bytes(read_marker(folder)), "bytes") as advance:
+        done = export(
+            folder,
+            out,
+            dtype=dtype,
+            max_shard_bytes=shard_bytes,
+            overwrite=overwrite,
+            advance=advance,
+        )
+    print(
+        f"{out}: {done.architecture}, {format_count(done.num_parameters)} parameters in "
+        f"{done.dtype} ({done.taken_from}), {len(done.files)} files of weights"
+    )
+
+
+@app.command("import")
+def import_command(
+    folder: Annotated[Path, typer.Argument(help="What transformers' save_pretrained wrote.")],
+    config: Annotated[
+        Path,
+        typer.Option(
+            help="Configuration of the run (YAML); `model` and `tokenizer` may be left out."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Run directory to write; it must be new.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to it: section.key=value ...")
+    ] = None,
+) -> None:
+    """Write a run from a model in Hugging Face's format: Llama, Mistral, Qwen3 or Cohere.
+
+    `codemix evaluate` and `init_from` with `load: weights` take it like any other run. Its shape
+    and tokenizer are the folder's, its data, precision and all else the configuration's.
+    """
+    from megatron_codemix.hugging_face.source import prepare_import
+
+    source = prepare_import(folder, config, overrides or [], RunDirectory(out))
+
+    def rank_main(rank: RankContext) -> int:
+        from megatron_codemix.hugging_face.importing import import_rank
+
+        import_rank(source, RunDirectory(out), rank)
+        return EXIT_DONE
+
+    code = run_ranks(rank_main, 1)
+    if code != EXIT_DONE:
+        raise typer.Exit(code)
+    print(f"{out}: the run of {folder}; its model and tokenizer are in {out / 'config.yaml'}")
+
+
 def _complete(place: Path) -> list[Path]:
     """Folders of checkpoints that count as complete: the place itself, or those of the run."""
     if (place / COMPLETE_MARKER).exists():
@@ -143,7 +232,8 @@ def _complete(place: Path) -> list[Path]:
 
 
 def _checkpoint(place: Path) -> Path:
-    if (place / COMPLETE_MARKER).exists():
+    """The place itself, complete or not, or the last checkpoint of the run that it is."""
+    if (place / COMPLETE_MARKER).exists() or place.name.startswith("iter_"):
         return place
     return final_checkpoint(RunDirectory(place))
 

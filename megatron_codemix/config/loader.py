@@ -39,6 +39,7 @@ __all__ = [
     "read_overrides",
     "resolve_extends",
     "set_dotted",
+    "with_absolute_paths",
 ]
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -123,6 +124,17 @@ def dump_yaml(config: BaseModel) -> str:
             width=10**6,  # one line for each field
         )
     )
+
+
+def with_absolute_paths(config: RunConfig) -> RunConfig:
+    """The saved configuration must mean the same files wherever it is read from."""
+
+    def absolute(value: Any) -> Any:  # Any: the nested content of a model
+        if isinstance(value, dict):
+            return {key: absolute(item) for key, item in value.items()}
+        return value.absolute() if isinstance(value, Path) else value
+
+    return RunConfig.model_validate(absolute(config.model_dump()))
 
 
 def resolve_extends(tree: Mapping[str, Any], folder: Path) -> Tree:

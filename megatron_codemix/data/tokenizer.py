@@ -46,13 +46,14 @@ class Tokenizer:
             self._backend = Backend.from_str(content)
         except Exception as error:  # tokenizers raises bare Exception
             raise DataError(f"{path}: not a tokenizer.json ({error})") from error
-        self._end_of_document = end_of_document
         self.matches_special_tokens = matches_special_tokens
         self._backend.encode_special_tokens = not matches_special_tokens
         self.hash = hash_json(record)
         vocabulary = self._backend.get_vocab(with_added_tokens=True)
         self.vocabulary_size: int = max(vocabulary.values()) + 1
-        self.end_of_document_id = _end_of_document_id(vocabulary, path, end_of_document)
+        self.end_of_document = _end_of_document(vocabulary, path, end_of_document)
+        """The token that ends documents."""
+        self.end_of_document_id = vocabulary[self.end_of_document]
         if "ByteLevel" not in json.dumps(record.get("decoder")):
             raise DataError(f"{path}: not a byte-level tokenizer; only those are supported")
         self._added = {
@@ -62,7 +63,7 @@ class Tokenizer:
     def __reduce__(self) -> Any:
         make = partial(
             Tokenizer,
-            end_of_document=self._end_of_document,
+            end_of_document=self.end_of_document,
             matches_special_tokens=self.matches_special_tokens,
         )
         return make, (self.content, self.path)
@@ -146,11 +147,11 @@ def _bytes_of_characters() -> dict[str, int]:
     }
 
 
-def _end_of_document_id(vocabulary: dict[str, int], path: Path, wanted: str | None) -> int:
+def _end_of_document(vocabulary: dict[str, int], path: Path, wanted: str | None) -> str:
     names = _END_OF_DOCUMENT_NAMES if wanted is None else (wanted,)
     for name in names:
         if name in vocabulary:
-            return vocabulary[name]
+            return name
     raise DataError(f"{path}: has no end-of-document token; {' or '.join(names)} is needed")
 
 

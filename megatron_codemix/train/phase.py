@@ -11,7 +11,7 @@ from megatron_codemix.backend.environment import require_device, require_precisi
 from megatron_codemix.config.checks import check_config
 from megatron_codemix.config.layout_checks import check_layout
 from megatron_codemix.config.learning_rate import LearningRate, Link, learning_rate
-from megatron_codemix.config.loader import dump_yaml, load_run_config
+from megatron_codemix.config.loader import dump_yaml, load_run_config, with_absolute_paths
 from megatron_codemix.config.parameters import checkpoint_bytes
 from megatron_codemix.config.plan import RunPlan, make_plan, train_tokens
 from megatron_codemix.config.schedule_checks import check_chain_length, check_parent_schedule
@@ -78,7 +78,7 @@ def prepare_phase(
     runs_here: whether this machine's device and free disk are asked as well.
     Raises CodemixError with all that is wrong.
     """
-    config = _with_absolute_paths(load_run_config(config_path, overrides))
+    config = with_absolute_paths(load_run_config(config_path, overrides))
     problems = [*check_config(config), *check_layout(config, world_size)]
     if problems:
         raise ConfigError(problems)
@@ -149,17 +149,6 @@ def _field(model: ModelConfig, name: str) -> Any:  # Any: whatever the field hol
     for part in name.split("."):
         value = getattr(value, part, None)
     return value
-
-
-def _with_absolute_paths(config: RunConfig) -> RunConfig:
-    """The saved configuration must mean the same files wherever it is read from."""
-
-    def absolute(value: Any) -> Any:  # Any: the nested content of a model
-        if isinstance(value, dict):
-            return {key: absolute(item) for key, item in value.items()}
-        return value.absolute() if isinstance(value, Path) else value
-
-    return RunConfig.model_validate(absolute(config.model_dump()))
 
 
 def save_config(phase: Phase) -> None:

@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "mcore": _DATA | {"backend"},
     "train": _ENGINE,
     "evaluation": _ENGINE,
+    "hugging_face": _ENGINE,
     "adapters": _DATA,
     # Beside the engine: they meet it in the run directory.
     "launch": _LOW,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from megatron_codemix.errors import UnavailableError
 from megatron_codemix.files import (
     append_jsonl,
+    atomic_folder,
     atomic_path,
     hash_file,
     hash_json,
@@ -123,3 +124,19 @@ def test_too_little_disk_is_refused_before_the_work(tmp_path: Path) -> None:
     require_free_bytes(tmp_path / "not" / "there" / "yet", 1, "a test")
     with pytest.raises(UnavailableError, match=r"a test needs about .* TiB of disk"):
         require_free_bytes(tmp_path / "not" / "there" / "yet", 2**60, "a test")
+
+
+def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    for text in ("first", "second"):
+        with atomic_folder(place, replace=True) as folder:
+            (folder / "file").write_text(text)
+            assert not place.exists() or (place / "file").read_text() == "first"
+        assert (place / "file").read_text() == text
+    with pytest.raises(ValueError), atomic_folder(place, replace=True):
+        raise ValueError
+    place.rename(tmp_path / ".place.old.tmp")  # as a kill between its two renames leaves it
+    with pytest.raises(ValueError), atomic_folder(place, replace=True):
+        raise ValueError
+    assert (place / "file").read_text() == "second"
+    assert list(tmp_path.iterdir()) == [place]
