@@ -15,7 +15,7 @@ quickstart: $(SET_UP)
 	@$(CODEMIX) quickstart $(ARGS)
 
 test: $(EXTRAS)
-	@.venv/bin/pytest --numprocesses 2 --dist loadfile $(ARGS)
+	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-native: $(SET_UP)
 	@tests/native/run.sh $(ARGS)

@@ -164,7 +164,8 @@ class RunDirectory:
         if not self.path.is_dir():
             return
         names = sorted(path.name for path in self.path.iterdir())
-        known = {self.config.name, self.checkpoints.name, self.metrics.name, "attempts"}
+        own = (self.config, self.checkpoints, self.metrics, self.ledger, self.skipped)
+        known = {*(path.name for path in own), "attempts"}
         foreign = [
             name for name in names if name[0] != "." and Path(name).suffix not in _LOG_SUFFIXES
         ]
