@@ -22,7 +22,7 @@ from tests.helpers.commands import codemix, python, start_codemix
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCALE = ["--scale", "0.01"]
 OWN_FILES = ["--text", "texts/*.jsonl", "--code", "src/**/*.py"]
-TIMEOUT_SECONDS = 900
+TIMEOUT_SECONDS = 1800
 
 
 def readme_commands() -> list[list[str]]:
