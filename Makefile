@@ -35,7 +35,7 @@ $(SET_UP): pyproject.toml constraints.txt setup.py tools/setup.sh $(wildcard csr
 	@tools/setup.sh
 	@touch $@
 
-# Not for quickstart: it downloads 230 MB and needs none of it.
+# Not for quickstart: it downloads hundreds of megabytes and needs none of them.
 $(EXTRAS): $(SET_UP)
 	@tools/setup.sh --extras
 	@touch $@

@@ -3,7 +3,8 @@
 # Says first, all at once, what the system lacks.
 #
 #   tools/setup.sh                     set up
-#   tools/setup.sh --extras            add optional packages for their tests: TensorBoard, W&B, NVIDIA DALI
+#   tools/setup.sh --extras            add optional packages for their tests: TensorBoard, W&B, NVIDIA DALI,
+#                                      lm-evaluation-harness, Bandit
 #   tools/setup.sh --missing-packages  only print the Debian or Ubuntu packages to install, if any
 #   PYTHON=/path/to/python             the Python to use, if not the first one >= 3.11 on PATH
 set -euo pipefail
@@ -96,6 +97,8 @@ pip_install() { "$VENV/bin/python" -m pip install --disable-pip-version-check "$
 install_extras() {
   say "TensorBoard and Weights & Biases, for their tests"
   pip_install --quiet -c constraints.txt tensorboard wandb
+  say "lm-evaluation-harness and Bandit, for the evaluation's tests"
+  pip_install --quiet -c constraints.txt lm-eval bandit accelerate peft
   install_dali
 }
 
