@@ -1,0 +1,231 @@
+"""The harness's view of a model: texts in, log-likelihoods and texts out.
+
+Texts become tokens as in the harness's own `hf` model, so that both give the same numbers on the
+same weights. What the model's context does not hold is counted, never silently cut.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import TemplateLM
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+from megatron_codemix.errors import DataError
+from megatron_codemix.evaluation.engine.requests import (
+    Generation,
+    GenerationRequest,
+    LanguageModel,
+    Score,
+    ScoreRequest,
+)
+from megatron_codemix.evaluation.harness.answers import Answers, generation_key, score_key
+from megatron_codemix.obs.progress import Advance
+
+DEFAULT_MAX_NEW_TOKENS = 256
+"""The harness's own, for tasks that name none."""
+
+TokenPair = tuple[Any, Sequence[int], Sequence[int]]
+"""As the harness hands them on: (texts, context, continuation)."""
+
+
+class Progress(Protocol):
+    """Shows how far a number of requests is."""
+
+    def __call__(self, description: str, total: int) -> AbstractContextManager[Advance]: ...
+
+
+@dataclass
+class Cuts:
+    """What did not fit into the model's context."""
+
+    prompts: int = 0
+    """Requests whose context lost tokens from its left."""
+    tokens: int = 0
+    """Tokens that were lost so."""
+    generations: int = 0
+    """Requests that were allowed fewer new tokens than the task wants."""
+
+
+class HarnessModel(TemplateLM):  # type: ignore[misc]  # the harness's classes have no types
+    """A `LanguageModel` for `lm_eval.simple_evaluate`, in the process that drives its ranks.
+
+    Choices of one question are scored together, so that their context is computed once; what
+    `answers` holds is not asked again.
+    """
+
+    def __init__(self, model: LanguageModel, answers: Answers, progress: Progress) -> None:
+        super().__init__()
+        self.model = model
+        self.answers = answers
+        self.progress = progress
+        self.cuts = Cuts()
+        self._encoded: dict[str, list[int]] = {}
+
+    @property
+    def eot_token_id(self) -> int:
+        """The end-of-document token; it also stands before a text without a context."""
+        return self.model.prefix_token
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that the model sees at once."""
+        return self.model.max_length
+
+    def tok_encode(self, string: str, *unused: Any, **options: Any) -> list[int]:
+        """Token numbers of a text, nothing before or after it."""
+        if string not in self._encoded:
+            self._encode([string])
+        return self._encoded[string]
+
+    def loglikelihood(
+        self, requests: list[Instance], disable_tqdm: bool = True
+    ) -> list[tuple[float, bool]]:
+        """(log-likelihood in nats, whether greedy decoding gives it) of each (context, text)."""
+        pairs = [request.args for request in requests]
+        self._encode([context.rstrip() for context, _ in pairs] + ["".join(pair) for pair in pairs])
+        result: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
+        return result
+
+    def _loglikelihood_tokens(
+        self, requests: Sequence[TokenPair], **options: Any
+    ) -> list[tuple[float, bool]]:
+        for (_, text), _, tokens in requests:
+            if not tokens:
+                raise DataError(f"a task asks for the likelihood of {text!r}, which has no tokens")
+        scores = self._scores([(context, tokens) for _, context, tokens in requests])
+        return [(score.log_likelihood, score.is_greedy) for score in scores]
+
+    def loglikelihood_rolling(
+        self, requests: list[Instance], disable_tqdm: bool = True
+    ) -> list[float]:
+        """Log-likelihood of each text after the end-of-document token, in nats; every token is
+        scored once, in windows of the model's context that overlap by one token."""
+        self._encode([request.args[0] for request in requests])
+        pairs: list[tuple[Sequence[int], Sequence[int]]] = []
+        owners = []
+        for number, request in enumerate(requests):
+            windows = get_rolling_token_windows(
+                self.tok_encode(request.args[0]), self.prefix_token_id, self.max_length, 1
+            )
+            disjoint = [make_disjoint_window(window) for window in windows]
+            pairs += disjoint
+            owners += [number] * len(disjoint)
+        totals = [0.0] * len(requests)
+        for owner, score in zip(owners, self._scores(pairs), strict=True):
+            totals[owner] += score.log_likelihood
+        return totals
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = True) -> list[str]:
+        """The text that follows each prompt, up to the first of its stop strings. A request that
+        comes several times is sampled with as many seeds."""
+        self._encode([request.args[0] for request in requests])
+        seen: Counter[str] = Counter()
+        asked = []
+        for request in requests:
+            prompt, options = request.args
+            text_key = repr((prompt, options))
+            asked.append(self._generation_request(prompt, options, seed=seen[text_key]))
+            seen[text_key] += 1
+        return [generation.text for generation in self._generations(asked)]
+
+    def _encode(self, texts: Sequence[str]) -> None:
+        """Has the tokens of these texts at hand, and no others."""
+        distinct = list(dict.fromkeys(texts))
+        tokens = self.model.tokenizer.encode_batch(distinct)
+        self._encoded = {text: ids.tolist() for text, ids in zip(distinct, tokens, strict=True)}
+
+    def _scores(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Score]:
+        """In the order of the pairs (context, continuation)."""
+        keys = [score_key(context, continuation) for context, continuation in pairs]
+        missing: dict[tuple[int, ...], dict[str, Sequence[int]]] = defaultdict(dict)
+        for key, (context, continuation) in zip(keys, pairs, strict=True):
+            if self.answers.score(key) is None:
+                missing[tuple(context)][key] = continuation
+        self._ask_scores(missing)
+        scores = []
+        for key in keys:
+            score = self.answers.score(key)
+            assert score is not None, "every missing one was asked"
+            self._count_cut(score.num_cut)
+            scores.append(score)
+        return scores
+
+    def _ask_scores(self, missing: dict[tuple[int, ...], dict[str, Sequence[int]]]) -> None:
+        names = [list(by_key) for by_key in missing.values()]
+        requests = [
+            ScoreRequest(context=context, continuations=list(by_key.values()))
+            for context, by_key in missing.items()
+        ]
+        with self.progress("log-likelihoods", sum(map(len, names))) as advance:
+
+            def keep(number: int, scores: list[Score]) -> None:
+                for key, score in zip(names[number], scores, strict=True):
+                    self.answers.add(key, score)
+                advance(len(scores))
+
+            self.model.score(requests, keep)
+
+    def _generations(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
+        keys = [generation_key(request) for request in requests]
+        missing = {
+            key: request
+            for key, request in zip(keys, requests, strict=True)
+            if self.answers.generation(key) is None
+        }
+        names = list(missing)
+        with self.progress("generations", len(names)) as advance:
+
+            def keep(number: int, generation: Generation) -> None:
+                self.answers.add(names[number], generation)
+                advance()
+
+            self.model.generate(list(missing.values()), keep)
+        generations = []
+        for key in keys:
+            generation = self.answers.generation(key)
+            assert generation is not None, "every missing one was asked"
+            generations.append(generation)
+        return generations
+
+    def _generation_request(
+        self, prompt: str, options: dict[str, Any], *, seed: int
+    ) -> GenerationRequest:
+        settings = dict(options)
+        wanted = int(settings.pop("max_gen_toks", DEFAULT_MAX_NEW_TOKENS))
+        until = settings.pop("until", None) or []
+        stop = [until] if isinstance(until, str) else until
+        is_sampled = settings.pop("do_sample", settings.get("temperature", 0.0) > 0)
+        temperature = float(settings.pop("temperature", 1.0 if is_sampled else 0.0))
+        top_p = float(settings.pop("top_p", 1.0))
+        if settings:
+            raise DataError(
+                f"a task asks for generation with {', '.join(sorted(settings))}, which is not "
+                "known here; until, max_gen_toks, do_sample, temperature and top_p are"
+            )
+        tokens, max_new_tokens = self._fitted(self.tok_encode(prompt), wanted)
+        return GenerationRequest(
+            prompt=tokens or [self.prefix_token_id],
+            max_new_tokens=max_new_tokens,
+            stop=tuple(text for text in stop if text),
+            temperature=temperature if is_sampled else 0.0,
+            top_p=top_p,
+            seed=seed,
+        )
+
+    def _fitted(self, prompt: list[int], wanted: int) -> tuple[list[int], int]:
+        """(prompt, new tokens) that the context holds. As in the harness's `hf` model the prompt
+        makes room, but never more than half of the context: there that is an error."""
+        room = self.max_length - min(wanted, self.max_length // 2)
+        kept = prompt[-room:]
+        self._count_cut(len(prompt) - len(kept))
+        new = min(wanted, self.max_length - max(len(kept), 1))
+        self.cuts.generations += new < wanted
+        return kept, new
+
+    def _count_cut(self, num_tokens: int) -> None:
+        self.cuts.prompts += num_tokens > 0
+        self.cuts.tokens += num_tokens
