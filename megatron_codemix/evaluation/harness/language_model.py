@@ -6,9 +6,8 @@ same weights. What the model's context does not hold is counted, never silently 
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
@@ -22,20 +21,12 @@ from megatron_codemix.evaluation.engine.requests import (
     Score,
     ScoreRequest,
 )
-from megatron_codemix.evaluation.harness.answers import Answers, generation_key, score_key
-from megatron_codemix.obs.progress import Advance
 
 DEFAULT_MAX_NEW_TOKENS = 256
 """The harness's own, for tasks that name none."""
 
 TokenPair = tuple[Any, Sequence[int], Sequence[int]]
 """As the harness hands them on: (texts, context, continuation)."""
-
-
-class Progress(Protocol):
-    """Shows how far a number of requests is."""
-
-    def __call__(self, description: str, total: int) -> AbstractContextManager[Advance]: ...
 
 
 @dataclass
@@ -53,15 +44,12 @@ class Cuts:
 class HarnessModel(TemplateLM):  # type: ignore[misc]  # the harness's classes have no types
     """A `LanguageModel` for `lm_eval.simple_evaluate`, in the process that drives its ranks.
 
-    Choices of one question are scored together, so that their context is computed once; what
-    `answers` holds is not asked again.
+    Choices of one question are scored together, so that their context is computed once.
     """
 
-    def __init__(self, model: LanguageModel, answers: Answers, progress: Progress) -> None:
+    def __init__(self, model: LanguageModel) -> None:
         super().__init__()
         self.model = model
-        self.answers = answers
-        self.progress = progress
         self.cuts = Cuts()
         self._encoded: dict[str, list[int]] = {}
 
@@ -140,56 +128,28 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # the harness's classes h
 
     def _scores(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Score]:
         """In the order of the pairs (context, continuation)."""
-        keys = [score_key(context, continuation) for context, continuation in pairs]
-        missing: dict[tuple[int, ...], dict[str, Sequence[int]]] = defaultdict(dict)
-        for key, (context, continuation) in zip(keys, pairs, strict=True):
-            if self.answers.score(key) is None:
-                missing[tuple(context)][key] = continuation
-        self._ask_scores(missing)
-        scores = []
-        for key in keys:
-            score = self.answers.score(key)
-            assert score is not None, "every missing one was asked"
-            self._count_cut(score.num_cut)
-            scores.append(score)
-        return scores
-
-    def _ask_scores(self, missing: dict[tuple[int, ...], dict[str, Sequence[int]]]) -> None:
-        names = [list(by_key) for by_key in missing.values()]
+        by_context: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for number, (context, _) in enumerate(pairs):
+            by_context[tuple(context)].append(number)
+        groups = list(by_context.values())
         requests = [
-            ScoreRequest(context=context, continuations=list(by_key.values()))
-            for context, by_key in missing.items()
+            ScoreRequest(context=context, continuations=[pairs[number][1] for number in numbers])
+            for context, numbers in by_context.items()
         ]
-        with self.progress("log-likelihoods", sum(map(len, names))) as advance:
+        found: dict[int, Score] = {}
 
-            def keep(number: int, scores: list[Score]) -> None:
-                for key, score in zip(names[number], scores, strict=True):
-                    self.answers.add(key, score)
-                advance(len(scores))
+        def keep(group: int, scores: list[Score]) -> None:
+            found.update(zip(groups[group], scores, strict=True))
 
-            self.model.score(requests, keep)
+        self.model.score(requests, keep)
+        for score in found.values():
+            self._count_cut(score.num_cut)
+        return [found[number] for number in range(len(pairs))]
 
     def _generations(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
-        keys = [generation_key(request) for request in requests]
-        missing = {
-            key: request
-            for key, request in zip(keys, requests, strict=True)
-            if self.answers.generation(key) is None
-        }
-        names = list(missing)
-        with self.progress("generations", len(names)) as advance:
-
-            def keep(number: int, generation: Generation) -> None:
-                self.answers.add(names[number], generation)
-                advance()
-
-            self.model.generate(list(missing.values()), keep)
-        generations = []
-        for key in keys:
-            generation = self.answers.generation(key)
-            assert generation is not None, "every missing one was asked"
-            generations.append(generation)
-        return generations
+        found: dict[int, Generation] = {}
+        self.model.generate(requests, found.__setitem__)
+        return [found[number] for number in range(len(requests))]
 
     def _generation_request(
         self, prompt: str, options: dict[str, Any], *, seed: int

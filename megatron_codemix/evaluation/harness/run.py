@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 from lm_eval.evaluator import evaluate
 
+from megatron_codemix.evaluation.answers import answers_in
 from megatron_codemix.evaluation.engine.requests import LanguageModel
-from megatron_codemix.evaluation.harness.answers import answers_in
-from megatron_codemix.evaluation.harness.language_model import HarnessModel, Progress
+from megatron_codemix.evaluation.harness.language_model import HarnessModel
 from megatron_codemix.evaluation.harness.results import Metrics, ResultFolder, metrics_of
+from megatron_codemix.evaluation.remembering import Progress, RememberingModel
 from megatron_codemix.files import Json
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ def _evaluate(
         known = len(answers)
         if known:
             log.info("%s: goes on with %d answers of an earlier evaluation", task.name, known)
-        harness = HarnessModel(model, answers, progress)
+        harness = HarnessModel(RememberingModel(model, answers, progress))
         results = evaluate(
             lm=harness,
             task_dict=task.loaded,

@@ -12,8 +12,9 @@ lm_eval = pytest.importorskip("lm_eval", reason="the extra `eval` is not install
 from lm_eval.api.instance import Instance  # noqa: E402
 
 from megatron_codemix.errors import DataError  # noqa: E402
-from megatron_codemix.evaluation.harness.answers import Answers  # noqa: E402
+from megatron_codemix.evaluation.answers import Answers  # noqa: E402
 from megatron_codemix.evaluation.harness.language_model import HarnessModel  # noqa: E402
+from megatron_codemix.evaluation.remembering import RememberingModel  # noqa: E402
 from megatron_codemix.obs.progress import Advance  # noqa: E402
 from tests.helpers.language_models import ByteModel  # noqa: E402
 
@@ -31,10 +32,12 @@ def model(tmp_path: Path) -> ByteModel:
 
 
 @pytest.fixture
-def harness(tmp_path: Path, model: ByteModel) -> Iterator[HarnessModel]:
-    answers = Answers(tmp_path / "answers.jsonl", {"step": 1})
-    yield HarnessModel(model, answers, no_progress)
-    answers.close()
+def harness(model: ByteModel) -> HarnessModel:
+    return HarnessModel(model)
+
+
+def remembering(model: ByteModel, answers: Answers) -> HarnessModel:
+    return HarnessModel(RememberingModel(model, answers, no_progress))
 
 
 def asked(kind: str, *arguments: object) -> Instance:
@@ -130,11 +133,11 @@ def test_known_answers_are_not_asked_again(tmp_path: Path, model: ByteModel) -> 
     questions = pairs(("a", " b"), ("c", " d"))
     for _ in range(2):
         answers = Answers(path, {"step": 1})
-        first = HarnessModel(model, answers, no_progress).loglikelihood(questions)
+        first = remembering(model, answers).loglikelihood(questions)
         answers.close()
     assert len(model.scored) == 2
     other = Answers(path, {"step": 2})
-    assert HarnessModel(model, other, no_progress).loglikelihood(questions) == first
+    assert remembering(model, other).loglikelihood(questions) == first
     other.close()
     assert len(model.scored) == 4
 
@@ -142,11 +145,11 @@ def test_known_answers_are_not_asked_again(tmp_path: Path, model: ByteModel) -> 
 def test_a_line_cut_by_a_kill_is_asked_again(tmp_path: Path, model: ByteModel) -> None:
     path = tmp_path / "kept.jsonl"
     answers = Answers(path, {})
-    HarnessModel(model, answers, no_progress).loglikelihood(pairs(("a", " b"), ("c", " d")))
+    remembering(model, answers).loglikelihood(pairs(("a", " b"), ("c", " d")))
     answers.close()
     path.write_bytes(path.read_bytes()[:-9])
     answers = Answers(path, {})
-    HarnessModel(model, answers, no_progress).loglikelihood(pairs(("a", " b"), ("c", " d")))
+    remembering(model, answers).loglikelihood(pairs(("a", " b"), ("c", " d")))
     answers.close()
     assert len(model.scored) == 3
     assert len(path.read_text().splitlines()) == 3

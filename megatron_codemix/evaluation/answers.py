@@ -36,15 +36,16 @@ class Answers:
     def __len__(self) -> int:
         return len(self._records)
 
-    def score(self, key: str) -> Score | None:
-        """The answer to a request for a score."""
-        record = self._records.get(key)
-        return None if record is None else Score(**record["score"])
+    def __contains__(self, key: str) -> bool:
+        return key in self._records
 
-    def generation(self, key: str) -> Generation | None:
-        """The answer to a request for a text."""
-        record = self._records.get(key)
-        return None if record is None else Generation(**record["generation"])
+    def score(self, key: str) -> Score:
+        """The answer to a request for a score. Raises KeyError where there is none."""
+        return Score(**self._records[key]["score"])
+
+    def generation(self, key: str) -> Generation:
+        """The answer to a request for a text. Raises KeyError where there is none."""
+        return Generation(**self._records[key]["generation"])
 
     def add(self, key: str, answer: Score | Generation) -> None:
         """Keeps an answer; once it returns, a kill does not lose it."""
