@@ -68,8 +68,16 @@ def load_run_config_and_tree(path: Path, overrides: Sequence[str] = ()) -> tuple
     tree = _load(path, (), problems)
     if problems and not tree:  # unreadable: that everything is missing would only hide it
         _raise_if(problems)
+    if {"phases", "variants"} <= set(tree):
+        problems = [
+            f"{path}: is a study, and a run configuration is wanted; 'codemix study' takes it"
+        ]
+        _raise_if(problems)
+    lacks_base = any(": extends: " in problem for problem in problems)
     tree = read_overrides(tree, overrides, problems)
     config = _build(RunConfig, tree, os.path.normpath(path), problems)
+    if lacks_base:  # what stands in the file that was not found is not missing
+        problems = [problem for problem in problems if ": missing (" not in problem]
     _raise_if(problems)
     assert config is not None, "a configuration without problems is built"
     return config, tree

@@ -142,7 +142,12 @@ def load_study(
     Raises ConfigError with all problems found.
     """
     problems: list[str] = []
-    tree = _apply_overrides(load_tree(path), overrides, problems)
+    tree = load_tree(path)
+    if {"model", "tokenizer"} <= set(tree) and "phases" not in tree:
+        raise ConfigError(
+            [f"{path}: is a run configuration, and a study is wanted; 'codemix train' takes it"]
+        )
+    tree = _apply_overrides(tree, overrides, problems)
     origin = tree.pop("origin", None)
     spec = _build_spec(tree, path, problems)
     defaults = resolve_extends(spec.defaults, path.parent)

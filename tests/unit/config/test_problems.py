@@ -7,6 +7,8 @@ import pytest
 from megatron_codemix.config.loader import build_run_config, load_run_config, load_tree
 from megatron_codemix.errors import ConfigError
 
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
 
 def problems_of(path: Path, *overrides: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
@@ -94,6 +96,21 @@ def test_a_problem_names_the_file_that_set_the_value(complete: Path) -> None:
     top.write_text("extends: complete.yaml\n\ntrain:\n  seed: x\n")
     (problem,) = problems_of(top)
     assert problem.startswith(f"{top}:4: train.seed")
+
+
+def test_what_an_absent_file_may_hold_is_not_called_missing(tmp_path: Path) -> None:
+    (tmp_path / "top.yaml").write_text("extends: nowhere.yaml\nmodel: {num_layers: x}\n")
+    problems = problems_of(tmp_path / "top.yaml")
+    assert len(problems) == 2, problems
+    assert "no file 'nowhere.yaml'" in problems[0]
+    assert "model.num_layers: expected a whole number" in problems[1]
+
+
+def test_a_study_is_not_a_run_configuration() -> None:
+    (problem,) = problems_of(EXAMPLES / "quickstart/study.yaml")
+    assert problem.endswith(
+        "is a study, and a run configuration is wanted; 'codemix study' takes it"
+    )
 
 
 def test_missing_sections_say_what_they_are_for(tmp_path: Path) -> None:

@@ -156,6 +156,11 @@ def test_all_problems_are_reported_together(tmp_path: Path) -> None:
     assert len(caught.value.problems) == 3
 
 
+def test_a_run_configuration_is_not_a_study() -> None:
+    with pytest.raises(ConfigError, match="is a run configuration, and a study is wanted"):
+        load_study(QUICKSTART.parent / "train.yaml")
+
+
 def test_every_value_of_the_quickstart_says_where_it_is_from() -> None:
     spec = load_study(QUICKSTART)
     dump = {
