@@ -12,9 +12,9 @@ lm_eval = pytest.importorskip("lm_eval", reason="the extra `eval` is not install
 from lm_eval.api.instance import Instance  # noqa: E402
 
 from megatron_codemix.errors import DataError  # noqa: E402
-from megatron_codemix.evaluation.answers import Answers  # noqa: E402
 from megatron_codemix.evaluation.harness.language_model import HarnessModel  # noqa: E402
-from megatron_codemix.evaluation.remembering import RememberingModel  # noqa: E402
+from megatron_codemix.evaluation.tasks.answers import Answers  # noqa: E402
+from megatron_codemix.evaluation.tasks.remembering import RememberingModel  # noqa: E402
 from megatron_codemix.obs.progress import Advance  # noqa: E402
 from tests.helpers.language_models import ByteModel  # noqa: E402
 

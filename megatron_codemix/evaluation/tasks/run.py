@@ -1,26 +1,28 @@
 """Runs tasks one after another on a model and writes each one's results as soon as it has them."""
 
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Protocol
 
-from lm_eval.evaluator import evaluate
-
-from megatron_codemix.evaluation.answers import answers_in
 from megatron_codemix.evaluation.engine.requests import LanguageModel
-from megatron_codemix.evaluation.harness.language_model import HarnessModel
-from megatron_codemix.evaluation.harness.results import Metrics, ResultFolder, metrics_of
-from megatron_codemix.evaluation.remembering import Progress, RememberingModel
+from megatron_codemix.evaluation.tasks.answers import answers_in
+from megatron_codemix.evaluation.tasks.remembering import Progress, RememberingModel
+from megatron_codemix.evaluation.tasks.results import ResultFolder
 from megatron_codemix.files import Json
 
 log = logging.getLogger(__name__)
 
-BOOTSTRAP_SAMPLES = 100
-"""For standard errors that have no closed form, such as BLEU's."""
+
+@dataclass(frozen=True, kw_only=True)
+class TaskResult:
+    """What a task found out."""
+
+    items: Sequence[Mapping[str, Json]]
+    """A line each."""
+    summary: Mapping[str, Json]
+    """Its scores and counts."""
 
 
 class Task(Protocol):
@@ -31,16 +33,11 @@ class Task(Protocol):
         """What its files are called."""
 
     @property
-    def loaded(self) -> Any:  # Any: the harness's own
-        """What the harness's task manager gives for it: tasks and groups."""
-
-    @property
     def settings(self) -> Mapping[str, Json]:
         """What its results depend on besides the model: the data's hash, the limit, ..."""
 
-    def judged(self, metrics: Metrics) -> Mapping[str, Json]:
-        """What the suite adds to the summary: which metric is reported, whether it is above
-        random."""
+    def run(self, model: LanguageModel) -> TaskResult:
+        """Asks the model all that it needs, in as few calls as it can."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,15 +65,12 @@ def evaluate_tasks(
     A task that is finished with the same settings is not run again unless asked; one that was cut
     short goes on with the answers that it has.
     """
-    os.environ["DISABLE_MULTIPROC"] = "1"  # its bootstrap would fork this process
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     summaries: list[Mapping[str, Json]] = []
     for task in tasks:
         settings = {
             "identity": subject.identity,
             "step": subject.step,
             "tokenizer": subject.tokenizer_hash,
-            "harness": version("lm_eval"),
             **task.settings,
         }
         summary = None if again else folder.finished(task.name, settings)
@@ -101,30 +95,15 @@ def _evaluate(
         known = len(answers)
         if known:
             log.info("%s: goes on with %d answers of an earlier evaluation", task.name, known)
-        harness = HarnessModel(RememberingModel(model, answers, progress))
-        results = evaluate(
-            lm=harness,
-            task_dict=task.loaded,
-            bootstrap_iters=BOOTSTRAP_SAMPLES,
-            confirm_run_unsafe_code=True,  # refused, or run in the sandbox, before it comes here
-        )
-        parts = {name: metrics_of(record) for name, record in results["results"].items()}
-        metrics = parts.pop(task.name, {})
+        result = task.run(RememberingModel(model, answers, progress))
         summary = {
             "task": task.name,
             "step": subject.step,
             "layout": dict(subject.layout),
-            **task.judged(metrics),
-            "metrics": metrics,
-            **({"subtasks": parts} if parts else {}),
-            "items": sum(count["effective"] for count in results["n-samples"].values()),
-            "truncated_prompts": harness.cuts.prompts,
-            "truncated_tokens": harness.cuts.tokens,
-            "shortened_generations": harness.cuts.generations,
+            **result.summary,
             "answers_kept_from_before": known,
             "seconds": time.monotonic() - started,
             "settings": dict(settings),
         }
-        samples = [sample for lines in results["samples"].values() for sample in lines]
-        folder.write(task.name, samples, summary)
+        folder.write(task.name, result.items, summary)
     return summary

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ lm_eval = pytest.importorskip("lm_eval", reason="the extra `eval` is not install
 from lm_eval.tasks import TaskManager  # noqa: E402
 
 from megatron_codemix.evaluation.engine.requests import Score, ScoreRequest  # noqa: E402
-from megatron_codemix.evaluation.harness.results import Metrics, ResultFolder  # noqa: E402
-from megatron_codemix.evaluation.harness.run import Subject, evaluate_tasks  # noqa: E402
+from megatron_codemix.evaluation.harness.task import HarnessTask  # noqa: E402
+from megatron_codemix.evaluation.tasks.results import ResultFolder  # noqa: E402
+from megatron_codemix.evaluation.tasks.run import Subject, evaluate_tasks  # noqa: E402
 from megatron_codemix.files import Json, read_json, read_jsonl  # noqa: E402
 from tests.helpers.language_models import ByteModel  # noqa: E402
 
@@ -26,35 +26,26 @@ DOCUMENTS = [
 ]
 
 
-@dataclass
-class ToyTask:
+def toy_task() -> HarnessTask:
     """Which of three words; the shortest is what a model likes to which all tokens are equal."""
+    import datasets
 
-    name: str = "toy"
-    settings: Mapping[str, Json] = field(default_factory=lambda: {"data": "d"})
-
-    @property
-    def loaded(self) -> Any:
-        import datasets
-
-        config = {
-            "task": self.name,
-            "custom_dataset": lambda **unused: {"test": datasets.Dataset.from_list(DOCUMENTS)},
-            "test_split": "test",
-            "output_type": "multiple_choice",
-            "doc_to_text": "Q: {{question}}\nA:",
-            "doc_to_choice": "choices",
-            "doc_to_target": "gold",
-            "num_fewshot": 0,
-            "metric_list": [
-                {"metric": name, "aggregation": "mean", "higher_is_better": True}
-                for name in ("acc", "acc_norm")
-            ],
-        }
-        return TaskManager(include_defaults=False).load([config])
-
-    def judged(self, metrics: Metrics) -> Mapping[str, Json]:
-        return {"reported": "acc"}
+    config = {
+        "task": "toy",
+        "custom_dataset": lambda **unused: {"test": datasets.Dataset.from_list(DOCUMENTS)},
+        "test_split": "test",
+        "output_type": "multiple_choice",
+        "doc_to_text": "Q: {{question}}\nA:",
+        "doc_to_choice": "choices",
+        "doc_to_target": "gold",
+        "num_fewshot": 0,
+        "metric_list": [
+            {"metric": name, "aggregation": "mean", "higher_is_better": True}
+            for name in ("acc", "acc_norm")
+        ],
+    }
+    loaded = TaskManager(include_defaults=False).load([config])
+    return HarnessTask(name="toy", loaded=loaded, judged=lambda metrics: {"reported": "acc"})
 
 
 def no_bar(task: str) -> Callable[..., AbstractContextManager[Any]]:
@@ -63,7 +54,7 @@ def no_bar(task: str) -> Callable[..., AbstractContextManager[Any]]:
 
 def evaluate(model: ByteModel, folder: Path, **options: Any) -> Mapping[str, Json]:
     [summary] = evaluate_tasks(
-        model, [ToyTask()], SUBJECT, ResultFolder(folder), progress=no_bar, **options
+        model, [toy_task()], SUBJECT, ResultFolder(folder), progress=no_bar, **options
     )
     return summary
 

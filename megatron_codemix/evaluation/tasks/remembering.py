@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from megatron_codemix.data.tokenizer import Tokenizer
-from megatron_codemix.evaluation.answers import Answers, generation_key, score_key
 from megatron_codemix.evaluation.engine.requests import (
     Generation,
     GenerationRequest,
@@ -13,6 +12,7 @@ from megatron_codemix.evaluation.engine.requests import (
     Score,
     ScoreRequest,
 )
+from megatron_codemix.evaluation.tasks.answers import Answers, generation_key, score_key
 from megatron_codemix.obs.progress import Advance
 
 
