@@ -165,6 +165,15 @@ def initialize_process_group(
     )
 
 
+def make_host_group() -> torch.distributed.ProcessGroup:
+    """A group of all ranks for objects in host memory, on which a rank may wait for days for the
+    next: what others do meanwhile is not ours to limit. Every rank calls it."""
+    group: torch.distributed.ProcessGroup = torch.distributed.new_group(
+        backend="gloo", timeout=datetime.timedelta(days=14)
+    )
+    return group
+
+
 def _matrix_product_flops(dtype: torch.dtype) -> float:
     size = _PRODUCT_SIZE
     left, right = (torch.ones(size, size, dtype=dtype) for _ in range(2))

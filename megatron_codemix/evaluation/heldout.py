@@ -8,24 +8,23 @@ import logging
 import math
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch.distributed
 
-from megatron_codemix.backend.devices import Backend, initialize_process_group, select_backend
-from megatron_codemix.checkpoints import refusing_damage
+from megatron_codemix.backend.devices import Backend
 from megatron_codemix.config.loader import load_run_config
-from megatron_codemix.config.schema import LayoutConfig, PrecisionConfig, RunConfig
+from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.held_out import MAX_DOCUMENT_WINDOWS, HeldOutSource, held_out_sources
 from megatron_codemix.data.held_out_windows import Window, batches_of, cut_document
 from megatron_codemix.data.tokenizer import Tokenizer
+from megatron_codemix.evaluation.layout import EvaluationLayout
+from megatron_codemix.evaluation.loading import load_model, start_rank
 from megatron_codemix.files import rewrite_jsonl, write_json
 from megatron_codemix.launch.placement import RankContext
-from megatron_codemix.mcore.checkpoint import load_weights
-from megatron_codemix.mcore.groups import ModelParallel, initialize_model_parallel
-from megatron_codemix.mcore.model import Model, build_model
+from megatron_codemix.mcore.groups import ModelParallel
+from megatron_codemix.mcore.model import Model
 from megatron_codemix.mcore.step import token_losses
 from megatron_codemix.obs.log import setup_logging
 from megatron_codemix.runs import RunDirectory, final_checkpoint
@@ -44,15 +43,8 @@ def evaluate_rank(run: RunDirectory, max_bytes_per_source: int, context: RankCon
     config = load_run_config(run.config)
     sources = held_out_sources(config, max_bytes_per_source)
     folder = final_checkpoint(run)
-    backend = select_backend(config.backend.device, context.local_rank)
-    backend.prepare()
-    initialize_process_group(
-        backend,
-        rank=context.rank,
-        world_size=context.world_size,
-        init_method=context.init_method,
-    )
-    model, parallel = _load_model(config, folder, backend)
+    backend = start_rank(config, context)
+    model, parallel = load_model(config, folder, EvaluationLayout(), backend)
     byte_lengths = Tokenizer.load(config.tokenizer.path).token_byte_lengths
     lines = [
         line
@@ -87,25 +79,6 @@ def summarize(lines: Iterable[dict[str, Any]], source: str) -> dict[str, Any]:
         "nats": nats,
         "bits_per_byte": nats / math.log(2) / size,
     }
-
-
-def _load_model(config: RunConfig, folder: Path, backend: Backend) -> tuple[Model, ModelParallel]:
-    layout = LayoutConfig()
-    parallel = initialize_model_parallel(layout, config.train.seed)
-    [model] = build_model(
-        config.model,
-        layout,
-        # Also of a run in FP8: scores are those of its weights, and any machine can take them.
-        PrecisionConfig(kind=config.precision.model_format),
-        sequence_length=config.data.sequence_length,
-        seed=config.train.seed,
-        parallel=parallel,
-        backend=backend,
-    )
-    with refusing_damage(folder):
-        load_weights(folder, [model])
-    model.eval()
-    return model, parallel
 
 
 def _score_source(

@@ -1,10 +1,7 @@
 """Models that were trained here compute in `transformers` what they compute here, and the other way
 round: logits, greedy continuations, and tensors bit for bit after a round trip."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,38 +10,17 @@ import torch
 import transformers
 
 from megatron_codemix.config.schema import LayoutConfig
-from megatron_codemix.hugging_face.export import export
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.runs import RunDirectory, final_checkpoint
+from tests.helpers.exported import COHERE, LLAMA, TIED, Case, export_last, trained
 from tests.helpers.ranks import run_distributed
 from tests.helpers.tiny import END_OF_DOCUMENT, VOCABULARY, write_run, write_tokenizer
-from tests.helpers.training import train_run
 
 TOLERANCE = 1e-4
 """Of logits with a standard deviation above 0.5, in fp32: the two sum in different orders."""
 
 LENGTH = 32
 NEW_TOKENS = 12
-
-LLAMA = {"num_layers": 4, "init_std": 0.2, "norm_epsilon": 1e-6, "tie_embeddings": False}
-TIED = {"tie_embeddings": True}
-COHERE = LLAMA | {
-    "block": "parallel",
-    "normalization": "layernorm_no_bias",
-    "rope_interleaved": True,
-    "logit_scale": 0.6,
-}
-
-
-@dataclass(frozen=True)
-class Case:
-    """A model, the layout that trains it, and what it is in transformers."""
-
-    architecture: str
-    model: Mapping[str, Any]
-    layout: tuple[str, ...] = ()
-    num_ranks: int = 1
-
 
 CUT = (("layout.tensor=2", "layout.pipeline=2"), 4)
 CHUNKS = (("layout.pipeline=2", "layout.virtual_pipeline=2"), 4)
@@ -60,19 +36,6 @@ CASES = {
 }
 
 
-def trained(folder: Path, case: Case, *overrides: str) -> RunDirectory:
-    """A run of 4 large steps, so that no weight is what it began as."""
-    config = write_run(
-        folder,
-        model=case.model,
-        schedule={"peak_lr": 0.05},
-        train={"train_tokens": 4 * 8 * LENGTH},
-    )
-    run = folder / "run"
-    run_distributed(train_run, case.num_ranks, config, [*case.layout, *overrides], run)
-    return RunDirectory(run)
-
-
 def outputs(
     context: RankContext, run: Path, tokens: np.ndarray, prompt: list[int]
 ) -> tuple[np.ndarray, list[int]]:
@@ -80,11 +43,13 @@ def outputs(
     with the whole model computed anew for each token."""
     from megatron_codemix.backend.devices import select_backend
     from megatron_codemix.config.loader import load_run_config
-    from megatron_codemix.evaluation.heldout import _load_model
+    from megatron_codemix.evaluation.layout import EvaluationLayout
+    from megatron_codemix.evaluation.loading import load_model
 
     directory = RunDirectory(run)
     config = load_run_config(directory.config)
-    model, _ = _load_model(config, final_checkpoint(directory), select_backend("cpu"))
+    folder, backend = final_checkpoint(directory), select_backend("cpu")
+    model, _ = load_model(config, folder, EvaluationLayout(), backend)
 
     def logits(rows: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
@@ -122,12 +87,6 @@ def require_equal(run: RunDirectory, folder: Path) -> None:
         continued = continued[: continued.index(END_OF_DOCUMENT, 1) + 1]
     assert continued == generated
     assert len(generated) > len(prompt) + 1
-
-
-def export_last(run: RunDirectory, out: Path, **options: Any) -> Path:
-    defaults = {"dtype": None, "max_shard_bytes": 10**9, "overwrite": False}
-    export(final_checkpoint(run), out, **defaults | options, advance=lambda num_bytes: None)
-    return out
 
 
 def tensors_in(folder: Path) -> dict[str, torch.Tensor]:
