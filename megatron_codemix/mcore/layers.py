@@ -5,7 +5,7 @@ Shapes: S sequence, C the part of it that a context-parallel rank has (all of it
 B microbatch, H heads of this rank, D head width.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -77,6 +77,13 @@ def document_attention_mask(document_ids_BS: torch.Tensor) -> torch.Tensor:
     return (is_other_BSS | is_later_SS).unsqueeze(1)
 
 
+class Memory(Protocol):
+    """What an attention reads beside what it is given: in inference, earlier tokens."""
+
+    def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """As SdpaCoreAttention.forward."""
+
+
 class SdpaCoreAttention(MegatronModule):
     """Causal attention by torch's scaled_dot_product_attention, with grouped queries. Under context
     parallelism it gathers keys and values of the whole sequence.
@@ -97,6 +104,7 @@ class SdpaCoreAttention(MegatronModule):
     ) -> None:
         super().__init__(config=config)
         self.softmax_scale = softmax_scale
+        self.memory: Memory | None = None
         self.context_group = None
         if config.context_parallel_size > 1:
             assert pg_collection is not None, "megatron-core's attention passes its groups on"
@@ -116,8 +124,10 @@ class SdpaCoreAttention(MegatronModule):
         True where a query must not see a key, the future included; None: causal, by torch's faster
         path for that.
         """
+        if self.memory is not None:
+            return self.memory.attend(query, key, value)
         if self.context_group is None:
-            return self._attend(query, key, value, attention_mask)
+            return self.attend(query, key, value, attention_mask)
         key = gather_sequence(key, self.context_group)
         value = gather_sequence(value, self.context_group)
         size = self.context_group.size()
@@ -131,16 +141,17 @@ class SdpaCoreAttention(MegatronModule):
                 if attention_mask is None
                 else attention_mask[:, :, rows, :end]
             )
-            outputs.append(self._attend(query[rows], key[:end], value[:end], mask))
+            outputs.append(self.attend(query[rows], key[:end], value[:end], mask))
         return torch.cat(outputs)
 
-    def _attend(
+    def attend(
         self,
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
         attention_mask: torch.Tensor | None,
     ) -> torch.Tensor:
+        """As forward, over the keys that it is given."""
         # Contiguous: in megatron-core's order of memory torch's CPU kernel takes 15% longer.
         query, key, value = (
             tensor.permute(1, 2, 0, 3).contiguous() for tensor in (query, key, value)

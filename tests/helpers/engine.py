@@ -7,7 +7,13 @@ import numpy as np
 import torch
 import transformers
 
-from megatron_codemix.evaluation.engine.requests import LanguageModel, Score, ScoreRequest
+from megatron_codemix.evaluation.engine.requests import (
+    Generation,
+    GenerationRequest,
+    LanguageModel,
+    Score,
+    ScoreRequest,
+)
 from megatron_codemix.evaluation.layout import EvaluationLayout
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.runs import RunDirectory
@@ -46,6 +52,41 @@ def _score_on_rank(
 
     def body(model: LanguageModel) -> None:
         model.score(requests, take)
+        assert sorted(found) == list(range(len(requests)))
+
+    run_with_model(RunDirectory(run), layout, context, body, max_batch_tokens=max_batch_tokens)
+    return [found[number] for number in sorted(found)]
+
+
+def generations(
+    run: RunDirectory,
+    requests: Sequence[GenerationRequest],
+    layout: EvaluationLayout = ONE_RANK,
+    num_ranks: int = 1,
+    max_batch_tokens: int = 200,
+) -> list[Generation]:
+    """Of each request."""
+    arguments = (run.path, layout, requests, max_batch_tokens)
+    return run_distributed(_generate_on_rank, num_ranks, *arguments)[0]
+
+
+def _generate_on_rank(
+    context: RankContext,
+    run: Path,
+    layout: EvaluationLayout,
+    requests: Sequence[GenerationRequest],
+    max_batch_tokens: int,
+) -> list[Generation]:
+    from megatron_codemix.evaluation.engine.model import run_with_model
+
+    found: dict[int, Generation] = {}
+
+    def take(number: int, generation: Generation) -> None:
+        assert number not in found
+        found[number] = generation
+
+    def body(model: LanguageModel) -> None:
+        model.generate(requests, take)
         assert sorted(found) == list(range(len(requests)))
 
     run_with_model(RunDirectory(run), layout, context, body, max_batch_tokens=max_batch_tokens)

@@ -10,6 +10,12 @@ from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.evaluation.engine.control import Control
+from megatron_codemix.evaluation.engine.generation import (
+    ContinueCommand,
+    EndCommand,
+    StartCommand,
+    generate_all,
+)
 from megatron_codemix.evaluation.engine.requests import (
     Generation,
     GenerationRequest,
@@ -17,10 +23,12 @@ from megatron_codemix.evaluation.engine.requests import (
     Score,
     ScoreRequest,
 )
-from megatron_codemix.evaluation.engine.scoring import ScoreCommand, obey_score, score_requests
+from megatron_codemix.evaluation.engine.scoring import ScoreCommand, score_part, score_requests
+from megatron_codemix.evaluation.engine.slots import Slots
 from megatron_codemix.evaluation.layout import EvaluationLayout
 from megatron_codemix.evaluation.loading import load_model, start_rank
 from megatron_codemix.launch.placement import RankContext
+from megatron_codemix.mcore.inference.decoding import Decoder
 from megatron_codemix.mcore.inference.stage import Stage
 from megatron_codemix.mcore.inference.vocabulary import Vocabulary
 from megatron_codemix.runs import RunDirectory, final_checkpoint
@@ -45,6 +53,9 @@ class ShardedModel:
         self.max_batch_tokens = max_batch_tokens
         self._stage = stage
         self._vocabulary = Vocabulary(stage, self.tokenizer.vocabulary_size)
+        self._copy = stage.parallel.data_rank
+        """Number of the copy of the model that this rank has a part of."""
+        self._slots: Slots | None = None
         self.control = Control(self._obey)
 
     def score(
@@ -67,14 +78,48 @@ class ShardedModel:
         requests: Sequence[GenerationRequest],
         on_result: Callable[[int, Generation], None],
     ) -> None:
-        """As LanguageModel says."""
-        raise NotImplementedError
+        """As LanguageModel says; results come as they are done, the longest begin first."""
+        generate_all(
+            requests,
+            on_result,
+            control=self.control,
+            num_copies=self._stage.parallel.data_size,
+            max_length=self.max_length,
+            max_batch_tokens=self.max_batch_tokens,
+        )
 
     def _obey(self, command: Any) -> Any:
+        """This rank's answer to a command."""
         match command:
             case ScoreCommand():
-                return obey_score(command, self._stage, self._vocabulary)
-        raise AssertionError(command)
+                scores = score_part(command, self._stage, self._vocabulary)
+                return (self._copy, scores) if self._stage.speaks else None
+            case StartCommand():
+                self._start(command)
+            case ContinueCommand():
+                assert self._slots is not None
+                done = self._slots.run(command.requests[self._copy])
+                return (self._copy, done) if self._stage.speaks else None
+            case EndCommand():
+                self._end()
+        return None
+
+    def _start(self, command: StartCommand) -> None:
+        self._end()  # of a generation that was cut short
+        decoder = Decoder(
+            self._stage, self._vocabulary, num_slots=command.num_slots, length=command.length
+        )
+        self._slots = Slots(
+            decoder,
+            self.tokenizer,
+            max_length=self.max_length,
+            max_batch_tokens=self.max_batch_tokens,
+        )
+
+    def _end(self) -> None:
+        if self._slots is not None:
+            self._slots.close()
+            self._slots = None
 
 
 def run_with_model(

@@ -28,15 +28,10 @@ class ScoreCommand:
     batches: list[list[ScoringBatch]]
 
 
-def obey_score(
-    command: ScoreCommand, stage: Stage, vocabulary: Vocabulary
-) -> tuple[int, list[TokenScores]] | None:
-    """(number of this copy of the model, scores of its batches), from one of its ranks."""
-    parallel = stage.parallel
-    batches = [_inputs(batch) for batch in command.batches[parallel.data_rank]]
-    scores = score_batches(stage, vocabulary, batches)
-    is_speaker = parallel.is_last_stage and parallel.tensor_rank == 0
-    return (parallel.data_rank, scores) if is_speaker else None
+def score_part(command: ScoreCommand, stage: Stage, vocabulary: Vocabulary) -> list[TokenScores]:
+    """Scores of this copy's batches, on its last pipeline stage."""
+    batches = [_inputs(batch) for batch in command.batches[stage.parallel.data_rank]]
+    return score_batches(stage, vocabulary, batches)
 
 
 def _inputs(batch: ScoringBatch) -> ScoringInputs:

@@ -46,6 +46,12 @@ class Stage:
         self._angles = self.gpt.rotary_pos_emb(max_length)  # [max_length, 1, 1, D]
 
     @property
+    def speaks(self) -> bool:
+        """Whether this rank is the one of its copy of the model that decides and answers: the first
+        that has the output."""
+        return self.parallel.is_last_stage and self.parallel.tensor_rank == 0
+
+    @property
     def attentions(self) -> list[SdpaCoreAttention]:
         """Of this stage's layers, in order."""
         return [layer.self_attention.core_attention for layer in self.gpt.decoder.layers]

@@ -46,6 +46,37 @@ class Vocabulary:
         """The most probable token of each place, of equals the lowest; int64 [N]."""
         return self._best_of(self._logits(hidden_NH))
 
+    def drawn(
+        self,
+        hidden_NH: torch.Tensor,
+        temperature_N: torch.Tensor,
+        top_p_N: torch.Tensor,
+        uniform_N: torch.Tensor,
+    ) -> torch.Tensor:
+        """A token of each place, int64 [N], drawn by the uniform number of [0, 1) that belongs to
+        it: the first token at which the summed probabilities pass that share. fp64 [N] each.
+
+        With top_p below 1 the summed are the fewest tokens that have it (arXiv 1904.09751).
+        """
+        logits_NV = self._gathered(self._logits(hidden_NH))[:, : self.size].double()
+        probability_NV = (logits_NV / temperature_N.unsqueeze(-1)).softmax(-1)
+        if not bool((top_p_N < 1).any()):
+            return _first_past(probability_NV, uniform_N)
+        sorted_NV, order_NV = probability_NV.sort(stable=True, descending=True)
+        before_NV = sorted_NV.cumsum(-1) - sorted_NV
+        is_out_NV = before_NV >= top_p_N.unsqueeze(-1)
+        is_out_NV[:, 0] = False
+        place_N = _first_past(sorted_NV.masked_fill_(is_out_NV, 0), uniform_N)
+        return order_NV.gather(-1, place_N.unsqueeze(-1)).squeeze(-1)
+
+    def _gathered(self, logits_NV: torch.Tensor) -> torch.Tensor:
+        """[N, padded vocabulary], of all tensor-parallel ranks."""
+        if self.group.size() == 1:
+            return logits_NV
+        parts = [torch.empty_like(logits_NV) for _ in range(self.group.size())]
+        torch.distributed.all_gather(parts, logits_NV.contiguous(), group=self.group)
+        return torch.cat(parts, -1)
+
     def _scores_of(
         self, logits_NV: torch.Tensor, asked_T: torch.Tensor, targets_T: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -95,3 +126,10 @@ class Vocabulary:
         """Token of this rank's first row."""
         width: int = self.stage.gpt.output_layer.output_size_per_partition
         return self.group.rank() * width
+
+
+def _first_past(weight_NV: torch.Tensor, share_N: torch.Tensor) -> torch.Tensor:
+    """First place of each row at which the sum passes that share of the whole; int64 [N]."""
+    sum_NV = weight_NV.cumsum(-1)
+    wanted_N1 = share_N.unsqueeze(-1) * sum_NV[:, -1:]
+    return torch.searchsorted(sum_NV, wanted_N1, right=True).squeeze(-1)
