@@ -1,6 +1,10 @@
 """`codemix evaluate`: scores a finished run where it lies."""
 
 import json as json_module
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -8,8 +12,14 @@ import typer
 
 from megatron_codemix.backend.environment import prepare_environment
 from megatron_codemix.config.loader import load_run_config
-from megatron_codemix.errors import EXIT_DONE, RunError
-from megatron_codemix.files import read_json
+from megatron_codemix.data.held_out import held_out_sources
+from megatron_codemix.errors import EXIT_DONE, RunError, UnavailableError
+from megatron_codemix.evaluation.heldout import NAME as HELDOUT
+from megatron_codemix.evaluation.heldout import HeldOutTask
+from megatron_codemix.evaluation.layout import EvaluationLayout
+from megatron_codemix.evaluation.tasks.results import ResultFolder
+from megatron_codemix.evaluation.tasks.run import Task
+from megatron_codemix.files import Json, read_json
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
 from megatron_codemix.launch.ranks import run_ranks
 from megatron_codemix.runs import RunDirectory, final_checkpoint
@@ -18,58 +28,198 @@ from megatron_codemix.units import parse_bytes
 DEFAULT_MAX_BYTES = "1MB"
 
 
+def _list_tasks(is_asked: bool) -> None:
+    if not is_asked:
+        return
+    from megatron_codemix.evaluation.suites.registry import table
+
+    for row in table():
+        random = f", random {row['random']}" if row["random"] else ""
+        print(f"{row['task']} [{row['suites']}] {row['describes']}")
+        print(f"    {row['metric']}{random}; {row['items'] or '?'} items; {row['licence']}")
+        print(f"    {row['data']}")
+    raise typer.Exit
+
+
 def command(
     run: Annotated[Path, typer.Argument(help="Run directory of a finished run.")],
-    nproc: Annotated[
-        int, typer.Option(min=1, help="Data-parallel ranks; ignored under torchrun and srun.")
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tasks",
+            "-t",
+            help="Suite or task; may be given several times, or with commas. Absent: heldout, bits "
+            "per byte on the run's held-out documents.",
+        ),
+    ] = None,
+    list_tasks: Annotated[
+        bool,
+        typer.Option(
+            "--list-tasks", callback=_list_tasks, is_eager=True, help="Print the tasks and end."
+        ),
+    ] = False,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder with the tasks' data, in it or below it.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first items of each task.")
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=1, help="Programs for each problem; pass@k for all k up to it.")
     ] = 1,
+    nproc: Annotated[
+        int, typer.Option(min=1, help="Processes; ignored under torchrun and srun.")
+    ] = 1,
+    tensor: Annotated[int, typer.Option(min=1, help="Processes that a layer is cut over.")] = 1,
+    pipeline: Annotated[
+        int, typer.Option(min=1, help="Processes that the layers are dealt over.")
+    ] = 1,
+    max_batch_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Tokens in one forward pass; default: by device.")
+    ] = None,
     max_bytes_per_source: Annotated[
-        str, typer.Option(help="Held-out text that is scored of each source.")
+        str, typer.Option(help="heldout: text that is scored of each source.")
     ] = DEFAULT_MAX_BYTES,
-    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Where results go; default: RUN/evaluation.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also tasks that are finished with these settings.")
+    ] = False,
+    unsafe: Annotated[
+        bool,
+        typer.Option("--unsafe", help="Run programs of the model without isolation if need be."),
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the summaries as JSON.")] = False,
 ) -> None:
-    """Bits per byte on the held-out documents of each source of the run's configuration."""
+    """Scores of a run: benchmarks of the papers and of lm-evaluation-harness, or bits per byte on
+    held-out documents. A line per item and a summary with standard errors go to RUN/evaluation; the
+    same command goes on after a kill."""
     directory = RunDirectory(run)
     if not directory.config.exists():
         raise RunError(f"{run}: no run here (config.yaml is missing); give a run directory")
     final_checkpoint(directory)
-    try:
-        max_bytes = parse_bytes(max_bytes_per_source)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--max-bytes-per-source") from error
-
-    if max_bytes < 1:
-        raise typer.BadParameter("expected a size above 0", param_hint="--max-bytes-per-source")
-
-    def rank_main(rank: RankContext) -> int:
-        from megatron_codemix.evaluation.heldout import evaluate_rank
-
-        evaluate_rank(directory, max_bytes, rank)
-        return EXIT_DONE
-
+    layout = EvaluationLayout(tensor=tensor, pipeline=pipeline)
+    folder = out or directory.evaluation
     prepare_environment(load_run_config(directory.config).backend.device)
     context = rank_context_from_environment()
+    wanted = _Wanted(
+        names=[name for text in tasks or [HELDOUT] for name in text.split(",")],
+        max_bytes_per_source=_size(max_bytes_per_source),
+        data_dir=data_dir,
+        limit=limit,
+        samples=samples,
+        unsafe=unsafe,
+    )
+    is_first = context is None or context.rank == 0
+    prepared = _prepare(directory, wanted) if is_first else []
+
+    def rank_main(rank: RankContext) -> int:
+        from megatron_codemix.evaluation.tasks.rank import evaluate_tasks_rank
+
+        evaluate_tasks_rank(
+            directory,
+            prepared,
+            layout,
+            rank,
+            folder=folder,
+            again=again,
+            max_batch_tokens=max_batch_tokens,
+        )
+        return EXIT_DONE
+
     if context is not None:
         rank_main(context)
     else:
-        code = run_ranks(rank_main, nproc, prepare=_import_engine, log_folder=directory.evaluation)
+        code = run_ranks(rank_main, nproc, prepare=_import_engine, log_folder=folder)
         if code != EXIT_DONE:
             raise typer.Exit(code)
-    if context is None or context.rank == 0:
-        _print_summary(directory, as_json=json)
+    if is_first:
+        results = ResultFolder(folder)
+        summaries = {task.name: read_json(results.summary(task.name)) for task in prepared}
+        _print(summaries, as_json=json, only_heldout=tasks is None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wanted:
+    """What is asked for, as given."""
+
+    names: Sequence[str]
+    max_bytes_per_source: int
+    data_dir: Path | None
+    limit: int | None
+    samples: int
+    unsafe: bool
+
+
+def _size(text: str) -> int:
+    try:
+        size = parse_bytes(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--max-bytes-per-source") from error
+    if size < 1:
+        raise typer.BadParameter("expected a size above 0", param_hint="--max-bytes-per-source")
+    return size
+
+
+def _prepare(run: RunDirectory, wanted: _Wanted) -> list[Task]:
+    """The tasks with their data, all problems with it found before a process is started."""
+    config = load_run_config(run.config)
+    names = list(dict.fromkeys(wanted.names))
+    found: list[Task] = []
+    if HELDOUT in names:
+        names.remove(HELDOUT)
+        sources = held_out_sources(config, wanted.max_bytes_per_source)
+        found.append(HeldOutTask(sources, wanted.max_bytes_per_source))
+    return found + (_harness_tasks(names, wanted) if names else [])
+
+
+def _harness_tasks(names: Sequence[str], wanted: _Wanted) -> list[Task]:
+    if find_spec("lm_eval") is None:
+        raise UnavailableError(
+            f"{', '.join(names)}: needs lm-evaluation-harness; install the extra: "
+            "pip install 'megatron_codemix[eval]'"
+        )
+    # Its bars are many and say little. Read when it is imported, so this comes first.
+    os.environ["TQDM_DISABLE"] = "1"
+    from megatron_codemix.evaluation.harness.prepared import harness_tasks
+
+    return harness_tasks(names, wanted.data_dir, wanted.limit)
 
 
 def _import_engine() -> None:
-    import megatron_codemix.evaluation.heldout  # noqa: F401  # for its imports
+    import megatron_codemix.evaluation.tasks.rank  # noqa: F401  # for its imports
 
 
-def _print_summary(directory: RunDirectory, *, as_json: bool) -> None:
-    summary = read_json(directory.evaluation / "heldout.summary.json")
+def _print(summaries: Mapping[str, Json], *, as_json: bool, only_heldout: bool) -> None:
     if as_json:
-        print(json_module.dumps(summary, indent=1))
+        shown = summaries[HELDOUT] if only_heldout else {"tasks": summaries}
+        print(json_module.dumps(shown, indent=1))
         return
-    for name, values in summary["sources"].items():
+    for name, summary in summaries.items():
+        if name == HELDOUT:
+            _print_sources(summary["sources"])
+        else:
+            print(_task_line(name, summary))
+
+
+def _print_sources(sources: Mapping[str, Json]) -> None:
+    for name, values in sources.items():
         print(
             f"{name:12s} {values['bits_per_byte']:.4f} bits per byte over "
             f"{values['documents']} documents, {values['bytes']} bytes"
         )
+
+
+def _task_line(name: str, summary: Mapping[str, Json]) -> str:
+    """`arc_easy  acc 0.4312 +- 0.0102 (random 0.25), 2376 items, 3 prompts cut`."""
+    reported = summary["reported"]
+    metric = summary["metrics"][reported]
+    error = "" if metric["stderr"] is None else f" +- {metric['stderr']:.4f}"
+    random = summary["random_baseline"]
+    guess = "" if random is None else f" (random {random:.4g})"
+    cut = summary["truncated_prompts"]
+    return (
+        f"{name:20s} {reported} {metric['value']:.4f}{error}{guess}, {summary['items']} items"
+        + (f", {cut} prompts cut" if cut else "")
+    )

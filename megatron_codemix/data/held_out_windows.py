@@ -1,5 +1,4 @@
-"""Held-out documents -> windows that a model scores: which documents, which tokens, in which
-batches. Pure numpy.
+"""Held-out documents -> windows that a model scores: which documents, which tokens. Pure numpy.
 
 A document is scored from its first token: the end-of-document token, which separates documents in
 training, stands before it; with a document mask, too, it opens the document (data/documents.py).
@@ -7,12 +6,11 @@ Long documents are cut into consecutive windows without overlap, so a
 window's first tokens have little context; that is the same for every model that is compared.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from megatron_codemix.data.batches import Batch
 from megatron_codemix.data.shards.token_shard import TokenShard
 
 
@@ -53,32 +51,3 @@ def cut_document(
         )
         for start in range(0, len(stream) - 1, sequence_length)
     ]
-
-
-def batches_of(windows: Sequence[Window], max_tokens: int) -> Iterator[tuple[list[Window], Batch]]:
-    """Windows in batches of at most `max_tokens` padded tokens, longest first, so that little is
-    padding."""
-    ordered = sorted(windows, key=lambda window: -len(window.inputs))
-    while ordered:
-        size = max(1, max_tokens // len(ordered[0].inputs))
-        taken, ordered = ordered[:size], ordered[size:]
-        yield taken, _pad(taken)
-
-
-def _pad(windows: Sequence[Window]) -> Batch:
-    shape = (len(windows), len(windows[0].inputs))
-    tokens, labels = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    mask = np.zeros(shape, np.float32)
-    for row, window in enumerate(windows):
-        length = len(window.inputs)
-        tokens[row, :length] = window.inputs
-        labels[row, :length] = window.labels
-        mask[row, :length] = 1.0
-    return Batch(
-        tokens=tokens,
-        labels=labels,
-        loss_mask=mask,
-        position_ids=np.broadcast_to(np.arange(shape[1]), shape).copy(),
-        document_ids=None,  # a row is of one document, and its padding comes last
-        source_id=np.zeros(shape[0], np.int16),
-    )

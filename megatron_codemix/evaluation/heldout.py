@@ -1,77 +1,77 @@
-"""Bits per byte on the held-out documents of each source, data-parallel.
+"""Bits per byte on the held-out documents of each source of a run.
 
 bits per byte = (sum of the token losses in nats) / ln 2 / (UTF-8 bytes of the scored tokens).
 Unlike the loss per token it can be compared between tokenizers.
 """
 
-import logging
 import math
-import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
-import torch.distributed
+from megatron_codemix.data.held_out import MAX_DOCUMENT_WINDOWS, HeldOutSource
+from megatron_codemix.data.held_out_windows import Window, cut_document
+from megatron_codemix.evaluation.engine.requests import LanguageModel, Score, ScoreRequest
+from megatron_codemix.evaluation.tasks.run import TaskResult
+from megatron_codemix.files import Json
 
-from megatron_codemix.backend.devices import Backend
-from megatron_codemix.config.loader import load_run_config
-from megatron_codemix.config.schema import RunConfig
-from megatron_codemix.data.held_out import MAX_DOCUMENT_WINDOWS, HeldOutSource, held_out_sources
-from megatron_codemix.data.held_out_windows import Window, batches_of, cut_document
-from megatron_codemix.data.tokenizer import Tokenizer
-from megatron_codemix.evaluation.layout import EvaluationLayout
-from megatron_codemix.evaluation.loading import load_model, start_rank
-from megatron_codemix.files import rewrite_jsonl, write_json
-from megatron_codemix.launch.placement import RankContext
-from megatron_codemix.mcore.groups import ModelParallel
-from megatron_codemix.mcore.model import Model
-from megatron_codemix.mcore.step import token_losses
-from megatron_codemix.obs.log import setup_logging
-from megatron_codemix.runs import RunDirectory, final_checkpoint
-
-log = logging.getLogger(__name__)
-
-BATCH_TOKENS = 4096
+NAME = "heldout"
 
 
-def evaluate_rank(run: RunDirectory, max_bytes_per_source: int, context: RankContext) -> None:
-    """One rank's part: scores every n-th window, then rank 0 writes `heldout.jsonl` and
-    `heldout.summary.json`."""
-    run.evaluation.mkdir(parents=True, exist_ok=True)
-    setup_logging(context.rank, run.evaluation / f"rank{context.rank}.log")
-    started = time.monotonic()
-    config = load_run_config(run.config)
-    sources = held_out_sources(config, max_bytes_per_source)
-    folder = final_checkpoint(run)
-    backend = start_rank(config, context)
-    model, parallel = load_model(config, folder, EvaluationLayout(), backend)
-    byte_lengths = Tokenizer.load(config.tokenizer.path).token_byte_lengths
-    lines = [
-        line
-        for source in sources
-        for line in _score_source(model, source, config, byte_lengths, parallel, backend)
-    ]
-    if context.rank == 0:
-        rewrite_jsonl(run.evaluation / "heldout.jsonl", lines)
-        scores = {source.name: summarize(lines, source.name) for source in sources}
-        summary = {
-            "step": run.complete_steps()[-1],
-            "layout": {"tensor": 1, "pipeline": 1, "data": parallel.data_size},
-            "max_bytes_per_source": max_bytes_per_source,
-            "seconds": time.monotonic() - started,
-            "sources": scores,
+class HeldOutTask:
+    """Documents that no training step reads, from their first token on."""
+
+    name = NAME
+
+    def __init__(self, sources: Sequence[HeldOutSource], max_bytes_per_source: int) -> None:
+        self.sources = sources
+        self.max_bytes_per_source = max_bytes_per_source
+
+    @property
+    def settings(self) -> Mapping[str, Json]:
+        """The shards' content, and how much of it."""
+        return {
+            "max_bytes_per_source": self.max_bytes_per_source,
+            "shards": {one.name: one.shard.manifest.content_hash for one in self.sources},
         }
-        write_json(run.evaluation / "heldout.summary.json", summary)
-        for name, values in scores.items():
-            log.info("%s: %.4f bits per byte", name, values["bits_per_byte"])
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+
+    def run(self, model: LanguageModel) -> TaskResult:
+        """Items are documents."""
+        windows = [
+            (number, window)
+            for number, source in enumerate(self.sources)
+            for window in _windows(source, model.max_length)
+        ]
+        found: dict[int, float] = {}
+
+        def keep(number: int, scores: list[Score]) -> None:
+            [score] = scores
+            found[number] = score.log_likelihood
+
+        model.score([_request(window) for _, window in windows], keep)
+        nats = {number: -value for number, value in found.items()}
+        lengths = model.tokenizer.token_byte_lengths
+        totals: dict[tuple[int, int], list[float]] = {}
+        for number, (source, window) in enumerate(windows):
+            total = totals.setdefault((source, window.document), [0, 0, 0.0])
+            counts = (lengths[window.labels].sum(), len(window.labels), nats[number])
+            totals[source, window.document] = [a + b for a, b in zip(total, counts, strict=True)]
+        items = [
+            _item(source, document, totals.get((number, document), [0, 0, 0.0]))
+            for number, source in enumerate(self.sources)
+            for document in range(source.num_documents)
+        ]
+        return TaskResult(items=items, summary=self._summary(items))
+
+    def _summary(self, items: Sequence[Mapping[str, Json]]) -> Mapping[str, Json]:
+        return {
+            "max_bytes_per_source": self.max_bytes_per_source,
+            "sources": {source.name: summarize(items, source.name) for source in self.sources},
+        }
 
 
-def summarize(lines: Iterable[dict[str, Any]], source: str) -> dict[str, Any]:
+def summarize(lines: Iterable[Mapping[str, Json]], source: str) -> dict[str, Json]:
     """Totals and bits per byte over the lines of one source."""
     rows = [line for line in lines if line["source"] == source]
-    nats, size = sum(row["nats"] for row in rows), sum(row["bytes"] for row in rows)
+    nats, size = math.fsum(row["nats"] for row in rows), sum(row["bytes"] for row in rows)
     return {
         "documents": len(rows),
         "bytes": size,
@@ -81,43 +81,25 @@ def summarize(lines: Iterable[dict[str, Any]], source: str) -> dict[str, Any]:
     }
 
 
-def _score_source(
-    model: Model,
-    source: HeldOutSource,
-    config: RunConfig,
-    byte_lengths: np.ndarray,
-    parallel: ModelParallel,
-    backend: Backend,
-) -> list[dict[str, Any]]:
-    """A line for each document, on every rank."""
-    length = config.data.sequence_length
-    windows = [
+def _windows(source: HeldOutSource, length: int) -> list[Window]:
+    return [
         window
         for document in range(source.num_documents)
         for window in cut_document(source.shard, document, length, MAX_DOCUMENT_WINDOWS * length)
     ]
-    mine = windows[parallel.data_rank :: parallel.data_size]
-    totals = torch.zeros(source.num_documents, 3, dtype=torch.float64)
-    for taken, batch in batches_of(mine, BATCH_TOKENS):
-        losses = (
-            token_losses(model, batch, parallel, backend).double().cpu().numpy() * batch.loss_mask
-        )
-        for window, nats in zip(taken, losses.sum(axis=1), strict=True):
-            totals[window.document] += torch.tensor(_counts(window, nats, byte_lengths))
-    totals = totals.to(backend.device)
-    torch.distributed.all_reduce(totals, group=parallel.groups.dp)
-    return [
-        {
-            "source": source.name,
-            "document": number,
-            "id": source.ids[number],
-            "bytes": int(size),
-            "tokens": int(tokens),
-            "nats": nats,
-        }
-        for number, (nats, tokens, size) in enumerate(totals.tolist())
-    ]
 
 
-def _counts(window: Window, nats: float, byte_lengths: np.ndarray) -> tuple[float, float, float]:
-    return nats, float(len(window.labels)), float(byte_lengths[window.labels].sum())
+def _request(window: Window) -> ScoreRequest:
+    return ScoreRequest(context=window.inputs[:1].tolist(), continuations=[window.labels.tolist()])
+
+
+def _item(source: HeldOutSource, document: int, totals: Sequence[float]) -> dict[str, Json]:
+    size, tokens, nats = totals
+    return {
+        "source": source.name,
+        "document": document,
+        "id": source.ids[document],
+        "bytes": int(size),
+        "tokens": int(tokens),
+        "nats": nats,
+    }

@@ -1,4 +1,4 @@
-"""One optimizer step, and one forward pass for evaluation.
+"""One optimizer step, and the forward pass that validation shares.
 
 Shapes: B microbatch, S sequence, C the part of it that a context-parallel rank has, K sources.
 """
@@ -22,7 +22,6 @@ from megatron_codemix.mcore.context import context_part
 from megatron_codemix.mcore.fp8.linear import finish_step
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.layers import document_attention_mask
-from megatron_codemix.mcore.model import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,16 +70,6 @@ def train_step(
         grad_norm=float(grad_norm),
         z_loss_nats=float(totals[3].sum() / totals[1].sum()),
     )
-
-
-def token_losses(
-    model: Model, batch: Batch, parallel: ModelParallel, backend: Backend
-) -> torch.Tensor:
-    """Loss of every label in nats, fp32 [B, S], without gradients; for a model in one chunk, on one
-    context-parallel rank."""
-    with torch.no_grad():
-        losses: torch.Tensor = forward_losses(model, batch, parallel, backend)
-    return loss_parts(losses)[0].float()
 
 
 def _run_schedule(

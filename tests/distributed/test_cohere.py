@@ -8,7 +8,7 @@ import pytest
 from megatron_codemix.config.schema import LayoutConfig, ModelConfig
 from megatron_codemix.launch.placement import RankContext
 from tests.helpers.ranks import run_distributed
-from tests.helpers.training import Job, build_on_rank, markov_batch
+from tests.helpers.training import Job, build_on_rank, markov_batch, token_losses
 
 TOLERANCE = 2e-5
 """fp32, nats; the two sum in different orders."""
@@ -68,7 +68,6 @@ def losses_of_both(context: RankContext, model: ModelConfig) -> tuple[object, ob
 
     from megatron_codemix.mcore.initial_weights import global_parameters
     from megatron_codemix.mcore.model import gpt_of
-    from megatron_codemix.mcore.step import token_losses
 
     [built], parallel, backend = build_on_rank(Job(layout=LayoutConfig(), model=model))
     weights = dict(global_parameters(gpt_of(built)))

@@ -19,6 +19,7 @@ from tests.helpers.training import (
     build_on_rank,
     build_with_optimizer,
     markov_batch,
+    token_losses,
     train_on_rank,
     train_steps,
 )
@@ -148,7 +149,6 @@ def test_a_model_learns_as_in_bf16_and_in_another_layout(rule: str) -> None:
 
 def losses_in_both_modes(context: RankContext, precision: Any) -> tuple[list[float], list[float]]:
     """Losses of one microbatch as in training and as in evaluation."""
-    from megatron_codemix.mcore.step import token_losses
 
     [model], parallel, backend = build_on_rank(Job(layout=ONE, precision=precision, model=WIDE))
     batch = markov_batch([0, 1])

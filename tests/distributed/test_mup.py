@@ -21,6 +21,7 @@ from tests.helpers.training import (
     Job,
     build_on_rank,
     markov_batch,
+    token_losses,
     train_on_rank,
 )
 
@@ -54,7 +55,7 @@ def changes_of_activations(context: RankContext, model: ModelConfig) -> dict[str
 
     from megatron_codemix.mcore.model import gpt_of, wrap_data_parallel
     from megatron_codemix.mcore.optimizer import build_optimizer, set_step_sizes
-    from megatron_codemix.mcore.step import token_losses, train_step
+    from megatron_codemix.mcore.step import train_step
 
     layout = LayoutConfig()
     chunks, parallel, backend = build_on_rank(Job(layout=layout, model=model))

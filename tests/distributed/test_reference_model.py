@@ -9,7 +9,7 @@ from megatron_codemix.config.schema import LayoutConfig, ModelConfig, MoeConfig,
 from megatron_codemix.launch.placement import RankContext
 from tests.helpers.plain_model import plain_losses, plain_router_loss
 from tests.helpers.ranks import run_distributed
-from tests.helpers.training import MODEL, OPTIMIZER, Job, build_on_rank, markov_batch
+from tests.helpers.training import MODEL, OPTIMIZER, Job, build_on_rank, markov_batch, token_losses
 
 TOLERANCE = 2e-5
 """fp32, nats; the two sum in different orders."""
@@ -49,7 +49,6 @@ def losses_of_both(context: RankContext, model: ModelConfig) -> tuple[object, ob
 
     from megatron_codemix.mcore.initial_weights import global_parameters
     from megatron_codemix.mcore.model import gpt_of
-    from megatron_codemix.mcore.step import token_losses
 
     [built], parallel, backend = build_on_rank(Job(layout=LayoutConfig(), model=model))
     weights = dict(global_parameters(gpt_of(built)))

@@ -8,7 +8,15 @@ import pytest
 from megatron_codemix.config.schema import LayoutConfig
 from megatron_codemix.launch.placement import RankContext
 from tests.helpers.ranks import run_distributed
-from tests.helpers.training import MODEL, Curve, Job, build_on_rank, markov_batch, train_on_rank
+from tests.helpers.training import (
+    MODEL,
+    Curve,
+    Job,
+    build_on_rank,
+    markov_batch,
+    token_losses,
+    train_on_rank,
+)
 
 FP32_TOLERANCE = 1e-5
 """Absolute, on losses in nats and on the gradient norm: sums are taken in another order."""
@@ -100,7 +108,6 @@ def test_it_is_reported_apart_and_shrinks_the_normaliser() -> None:
 
 
 def losses_for_evaluation(context: RankContext, job: Job) -> object:
-    from megatron_codemix.mcore.step import token_losses
 
     chunks, parallel, backend = build_on_rank(job)
     return token_losses(chunks[0], markov_batch([0, 1]), parallel, backend).numpy()

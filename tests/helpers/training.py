@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any  # torch's and megatron-core's types: imported in ranks alone
 
 import numpy as np
 
@@ -198,3 +199,15 @@ def build_on_rank(job: Job):  # type: ignore[no-untyped-def]  # torch is importe
         backend=backend,
     )
     return chunks, parallel, backend
+
+
+def token_losses(model: Any, batch: Batch, parallel: Any, backend: Any) -> Any:
+    """Loss of every label in nats, fp32 [B, S], without gradients; for a model in one chunk, on one
+    context-parallel rank."""
+    import torch
+
+    from megatron_codemix.mcore.step import forward_losses, loss_parts
+
+    with torch.no_grad():
+        losses = forward_losses(model, batch, parallel, backend)
+    return loss_parts(losses)[0].float()

@@ -19,6 +19,9 @@ Metrics = dict[str, dict[str, float | None]]
 BOOTSTRAP_SAMPLES = 100
 """For standard errors that have no closed form, such as BLEU's."""
 
+FEWSHOT_SEED = 1234
+"""The harness's own: which examples stand before a question, where a task has any."""
+
 _ONLY_FILTER = "none"
 
 
@@ -50,6 +53,10 @@ class HarnessTask:
         scorer says."""
         os.environ["DISABLE_MULTIPROC"] = "1"  # the harness's bootstrap would fork this process
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
+        for task in self.loaded["tasks"].values():
+            if task.get_config("num_fewshot") is None:
+                task.set_config(key="num_fewshot", value=0)
+            task.set_fewshot_seed(seed=FEWSHOT_SEED)
         harness = HarnessModel(model)
         results = evaluate(
             lm=harness,

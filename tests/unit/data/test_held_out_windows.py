@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from megatron_codemix.data.held_out_windows import batches_of, choose_documents, cut_document
+from megatron_codemix.data.held_out_windows import choose_documents, cut_document
 from megatron_codemix.data.shards.token_shard import TokenShard
 from tests.helpers.tiny import END_OF_DOCUMENT, write_shard
 
@@ -30,19 +30,6 @@ def test_each_token_is_a_label_once_after_its_predecessor(shard: TokenShard, doc
 def test_a_long_document_counts_with_its_first_tokens(shard: TokenShard) -> None:
     windows = cut_document(shard, 4, sequence_length=16, max_tokens=20)
     assert sum(len(w.labels) for w in windows) == 20
-
-
-def test_batches_hold_each_window_once_with_padding_masked(shard: TokenShard) -> None:
-    windows = [w for d in range(5) for w in cut_document(shard, d, 16, 1000)]
-    batches = list(batches_of(windows, max_tokens=40))
-    taken = [id(w) for batch, _ in batches for w in batch]
-    assert sorted(taken) == sorted(id(w) for w in windows)
-    for rows, batch in batches:
-        assert batch.tokens.size <= max(40, batch.tokens.shape[1])
-        for row, window in enumerate(rows):
-            mask = batch.loss_mask[row].astype(bool)
-            assert np.array_equal(batch.labels[row][mask], window.labels)
-            assert np.array_equal(batch.tokens[row][mask], window.inputs)
 
 
 def test_documents_are_chosen_up_to_the_budget() -> None:

@@ -1,0 +1,46 @@
+"""Tasks of the suites, and of the harness itself, from their names."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from megatron_codemix.evaluation.harness.task import HarnessTask, Metrics
+from megatron_codemix.evaluation.suites.above_random import is_above_random
+from megatron_codemix.evaluation.suites.prepare import PreparedTask, expand, prepare_tasks
+from megatron_codemix.evaluation.suites.registry import TASK_FOLDER
+from megatron_codemix.evaluation.tasks.run import Task
+from megatron_codemix.files import Json, hash_file
+
+
+def harness_tasks(names: Sequence[str], data_dir: Path | None, limit: int | None) -> list[Task]:
+    """The tasks of suites and tasks that are named, with their data.
+
+    Raises ConfigError for a name that nobody knows, DataError that lists each task without data.
+    """
+    return [_task(one, limit) for one in prepare_tasks(expand(names), data_dir, limit)]
+
+
+def _task(prepared: PreparedTask, limit: int | None) -> HarnessTask:
+    file = TASK_FOLDER / f"{prepared.name}.yaml"
+    return HarnessTask(
+        name=prepared.name,
+        loaded={"tasks": {prepared.name: prepared.task}, "groups": {}},
+        limit=limit,
+        details={
+            "version": prepared.task.VERSION,
+            "task_file_sha256": hash_file(file) if file.exists() else None,
+            "data_sha256": prepared.data_sha256,
+        },
+        judged=partial(_judged, prepared),
+    )
+
+
+def _judged(prepared: PreparedTask, metrics: Metrics) -> Mapping[str, Json]:
+    reported = metrics.get(prepared.metric, {"value": None, "stderr": None})
+    value, error, baseline = reported["value"], reported["stderr"], prepared.random_baseline
+    return {
+        "reported": prepared.metric,
+        "random_baseline": baseline,
+        "above_random": None if value is None else is_above_random(value, error, baseline),
+        "notes": list(prepared.notes),
+    }
