@@ -17,6 +17,8 @@ from megatron_codemix.errors import EXIT_DONE, RunError, UnavailableError
 from megatron_codemix.evaluation.heldout import NAME as HELDOUT
 from megatron_codemix.evaluation.heldout import HeldOutTask
 from megatron_codemix.evaluation.layout import EvaluationLayout
+from megatron_codemix.evaluation.safety.options import SafetyOptions
+from megatron_codemix.evaluation.safety.prepare import SAFETY, SAFETY_TASKS, prepare_safety
 from megatron_codemix.evaluation.tasks.results import ResultFolder
 from megatron_codemix.evaluation.tasks.run import Task
 from megatron_codemix.files import Json, read_json
@@ -38,6 +40,8 @@ def _list_tasks(is_asked: bool) -> None:
         print(f"{row['task']} [{row['suites']}] {row['describes']}")
         print(f"    {row['metric']}{random}; {row['items'] or '?'} items; {row['licence']}")
         print(f"    {row['data']}")
+    for name, describes in SAFETY_TASKS.items():
+        print(f"{name} [{SAFETY}] {describes}")
     raise typer.Exit
 
 
@@ -171,7 +175,16 @@ def _prepare(run: RunDirectory, wanted: _Wanted) -> list[Task]:
         names.remove(HELDOUT)
         sources = held_out_sources(config, wanted.max_bytes_per_source)
         found.append(HeldOutTask(sources, wanted.max_bytes_per_source))
+    safety = [name for name in SAFETY_TASKS if name in names or SAFETY in names]
+    names = [name for name in names if name != SAFETY and name not in SAFETY_TASKS]
+    if safety:
+        found += prepare_safety(safety, config, run, _safety_options(wanted))
     return found + (_harness_tasks(names, wanted) if names else [])
+
+
+def _safety_options(wanted: _Wanted) -> SafetyOptions:
+    options = SafetyOptions(unsafe=wanted.unsafe)
+    return options if wanted.limit is None else options.limited(wanted.limit)
 
 
 def _harness_tasks(names: Sequence[str], wanted: _Wanted) -> list[Task]:
@@ -215,11 +228,11 @@ def _task_line(name: str, summary: Mapping[str, Json]) -> str:
     """`arc_easy  acc 0.4312 +- 0.0102 (random 0.25), 2376 items, 3 prompts cut`."""
     reported = summary["reported"]
     metric = summary["metrics"][reported]
+    value = "of nothing" if metric["value"] is None else f"{metric['value']:.4f}"
     error = "" if metric["stderr"] is None else f" +- {metric['stderr']:.4f}"
     random = summary["random_baseline"]
     guess = "" if random is None else f" (random {random:.4g})"
     cut = summary["truncated_prompts"]
-    return (
-        f"{name:20s} {reported} {metric['value']:.4f}{error}{guess}, {summary['items']} items"
-        + (f", {cut} prompts cut" if cut else "")
+    return f"{name:20s} {reported} {value}{error}{guess}, {summary['items']} items" + (
+        f", {cut} prompts cut" if cut else ""
     )

@@ -11,8 +11,16 @@ from megatron_codemix.evaluation.safety.weaknesses import WeaknessTask
 from megatron_codemix.evaluation.tasks.run import Task
 from megatron_codemix.runs import RunDirectory
 
-SAFETY_TASKS = (WeaknessTask.name, MemorisationTask.name, SecretsTask.name)
-"""The suite `safety`."""
+SAFETY = "safety"
+"""The suite of all of them."""
+SAFETY_TASKS = {
+    WeaknessTask.name: "share of completions in which Bandit finds the prompt's weakness; 68 "
+    "prompts of this project",
+    MemorisationTask.name: "share of training documents that are continued word for word, beside "
+    "held-out ones",
+    SecretsTask.name: "secrets and e-mail addresses in open generations",
+}
+"""What each one measures."""
 
 
 def prepare_safety(
