@@ -1,0 +1,135 @@
+"""`codemix evaluate --tasks` as users run it: killed and gone on with, and asked wrongly."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("lm_eval", reason="the extra `eval` is not installed")
+
+from megatron_codemix.files import read_json, read_jsonl
+from megatron_codemix.runs import RunDirectory
+from tests.helpers.commands import codemix, codemix_stopped
+from tests.helpers.tiny import write_run
+
+NUM_ITEMS = 300
+
+
+def write_items(folder: Path, count: int = NUM_ITEMS) -> Path:
+    """Questions in the form of ARC's, by arithmetic."""
+    folder.mkdir(parents=True, exist_ok=True)
+    items = [
+        {
+            "question": f"What is {number} plus {number % 7}?",
+            "choices": {
+                "text": [str(number + number % 7 + shift) for shift in (0, 1, 10)],
+                "label": ["A", "B", "C"],
+            },
+            "answerKey": "A",
+        }
+        for number in range(count)
+    ]
+    lines = [json.dumps(item) for item in items]
+    (folder / "arc_easy.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    folder = tmp_path_factory.mktemp("tasks")
+    done = codemix("train", write_run(folder), "--run-dir", folder / "run")
+    assert done.returncode == 0, done.stderr
+    write_items(folder / "data")
+    return RunDirectory(folder / "run")
+
+
+def arguments(run: RunDirectory, out: Path, *more: str) -> list[str | Path]:
+    data = run.path.parent / "data"
+    return ["evaluate", run.path, "-t", "arc_easy", "--data-dir", data, "--out", out, *more]
+
+
+def test_a_killed_evaluation_goes_on(run: RunDirectory, tmp_path: Path) -> None:
+    slow = ("--max-batch-tokens", "1")
+    answers = tmp_path / "killed/arc_easy.answers.jsonl"
+    code = codemix_stopped(
+        arguments(run, tmp_path / "killed", *slow),
+        metrics=answers,
+        after_lines=50,
+        by=signal.SIGKILL,
+    )
+    assert code == -signal.SIGKILL
+    assert not (tmp_path / "killed/arc_easy.summary.json").exists()
+    kept = len(read_jsonl(answers)) - 1
+    assert 0 < kept < 3 * NUM_ITEMS
+    for name in ("killed", "whole"):
+        done = codemix(*arguments(run, tmp_path / name, *slow))
+        assert done.returncode == 0, done.stderr
+    assert not answers.exists()
+    killed, whole = (
+        read_json(tmp_path / f"{name}/arc_easy.summary.json") for name in ("killed", "whole")
+    )
+    assert killed["answers_kept_from_before"] == kept
+    assert killed["metrics"] == whole["metrics"]
+    items = [(tmp_path / f"{name}/arc_easy.jsonl").read_bytes() for name in ("killed", "whole")]
+    assert items[0] == items[1]
+
+
+def test_the_summary_as_json_and_the_limit(run: RunDirectory, tmp_path: Path) -> None:
+    done = codemix(*arguments(run, tmp_path, "--limit", "40", "-t", "heldout", "--json"))
+    assert done.returncode == 0, done.stderr
+    tasks = json.loads(done.stdout)["tasks"]
+    assert list(tasks) == ["heldout", "arc_easy"]
+    assert tasks["arc_easy"]["items"] == 40
+    assert tasks["arc_easy"]["random_baseline"] == pytest.approx(1 / 3)
+    assert read_json(tmp_path / "arc_easy.summary.json") == tasks["arc_easy"]
+
+
+def test_results_of_other_settings_are_not_taken(run: RunDirectory, tmp_path: Path) -> None:
+    for limit, items in (("5", 5), ("6", 6), ("6", 6)):
+        done = codemix(*arguments(run, tmp_path, "--limit", limit))
+        assert done.returncode == 0, done.stderr
+        assert read_json(tmp_path / "arc_easy.summary.json")["items"] == items
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (["-t", "arc_esy"], "no task or suite 'arc_esy'; did you mean arc_easy?"),
+        (["-t", "boolq"], "boolq: no data below"),
+        (["--data-dir", "/nonexistent"], "/nonexistent"),
+        (["--nproc", "3", "--tensor", "2"], "3 processes are not a multiple of that"),
+        (["--tensor", "3", "--nproc", "3"], "layout.tensor"),
+        (["--max-bytes-per-source", "much"], "max-bytes-per-source"),
+        (["--limit", "0"], "limit"),
+    ],
+)
+def test_wrong_arguments_are_told_in_one_block(
+    run: RunDirectory, tmp_path: Path, more: list[str], expected: str
+) -> None:
+    done = codemix(*arguments(run, tmp_path, *more))
+    assert done.returncode == 2, done.stderr
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_truncated_file_is_named_with_its_line(run: RunDirectory, tmp_path: Path) -> None:
+    data = write_items(tmp_path / "data", count=4)
+    text = (data / "arc_easy.jsonl").read_text()
+    (data / "arc_easy.jsonl").write_text(text[:-20])
+    done = codemix("evaluate", run.path, "-t", "arc_easy", "--data-dir", data)
+    assert done.returncode == 2, done.stderr
+    assert "arc_easy.jsonl:4: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_incomplete_checkpoint_is_refused(run: RunDirectory, tmp_path: Path) -> None:
+    marker = run.checkpoint(run.complete_steps()[-1]) / "complete.json"
+    aside = tmp_path / "complete.json"
+    marker.rename(aside)
+    try:
+        done = codemix(*arguments(run, tmp_path))
+    finally:
+        aside.rename(marker)
+    assert done.returncode == 2
+    assert str(marker.parent) in done.stderr
