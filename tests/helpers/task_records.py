@@ -7,7 +7,7 @@ from typing import Any
 Record = dict[str, Any]
 
 STORY = {f"input_sentence_{number}": f"Sentence {number}." for number in range(1, 5)}
-HUB: dict[str, list[Record]] = {
+HUB: dict[str, list[Any]] = {
     "boolq": [
         {"passage": "Tea -- Tea is a drink.", "question": "is tea a drink", "label": 1},
         {"passage": "Tea -- Tea grows.", "question": "does tea sing", "label": 0},
@@ -107,7 +107,171 @@ HUB: dict[str, list[Record]] = {
             "answerKey": "2",
         },
     ],
+    "triviaqa": [
+        {"question": "What is wet?", "answer": {"aliases": ["Water", "The sea"], "value": "Water"}},
+        {"question": "Who sang", "answer": {"aliases": ["A bird"], "value": "A bird"}},
+    ],
+    "nq_open": [
+        {"question": "when did it rain", "answer": ["May 5", "the 5th of May"]},
+        {"question": "who fell", "answer": ["Kim"]},
+    ],
+    "gsm8k": [
+        {
+            "question": "Two cups and 1,000 more?",
+            "answer": "2+1000=<<2+1000=1002>>1,002\n#### 1,002",
+        },
+        {"question": "One less?", "answer": "It is 1.\n#### 1"},
+    ],
+    "humaneval": [
+        {
+            "task_id": "Ours/0",
+            "prompt": 'def one_more(x: int) -> int:\n    """The next number."""\n',
+            "entry_point": "one_more",
+            "canonical_solution": "    return x + 1\n",
+            "test": "def check(candidate):\n    assert candidate(1) == 2\n",
+        },
+        {
+            "task_id": "Ours/1",
+            "prompt": 'def as_text(x: int) -> str:\n    """{{ Its digits }}"""\n',
+            "entry_point": "as_text",
+            "canonical_solution": "    return str(x)\n",
+            "test": "def check(candidate):\n    assert candidate(12) == '12'\n",
+        },
+    ],
+    "mbpp": [
+        {
+            "task_id": 11,
+            "text": "Write a function that adds one.",
+            "code": "def add(x):\r\n    return x + 1",
+            "test_setup_code": "",
+            "test_list": ["assert add(1) == 2", "assert add(2) == 3", "assert add(-1) == 0"],
+            "challenge_test_list": [],
+        },
+        {
+            "task_id": 12,
+            "text": "Write a function that doubles.",
+            "code": "def twice(x):\n    return 2 * x",
+            "test_setup_code": "",
+            "test_list": ["assert twice(1) == 2", "assert twice(2) == 4", "assert twice(0) == 0"],
+            "challenge_test_list": [],
+        },
+    ],
+    "ceval_logic": [
+        {"question": "p?", "A": "a", "B": "b", "C": "c", "D": "d", "answer": "C"},
+    ],
+    "jec_qa_kd": [
+        {"question": "q?", "options": ["(A)a", "(B)b", "(C)c", "(D)d"], "label": ["B"]},
+        {"question": "r?", "options": ["(A)a", "(B)b", "(C)c", "(D)d"], "label": ["A", "B"]},
+    ],
+    "scienceqa": [
+        {
+            "question": "What is wet?",
+            "choices": ["water", "sand"],
+            "answer": 0,
+            "lecture": "Things are wet or dry.",
+            "solution": "Water is wet.",
+        },
+        {"question": "?", "choices": ["a", "b"], "answer": 1, "lecture": "", "solution": "s"},
+    ],
+    "ekar": [
+        {
+            "question": "cup:tea",
+            "choices": {"label": ["A", "B"], "text": ["bowl:soup", "tea:cup"]},
+            "answerKey": "A",
+            "explanation": ["a cup holds tea", "a bowl holds soup", "tea holds no cup"],
+        }
+    ],
+    "cosqa": [
+        {"doc": "python add one", "code": "def f(x): return x + 1", "label": 1},
+        {"doc": "python add two", "code": "def f(x): return x + 1", "label": 0},
+    ],
+    "c3": [
+        [["Ann: I fell.", "Sue: Again?"], [{"question": "Who fell?", "choice": ["Sue", "Ann"],
+                                            "answer": "Ann"}], "d-1"],
+    ],
+    "ocnli": [
+        {"sentence1": "It rains", "sentence2": "it is wet", "label": "entailment"},
+        {"sentence1": "It rains", "sentence2": "it is May", "label": "neutral"},
+        {"sentence1": "It rains", "sentence2": "it is dry", "label": "contradiction"},
+        {"sentence1": "It rains", "sentence2": "well", "label": "-"},
+    ],
+    "logical_deduction_three_objects": [
+        {
+            "input": "A is left of B, B of C. What is leftmost?",
+            "target_scores": {"A is.": 1, "B is.": 0, "C is.": 0},
+        },
+        {
+            "input": "C is left of B, B of A. What is leftmost?",
+            "target_scores": {"A is.": 0, "B is.": 0, "C is.": 1},
+        },
+    ],
+    "quac": [
+        {
+            "data": [
+                {
+                    "title": "Tea",
+                    "section_title": "Origin",
+                    "paragraphs": [
+                        {
+                            "context": "Tea is from China. It came to Japan. CANNOTANSWER",
+                            "qas": [
+                                {
+                                    "question": "Where is it from?",
+                                    "answers": [{"text": "from China"}, {"text": "China."}],
+                                    "orig_answer": {"text": "from China"},
+                                },
+                                {
+                                    "question": "Who sold it?",
+                                    "answers": [{"text": "CANNOTANSWER"}, {"text": "It came"}],
+                                    "orig_answer": {"text": "CANNOTANSWER"},
+                                },
+                                {
+                                    "question": "Is this disputed?",
+                                    "answers": [{"text": "Japan"}, {"text": "China"}],
+                                    "orig_answer": {"text": "Japan"},
+                                },
+                            ],
+                        }
+                    ],
+                }
+            ]
+        }
+    ],
+    "dureader": [
+        {
+            "data": [
+                {
+                    "paragraphs": [
+                        {
+                            "context": " Tea is green. ",
+                            "qas": [
+                                {
+                                    "id": "1",
+                                    "question": "Which colour?",
+                                    "answers": [{"text": "green"}],
+                                }
+                            ],
+                        }
+                    ]
+                }
+            ]
+        }
+    ],
+    "code_bpb": [{"text": "def f(x):\n    return x\n"}, {"text": "x = 1\n"}],
+    "text_bpb": [{"text": "Tea is a drink."}, {"text": "\u00dcber Tee."}],
 }  # fmt: skip
+HUB["cmnli"] = HUB["ocnli"]
+HUB["jec_qa_ca"] = HUB["jec_qa_kd"]
+for _name, _count in (("five", 5), ("seven", 7)):
+    _scores = {f"Object {number}.": int(number == 3) for number in range(_count)}
+    HUB[f"logical_deduction_{_name}_objects"] = [{"input": "Which?", "target_scores": _scores}]
+SAME_DATA = {
+    "ekar_cot": "ekar",
+    "scienceqa_cot": "scienceqa",
+    "humaneval_bpb": "humaneval",
+    "mbpp_bpb": "mbpp",
+    "mbpp_bleu": "mbpp",
+}
 
 
 def write_lines(path: Path, records: list[Any]) -> Path:
@@ -118,6 +282,6 @@ def write_lines(path: Path, records: list[Any]) -> Path:
 
 def write_all(folder: Path, names: list[str]) -> Path:
     """A data folder with the records of some tasks."""
-    for name in names:
+    for name in {SAME_DATA.get(name, name) for name in names}:
         write_lines(folder / f"{name}.jsonl", HUB[name])
     return folder

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
@@ -11,6 +11,7 @@ from typing import Any
 
 from megatron_codemix.errors import DataError
 from megatron_codemix.evaluation.suites import registry
+from megatron_codemix.evaluation.suites.programs import run_checks
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ class PreparedTask:
         the harness's own and no multiple choice.
     data_file, data_sha256: None for a task of the harness's own.
     notes: what sets its scores apart from those of others.
+    runs_programs: whether the model's answers are executed, in the sandbox.
     """
 
     name: str
@@ -35,6 +37,7 @@ class PreparedTask:
     data_file: Path | None
     data_sha256: str | None
     notes: tuple[str, ...] = ()
+    runs_programs: bool = False
 
 
 def expand(names: Sequence[str]) -> list[str]:
@@ -42,19 +45,38 @@ def expand(names: Sequence[str]) -> list[str]:
     return registry.expand(names, _harness_names)
 
 
+@dataclass(frozen=True)
+class ProgramOptions:
+    """How tasks whose answers are programs are run.
+
+    samples: drawn for each item, for pass@k; one is the most probable answer, without sampling.
+    temperature: of the draws, with top-p 0.95 (Chen et al. 2021 take 0.2 for pass@1, 0.8 for
+        pass@100).
+    unsafe: run programs where they cannot be isolated.
+    """
+
+    samples: int = 1
+    temperature: float = 0.8
+    unsafe: bool = False
+
+
 def prepare_tasks(
-    names: Iterable[str], data_dir: Path | None, limit: int | None = None
+    names: Iterable[str],
+    data_dir: Path | None,
+    limit: int | None = None,
+    programs: ProgramOptions = ProgramOptions(),
 ) -> list[PreparedTask]:
     """Reads the data of every task (names as `expand` gives them), nothing from the network.
 
     limit: the first so many items of each. Raises DataError that lists every task whose data is
-    missing or wrong, with where to get it.
+    missing or wrong, with where to get it; UnavailableError where a task runs programs and this
+    machine cannot isolate them.
     """
     _stay_offline()
     from lm_eval.tasks import TaskManager
 
     _compile_templates_once()
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, Any] = asdict(programs)
     if data_dir is not None:
         metadata["data_dir"] = str(data_dir)
     if limit is not None:
@@ -74,6 +96,8 @@ def prepare_tasks(
             problems.append(str(error))
     if problems:
         raise DataError("\n".join(problems))
+    if any(one.runs_programs for one in prepared):
+        run_checks([], unsafe=programs.unsafe)  # before the model is loaded, not after
     return prepared
 
 
@@ -81,7 +105,7 @@ def _prepare_ours(name: str, manager: Any) -> PreparedTask:
     info = registry.all_tasks()[name]
     task = manager.load([name])["tasks"][name]
     baseline = info.random_baseline
-    if task.OUTPUT_TYPE == "multiple_choice" and info.metric == "acc":
+    if task.OUTPUT_TYPE == "multiple_choice" and info.metric.startswith("acc"):
         baseline = _guessing(task)
     for note in task.data.notes:
         log.info("%s: %s", name, note)
@@ -94,6 +118,7 @@ def _prepare_ours(name: str, manager: Any) -> PreparedTask:
         data_file=task.data.file,
         data_sha256=task.data.sha256,
         notes=task.data.notes,
+        runs_programs="program" in task.config.metadata,
     )
 
 

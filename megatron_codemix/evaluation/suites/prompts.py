@@ -33,3 +33,8 @@ def winogrande_beginnings(document: Document) -> list[str]:
 def winogrande_rest(document: Document) -> str:
     """The sentence behind the blank: what is scored."""
     return str(document["sentence"]).partition("_")[2].strip()
+
+
+def mbpp_solution(document: Document) -> str:
+    """With the line ends that a model writes: some of the published ones are Windows'."""
+    return str(document["code"]).replace("\r\n", "\n")

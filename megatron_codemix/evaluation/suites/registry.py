@@ -42,7 +42,8 @@ class TaskInfo:
         """For the message that its data is missing."""
         return (
             f"get it from {self.source}, licence: {self.licence}; "
-            f"looked for as {', '.join(self.files)} (.jsonl, .json, .parquet, .csv; .gz, .zst)"
+            f"looked for as {', '.join(self.files)} with .jsonl, .json, .parquet, .csv or .txt, "
+            "also .gz or .zst"
         )
 
 

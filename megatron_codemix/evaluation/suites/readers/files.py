@@ -135,6 +135,9 @@ def _records(path: Path) -> Iterator[Located]:
             return _csv_rows(path)
         case ".json":
             return _json_items(path)
+        case ".txt":
+            whole = read_text(path)
+            return iter([Located(str(path), {"text": whole})] if whole else [])
         case _:
             return _json_lines(path, read_text(path))
 
