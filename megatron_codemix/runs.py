@@ -26,6 +26,8 @@ State = Literal["pending", "running", "done", "failed"]
 
 _LOG_SUFFIXES = {".out", ".err", ".log", ".txt"}
 COMPLETE_MARKER = "complete.json"
+EVALUATED_TASKS = "tasks.json"
+"""In `evaluation/`: which tasks the last evaluation was asked for; written when all are done."""
 
 
 @dataclass(frozen=True, kw_only=True)

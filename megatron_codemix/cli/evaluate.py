@@ -127,6 +127,7 @@ def command(
             layout,
             rank,
             folder=folder,
+            asked=wanted.record(),
             again=again,
             max_batch_tokens=max_batch_tokens,
         )
@@ -154,6 +155,14 @@ class _Wanted:
     limit: int | None
     samples: int
     unsafe: bool
+
+    def record(self) -> dict[str, Json]:
+        """For a study, which asks whether it is what it wants."""
+        return {
+            "names": [name for name in self.names if name != HELDOUT],
+            "data_dir": None if self.data_dir is None else str(self.data_dir.absolute()),
+            "limit": self.limit,
+        }
 
 
 def _size(text: str) -> int:

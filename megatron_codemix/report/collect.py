@@ -12,15 +12,14 @@ from megatron_codemix.errors import RunError
 from megatron_codemix.files import Json, read_jsonl
 from megatron_codemix.runs import RunDirectory, Status
 from megatron_codemix.study.chains import taken_steps
-from megatron_codemix.study.node import PhaseNode
-from megatron_codemix.study.state import (
-    PhaseWall,
-    StudyRecord,
+from megatron_codemix.study.evaluation import (
     is_as_asked,
     read_object,
-    read_record,
     read_summary,
+    read_tasks,
 )
+from megatron_codemix.study.node import PhaseNode
+from megatron_codemix.study.state import PhaseWall, StudyRecord, read_record
 from megatron_codemix.study.tree import StudyTree
 
 
@@ -43,12 +42,15 @@ class PhaseRecord:
     """Summary of the held-out evaluation that the study asks for; None before it."""
     other_heldout: Mapping[str, Json] | None
     """Summary of another evaluation that stands in its place."""
+    tasks: Mapping[str, Mapping[str, Json]] | None
+    """Summaries of the tasks that the study asks for, by name; None before they are all there."""
     wall: PhaseWall
 
     @property
     def is_done(self) -> bool:
         """Trained and evaluated."""
-        return self.status.state == "done" and self.heldout is not None
+        is_evaluated = self.heldout is not None and self.tasks is not None
+        return self.status.state == "done" and is_evaluated
 
     def until(self, step: int) -> "PhaseRecord":
         """The record as it was after `step` steps."""
@@ -115,8 +117,9 @@ def _run_directory(
 def _read_phase(
     tree: StudyTree, node: PhaseNode, run: RunDirectory, status: Status, wall: PhaseWall
 ) -> PhaseRecord:
+    asked = tree.spec.evaluation
     summary = read_summary(run)
-    is_asked = summary is not None and is_as_asked(tree, status, summary)
+    is_asked = summary is not None and is_as_asked(asked, status, summary)
     attempt = run.attempt(status.attempts)
     return PhaseRecord(
         node=node,
@@ -129,6 +132,7 @@ def _read_phase(
         ledger=_read_lines(run.ledger),
         heldout=summary if is_asked else None,
         other_heldout=None if is_asked else summary,
+        tasks=read_tasks(asked, run, status),
         wall=wall,
     )
 

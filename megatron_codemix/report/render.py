@@ -93,6 +93,26 @@ def held_out_sources(report: Report) -> list[str]:
     return sorted({source for row in report["variants"] for source in row["heldout"]})
 
 
+def task_names(report: Report) -> list[str]:
+    """Tasks that some variant was evaluated on."""
+    return sorted({name for row in report["variants"] for name in row["tasks"]})
+
+
+def average_names(report: Report) -> list[str]:
+    """Averages that every variant has, as the first paper orders them."""
+    rows = [row["averages"] for row in report["variants"]]
+    order = ("reasoning", "knowledge", "nl", "code", "total")
+    return [name for name in order if rows and all(name in row for row in rows)]
+
+
+def score_words(score: Mapping[str, Json] | None) -> str:
+    """`0.431 \u00b1 0.010`; a dash where there is no value."""
+    if score is None or score["value"] is None:
+        return "-"
+    error = score["stderr"]
+    return f"{score['value']:.3f}" + ("" if error is None else f" \u00b1 {error:.3f}")
+
+
 def percent(change: float | None) -> str:
     """`-1.2%`, with its sign; a dash where there is nothing to compare with."""
     return "-" if change is None else f"{100 * change:+.1f}%"
@@ -124,12 +144,15 @@ def _render(template: str, report: Report, *, pictures: list[Picture], is_html: 
         "duration": format_duration,
         "layout": layout_words,
         "agreed": _agreed_words,
+        "score": score_words,
     }
     text = resources.files(__package__).joinpath("templates", template).read_text(encoding="utf-8")
     return environment.from_string(text).render(
         report=report,
         pictures=pictures,
         sources=held_out_sources(report),
+        tasks=task_names(report),
+        averages=average_names(report),
         has_cells=_has_cells(report),
         has_seed_cells=any(row["cell"] for row in report["seeds"]),
     )

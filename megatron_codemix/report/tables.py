@@ -9,7 +9,9 @@ from typing import Any
 from megatron_codemix.config.plan import layout_text
 from megatron_codemix.files import Json
 from megatron_codemix.report.collect import PhaseRecord, StudyRecords
+from megatron_codemix.report.tasks import averages, left_out, task_scores
 from megatron_codemix.report.warnings import SEED_AXIS, agreed, warnings
+from megatron_codemix.study.evaluation import EvaluationSpec
 
 Report = dict[str, Any]  # Any: JSON values
 
@@ -35,6 +37,9 @@ def build_report(records: StudyRecords) -> Report:
         if records.is_complete(cell, variant)
     ]
     _add_relative(rows, spec.compare.baseline)
+    not_compared = left_out(rows)
+    for row in rows:
+        row["averages"] = averages(row["tasks"], not_compared)
     errors = [
         line["max_error_samples"] for phase in records.phases.values() for line in phase.ledger
     ]
@@ -43,6 +48,7 @@ def build_report(records: StudyRecords) -> Report:
         "study": spec.name,
         "baseline": spec.compare.baseline,
         "variants": rows,
+        "tasks_left_out": not_compared,
         "seeds": seed_statistics(
             rows, {c: _without_seed(p) for c, p in records.tree.points.items()}
         ),
@@ -50,11 +56,20 @@ def build_report(records: StudyRecords) -> Report:
         "ledger_max_error_samples": max(errors, default=None),
         "warnings": warnings(records, rows),
         "token_scale": float(spec.token_scale),
-        "evaluation": {"max_bytes_per_source": spec.evaluation.heldout.max_bytes_per_source},
+        "evaluation": _evaluation(spec.evaluation),
         "commit": agreed(phase.provenance.get("commit") for phase in records.phases.values()),
         "versions": agreed(phase.provenance.get("versions") for phase in records.phases.values()),
         "wall_seconds": records.study.wall_seconds,
         "timing": _timing(records),
+    }
+
+
+def _evaluation(asked: EvaluationSpec) -> dict[str, Json]:
+    """What the numbers were taken on."""
+    tasks = asked.tasks
+    return {
+        "max_bytes_per_source": asked.heldout.max_bytes_per_source,
+        "tasks": None if tasks is None else {"names": tasks.names, "limit": tasks.limit},
     }
 
 
@@ -72,7 +87,7 @@ def _variant_row(records: StudyRecords, cell: str, variant: str) -> dict[str, Js
             source: {"bits_per_byte": bits_per_byte(value["nats"], value["bytes"])}
             for source, value in sorted(heldout["sources"].items())
         },
-        "tasks": {},
+        "tasks": task_scores(chain[-1].tasks or {}),
     }
 
 

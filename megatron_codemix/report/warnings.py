@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from megatron_codemix.data.mixture.describe import MAX_EPOCHS
 from megatron_codemix.files import Json
 from megatron_codemix.report.collect import StudyRecords
+from megatron_codemix.report.tasks import left_out
 from megatron_codemix.study.outlook import rounding_warnings
 
 SEED_AXIS = "train.seed"
@@ -23,6 +24,8 @@ def warnings(records: StudyRecords, rows: Sequence[Mapping[str, Json]]) -> list[
         *_rounding(records),
         *_ledger_errors(records),
         *_different_code(records),
+        *_not_above_random(rows),
+        *_cut_prompts(records),
     ]
 
 
@@ -123,6 +126,28 @@ def _different_code(records: StudyRecords) -> list[str]:
         if isinstance(values, list):
             texts.append(f"phases ran with different {what}: see report.json")
     return texts
+
+
+def _not_above_random(rows: Sequence[Mapping[str, Json]]) -> list[str]:
+    return [
+        f"{task}: not above random in {', '.join(variants)}, so it is not compared"
+        for task, variants in left_out(rows).items()
+    ]
+
+
+def _cut_prompts(records: StudyRecords) -> list[str]:
+    """Prompts that the model's context does not hold: its score is then another task's."""
+    shares: dict[str, float] = {}
+    for phase in records.phases.values():
+        for task, summary in (phase.tasks or {}).items():
+            share = summary.get("truncated_prompts", 0) / max(1, summary["items"])
+            shares[task] = max(shares.get(task, 0.0), share)
+    return [
+        f"{task}: {share:.1f} prompts an item are longer than the model's context and lost their "
+        "beginning"
+        for task, share in sorted(shares.items())
+        if share > 0
+    ]
 
 
 def agreed(values: Iterable[Json]) -> Json:

@@ -24,6 +24,7 @@ from megatron_codemix.launch.local import ChildExit, StopRequest, run_child
 from megatron_codemix.locks import exclusive, try_lock
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.changed_phase import take_over
+from megatron_codemix.study.evaluation import EvaluationSpec
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.progress import StudyDisplay
 from megatron_codemix.study.state import (
@@ -50,7 +51,7 @@ class Commands(Protocol):
         """Trains the phase whose configuration is in `run`."""
         ...
 
-    def evaluate(self, run: RunDirectory, world_size: int, max_bytes_per_source: int) -> list[str]:
+    def evaluate(self, run: RunDirectory, asked: EvaluationSpec) -> list[str]:
         """Evaluates its final checkpoint."""
         ...
 
@@ -68,15 +69,8 @@ class CodemixCommands:
             str(world_size),
         ]
 
-    def evaluate(self, run: RunDirectory, world_size: int, max_bytes_per_source: int) -> list[str]:
-        return [
-            *_codemix("evaluate"),
-            str(run.path),
-            "--nproc",
-            str(world_size),
-            "--max-bytes-per-source",
-            str(max_bytes_per_source),
-        ]
+    def evaluate(self, run: RunDirectory, asked: EvaluationSpec) -> list[str]:
+        return [*_codemix("evaluate"), str(run.path), *asked.arguments()]
 
 
 def _codemix(command: str) -> list[str]:
@@ -211,8 +205,7 @@ class _Runner:
         spec = self.tree.spec
         trained = phase.state == "trained"
         if trained:
-            heldout = spec.evaluation.heldout
-            command = self.commands.evaluate(run, heldout.world_size, heldout.max_bytes_per_source)
+            command = self.commands.evaluate(run, spec.evaluation)
         else:
             config = dump_yaml(self.tree.resolved_config(self.out, phase.node))
             write_text(run.config, config)

@@ -15,14 +15,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt, PrivateAttr, StringConstraints
+from pydantic import Field, PositiveInt, PrivateAttr, StringConstraints
 
 from megatron_codemix.config.loader import build_section, load_tree, resolve_extends
 from megatron_codemix.config.problems import field_paths, suggestion
 from megatron_codemix.config.schema import PositiveTokens, RunConfig, Section
 from megatron_codemix.config.tree import Tree, parse_override, set_dotted, where_of
 from megatron_codemix.errors import ConfigError
-from megatron_codemix.units import parse_bytes
+from megatron_codemix.study.evaluation import EvaluationSpec
 
 DATA_ROOT = "{data}"
 """Stands for the study's `data_root` in every path of the run configuration."""
@@ -34,10 +34,6 @@ FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-
 
 # Keys are Any, not str: pydantic would turn keys that know their line in the file into plain text.
 Settings = dict[Any, Any]
-
-
-def _read_bytes(value: Any) -> Any:  # Any: pydantic hands over whatever the file held
-    return parse_bytes(value) if isinstance(value, str) else value
 
 
 class ParentSpec(Section):
@@ -66,22 +62,6 @@ class CompareSpec(Section):
 
     baseline: str
     """Variant that relative changes refer to: (x - baseline) / baseline."""
-
-
-class HeldoutSpec(Section):
-    """Bits per byte on held-out documents, after each phase."""
-
-    world_size: PositiveInt
-    """Processes; evaluation is data-parallel."""
-    max_bytes_per_source: Annotated[int, BeforeValidator(_read_bytes), Field(gt=0)]
-    """Held-out text that is scored of each source, such as 256KiB."""
-
-
-class EvaluationSpec(Section):
-    """What is measured on the checkpoints."""
-
-    heldout: HeldoutSpec
-    """Held-out loss."""
 
 
 class StudySpec(Section):
@@ -164,6 +144,7 @@ def load_study(
     return spec.model_copy(
         update={
             "defaults": _absolute_paths(defaults, root, path.parent),
+            "evaluation": _absolute_data(spec.evaluation, path.parent),
             "data_root": root,
             "token_scale": spec.token_scale * (Decimal(1) if scale is None else scale),
             "origin": origins,
@@ -221,6 +202,15 @@ def _data_root(spec: StudySpec, path: Path, given: Path | None) -> Path | None:
     if given is not None:
         return given.absolute()
     return None if spec.data_root is None else (path.parent / spec.data_root).absolute()
+
+
+def _absolute_data(evaluation: EvaluationSpec, folder: Path) -> EvaluationSpec:
+    """The tasks' data folder is relative to the study file."""
+    tasks = evaluation.tasks
+    if tasks is None or tasks.data_dir is None:
+        return evaluation
+    placed = tasks.model_copy(update={"data_dir": (folder / tasks.data_dir).absolute()})
+    return evaluation.model_copy(update={"tasks": placed})
 
 
 def _absolute_paths(defaults: Tree, root: Path | None, folder: Path) -> Tree:

@@ -1,20 +1,17 @@
 """How far a study has come, read from its run directories; and `study.json`, its own few
 records."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from megatron_codemix.config.plan import RunPlan
 from megatron_codemix.errors import RunError
-from megatron_codemix.files import Json, read_json, write_json
+from megatron_codemix.files import read_json, write_json
 from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.study.evaluation import is_as_asked, read_summary, read_tasks
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.tree import StudyTree
-
-HELDOUT = "heldout"
-"""Name of the held-out evaluation's files."""
 
 PhaseState = Literal["no data", "pending", "running", "failed", "trained", "done"]
 
@@ -129,37 +126,7 @@ def _state(tree: StudyTree, run: RunDirectory | None, status: Status | None) -> 
         return "pending"
     if status.state != "done":
         return status.state
+    asked = tree.spec.evaluation
     summary = read_summary(run)
-    is_evaluated = summary is not None and is_as_asked(tree, status, summary)
-    return "done" if is_evaluated else "trained"
-
-
-def read_summary(run: RunDirectory) -> Mapping[str, Json] | None:
-    """Summary of the held-out evaluation, whoever asked for it; None where there is none."""
-    return read_object(run.evaluation / f"{HELDOUT}.summary.json")
-
-
-def is_as_asked(tree: StudyTree, status: Status, summary: Mapping[str, Json]) -> bool:
-    """Whether `summary` is of the final checkpoint and made as the study now asks: a run can also
-    be evaluated by hand, which overwrites the study's result."""
-    asked = tree.spec.evaluation.heldout
-    layout = summary.get("layout")
-    return (
-        summary.get("step") == status.step
-        and summary.get("max_bytes_per_source") == asked.max_bytes_per_source
-        and isinstance(layout, dict)
-        and layout.get("data") == asked.world_size
-    )
-
-
-def read_object(path: Path) -> Mapping[str, Json] | None:
-    """A JSON object; None where the file is absent. Raises RunError where it is damaged."""
-    if not path.exists():
-        return None
-    try:
-        value = read_json(path)
-    except ValueError as error:
-        raise RunError(f"{path}: not readable JSON ({error}); remove it") from error
-    if not isinstance(value, dict):
-        raise RunError(f"{path}: holds {type(value).__name__}, not an object; remove it")
-    return value
+    is_evaluated = summary is not None and is_as_asked(asked, status, summary)
+    return "done" if is_evaluated and read_tasks(asked, run, status) is not None else "trained"

@@ -1,7 +1,7 @@
 """One rank's part of evaluating a run on tasks."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -12,10 +12,11 @@ from megatron_codemix.evaluation.layout import EvaluationLayout
 from megatron_codemix.evaluation.tasks.remembering import Progress
 from megatron_codemix.evaluation.tasks.results import ResultFolder
 from megatron_codemix.evaluation.tasks.run import Subject, Task, evaluate_tasks
+from megatron_codemix.files import Json, write_json
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.obs.log import setup_logging
 from megatron_codemix.obs.progress import Advance, progress_bar
-from megatron_codemix.runs import RunDirectory, require_done
+from megatron_codemix.runs import EVALUATED_TASKS, RunDirectory, require_done
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +28,15 @@ def evaluate_tasks_rank(
     context: RankContext,
     *,
     folder: Path,
+    asked: Mapping[str, Json],
     again: bool,
     max_batch_tokens: int | None,
 ) -> None:
     """Loads the run's last checkpoint with the other ranks; rank 0 runs the tasks and writes their
-    results to `folder`. Only rank 0 needs the tasks."""
+    results to `folder`. Only rank 0 needs the tasks.
+
+    asked: what was asked for, in the user's words; kept beside the results of all tasks.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     setup_logging(context.rank, folder / f"rank{context.rank}.log")
 
@@ -45,6 +50,8 @@ def evaluate_tasks_rank(
             layout=asdict(layout) | {"data": data_size},
         )
         evaluate_tasks(model, tasks, subject, ResultFolder(folder), progress=_bars, again=again)
+        done = {"step": status.step, **asked, "tasks": [task.name for task in tasks]}
+        write_json(folder / EVALUATED_TASKS, done)
 
     run_with_model(run, layout, context, body, max_batch_tokens=max_batch_tokens)
 

@@ -21,6 +21,7 @@ from megatron_codemix.errors import (
 from megatron_codemix.files import read_json, write_json
 from megatron_codemix.locks import exclusive
 from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.study.evaluation import EvaluationSpec
 from megatron_codemix.study.progress import (
     StudyDisplay,
     last_records,
@@ -94,11 +95,11 @@ class Scripts:
         deed = self.deeds.get(name, "")
         return [sys.executable, "-c", TRAIN, str(run.path), str(node.identity), steps, deed]
 
-    def evaluate(self, run: RunDirectory, world_size: int, max_bytes_per_source: int) -> list[str]:
+    def evaluate(self, run: RunDirectory, asked: EvaluationSpec) -> list[str]:
         name = run.path.name.rpartition("-")[0]
-        self.started.append(f"evaluate {name} on {world_size} to {max_bytes_per_source}")
-        asked = [str(world_size), str(max_bytes_per_source)]
-        return [sys.executable, "-c", EVALUATE, str(run.path), *asked]
+        processes, size = asked.heldout.world_size, asked.heldout.max_bytes_per_source
+        self.started.append(f"evaluate {name} on {processes} to {size}")
+        return [sys.executable, "-c", EVALUATE, str(run.path), str(processes), str(size)]
 
 
 def test_a_study_runs_in_order_and_then_has_nothing_left(tmp_path: Path) -> None:
