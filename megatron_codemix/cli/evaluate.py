@@ -69,7 +69,7 @@ def command(
         int | None, typer.Option(min=1, help="Only the first items of each task.")
     ] = None,
     samples: Annotated[
-        int, typer.Option(min=1, help="Programs for each problem; pass@k for all k up to it.")
+        int, typer.Option(min=1, help="Programs drawn for each problem, for pass@k.")
     ] = 1,
     nproc: Annotated[
         int, typer.Option(min=1, help="Processes; ignored under torchrun and srun.")
@@ -205,8 +205,10 @@ def _harness_tasks(names: Sequence[str], wanted: _Wanted) -> list[Task]:
     # Its bars are many and say little. Read when it is imported, so this comes first.
     os.environ["TQDM_DISABLE"] = "1"
     from megatron_codemix.evaluation.harness.prepared import harness_tasks
+    from megatron_codemix.evaluation.suites.prepare import ProgramOptions
 
-    return harness_tasks(names, wanted.data_dir, wanted.limit)
+    programs = ProgramOptions(samples=wanted.samples, unsafe=wanted.unsafe)
+    return harness_tasks(names, wanted.data_dir, wanted.limit, programs)
 
 
 def _import_engine() -> None:

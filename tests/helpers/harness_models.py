@@ -33,10 +33,13 @@ def results_of(model: LM, tasks: Sequence[PreparedTask]) -> dict[str, dict[str, 
 
 
 class UniformModel(LM):
-    """Every byte has the probability 1/256; says nothing."""
+    """Every byte has the probability 1/256; says nothing.
+
+    Spaces at the end of a context are scored with what follows, as by the harness's own models.
+    """
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        return [(self._nats(one.args[1]), False) for one in requests]
+        return [(self._nats(_scored(*one.args)), False) for one in requests]
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
         return [self._nats(one.args[0]) for one in requests]
@@ -88,6 +91,10 @@ class MemorisedModel(UniformModel):
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         return [self.answers[_key(one)] for one in requests]
+
+
+def _scored(context: str, continuation: str) -> str:
+    return context[len(context.rstrip()) :] + continuation
 
 
 def _key(request: Instance) -> Key:

@@ -1,26 +1,36 @@
 """Tasks of the suites, and of the harness itself, from their names."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from megatron_codemix.evaluation.harness.task import HarnessTask, Metrics
 from megatron_codemix.evaluation.suites.above_random import is_above_random
-from megatron_codemix.evaluation.suites.prepare import PreparedTask, expand, prepare_tasks
+from megatron_codemix.evaluation.suites.prepare import (
+    PreparedTask,
+    ProgramOptions,
+    expand,
+    prepare_tasks,
+)
 from megatron_codemix.evaluation.suites.registry import TASK_FOLDER
 from megatron_codemix.evaluation.tasks.run import Task
 from megatron_codemix.files import Json, hash_file
 
 
-def harness_tasks(names: Sequence[str], data_dir: Path | None, limit: int | None) -> list[Task]:
+def harness_tasks(
+    names: Sequence[str], data_dir: Path | None, limit: int | None, programs: ProgramOptions
+) -> list[Task]:
     """The tasks of suites and tasks that are named, with their data.
 
-    Raises ConfigError for a name that nobody knows, DataError that lists each task without data.
+    Raises ConfigError for a name that nobody knows, DataError that lists each task without data,
+    UnavailableError where programs would have to run that cannot be isolated.
     """
-    return [_task(one, limit) for one in prepare_tasks(expand(names), data_dir, limit)]
+    found = prepare_tasks(expand(names), data_dir, limit, programs)
+    return [_task(one, limit, programs) for one in found]
 
 
-def _task(prepared: PreparedTask, limit: int | None) -> HarnessTask:
+def _task(prepared: PreparedTask, limit: int | None, programs: ProgramOptions) -> HarnessTask:
     file = TASK_FOLDER / f"{prepared.name}.yaml"
     return HarnessTask(
         name=prepared.name,
@@ -30,6 +40,7 @@ def _task(prepared: PreparedTask, limit: int | None) -> HarnessTask:
             "version": prepared.task.VERSION,
             "task_file_sha256": hash_file(file) if file.exists() else None,
             "data_sha256": prepared.data_sha256,
+            **(asdict(programs) if prepared.runs_programs else {}),
         },
         judged=partial(_judged, prepared),
     )

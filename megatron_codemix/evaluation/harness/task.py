@@ -11,6 +11,7 @@ from lm_eval.evaluator import evaluate
 
 from megatron_codemix.evaluation.engine.requests import LanguageModel
 from megatron_codemix.evaluation.harness.language_model import HarnessModel
+from megatron_codemix.evaluation.suites.harness_tasks import SuiteTask
 from megatron_codemix.evaluation.tasks.run import TaskResult
 from megatron_codemix.files import Json
 
@@ -57,6 +58,8 @@ class HarnessTask:
             if task.get_config("num_fewshot") is None:
                 task.set_config(key="num_fewshot", value=0)
             task.set_fewshot_seed(seed=FEWSHOT_SEED)
+            if isinstance(task, SuiteTask):
+                task.encode = lambda text: model.tokenizer.encode_batch([text])[0].tolist()
         harness = HarnessModel(model)
         results = evaluate(
             lm=harness,
@@ -65,7 +68,12 @@ class HarnessTask:
             bootstrap_iters=BOOTSTRAP_SAMPLES,
             confirm_run_unsafe_code=True,  # refused, or run in the sandbox, before it comes here
         )
+        samples = results["samples"]
         parts = {name: metrics_of(record) for name, record in results["results"].items()}
+        for name, task in self.loaded["tasks"].items():
+            if isinstance(task, SuiteTask):
+                for metric, error in task.standard_errors(samples[name]).items():
+                    parts[name][metric]["stderr"] = error
         metrics = parts.pop(self.name, {})
         summary = {
             **self.judged(metrics),
@@ -76,7 +84,6 @@ class HarnessTask:
             "truncated_tokens": harness.cuts.tokens,
             "shortened_generations": harness.cuts.generations,
         }
-        samples = results["samples"]
         return TaskResult(items=list(_lines(samples)), summary=summary)
 
 

@@ -23,8 +23,8 @@ Document = Mapping[str, Any]
 Metrics = dict[str, Any]
 Encode = Callable[[str], Sequence[int]]
 
-PASS_AT = (1, 10, 100)
-"""Each k of pass@k for which there are samples enough."""
+PASS_AT = (1, 2, 5, 10, 20, 50, 100, 200)
+"""Each k of pass@k, as far as there are samples enough."""
 
 
 class SuiteTask(ConfigurableTask):  # type: ignore[misc]  # the harness ships no types
@@ -60,7 +60,7 @@ class SuiteTask(ConfigurableTask):  # type: ignore[misc]  # the harness ships no
                 return found | self._choice_metrics(doc, scores)
             case "loglikelihood":
                 ((log_likelihood, _),) = results
-                text = f"{self.config.target_delimiter}{self.doc_to_target(doc)}"
+                (text,) = self.scored_texts(doc)
                 return {"bits_per_byte": metrics.bits_per_byte(log_likelihood, text)}
             case "loglikelihood_rolling":
                 return self._text_metrics(self.doc_to_target(doc), results[0])
@@ -73,11 +73,12 @@ class SuiteTask(ConfigurableTask):  # type: ignore[misc]  # the harness ships no
         return int(gold)
 
     def scored_texts(self, doc: Document) -> list[str]:
-        """What the model scores of each choice: the choice, or what follows it."""
-        choices = self.doc_to_choice(doc)
-        if self.multiple_input:
-            choices = [self.doc_to_target(doc)] * len(choices)
-        return [f"{self.config.target_delimiter}{one}" for one in choices]
+        """What a model scores for each choice: the choice, or what follows it. The harness's models
+        take spaces at the end of a context for the beginning of what is scored."""
+        context = self.fewshot_context(doc, 0)
+        made = self.construct_requests(doc=doc, ctx=context, metadata=(self.config.task, 0, 1))
+        pairs = [one.args for one in (made if isinstance(made, list) else [made])]
+        return [before[len(before.rstrip()) :] + text for before, text in pairs]
 
     def standard_errors(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
         """Of the metrics that are no plain means, for which the harness has none; samples: its
