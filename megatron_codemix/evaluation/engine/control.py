@@ -16,6 +16,7 @@ from torch.distributed.distributed_c10d import _get_default_store
 
 from megatron_codemix.backend.devices import make_host_group
 from megatron_codemix.errors import CodemixError
+from megatron_codemix.launch.ranks import LOST_PEER
 
 _REASON = "megatron_codemix/engine/failure"
 _REASON_SECONDS = 5.0
@@ -45,8 +46,11 @@ class Control:
         self._is_broken = True  # until all have answered
         try:
             answers = self._asked(command)
-        except Exception as error:
-            raise (self._reason() or error) from error
+        except RuntimeError as error:
+            reason = self._reason() if _is_consequence(error) else None
+            if reason is None:
+                raise
+            raise reason from error
         self._is_broken = False
         return [answer for answer in answers if answer is not None]
 
@@ -103,3 +107,9 @@ class Control:
                 return reason
             time.sleep(0.05)
         return None
+
+
+def _is_consequence(error: RuntimeError) -> bool:
+    """Whether another rank may have more to say."""
+    is_lost = any(text in str(error) for text in LOST_PEER)
+    return is_lost or isinstance(error, torch.distributed.DistError)
