@@ -56,6 +56,13 @@ class CudaMeansCpu(TorchFunctionMode):
         return func(*args)
 
 
+def direct_calls() -> contextlib.AbstractContextManager[None]:
+    """For code that says nothing of CUDA: torch functions are called as if this module were not
+    there. Looking at them costs 1 us each, a third of a small model's step to its next token."""
+    context: contextlib.AbstractContextManager[None] = torch._C.DisableTorchFunction()
+    return context
+
+
 def _names_cuda(device: object) -> bool:
     if isinstance(device, str):
         return device == "cuda" or device.startswith("cuda:")

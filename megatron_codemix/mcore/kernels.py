@@ -4,6 +4,7 @@ needed, in torch's own kernels; the same on a CPU and on a GPU.
 Shapes: S sequence, B microbatch, H heads, D head width, F width of the MLP.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,24 +26,50 @@ def provide_kernels() -> None:
         clip_grads.multi_tensor_scale_impl = scale_tensors
 
 
-def rotate(x: torch.Tensor, angles: torch.Tensor, interleaved: bool = False) -> torch.Tensor:
+@dataclass(frozen=True)
+class Turns:
+    """Angles worked out, for many rotations by the same ones; without gradients."""
+
+    cos: torch.Tensor
+    """[1 or B, 1, S, D]."""
+    sin: torch.Tensor
+    """[1 or B, 1, S, D], the first half with its sign."""
+
+    @classmethod
+    def of(cls, angles: torch.Tensor, dtype: torch.dtype) -> "Turns":
+        """Of angles as `rotate` takes them."""
+        cos, sin = _cos_and_sin(angles, dtype)
+        first, second = sin.chunk(2, -1)
+        return cls(cos, torch.cat([-first, second], -1))
+
+
+def rotate(
+    x: torch.Tensor, angles: torch.Tensor | Turns, interleaved: bool = False
+) -> torch.Tensor:
     """RoPE over pairs of a dimension of each half (GPT-NeoX): x [S, B, H, D], angles [S, 1, 1, D]
-    with equal halves -> [S, B, H, D], in memory [B, H, S, D] as attention reads it.
+    or, where rows differ, [S, B, 1, D], with equal halves -> [S, B, H, D], in memory [B, H, S, D]
+    as attention reads it.
 
     megatron-core's own takes twice the passes, and three more backward for a part that is not
     rotated and is empty.
     """
     assert not interleaved, "megatron-core rotates neighbours by itself (transformer.py)"
+    if isinstance(angles, Turns):
+        return _turn(x, angles.cos, angles.sin)
     assert x.shape[-1] == angles.shape[-1], (x.shape, angles.shape)
     rotated: torch.Tensor = _Rotation.apply(x, angles)
     return rotated
 
 
+def _cos_and_sin(angles: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    angles = angles.permute(1, 2, 0, 3)
+    return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
 class _Rotation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
-        angles = angles.permute(1, 2, 0, 3)
-        cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+        cos, sin = _cos_and_sin(angles, x.dtype)
         first, second = sin.chunk(2, -1)
         ctx.save_for_backward(cos, torch.cat([first, -second], -1))
         return _turn(x, cos, torch.cat([-first, second], -1))
@@ -54,7 +81,7 @@ class _Rotation(torch.autograd.Function):
 
 
 def _turn(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """[S, B, H, D]; cos and sin [1, 1, S, D], the sine of the first half with its sign."""
+    """[S, B, H, D]; cos and sin as those of Turns."""
     x = x.permute(1, 2, 0, 3).contiguous()
     first, second = x.chunk(2, -1)
     swapped = torch.cat([second, first], -1)

@@ -26,7 +26,7 @@ LAYOUTS = {
     "dp2": (EvaluationLayout(), 2),
     "tp2-pp2": (EvaluationLayout(tensor=2, pipeline=2), 4),
 }
-THREE_SLOTS = 24
+THREE_SLOTS = 6
 """Places of a forward pass for which the cache has 3 slots of 32 places."""
 
 
@@ -59,12 +59,17 @@ def on_one_rank(llama: RunDirectory) -> list[Generation]:
     return generations(llama, [*some_requests(), *drawn_requests()], max_batch_tokens=THREE_SLOTS)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_greedy_generation_is_that_of_transformers(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "max_batch_tokens"), [*((name, THREE_SLOTS) for name in CASES), ("llama", 200)]
+)
+def test_greedy_generation_is_that_of_transformers(
+    name: str, max_batch_tokens: int, tmp_path: Path
+) -> None:
+    """With few slots prompts are read one by one as these become free, with many together."""
     run = trained(tmp_path, CASES[name])
     model = load_exported(run, tmp_path / "exported")
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "exported")
-    found = generations(run, some_requests(), max_batch_tokens=THREE_SLOTS)
+    found = generations(run, some_requests(), max_batch_tokens=max_batch_tokens)
     for request, ours in zip(some_requests(), found, strict=True):
         prompt = request.prompt[-(SEQUENCE - request.max_new_tokens) :]
         theirs = continue_by_transformers(model, prompt, request.max_new_tokens)

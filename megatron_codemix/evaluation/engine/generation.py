@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from megatron_codemix.errors import DataError
 from megatron_codemix.evaluation.engine.control import Control
 from megatron_codemix.evaluation.engine.requests import Generation, GenerationRequest
+from megatron_codemix.mcore.inference.stage import Stage
 
 MAX_SLOTS = 64
-CACHED_BATCHES = 4
-"""The cache has room for so many times the places of a forward pass."""
+CACHED_BATCHES = 16
+"""The cache has room for no more than so many times the places of a forward pass."""
+CACHE_BYTES = 4 << 30
+"""Nor is it larger on any rank."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def generate_all(
     on_result: Callable[[int, Generation], None],
     *,
     control: Control,
-    num_copies: int,
+    stage: Stage,
     max_length: int,
     max_batch_tokens: int,
 ) -> None:
@@ -67,8 +70,9 @@ def generate_all(
     waiting = deque((number, requests[number]) for number in order)
     if not waiting:
         return
-    length = max(sizes)
-    num_slots = max(1, min(MAX_SLOTS, CACHED_BATCHES * max_batch_tokens // length, len(requests)))
+    length, num_copies = max(sizes), stage.parallel.data_size
+    room = min(CACHED_BATCHES * max_batch_tokens, CACHE_BYTES // stage.cached_token_bytes)
+    num_slots = max(1, min(MAX_SLOTS, room // length, -(-len(requests) // num_copies)))
     control.ask(StartCommand(num_slots, length))
     open_requests = [0] * num_copies
     while waiting or any(open_requests):

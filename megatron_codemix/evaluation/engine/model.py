@@ -33,7 +33,7 @@ from megatron_codemix.mcore.inference.stage import Stage
 from megatron_codemix.mcore.inference.vocabulary import Vocabulary
 from megatron_codemix.runs import RunDirectory, final_checkpoint
 
-CPU_BATCH_TOKENS = 2048
+CPU_BATCH_TOKENS = 1024
 GPU_BATCH_TOKENS = 32768
 
 
@@ -83,7 +83,7 @@ class ShardedModel:
             requests,
             on_result,
             control=self.control,
-            num_copies=self._stage.parallel.data_size,
+            stage=self._stage,
             max_length=self.max_length,
             max_batch_tokens=self.max_batch_tokens,
         )
@@ -137,7 +137,7 @@ def run_with_model(
     layout that the model cannot have, RunError where the checkpoint is not there, not complete or
     damaged.
 
-    max_batch_tokens: places of one forward pass, padding included; None: 2048 on a CPU, 32768 on a
+    max_batch_tokens: places of one forward pass, padding included; None: 1024 on a CPU, 32768 on a
         GPU.
     """
     config = load_run_config(run.config)

@@ -7,14 +7,17 @@ of its own and the vocabulary is multiplied only where somebody asks.
 Shapes: S places, B rows, N places asked for, V this rank's part of the padded vocabulary.
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 import torch.distributed
 
+from megatron_codemix.backend import megatron_on_cpu
 from megatron_codemix.backend.devices import Backend
 from megatron_codemix.mcore.groups import ModelParallel
+from megatron_codemix.mcore.kernels import Turns
 from megatron_codemix.mcore.layers import SdpaCoreAttention
 from megatron_codemix.mcore.model import Model, gpt_of
 
@@ -52,6 +55,14 @@ class Stage:
         return self.parallel.is_last_stage and self.parallel.tensor_rank == 0
 
     @property
+    def cached_token_bytes(self) -> int:
+        """Keys and values of one token in this stage's layers."""
+        config = self.gpt.config
+        groups = config.num_query_groups // self.parallel.tensor_size
+        width = 2 * groups * config.kv_channels * len(self.gpt.decoder.layers)
+        return int(width * self.dtype.itemsize)
+
+    @property
     def attentions(self) -> list[SdpaCoreAttention]:
         """Of this stage's layers, in order."""
         return [layer.self_attention.core_attention for layer in self.gpt.decoder.layers]
@@ -62,15 +73,16 @@ class Stage:
         received: what the stage before gave; None on the first.
         """
         hidden = received
-        if received is None:
-            hidden = self.gpt.embedding(inputs.tokens, inputs.positions)
-        else:
-            self.gpt.decoder.set_input_tensor(received)
-        return self.gpt.decoder(
-            hidden_states=hidden,
-            attention_mask=inputs.is_hidden,
-            rotary_pos_emb=self._angles_of(inputs),
-        )
+        with self._direct_calls():
+            if received is None:
+                hidden = self.gpt.embedding(inputs.tokens, inputs.positions)
+            else:
+                self.gpt.decoder.set_input_tensor(received)
+            return self.gpt.decoder(
+                hidden_states=hidden,
+                attention_mask=inputs.is_hidden,
+                rotary_pos_emb=self._rotation(inputs),
+            )
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """fp32 [N, V] of [N, hidden], on the last stage; every tensor-parallel rank calls it."""
@@ -81,11 +93,19 @@ class Stage:
         logits, _ = gpt.output_layer(hidden.unsqueeze(1), weight=weight)
         return logits.squeeze(1).float()
 
-    def _angles_of(self, inputs: Inputs) -> torch.Tensor:
-        """Of the rotary embedding: [S, 1, 1, D], or [S, B, 1, D] where rows differ."""
+    def _rotation(self, inputs: Inputs) -> torch.Tensor | Turns:
+        """Of the rotary embedding. Worked out once for all layers where `kernels.rotate` does it;
+        megatron-core's rotation of neighbours takes angles [S, 1 or B, 1, D]."""
         if inputs.positions is None:
-            return self._angles[: inputs.tokens.shape[1]]
-        return self._angles[:, 0][inputs.positions.T]
+            angles = self._angles[: inputs.tokens.shape[1]]
+        else:
+            angles = self._angles[:, 0][inputs.positions.T]
+        return Turns.of(angles, self.dtype) if self.gpt.config.apply_rope_fusion else angles
+
+    def _direct_calls(self) -> contextlib.AbstractContextManager[None]:
+        """Dense layers do not ask for CUDA by name; megatron-core's experts do."""
+        is_dense = self.gpt.config.num_moe_experts is None
+        return megatron_on_cpu.direct_calls() if is_dense else contextlib.nullcontext()
 
     def run_all(self, batches: Sequence[Inputs]) -> Iterator[torch.Tensor]:
         """Hidden states of each batch in turn. Every rank of a copy of the model calls it with the
