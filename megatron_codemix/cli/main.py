@@ -26,6 +26,7 @@ COMMANDS = {
     "train": "Train one run, or go on with it.",
     "study": "Check, run and report a study: phases chained by checkpoint.",
     "evaluate": "Score a run.",
+    "generate": "Go on with texts, or serve a run to OpenAI's clients.",
     "judge": "Which of two models answers better, by the word of a third one.",
     "checkpoint": "List, verify, average and convert checkpoints.",
     "sandbox": "Whether this machine can run programs that nobody vouches for.",

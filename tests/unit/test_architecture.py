@@ -52,7 +52,7 @@ MAY_IMPORT = {
 TORCH_FREE = [
     "errors", "units", "files", "locks", "processes", "resources", "config", "obs", "runs",
     "checkpoints", "lineage", "ops", "sandbox", "corpus", "data", "launch", "planner", "scaling",
-    "study", "report", "cli", "evaluation/judge",
+    "study", "report", "cli", "evaluation/judge", "evaluation/serving",
 ]  # fmt: skip
 """Packages that load where torch is not installed, or must not be waited for."""
 

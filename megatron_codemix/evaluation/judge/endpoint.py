@@ -2,7 +2,6 @@
 
 import email.utils
 import http.client
-import ipaddress
 import json
 import logging
 import random
@@ -16,6 +15,7 @@ from typing import IO, Any, Literal
 
 from megatron_codemix.errors import RetryableError, UnavailableError
 from megatron_codemix.evaluation.judge.pace import Pace
+from megatron_codemix.evaluation.loopback import is_loopback
 from megatron_codemix.evaluation.prompts import without_lone_surrogates
 from megatron_codemix.files import Json
 
@@ -176,16 +176,6 @@ def _opener(url: str) -> urllib.request.OpenerDirector:
     if is_loopback(urllib.parse.urlsplit(url).hostname or ""):
         handlers.append(urllib.request.ProxyHandler({}))
     return urllib.request.build_opener(*handlers)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _read(response: IO[bytes] | http.client.HTTPResponse) -> bytes:

@@ -1,0 +1,1 @@
+"""A language model behind OpenAI's completions interface. Free of torch."""
