@@ -71,6 +71,9 @@ def command(
     samples: Annotated[
         int, typer.Option(min=1, help="Programs drawn for each problem, for pass@k.")
     ] = 1,
+    temperature: Annotated[
+        float, typer.Option(min=0.01, help="Of programs that are drawn, where there are several.")
+    ] = 0.8,
     nproc: Annotated[
         int, typer.Option(min=1, help="Processes; ignored under torchrun and srun.")
     ] = 1,
@@ -113,6 +116,7 @@ def command(
         data_dir=data_dir,
         limit=limit,
         samples=samples,
+        temperature=temperature,
         unsafe=unsafe,
     )
     is_first = context is None or context.rank == 0
@@ -154,6 +158,7 @@ class _Wanted:
     data_dir: Path | None
     limit: int | None
     samples: int
+    temperature: float
     unsafe: bool
 
     def record(self) -> dict[str, Json]:
@@ -207,7 +212,7 @@ def _harness_tasks(names: Sequence[str], wanted: _Wanted) -> list[Task]:
     from megatron_codemix.evaluation.harness.prepared import harness_tasks
     from megatron_codemix.evaluation.suites.prepare import ProgramOptions
 
-    programs = ProgramOptions(samples=wanted.samples, unsafe=wanted.unsafe)
+    programs = ProgramOptions(wanted.samples, wanted.temperature, wanted.unsafe)
     return harness_tasks(names, wanted.data_dir, wanted.limit, programs)
 
 
@@ -243,7 +248,9 @@ def _task_line(name: str, summary: Mapping[str, Json]) -> str:
     error = "" if metric["stderr"] is None else f" +- {metric['stderr']:.4f}"
     random = summary["random_baseline"]
     guess = "" if random is None else f" (random {random:.4g})"
-    cut = summary["truncated_prompts"]
-    return f"{name:20s} {reported} {value}{error}{guess}, {summary['items']} items" + (
-        f", {cut} prompts cut" if cut else ""
-    )
+    counts = {
+        "prompts cut": summary["truncated_prompts"],
+        "texts in windows": summary.get("windowed_texts", 0),
+    }
+    cut = "".join(f", {count} {what}" for what, count in counts.items() if count)
+    return f"{name:20s} {reported} {value}{error}{guess}, {summary['items']} items{cut}"

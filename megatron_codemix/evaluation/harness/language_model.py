@@ -4,6 +4,7 @@ Texts become tokens as in the harness's own `hf` model, so that both give the sa
 same weights. What the model's context does not hold is counted, never silently cut.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ DEFAULT_MAX_NEW_TOKENS = 256
 TokenPair = tuple[Any, Sequence[int], Sequence[int]]
 """As the harness hands them on: (texts, context, continuation)."""
 
+TokenWindow = tuple[Sequence[int], Sequence[int]]
+"""Context, and the tokens after it that are scored."""
+
 
 @dataclass
 class Cuts:
@@ -39,6 +43,8 @@ class Cuts:
     """Tokens that were lost so."""
     generations: int = 0
     """Requests that were allowed fewer new tokens than the task wants."""
+    windowed: int = 0
+    """Texts that are longer than the model's context, so that they were scored in windows."""
 
 
 class HarnessModel(TemplateLM):  # type: ignore[misc]  # the harness's classes have no types
@@ -84,8 +90,27 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # the harness's classes h
         for (_, text), _, tokens in requests:
             if not tokens:
                 raise DataError(f"a task asks for the likelihood of {text!r}, which has no tokens")
-        scores = self._scores([(context, tokens) for _, context, tokens in requests])
-        return [(score.log_likelihood, score.is_greedy) for score in scores]
+        windows = [self._windows(context, tokens) for _, context, tokens in requests]
+        self.cuts.windowed += sum(len(one) > 1 for one in windows)
+        scores = iter(self._scores([pair for one in windows for pair in one]))
+        parts = [[next(scores) for _ in one] for one in windows]
+        return [
+            (math.fsum(score.log_likelihood for score in one), all(s.is_greedy for s in one))
+            for one in parts
+        ]
+
+    def _windows(self, context: Sequence[int], tokens: Sequence[int]) -> list[TokenWindow]:
+        """What is scored of `tokens` after `context`: all at once, where the model's context holds
+        them; else piece by piece, each after the one before."""
+        if len(tokens) <= self.max_length:
+            return [(context, tokens)]
+        first, rest = list(tokens[: self.max_length]), list(tokens[self.max_length :])
+        return [(context, first), *self._rolling(rest, before=first[-1])]
+
+    def _rolling(self, tokens: list[int], *, before: int) -> list[TokenWindow]:
+        """Windows of the model's context that overlap by one token; every token is scored once."""
+        windows = get_rolling_token_windows(tokens, before, self.max_length, 1)
+        return [make_disjoint_window(window) for window in windows]
 
     def loglikelihood_rolling(
         self, requests: list[Instance], disable_tqdm: bool = True
@@ -93,15 +118,12 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # the harness's classes h
         """Log-likelihood of each text after the end-of-document token, in nats; every token is
         scored once, in windows of the model's context that overlap by one token."""
         self._encode([request.args[0] for request in requests])
-        pairs: list[tuple[Sequence[int], Sequence[int]]] = []
+        pairs: list[TokenWindow] = []
         owners = []
         for number, request in enumerate(requests):
-            windows = get_rolling_token_windows(
-                self.tok_encode(request.args[0]), self.prefix_token_id, self.max_length, 1
-            )
-            disjoint = [make_disjoint_window(window) for window in windows]
-            pairs += disjoint
-            owners += [number] * len(disjoint)
+            windows = self._rolling(self.tok_encode(request.args[0]), before=self.prefix_token_id)
+            pairs += windows
+            owners += [number] * len(windows)
         totals = [0.0] * len(requests)
         for owner, score in zip(owners, self._scores(pairs), strict=True):
             totals[owner] += score.log_likelihood
@@ -126,7 +148,7 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # the harness's classes h
         tokens = self.model.tokenizer.encode_batch(distinct)
         self._encoded = {text: ids.tolist() for text, ids in zip(distinct, tokens, strict=True)}
 
-    def _scores(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Score]:
+    def _scores(self, pairs: Sequence[TokenWindow]) -> list[Score]:
         """In the order of the pairs (context, continuation)."""
         by_context: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for number, (context, _) in enumerate(pairs):

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from megatron_codemix.errors import UnavailableError
 from megatron_codemix.evaluation.harness.task import HarnessTask, Metrics
 from megatron_codemix.evaluation.suites.above_random import is_above_random
 from megatron_codemix.evaluation.suites.prepare import (
@@ -27,7 +28,18 @@ def harness_tasks(
     UnavailableError where programs would have to run that cannot be isolated.
     """
     found = prepare_tasks(expand(names), data_dir, limit, programs)
+    _refuse_own_execution(found, programs)
     return [_task(one, limit, programs) for one in found]
+
+
+def _refuse_own_execution(prepared: Sequence[PreparedTask], programs: ProgramOptions) -> None:
+    names = [one.name for one in prepared if getattr(one.task, "UNSAFE_CODE", False)]
+    if names and not programs.unsafe:
+        raise UnavailableError(
+            f"{', '.join(names)}: the harness would run the model's programs without isolation; "
+            "humaneval and mbpp run in the sandbox (--list-tasks), and --unsafe runs these as they "
+            "are"
+        )
 
 
 def _task(prepared: PreparedTask, limit: int | None, programs: ProgramOptions) -> HarnessTask:

@@ -83,6 +83,7 @@ class HarnessTask:
             "truncated_prompts": harness.cuts.prompts,
             "truncated_tokens": harness.cuts.tokens,
             "shortened_generations": harness.cuts.generations,
+            "windowed_texts": harness.cuts.windowed,
         }
         return TaskResult(items=list(_lines(samples)), summary=summary)
 

@@ -92,6 +92,17 @@ def test_the_windows_of_a_long_text_fit_the_context(
         assert len(request.context) + len(request.continuations[0]) <= model.max_length + 1
 
 
+def test_a_text_longer_than_the_context_is_scored_in_windows(
+    harness: HarnessModel, model: ByteModel
+) -> None:
+    [(score, _)] = harness.loglikelihood(pairs(("q" * 10, "z" * 150)))
+    assert score == pytest.approx(-150 * LN_VOCABULARY)
+    assert sum(len(one) for request in model.scored for one in request.continuations) == 150
+    assert harness.cuts.windowed == 1
+    harness.loglikelihood(pairs(("q" * 10, "z" * 50)))
+    assert harness.cuts.windowed == 1
+
+
 def test_a_text_without_tokens_is_named(harness: HarnessModel) -> None:
     with pytest.raises(DataError, match="has no tokens"):
         harness.loglikelihood(pairs(("question", "")))
