@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,19 @@ def test_task_files_say_all_that_a_user_needs(name: str) -> None:
 def test_the_table_has_every_task() -> None:
     assert [row["task"] for row in table()] == list(all_tasks())
     assert len({tuple(row) for row in table()}) == 1
+
+
+def test_the_documentation_has_every_task_as_its_file_says() -> None:
+    text = (Path(__file__).parents[3] / "docs/evaluation.md").read_text()
+    for info in all_tasks().values():
+        suite_names = ", ".join(info.suites)
+        assert f"| `{info.name}` | {suite_names} | {info.num_items or ''} | {info.metric} |" in text
+        assert f"| {', '.join(f'`{name}`' for name in info.files)} |" in text
+        assert f"| {info.licence}: {info.source} |" in text
+        for one in READERS[info.reader].formats:
+            assert f"{', '.join(one.needs)} ({one.name})" in text
+    for suite in suites():
+        assert f"| `{suite}` |" in text
 
 
 def test_the_registry_needs_neither_harness_nor_torch() -> None:

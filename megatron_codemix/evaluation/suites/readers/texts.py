@@ -14,7 +14,7 @@ def _named(field: str) -> Format:
         whole = text(record, field)
         return {"text": whole} if whole else None
 
-    return Format(f"a text in {field}", (field,), convert)
+    return Format("your own", (field,), convert)
 
 
 READERS = {"texts": Reader([_named("text"), _named("content")])}
