@@ -65,6 +65,9 @@ def command(
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder with the tasks' data, in it or below it.")
     ] = None,
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Leave out tasks whose data is not there.")
+    ] = False,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only the first items of each task.")
     ] = None,
@@ -114,6 +117,7 @@ def command(
         names=[name for text in tasks or [HELDOUT] for name in text.split(",")],
         max_bytes_per_source=_size(max_bytes_per_source),
         data_dir=data_dir,
+        skip_missing=skip_missing,
         limit=limit,
         samples=samples,
         temperature=temperature,
@@ -156,6 +160,7 @@ class _Wanted:
     names: Sequence[str]
     max_bytes_per_source: int
     data_dir: Path | None
+    skip_missing: bool
     limit: int | None
     samples: int
     temperature: float
@@ -213,7 +218,9 @@ def _harness_tasks(names: Sequence[str], wanted: _Wanted) -> list[Task]:
     from megatron_codemix.evaluation.suites.prepare import ProgramOptions
 
     programs = ProgramOptions(wanted.samples, wanted.temperature, wanted.unsafe)
-    return harness_tasks(names, wanted.data_dir, wanted.limit, programs)
+    return harness_tasks(
+        names, wanted.data_dir, wanted.limit, programs, skip_missing=wanted.skip_missing
+    )
 
 
 def _import_engine() -> None:

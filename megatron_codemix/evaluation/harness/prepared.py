@@ -20,14 +20,20 @@ from megatron_codemix.files import Json, hash_file
 
 
 def harness_tasks(
-    names: Sequence[str], data_dir: Path | None, limit: int | None, programs: ProgramOptions
+    names: Sequence[str],
+    data_dir: Path | None,
+    limit: int | None,
+    programs: ProgramOptions,
+    *,
+    skip_missing: bool = False,
 ) -> list[Task]:
     """The tasks of suites and tasks that are named, with their data.
 
+    skip_missing: as of `prepare_tasks`.
     Raises ConfigError for a name that nobody knows, DataError that lists each task without data,
     UnavailableError where programs would have to run that cannot be isolated.
     """
-    found = prepare_tasks(expand(names), data_dir, limit, programs)
+    found = prepare_tasks(expand(names), data_dir, limit, programs, skip_missing=skip_missing)
     _refuse_own_execution(found, programs)
     return [_task(one, limit, programs) for one in found]
 

@@ -12,6 +12,10 @@ from megatron_codemix.evaluation.suites.registry import TaskInfo
 from megatron_codemix.files import hash_file
 
 
+class MissingDataError(DataError):
+    """None of a task's files is there."""
+
+
 @dataclass(frozen=True)
 class TaskData:
     """Items and where they are from.
@@ -26,10 +30,11 @@ class TaskData:
 
 
 def read_task(info: TaskInfo, folder: Path, limit: int | None) -> TaskData:
-    """The first `limit` items of a task. Raises DataError that names the task."""
+    """The first `limit` items of a task. Raises MissingDataError that names the task, DataError
+    that names the file that is wrong."""
     path = find_file(folder, list_files(folder), info.files)
     if path is None:
-        raise DataError(f"{info.name}: no data below {folder}; {info.how_to_get}")
+        raise MissingDataError(f"{info.name}: no data below {folder}; {info.how_to_get}")
     pairs = READERS[info.reader].documents(read_records(path))
     documents, formats = [], []
     for document, chosen in islice(pairs, limit):

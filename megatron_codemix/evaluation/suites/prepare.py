@@ -11,6 +11,7 @@ from typing import Any
 
 from megatron_codemix.errors import DataError
 from megatron_codemix.evaluation.suites import registry
+from megatron_codemix.evaluation.suites.data import MissingDataError
 from megatron_codemix.evaluation.suites.programs import run_checks
 
 log = logging.getLogger(__name__)
@@ -65,12 +66,16 @@ def prepare_tasks(
     data_dir: Path | None,
     limit: int | None = None,
     programs: ProgramOptions = ProgramOptions(),
+    *,
+    skip_missing: bool = False,
 ) -> list[PreparedTask]:
     """Reads the data of every task (names as `expand` gives them), nothing from the network.
 
-    limit: the first so many items of each. Raises DataError that lists every task whose data is
-    missing or wrong, with where to get it; UnavailableError where a task runs programs and this
-    machine cannot isolate them.
+    limit: the first so many items of each.
+    skip_missing: leave out tasks of ours whose data is not there, and say which.
+
+    Raises DataError that lists every task whose data is missing or wrong, with where to get it;
+    UnavailableError where a task runs programs and this machine cannot isolate them.
     """
     _stay_offline()
     from lm_eval.tasks import TaskManager
@@ -84,6 +89,7 @@ def prepare_tasks(
     ours = TaskManager(include_path=registry.TASK_FOLDER, include_defaults=False, metadata=metadata)
     prepared: list[PreparedTask] = []
     problems: list[str] = []
+    missing: list[str] = []
     theirs: Any = None
     for name in names:
         try:
@@ -92,8 +98,15 @@ def prepare_tasks(
             else:
                 theirs = theirs or TaskManager()
                 prepared += _prepare_theirs(name, theirs)
+        except MissingDataError as error:
+            missing.append(name)
+            problems += [] if skip_missing else [str(error)]
         except DataError as error:
             problems.append(str(error))
+    if missing and not prepared and not problems:
+        raise DataError(f"{', '.join(missing)}: no data of any of them below {data_dir}")
+    if missing and not problems:
+        log.warning("left out, as their data is not there: %s", ", ".join(missing))
     if problems:
         raise DataError("\n".join(problems))
     if any(one.runs_programs for one in prepared):

@@ -231,3 +231,14 @@ def test_damaged_compressed_files(tmp_path: Path) -> None:
         (folder / name).write_bytes(content)
         with pytest.raises(DataError, match=message):
             boolq(folder)
+
+
+def test_tasks_without_data_are_left_out_if_that_is_wanted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_all(tmp_path, ["boolq"])
+    found = prepare_tasks(["cb", "boolq", "sciq"], tmp_path, skip_missing=True)
+    assert [one.name for one in found] == ["boolq"]
+    assert "left out, as their data is not there: cb, sciq" in caplog.text
+    with pytest.raises(DataError, match="cb, sciq: no data of any of them"):
+        prepare_tasks(["cb", "sciq"], tmp_path, skip_missing=True)
