@@ -21,7 +21,7 @@ from megatron_codemix.evaluation.loopback import is_loopback
 from megatron_codemix.evaluation.prompts import read_lines, read_prompts, without_lone_surrogates
 from megatron_codemix.evaluation.sampling import Sampling
 from megatron_codemix.evaluation.serving.serve import serve as serve_model
-from megatron_codemix.evaluation.serving.server import ApiServer
+from megatron_codemix.evaluation.serving.server import KEY_VARIABLE, ApiServer
 from megatron_codemix.files import rewrite_jsonl
 from megatron_codemix.launch.local import StopRequest
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
@@ -33,7 +33,6 @@ from megatron_codemix.runs import RunDirectory, final_checkpoint
 if TYPE_CHECKING:
     from megatron_codemix.evaluation.engine.requests import LanguageModel
 
-KEY_VARIABLE = "CODEMIX_API_KEY"
 DEFAULT_MAX_NEW_TOKENS = 128
 
 
@@ -85,6 +84,9 @@ def command(
     pipeline: Annotated[
         int, typer.Option(min=1, help="Processes that the layers are dealt over.")
     ] = 1,
+    max_batch_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Tokens in one forward pass; default: by device.")
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print a line of JSON for each text, or for the server.")
     ] = False,
@@ -95,7 +97,9 @@ def command(
         raise RunError(f"{run}: no run here (config.yaml is missing); give a run directory")
     final_checkpoint(directory)
     config = load_run_config(directory.config)
-    ranks = _Ranks(directory, EvaluationLayout(tensor=tensor, pipeline=pipeline), nproc)
+    ranks = _Ranks(
+        directory, EvaluationLayout(tensor=tensor, pipeline=pipeline), nproc, max_batch_tokens
+    )
     ranks.check(config)
     prepare_environment(config.backend.device)
     if serve:
@@ -129,6 +133,7 @@ class _Ranks:
     directory: RunDirectory
     layout: EvaluationLayout
     num_processes: int
+    max_batch_tokens: int | None
     context: RankContext | None = field(default_factory=rank_context_from_environment)
     """Of this process, where torchrun or srun has made it a rank."""
 
@@ -155,7 +160,9 @@ class _Ranks:
             setup_logging(rank.rank, Path(os.devnull))
             if is_server and rank.rank > 0:
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            run_with_model(self.directory, self.layout, rank, body)
+            run_with_model(
+                self.directory, self.layout, rank, body, max_batch_tokens=self.max_batch_tokens
+            )
             return EXIT_DONE
 
         if self.context is not None:

@@ -12,8 +12,14 @@ import typer
 from megatron_codemix.errors import CodemixError, DataError
 from megatron_codemix.evaluation.judge.comparison import SUMMARY, compare
 from megatron_codemix.evaluation.judge.endpoint import Endpoint
-from megatron_codemix.evaluation.judge.own_runs import answer_file, is_run, run_version, served
-from megatron_codemix.evaluation.judge.pairs import Pair, read_answers, read_instructions
+from megatron_codemix.evaluation.judge.own_runs import (
+    Place,
+    answer_file,
+    is_run,
+    run_version,
+    served,
+)
+from megatron_codemix.evaluation.judge.pairs import Answers, Pair, read_answers, read_instructions
 from megatron_codemix.evaluation.prompts import Prompt
 from megatron_codemix.files import rewrite_jsonl
 from megatron_codemix.locks import exclusive
@@ -85,15 +91,15 @@ def command(
         with (
             served(Path(model), out / "judge.log", nproc=nproc)
             if judge == LOCAL
-            else nullcontext({"url": judge, "model": model})
+            else nullcontext(Place(judge, model, key))
         ) as place:
             endpoint = Endpoint(
-                base_url=place["url"],
-                model=place["model"],
+                base_url=place.url,
+                model=place.model,
                 name=judge_version,
                 api=api,
                 max_tokens=max_judge_tokens,
-                key=key,
+                key=place.key,
                 timeout_seconds=timeout,
                 retries=retries,
                 retry_seconds=retry_seconds,
@@ -101,13 +107,20 @@ def command(
             summary = compare(
                 [
                     Pair(prompt.instruction or prompt.text, prompt.context, *answers)
-                    for prompt, *answers in zip(asked, answers_a, answers_b, strict=True)
+                    for prompt, *answers in zip(
+                        asked, answers_a.texts, answers_b.texts, strict=True
+                    )
                 ],
                 endpoint,
                 out,
                 concurrency=concurrency,
                 requests_per_minute=requests_per_minute,
-                about={"a": str(a), "b": str(b), "prompts": str(prompts)},
+                about={
+                    "a": str(a),
+                    "b": str(b),
+                    "prompts": str(prompts),
+                    "cut_prompts": {"a": answers_a.num_cut, "b": answers_b.num_cut},
+                },
             )
     if json:
         print(json_module.dumps(summary, indent=1))
@@ -146,7 +159,7 @@ def _version(judge: str, model: str) -> str:
 
 def _answers(
     side: Path, asked: list[Prompt], out: Path, *, is_cut: bool, tokens: int, nproc: int
-) -> list[str]:
+) -> Answers:
     """Of A or B, to each prompt."""
     if not is_run(side):
         if not side.is_file():
@@ -167,6 +180,9 @@ def _print_summary(summary: dict[str, Any]) -> None:
     )
     if summary["not_judged"]:
         print(f"  ({counts['unreadable']} judgements unreadable, {counts['refused']} refused)")
+    for side, num_cut in summary["cut_prompts"].items():
+        if num_cut:
+            print(f"  ({side.upper()} did not see the beginning of {num_cut} prompts: too long)")
     for label, name in (("A wins", "win"), ("ties", "tie"), ("B wins", "loss")):
         print(f"  {label:22s} {_percent(summary[name])}")
     print(f"  {'A wins - B wins':22s} {_percent(summary['win_minus_loss'])}")

@@ -13,9 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from megatron_codemix.data.tokenizer import Tokenizer
+from megatron_codemix.errors import RetryableError, RunError
+from megatron_codemix.evaluation.judge.own_runs import served
 from megatron_codemix.evaluation.judge.question import PREAMBLE, question
 from megatron_codemix.evaluation.prompts import conversation_text
 from megatron_codemix.files import read_json, read_jsonl, rewrite_jsonl, write_json
@@ -151,8 +154,10 @@ def test_a_run_that_is_not_done(run: Path, tmp_path: Path) -> None:
 
 
 @contextlib.contextmanager
-def serving(run: Path, *options: str | Path, key: str = "") -> Iterator[dict[str, Any]]:
-    """What the server has told of itself; it must end well on SIGTERM."""
+def serving(
+    run: Path, *options: str | Path, key: str = "", end: signal.Signals = signal.SIGTERM
+) -> Iterator[dict[str, Any]]:
+    """What the server has told of itself; it must end well on the signal."""
     command = [sys.executable, "-m", "megatron_codemix", "generate", run, "--serve", "--json"]
     environment = {**ENVIRONMENT, **({"CODEMIX_API_KEY": key} if key else {})}
     with subprocess.Popen(
@@ -168,7 +173,7 @@ def serving(run: Path, *options: str | Path, key: str = "") -> Iterator[dict[str
             assert line, process.communicate()
             yield json.loads(line)
         finally:
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(end)
             output = process.communicate(timeout=120)
     assert process.returncode == 0, output
 
@@ -225,7 +230,7 @@ def test_a_server_for_other_machines_wants_its_key(run: Path) -> None:
 
 
 def test_a_client_that_hangs_up_leaves_the_server_whole(run: Path) -> None:
-    with serving(run) as server:
+    with serving(run, end=signal.SIGINT) as server:
         body = {"model": run.name, "prompt": PROMPTS[0], "max_tokens": 200, "temperature": 1}
         request = urllib.request.Request(
             f"{server['url']}/completions",
@@ -237,8 +242,11 @@ def test_a_client_that_hangs_up_leaves_the_server_whole(run: Path) -> None:
         assert post(f"{server['url']}/completions", {**body, "max_tokens": 2})["choices"]
 
 
-def test_a_local_judge_over_http(run: Path, tmp_path: Path) -> None:
+def test_a_local_judge_over_http(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The judge has learned to prefer the first answer: all ties, all by its place."""
+    monkeypatch.setitem(ENVIRONMENT, "CODEMIX_API_KEY", "of another server")
     prompts, answers, out = tmp_path / "p.jsonl", tmp_path / "b.jsonl", tmp_path / "out"
     instructions = ["hello", "house", "water"]
     rewrite_jsonl(prompts, [{"instruction": one} for one in instructions])
@@ -251,6 +259,7 @@ def test_a_local_judge_over_http(run: Path, tmp_path: Path) -> None:
     assert summary["tie"]["count"] == len(instructions)
     assert summary["position_bias"]["value"] == 1
     assert summary["agreement"]["value"] == 0
+    assert summary["cut_prompts"] == {"a": 0, "b": 0}
     line = read_jsonl(out / "items.jsonl")[0]
     assert line["judge"]["a_first"] == VERDICT.removeprefix(" ")
     assert line["answer_a"] != line["answer_b"] == "second"
@@ -276,3 +285,16 @@ def test_a_local_judge_that_cannot_be_served(run: Path, tmp_path: Path) -> None:
     assert done.returncode == 2, done.stderr
     assert "cannot be served as judge" in done.stderr
     assert ".distcp" in done.stderr
+
+
+def test_a_judges_server_that_dies_is_told_of(run: Path, tmp_path: Path) -> None:
+    def lose_the_server() -> None:
+        with served(run, tmp_path / "judge.log", nproc=1):
+            for child in psutil.Process().children():
+                if "--serve" in child.cmdline():
+                    child.kill()
+                    child.wait()
+            raise RetryableError("no answer")
+
+    with pytest.raises(RunError, match=r"no answer\nThe judge's server has ended; .*judge\.log"):
+        lose_the_server()

@@ -5,6 +5,7 @@ import http.client
 import json
 import logging
 import random
+import ssl
 import threading
 import time
 import urllib.error
@@ -124,6 +125,11 @@ class Endpoint:
         except urllib.error.URLError as error:
             if isinstance(error.reason, TimeoutError):
                 raise _NotNow(f"no answer within {self.timeout_seconds:g} s") from error
+            if _is_lasting(error.reason):
+                raise UnavailableError(
+                    f"{self.base_url}: no secure connection ({error.reason}); check the address, "
+                    "and the certificates that this machine trusts"
+                ) from error
             raise _NotNow(f"cannot be reached ({error.reason})") from error
         except (OSError, http.client.HTTPException) as error:
             raise _NotNow(f"the connection broke ({error or type(error).__name__})") from error
@@ -176,6 +182,12 @@ def _opener(url: str) -> urllib.request.OpenerDirector:
     if is_loopback(urllib.parse.urlsplit(url).hostname or ""):
         handlers.append(urllib.request.ProxyHandler({}))
     return urllib.request.build_opener(*handlers)
+
+
+def _is_lasting(reason: object) -> bool:
+    """Whether TLS has failed for good: not because a connection broke in the middle of it."""
+    broken = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+    return isinstance(reason, ssl.SSLError) and not isinstance(reason, broken)
 
 
 def _read(response: IO[bytes] | http.client.HTTPResponse) -> bytes:

@@ -3,15 +3,17 @@
 import contextlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from megatron_codemix.errors import RunError
+from megatron_codemix.errors import RetryableError, RunError
+from megatron_codemix.evaluation.serving.server import KEY_VARIABLE
 from megatron_codemix.files import hash_json
 from megatron_codemix.processes import die_with
 from megatron_codemix.runs import RunDirectory, require_done
@@ -49,11 +51,22 @@ def answer_file(run: Path, prompts: Path, folder: Path, *, max_new_tokens: int, 
     return path
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a judge is asked, and under which name."""
+
+    url: str
+    model: str
+    key: str | None = field(default=None, repr=False)
+
+
 @contextlib.contextmanager
-def served(run: Path, log: Path, *, nproc: int) -> Iterator[dict[str, Any]]:
-    """Serves a run on a free port of the loopback interface during the block: yields `url` and
-    `model`. Raises RunError, with the end of the log, where the server does not come up."""
+def served(run: Path, log: Path, *, nproc: int) -> Iterator[Place]:
+    """Serves a run during the block, on a free port of the loopback interface and with a key that
+    only this process has. Raises RunError, with the end of the log, where the server does not come
+    up or ends before the block does."""
     log.parent.mkdir(parents=True, exist_ok=True)
+    key = secrets.token_urlsafe()
     command = _generate(run, "--serve", "--port", 0, "--nproc", nproc, "--json")
     with (
         open(log, "wb") as errors,
@@ -62,6 +75,7 @@ def served(run: Path, log: Path, *, nproc: int) -> Iterator[dict[str, Any]]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
+            env={**os.environ, KEY_VARIABLE: key},
             start_new_session=True,  # Ctrl-C is for us: requests under way shall end
             preexec_fn=_bound(),
         ) as server,
@@ -70,13 +84,20 @@ def served(run: Path, log: Path, *, nproc: int) -> Iterator[dict[str, Any]]:
             assert server.stdout is not None
             line = server.stdout.readline()
             if not line:
-                tail = "\n".join(
-                    log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
-                )
-                raise RunError(f"{run}: cannot be served as judge; {log} ends with\n{tail}")
-            yield json.loads(line)
+                raise RunError(f"{run}: cannot be served as judge; {_end_of(log)}")
+            told = json.loads(line)
+            yield Place(told["url"], told["model"], key)
+        except RetryableError as error:
+            if server.poll() is None:
+                raise
+            raise RunError(f"{error}\nThe judge's server has ended; {_end_of(log)}") from error
         finally:
             _end(server)
+
+
+def _end_of(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join([f"{log} ends with", *lines[-20:]])
 
 
 def _generate(run: Path, *options: object) -> list[str]:

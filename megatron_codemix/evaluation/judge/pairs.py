@@ -11,6 +11,7 @@ from megatron_codemix.evaluation.prompts import (
     read_prompts,
     without_lone_surrogates,
 )
+from megatron_codemix.files import Json
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,15 @@ class Pair:
     context: str
     answer_a: str
     answer_b: str
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Of one side, to each prompt."""
+
+    texts: list[str]
+    num_cut: int
+    """Prompts that the model did not see whole, where `codemix generate` says so."""
 
 
 def read_instructions(path: Path, limit: int | None) -> list[Prompt]:
@@ -35,7 +45,7 @@ def read_instructions(path: Path, limit: int | None) -> list[Prompt]:
     ]
 
 
-def read_answers(path: Path, prompts: list[Prompt], *, is_limited: bool) -> list[str]:
+def read_answers(path: Path, prompts: list[Prompt], *, is_limited: bool) -> Answers:
     """The answer to each prompt: line n of the file is for prompt n.
 
     A line has `instruction` and `answer`, or `prompt` and `completion` as `codemix generate --out`
@@ -49,14 +59,18 @@ def read_answers(path: Path, prompts: list[Prompt], *, is_limited: bool) -> list
             f"{path}: {len(lines)} answers for {len(prompts)} prompts; a line for each is wanted, "
             "in the same order"
         )
-    return [
-        _answer(line, prompt, f"{path}:{number}")
-        for (number, line), prompt in zip(lines, prompts, strict=False)
+    records = [
+        (read_object(line, f"{path}:{number}"), f"{path}:{number}")
+        for number, line in lines[: len(prompts)]
     ]
+    texts = [
+        _answer(record, prompt, place)
+        for (record, place), prompt in zip(records, prompts, strict=True)
+    ]
+    return Answers(texts, sum(bool(record.get("cut_prompt_tokens")) for record, _ in records))
 
 
-def _answer(line: str, prompt: Prompt, place: str) -> str:
-    record = read_object(line, place)
+def _answer(record: dict[str, Json], prompt: Prompt, place: str) -> str:
     asked = record.get("instruction", record.get("prompt"))
     if asked is None:
         raise DataError(f"{place}: has neither 'instruction' nor 'prompt', to say what it answers")

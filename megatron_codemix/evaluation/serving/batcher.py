@@ -54,7 +54,7 @@ class Batcher:
 
     def __init__(self, model: LanguageModel, *, max_waiting: int) -> None:
         self._model = model
-        self._max_waiting = max_waiting
+        self.max_waiting = max_waiting
         self._waiting: deque[Job] = deque()
         self._changed = threading.Condition()
         self._is_closed = False
@@ -77,7 +77,7 @@ class Batcher:
         with self._changed:
             if self._is_closed:
                 raise Closed
-            if self.num_waiting + len(requests) > self._max_waiting:
+            if self.num_waiting + len(requests) > self.max_waiting:
                 raise QueueFull
             self._waiting.append(job)
             self._changed.notify()

@@ -27,6 +27,8 @@ from megatron_codemix.evaluation.serving.fields import Body
 
 log = logging.getLogger(__name__)
 
+KEY_VARIABLE = "CODEMIX_API_KEY"
+"""Environment variable with the key that clients must send."""
 MAX_BODY_BYTES = 8 * 2**20
 _POLL_SECONDS = 0.05
 _IDLE_SECONDS = 60
@@ -171,8 +173,14 @@ class _Handler(BaseHTTPRequestHandler):
         if read is None:
             raise self._unknown(path)
         call = read(self._body(), self.server.served)
+        batcher = self.server.batcher
+        if len(call.requests) > batcher.max_waiting:
+            raise bad_request(
+                f"{len(call.requests)} texts are asked for at once; {batcher.max_waiting} are "
+                "written; send fewer prompts, or a smaller 'n'"
+            )
         try:
-            job = self.server.batcher.submit(call.requests, self._is_client_there)
+            job = batcher.submit(call.requests, self._is_client_there)
             return answer(call, job.wait(), self.server.served)
         except QueueFull as error:
             raise ApiError(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from megatron_codemix.errors import DataError
-from megatron_codemix.evaluation.judge.pairs import read_answers, read_instructions
+from megatron_codemix.evaluation.judge.pairs import Answers, read_answers, read_instructions
 from megatron_codemix.evaluation.prompts import Prompt, conversation_text, read_prompts
 
 
@@ -82,10 +82,10 @@ def test_answers_in_either_form(tmp_path: Path, prompts: list[Prompt]) -> None:
         tmp_path / "a.jsonl",
         {"instruction": "One?", "answer": "1"},
         {"prompt": "Instruction: Two?\nContext: 2\nAnswer:", "completion": ""},
-        {"prompt": "Three", "completion": " 3"},
+        {"prompt": "Three", "completion": " 3", "cut_prompt_tokens": 5},
     )
-    assert read_answers(path, prompts, is_limited=False) == ["1", "", " 3"]
-    assert read_answers(path, prompts[:2], is_limited=True) == ["1", ""]
+    assert read_answers(path, prompts, is_limited=False) == Answers(["1", "", " 3"], num_cut=1)
+    assert read_answers(path, prompts[:2], is_limited=True) == Answers(["1", ""], num_cut=0)
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,15 @@ def test_what_no_retry_mends(status: int, error: type[Exception], said: str) -> 
     assert len(judge.questions) == 1
 
 
+def test_a_server_without_tls_is_not_asked_twice() -> None:
+    with (
+        judge_server(lambda question: prefer("A")) as judge,
+        pytest.raises(UnavailableError, match="no secure connection"),
+    ):
+        ask(judge.url.replace("http:", "https:"), key="secret")
+    assert judge.questions == []
+
+
 def test_the_key_does_not_follow_a_redirect() -> None:
     with judge_server(lambda question: prefer("A")) as elsewhere:
         moved = Reply(status=302, headers={"Location": elsewhere.url}, body=b"")

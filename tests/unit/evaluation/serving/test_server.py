@@ -393,6 +393,16 @@ def test_a_full_queue_is_429(model: WaitingModel) -> None:
             client.close()
 
 
+def test_more_texts_than_ever_fit_are_refused_for_good(model: WaitingModel) -> None:
+    with served(model, max_waiting=4) as (url, _):
+        client = Client(url)
+        assert client.complete("a", n=4)[0] == 200
+        status, answer = client.complete(["a", "b", "c"], n=2)
+        client.close()
+    assert status == 400
+    assert "6 texts are asked for at once; 4" in answer["error"]["message"]
+
+
 def test_a_client_that_has_gone_is_not_generated_for(model: WaitingModel) -> None:
     with served(model) as (url, _):
         model.may_go_on.clear()
