@@ -6,6 +6,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -115,6 +116,51 @@ def train(
     if check and scale != 1:
         raise typer.BadParameter(f"the goals are for scale 1, not {scale:g}", param_hint="--check")
     _print_sections("train", names, run_sections, folder, scale, repeats, json=json, check=check)
+
+
+@app.command()
+def evaluate(
+    json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with 1 where a goal is not met.")
+    ] = False,
+    scale: Annotated[
+        float,
+        typer.Option(
+            min=0.0001, max=1.0, help="Shrinks model and items; goals are judged only at 1."
+        ),
+    ] = 1.0,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Measurements of which the median is taken.")
+    ] = 3,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Only choices, generation, rolling or copies. May be repeated."),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Folder with the tasks' data; absent: made-up items as long."),
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to work: up to 1 GB of files, removed at the end.")
+    ] = None,
+) -> None:
+    """Multiple choice and generation beside lm-evaluation-harness's own `hf` model on the exported
+    checkpoint; two copies of the model beside one. About 15 minutes."""
+    from megatron_codemix.bench.evaluate.suite import (
+        SECTIONS,
+        require_packages,
+        require_sections,
+        run_sections,
+    )
+
+    names = list(only or SECTIONS)
+    require_sections(names)
+    if check and scale != 1:
+        raise typer.BadParameter(f"the goals are for scale 1, not {scale:g}", param_hint="--check")
+    require_packages()
+    run = partial(run_sections, data_dir=data_dir)
+    _print_sections("evaluate", names, run, folder, scale, repeats, json=json, check=check)
 
 
 @app.command()

@@ -104,3 +104,37 @@ def test_a_section_of_the_training_benchmark_that_is_not_there_is_named(tmp_path
     result = codemix("bench", "train", "--only", "stop", "--folder", tmp_path)
     assert result.returncode == 2
     assert "no section 'stop'; there are step, loop, start" in result.stderr
+
+
+def test_the_evaluation_benchmark_has_the_same_form_and_compares_equals(tmp_path) -> None:
+    command = ["bench", "evaluate", "--scale", "0.001", "--repeats", "1", "--folder", tmp_path]
+    result = codemix(*command, "--json")
+    assert result.returncode == 0, result.stderr
+    assert not list(tmp_path.iterdir()), "files are left behind"
+    report = json.loads(result.stdout)
+    assert set(report) == {"bench", "commit", "machine", "scale", "rows"}
+    assert report["bench"] == "evaluate"
+    assert all(set(row) == KEYS and row["met"] is None for row in report["rows"])
+    rows = {row["name"]: row for row in report["rows"]}
+    assert len(rows) == len(report["rows"]) == 15
+    rates = [row for row in report["rows"] if row["unit"].endswith("/s")]
+    assert len(rates) == 8
+    assert all(row["ratio"] == pytest.approx(row["ours"] / row["peer"]) for row in rates)
+    assert rows["multiple choice, all tasks"]["goal"] == ">= 1.3x"
+    assert rows["multiple choice: log-likelihoods differ by at most"]["ours"] < 1e-3
+    assert rows["multiple choice: items with another answer"]["ours"] == 0
+    assert rows["whole texts: bits per byte differ by at most"]["ours"] < 10  # 1e-6 bits
+    for name, row in rows.items():
+        if name.endswith("equal texts"):
+            assert row["ours"] == 100
+        if name.startswith("2 copies beside 1"):
+            assert row["goal"] == ">= 1.5x"
+            assert row["ratio"] == pytest.approx(row["peer"] / row["ours"])
+
+
+def test_a_benchmark_without_its_data_says_where_to_get_it(tmp_path) -> None:
+    command = ["bench", "evaluate", "--scale", "0.001", "--only", "choices", "--folder", tmp_path]
+    result = codemix(*command, "--data-dir", tmp_path)
+    assert result.returncode == 2
+    assert "arc_easy: no data below" in result.stderr
+    assert not list(tmp_path.iterdir()), "files are left behind"

@@ -45,7 +45,8 @@ MAY_IMPORT = {
     "study": _DATA | {"launch"},
     "report": _DATA | {"launch", "study", "scaling"},
     # Measures the others.
-    "bench": _ENGINE | {"train", "evaluation", "adapters", "planner", "scaling", "study", "report"},
+    "bench": _ENGINE
+    | {"train", "evaluation", "hugging_face", "adapters", "planner", "scaling", "study", "report"},
 }
 """Package -> packages it may import. `cli` may import all."""
 

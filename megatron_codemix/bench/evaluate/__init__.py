@@ -1,0 +1,1 @@
+"""`codemix bench evaluate`: our engine beside lm-evaluation-harness's own `hf` model."""
