@@ -1,6 +1,7 @@
 """The same weights under the harness's own `hf` model, exported, and where they lie: the same
 log-likelihoods and scores on real items."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ pytest.importorskip("lm_eval", reason="the extra `eval` is not installed")
 pytest.importorskip("accelerate", reason="the harness's `hf` model needs it")
 
 from megatron_codemix.evaluation.harness.prepared import harness_tasks
+from megatron_codemix.evaluation.suites.prepare import ProgramOptions
 from megatron_codemix.files import read_json, read_jsonl
 from megatron_codemix.runs import RunDirectory
 from tests.helpers.commands import codemix
@@ -37,24 +39,29 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 @pytest.fixture(scope="module")
 def theirs(run: RunDirectory) -> dict[str, Any]:
+    return results_of_hf(run, TASKS, LIMIT)
+
+
+def results_of_hf(run: RunDirectory, names: Sequence[str], limit: int) -> dict[str, Any]:
     """The harness's results with its own model: samples by task."""
     from lm_eval.evaluator import evaluate
     from lm_eval.models.huggingface import HFLM
 
     folder = export_last(run, run.path / "exported")
     model = HFLM(pretrained=str(folder), device="cpu", dtype="float32", batch_size=4)
-    tasks = {task.name: task for task in harness_tasks(TASKS, DATA, LIMIT)}
+    tasks = {task.name: task for task in harness_tasks(names, DATA, limit, ProgramOptions())}
     loaded = {
         "tasks": {name: task.loaded["tasks"][name] for name, task in tasks.items()},
         "groups": {},
     }
-    return evaluate(lm=model, task_dict=loaded, bootstrap_iters=0)
+    return evaluate(lm=model, task_dict=loaded, bootstrap_iters=0, confirm_run_unsafe_code=True)
 
 
-def ours(run: RunDirectory, out: Path, *layout: str) -> Path:
-    names = [argument for task in TASKS for argument in ("-t", task)]
+def ours(
+    run: RunDirectory, out: Path, *layout: str, names: Sequence[str] = TASKS, limit: int = LIMIT
+) -> Path:
     done = codemix(
-        *("evaluate", run.path, *names, "--data-dir", DATA, "--limit", str(LIMIT)),
+        *("evaluate", run.path, "-t", ",".join(names), "--data-dir", DATA, "--limit", str(limit)),
         *("--out", out, *layout),
     )
     assert done.returncode == 0, done.stderr
@@ -92,6 +99,24 @@ def test_likelihoods_and_scores_are_the_harness_s_own(
                 peer = theirs["results"][task][f"{metric},none"]
                 assert summary["metrics"][metric]["value"] == pytest.approx(peer)
     assert read_json(folder / "boolq.summary.json")["truncated_prompts"] > 0
+
+
+def test_programs_are_those_of_the_harness_s_own_model(tmp_path: Path) -> None:
+    # So long that HumanEval's prompts and its 1,024 new tokens fit.
+    run = trained(
+        tmp_path,
+        Case("LlamaForCausalLM", LLAMA),
+        *("data.sequence_length=2560", "train.train_tokens=81920"),
+    )
+    peer = results_of_hf(run, ["humaneval"], 4)
+    folder = ours(run, tmp_path / "ours", names=["humaneval"], limit=4)
+    lines = read_jsonl(folder / "humaneval.jsonl")
+    samples = sorted(peer["samples"]["humaneval"], key=lambda sample: sample["doc_id"])
+    assert [line["answers"] for line in lines] == [one["filtered_resps"] for one in samples]
+    assert any(line["answers"][0][0]["program"] for line in lines)
+    summary = read_json(folder / "humaneval.summary.json")
+    assert summary["metrics"]["pass@1"]["value"] == peer["results"]["humaneval"]["pass@1,none"]
+    assert summary["truncated_prompts"] == summary["shortened_generations"] == 0
 
 
 def _ranking(answers: list[Any]) -> list[int]:

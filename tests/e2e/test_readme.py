@@ -42,11 +42,22 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with open(folder / "texts" / "topics.jsonl", "w", encoding="utf-8") as lines:
         for name, topic in sorted(pydoc_data.topics.topics.items()):
             lines.write(json.dumps({"id": name, "text": topic}) + "\n")
+    write_benchmark(folder / "data/eval")
     standard_library = Path(sysconfig.get_paths()["stdlib"])
     for path in sorted(standard_library.glob("[a-m]*.py")):
         (folder / "src").mkdir(exist_ok=True)
         shutil.copy(path, folder / "src" / path.name)
     return folder
+
+
+def write_benchmark(folder: Path) -> None:
+    """Some questions in the form of ARC's."""
+    folder.mkdir(parents=True)
+    with open(folder / "arc_easy.jsonl", "w", encoding="utf-8") as lines:
+        for number in range(20):
+            choices = {"text": ["yes", "no"], "label": ["A", "B"]}
+            item = {"question": f"Is {number} even?", "choices": choices}
+            lines.write(json.dumps(item | {"answerKey": "AB"[number % 2]}) + "\n")
 
 
 @pytest.mark.timeout(TIMEOUT_SECONDS)
