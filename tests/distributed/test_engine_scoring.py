@@ -52,7 +52,7 @@ def some_requests() -> list[ScoreRequest]:
             (11, [8, 8, 8]),
         ]
     ]
-    nested = text(6)
+    nested, passage = text(6), text(15)
     too_long = [
         ScoreRequest(text(30), [text(4), text(2)]),  # 30 + 4 > 33
         ScoreRequest(text(90), [text(1), text(SEQUENCE)]),
@@ -60,6 +60,8 @@ def some_requests() -> list[ScoreRequest]:
     return [
         *several,
         ScoreRequest([END_OF_DOCUMENT], [nested, nested[:3], nested]),
+        *(ScoreRequest([*passage, *text(n)], [text(3), text(1), text(5)]) for n in (4, 7, 2)),
+        ScoreRequest(passage, [text(2), text(2)]),
         *too_long,
         *(ScoreRequest(text(8), [text(3), text(5)]) for _ in range(20)),
     ]

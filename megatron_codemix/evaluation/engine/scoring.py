@@ -19,6 +19,9 @@ from megatron_codemix.mcore.inference.vocabulary import Vocabulary
 ROUND_BATCHES = 4
 """Of each copy between two reports; under pipeline parallelism as many times the stages, which are
 idle while the first and the last of them pass."""
+MAX_SHARED = 4096
+"""Places of a row of several requests, or more where a forward pass has more: its mask is a
+square."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ def score_part(command: ScoreCommand, stage: Stage, vocabulary: Vocabulary) -> l
 def _inputs(batch: ScoringBatch) -> ScoringInputs:
     return ScoringInputs(
         tokens=batch.tokens,
-        positions=None if batch.branches is None else batch.positions(),
+        positions=None if batch.pieces is None else batch.positions(),
         is_hidden=batch.is_hidden(),
         places=batch.places,
         asked=batch.asked,
@@ -55,8 +58,13 @@ def score_requests(
     max_batch_tokens: int,
 ) -> None:
     """On rank 0: has the ranks score all requests."""
-    rows = list(rows_of(requests, max_length=max_length, width=stage.gpt.config.hidden_size))
-    batches = batches_of(rows, max_batch_tokens)
+    rows = rows_of(
+        requests,
+        max_length=max_length,
+        width=stage.gpt.config.hidden_size,
+        max_shared=max(max_batch_tokens, MAX_SHARED),
+    )
+    batches = batches_of(list(rows), max_batch_tokens)
     copies = stage.parallel.data_size
     round_size = copies * ROUND_BATCHES * stage.parallel.pipeline_size
     collected = _Collected(requests, on_result)
