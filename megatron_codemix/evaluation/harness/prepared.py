@@ -67,9 +67,12 @@ def _task(prepared: PreparedTask, limit: int | None, programs: ProgramOptions) -
 def _judged(prepared: PreparedTask, metrics: Metrics) -> Mapping[str, Json]:
     reported = metrics.get(prepared.metric, {"value": None, "stderr": None})
     value, error, baseline = reported["value"], reported["stderr"], prepared.random_baseline
+    above = None
+    if value is not None:
+        above = is_above_random(value, error, baseline, prepared.num_items)
     return {
         "reported": prepared.metric,
         "random_baseline": baseline,
-        "above_random": None if value is None else is_above_random(value, error, baseline),
+        "above_random": above,
         "notes": list(prepared.notes),
     }

@@ -166,8 +166,9 @@ def _guessing(task: Any) -> float:
 
 
 def _first_metric(task: Any) -> str:
-    name: str = next(iter(task.aggregation()))
-    return name
+    """As results name it: with the filter by which answers are read, where that has a name."""
+    name, way = next(iter(task.aggregation())), task._filters[0].name
+    return str(name) if way == "none" else f"{name}/{way}"
 
 
 def _harness_names() -> list[str]:

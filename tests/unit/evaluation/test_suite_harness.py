@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
+from lm_eval.api.task import ConfigurableTask
 
 from megatron_codemix.errors import DataError
-from megatron_codemix.evaluation.suites.prepare import expand, prepare_tasks
+from megatron_codemix.evaluation.suites.prepare import _first_metric, expand, prepare_tasks
 from megatron_codemix.evaluation.suites.registry import TASK_FOLDER
 from tests.helpers.task_records import write_all
 
@@ -34,6 +36,27 @@ def test_the_harness_runs_our_files_by_itself(tmp_path: Path) -> None:
     found = json.loads(results.read_text())["results"]["cosqa"]
     assert {"acc,none", "bits_per_byte,none", "choice_probability,none"} <= set(found)
     assert found["sample_len"] == 2
+
+
+def test_the_metric_of_a_task_of_the_harness_is_named_as_in_results() -> None:
+    def data(**_: object) -> dict[str, Dataset]:
+        return {"test": Dataset.from_list([{"question": "1 + 1", "answer": "2"}])}
+
+    config = {
+        "task": "sums",
+        "custom_dataset": data,
+        "test_split": "test",
+        "output_type": "generate_until",
+        "doc_to_text": "question",
+        "doc_to_target": "answer",
+        "generation_kwargs": {"until": ["."]},
+        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+    }
+    strict = {"name": "strict", "filter": [{"function": "take_first"}]}
+
+    assert _first_metric(ConfigurableTask(config=dict(config))) == "exact_match"
+    with_filter = ConfigurableTask(config={**config, "filter_list": [strict]})
+    assert _first_metric(with_filter) == "exact_match/strict"
 
 
 @pytest.mark.slow

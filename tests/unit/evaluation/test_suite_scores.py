@@ -45,7 +45,10 @@ def test_random_scores_are_near_the_random_baseline(name: str, tmp_path: Path) -
     assert tasks[0].random_baseline is not None
     low, high = interval(found["acc"], found["acc_stderr"])
     assert low < tasks[0].random_baseline < high
-    assert is_above_random(found["acc"], found["acc_stderr"], tasks[0].random_baseline) is False
+    above = is_above_random(
+        found["acc"], found["acc_stderr"], tasks[0].random_baseline, tasks[0].num_items
+    )
+    assert above is False
 
 
 def test_random_scores_on_real_items() -> None:
@@ -129,8 +132,16 @@ def test_choice_probability_is_a_softmax() -> None:
 def test_above_random_needs_the_whole_interval() -> None:
     z = NormalDist().inv_cdf(0.995)
 
-    assert is_above_random(0.25 + 0.01 * z + 1e-9, 0.01, 0.25) is True
-    assert is_above_random(0.25 + 0.01 * z - 1e-9, 0.01, 0.25) is False
-    assert is_above_random(0.0, 0.0, 0.0) is False
-    assert is_above_random(0.9, None, 0.25) is None
-    assert is_above_random(0.9, 0.01, None) is None
+    many = 10_000  # guessing has a standard error of 0.0043
+    assert is_above_random(0.25 + 0.01 * z + 1e-9, 0.01, 0.25, many) is True
+    assert is_above_random(0.25 + 0.01 * z - 1e-9, 0.01, 0.25, many) is False
+    assert is_above_random(0.0, 0.0, 0.0, many) is False
+    assert is_above_random(0.9, None, 0.25, 1) is None
+    assert is_above_random(0.9, 0.01, None, many) is None
+
+
+def test_a_few_lucky_guesses_are_not_above_random() -> None:
+    """All right: by guessing at 0.5 a quarter of all models have that on two items."""
+    assert is_above_random(1.0, 0.0, 0.5, 2) is False
+    assert is_above_random(1.0, 0.0, 0.5, 20) is True
+    assert is_above_random(1.0, 0.0, 0.0, 2) is True  # guesses are never right
