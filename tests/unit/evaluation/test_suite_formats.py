@@ -78,7 +78,7 @@ OTHER_FORMS: dict[str, tuple[str, Any]] = {
         ],
     ),
     "scienceqa, its authors'": (
-        "scienceqa/problems.json",
+        "data/scienceqa/problems.json",
         {
             "1": {**HUB["scienceqa"][0], "split": "train"},
             "2": {**HUB["scienceqa"][0], "split": "test"},
