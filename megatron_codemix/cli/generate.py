@@ -14,7 +14,7 @@ import typer
 from megatron_codemix.backend.environment import prepare_environment
 from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.schema import RunConfig
-from megatron_codemix.errors import EXIT_DONE, DataError, RunError
+from megatron_codemix.errors import EXIT_DONE, DataError, RunError, UnavailableError
 from megatron_codemix.evaluation.completing import Completion, complete
 from megatron_codemix.evaluation.layout import EvaluationLayout
 from megatron_codemix.evaluation.loopback import is_loopback
@@ -119,6 +119,8 @@ def command(
     for name, problem in sampling.problems(config.data.sequence_length):
         raise typer.BadParameter(problem, param_hint=f"--{name.replace('_', '-')}")
     texts = _texts(prompt or [], prompts)
+    if out is not None:
+        _require_writable(out)
 
     def body(model: "LanguageModel") -> None:
         _write(model, texts, sampling, num_samples, out, as_json=json)
@@ -185,6 +187,13 @@ def _texts(given: list[str], file: Path | None) -> list[str]:
     if not texts:
         raise typer.BadParameter("give --prompt, --prompts or --serve", param_hint="--prompt")
     return texts
+
+
+def _require_writable(out: Path) -> None:
+    """Raises before anything is generated that could not be written then."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.is_dir() or not os.access(out.parent, os.W_OK):
+        raise UnavailableError(f"{out}: cannot be written; give the path of a file as --out")
 
 
 def _write(

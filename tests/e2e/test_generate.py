@@ -125,6 +125,8 @@ def test_completions_are_shown_behind_their_prompts(run: Path) -> None:
         (["--prompt", "a", "--num-samples", "0"], "--num-samples"),
         (["--prompt", "a", "--nproc", "2", "--tensor", "4"], "2 processes are not a multiple"),
         (["--prompt", "a", "--nproc", "3", "--pipeline", "3"], "num_layers"),
+        (["--prompt", "a", "--out", "."], "cannot be written; give the path of a file"),
+        (["--prompt", "a", "--out", "KEY/x.jsonl"], "a file is there, and a folder is wanted"),
         (["--serve", "--prompt", "a"], "goes without --prompt"),
         (["--serve", "--host", "0.0.0.0"], "give a key with --api-key-file"),
         (["--serve", "--host", "192.0.2.1", "--api-key-file", "KEY"], "cannot serve on 192.0.2.1"),
