@@ -137,16 +137,16 @@ def _not_above_random(rows: Sequence[Mapping[str, Json]]) -> list[str]:
 
 def _cut_prompts(records: StudyRecords) -> list[str]:
     """Prompts that the model's context does not hold: its score is then another task's."""
-    shares: dict[str, float] = {}
+    cut: dict[str, tuple[int, int]] = {}
     for phase in records.phases.values():
         for task, summary in (phase.tasks or {}).items():
-            share = summary.get("truncated_prompts", 0) / max(1, summary["items"])
-            shares[task] = max(shares.get(task, 0.0), share)
+            found = (summary.get("truncated_prompts", 0), summary["items"])
+            cut[task] = max(cut.get(task, (0, 0)), found)
     return [
-        f"{task}: {share:.1f} prompts an item are longer than the model's context and lost their "
-        "beginning"
-        for task, share in sorted(shares.items())
-        if share > 0
+        f"{task}: {prompts} prompts of {items} items are longer than the model's context and lost "
+        "their beginning"
+        for task, (prompts, items) in sorted(cut.items())
+        if prompts
     ]
 
 

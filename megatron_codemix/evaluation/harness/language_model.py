@@ -38,9 +38,9 @@ class Cuts:
     """What did not fit into the model's context."""
 
     prompts: int = 0
-    """Requests whose context lost tokens from its left."""
+    """Prompts that lost tokens from their left, under all their choices or some."""
     tokens: int = 0
-    """Tokens that were lost so."""
+    """Tokens that were lost so, by the longest choice."""
     generations: int = 0
     """Requests that were allowed fewer new tokens than the task wants."""
     windowed: int = 0
@@ -162,10 +162,9 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]  # the harness's classes h
 
         def keep(group: int, scores: list[Score]) -> None:
             found.update(zip(groups[group], scores, strict=True))
+            self._count_cut(max(score.num_cut for score in scores))
 
         self.model.score(requests, keep)
-        for score in found.values():
-            self._count_cut(score.num_cut)
         return [found[number] for number in range(len(pairs))]
 
     def _generations(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
