@@ -32,7 +32,8 @@ class TaskData:
 def read_task(info: TaskInfo, folder: Path, limit: int | None) -> TaskData:
     """The first `limit` items of a task. Raises MissingDataError that names the task, DataError
     that names the file that is wrong."""
-    path = find_file(folder, list_files(folder), info.files)
+    files = list_files(folder)
+    path = find_file(folder, files, info.better_files) or find_file(folder, files, info.files)
     if path is None:
         raise MissingDataError(f"{info.name}: no data below {folder}; {info.how_to_get}")
     pairs = READERS[info.reader].documents(read_records(path))

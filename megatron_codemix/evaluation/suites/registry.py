@@ -23,6 +23,7 @@ class TaskInfo:
     num_items: of the published data that the task is defined on.
     source: where to get the data.
     files: names looked for below the data folder, without extensions.
+    better_files: names that are taken where both are there.
     reader: of `readers.READERS`.
     """
 
@@ -34,16 +35,17 @@ class TaskInfo:
     source: str
     licence: str
     files: tuple[str, ...]
+    better_files: tuple[str, ...]
     reader: str
     suites: tuple[str, ...]
 
     @property
     def how_to_get(self) -> str:
         """For the message that its data is missing."""
+        names = ", ".join(self.better_files + self.files)
         return (
-            f"get it from {self.source}, licence: {self.licence}; "
-            f"looked for as {', '.join(self.files)} with .jsonl, .json, .parquet, .csv or .txt, "
-            "also .gz or .zst"
+            f"get it from {self.source}, licence: {self.licence}; looked for as {names} with .jsonl, "
+            ".json, .parquet, .csv or .txt, also .gz or .zst"
         )
 
 
@@ -118,6 +120,7 @@ def _read(path: Path) -> TaskInfo:
         source=said["source"],
         licence=said["licence"],
         files=tuple(said["files"]),
+        better_files=tuple(said.get("better_files", ())),
         reader=said["reader"],
         suites=tuple(said["suites"]),
     )

@@ -166,6 +166,27 @@ def test_mbpp_is_its_test_split(tmp_path: Path) -> None:
     assert [one["task_id"] for one in documents("mbpp", tmp_path)] == [11, 510]
 
 
+def test_bleu_prefers_the_sanitized_problems(tmp_path: Path) -> None:
+    """The authors' folder has both files."""
+    write_all(tmp_path, ["mbpp"])
+    info = all_tasks()["mbpp_bleu"]
+    whole = read_task(info, tmp_path, None)
+    assert whole.documents == documents("mbpp", tmp_path)
+    assert whole.notes == ("the 500 problems of the test split, not the paper's 427",)
+
+    record = {**HUB["mbpp"][0], "prompt": "Add one.", "test_imports": ["import math"]}
+    del record["text"], record["test_setup_code"]
+    numbers = [2, 11, 974]
+    path = tmp_path / "sanitized-mbpp.json"
+    path.write_text(json.dumps([{**record, "task_id": one} for one in numbers]))
+    found = read_task(info, tmp_path, None)
+    assert found.file == path
+    assert [one["task_id"] for one in found.documents] == numbers
+    assert {one["text"] for one in found.documents} == {"Add one."}
+    assert {one["test_setup_code"] for one in found.documents} == {"import math"}
+    assert found.notes == ()
+
+
 def test_texts_of_your_own(tmp_path: Path) -> None:
     (tmp_path / "text_bpb.txt").write_text("A tea.\nTwo teas.\n")
     assert documents("text_bpb", tmp_path) == [{"text": "A tea.\nTwo teas.\n"}]
@@ -213,6 +234,7 @@ WRONG: dict[str, tuple[Any, str]] = {
         [{**HUB["mbpp"][0], "test_list": ["assert True"]}],
         "test_list is .*, not a list of 3 or more texts",
     ),
+    "mbpp_bleu": ([{**HUB["mbpp"][0], "code": 1}], "code is 1, not text"),
     "ceval_logic": ([{**HUB["ceval_logic"][0], "answer": "E"}], "answer is 'E'; the choices are A"),
     "jec_qa_kd": ([{**HUB["jec_qa_kd"][0], "label": ["E"]}], "label is 'E'; the choices are A"),
     "scienceqa": ([{**HUB["scienceqa"][0], "answer": 2}], "answer is 2; the 2 choices are 0 to 1"),
@@ -239,7 +261,7 @@ def test_what_is_wrong_in_a_record_is_named(name: str, tmp_path: Path) -> None:
     """The second of two records, so that the place is right by more than chance."""
     records, message = WRONG[name]
     first = [HUB[SAME_DATA.get(name, name)][0]]
-    path = write_lines(tmp_path / f"{name}.jsonl", first + records)
+    path = write_lines(tmp_path / f"{SAME_DATA.get(name, name)}.jsonl", first + records)
     with pytest.raises(DataError, match=message) as caught:
         documents(name, tmp_path)
     assert f"{path}:2" in str(caught.value)

@@ -1,5 +1,7 @@
 """Data of the tasks that are answered by a program."""
 
+from dataclasses import replace
+
 from megatron_codemix.evaluation.suites.readers.formats import (
     Document,
     Fields,
@@ -34,6 +36,24 @@ def _mbpp(record: Fields) -> Document | None:
     }
 
 
-MBPP = Reader([Format("the hub's or its authors'", ("task_id", "text", "test_list"), _mbpp)])
+def _mbpp_sanitized(record: Fields) -> Document:
+    """All of its 427 problems, whatever their split."""
+    return {
+        "task_id": int(record["task_id"]),
+        "text": text(record, "prompt"),
+        "code": text(record, "code"),
+        "test_setup_code": "\n".join(texts(record["test_imports"], "test_imports", at_least=0)),
+        "test_list": texts(record["test_list"], "test_list"),
+    }
 
-READERS = {"humaneval": HUMAN_EVAL, "mbpp": MBPP}
+
+_MBPP_FORMAT = Format("the hub's or its authors'", ("task_id", "text", "test_list"), _mbpp)
+MBPP = Reader([_MBPP_FORMAT])
+MBPP_SANITIZED = Reader(
+    [
+        Format("sanitized", ("task_id", "prompt", "test_imports", "test_list"), _mbpp_sanitized),
+        replace(_MBPP_FORMAT, note="the 500 problems of the test split, not the paper's 427"),
+    ]
+)
+
+READERS = {"humaneval": HUMAN_EVAL, "mbpp": MBPP, "mbpp_sanitized": MBPP_SANITIZED}
