@@ -44,8 +44,8 @@ class TaskInfo:
         """For the message that its data is missing."""
         names = ", ".join(self.better_files + self.files)
         return (
-            f"get it from {self.source}, licence: {self.licence}; looked for as {names} with .jsonl, "
-            ".json, .parquet, .csv or .txt, also .gz or .zst"
+            f"get it from {self.source}, licence: {self.licence}; looked for as {names} with "
+            ".jsonl, .json, .parquet, .csv or .txt, also .gz or .zst"
         )
 
 
