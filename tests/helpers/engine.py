@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,74 +24,61 @@ from tests.helpers.tiny import END_OF_DOCUMENT, VOCABULARY
 ONE_RANK = EvaluationLayout()
 
 
-def scores(
+class Answers(NamedTuple):
+    """By number of the request."""
+
+    scores: list[list[Score]]
+    generations: list[Generation]
+
+
+def ask(
     run: RunDirectory,
-    requests: Sequence[ScoreRequest],
+    *,
+    score: Sequence[ScoreRequest] = (),
+    generate: Sequence[GenerationRequest] = (),
     layout: EvaluationLayout = ONE_RANK,
     num_ranks: int = 1,
-    max_batch_tokens: int = 200,
-) -> list[list[Score]]:
-    """Of each request's continuations."""
-    arguments = (run.path, layout, requests, max_batch_tokens)
-    return run_distributed(_score_on_rank, num_ranks, *arguments)[0]
+    generate_batch_tokens: int = 200,
+    score_batch_tokens: int = 200,
+) -> Answers:
+    """The engine's answers, in the order of the requests."""
+    arguments = (run.path, score, generate, layout, generate_batch_tokens, score_batch_tokens)
+    return run_distributed(_ask_on_rank, num_ranks, *arguments)[0]
 
 
-def _score_on_rank(
+def _ask_on_rank(
     context: RankContext,
     run: Path,
+    score: Sequence[ScoreRequest],
+    generate: Sequence[GenerationRequest],
     layout: EvaluationLayout,
-    requests: Sequence[ScoreRequest],
-    max_batch_tokens: int,
-) -> list[list[Score]]:
-    from megatron_codemix.evaluation.engine.model import run_with_model
+    generate_batch_tokens: int,
+    score_batch_tokens: int,
+) -> Answers:
+    from megatron_codemix.evaluation.engine.model import ShardedModel, run_with_model
 
-    found: dict[int, list[Score]] = {}
-
-    def take(number: int, scores: list[Score]) -> None:
-        assert number not in found
-        found[number] = scores
+    answers = Answers([], [])
 
     def body(model: LanguageModel) -> None:
-        model.score(requests, take)
-        assert sorted(found) == list(range(len(requests)))
+        assert isinstance(model, ShardedModel)
+        answers.scores.extend(_in_order(model.score, score))
+        model.max_batch_tokens = generate_batch_tokens
+        answers.generations.extend(_in_order(model.generate, generate))
 
-    run_with_model(RunDirectory(run), layout, context, body, max_batch_tokens=max_batch_tokens)
-    return [found[number] for number in sorted(found)]
-
-
-def generations(
-    run: RunDirectory,
-    requests: Sequence[GenerationRequest],
-    layout: EvaluationLayout = ONE_RANK,
-    num_ranks: int = 1,
-    max_batch_tokens: int = 200,
-) -> list[Generation]:
-    """Of each request."""
-    arguments = (run.path, layout, requests, max_batch_tokens)
-    return run_distributed(_generate_on_rank, num_ranks, *arguments)[0]
+    run_with_model(RunDirectory(run), layout, context, body, max_batch_tokens=score_batch_tokens)
+    return answers
 
 
-def _generate_on_rank(
-    context: RankContext,
-    run: Path,
-    layout: EvaluationLayout,
-    requests: Sequence[GenerationRequest],
-    max_batch_tokens: int,
-) -> list[Generation]:
-    from megatron_codemix.evaluation.engine.model import run_with_model
+def _in_order(method: Any, requests: Sequence[Any]) -> list[Any]:
+    """Each request's one result."""
+    found: dict[int, Any] = {}
 
-    found: dict[int, Generation] = {}
-
-    def take(number: int, generation: Generation) -> None:
+    def take(number: int, result: Any) -> None:
         assert number not in found
-        found[number] = generation
+        found[number] = result
 
-    def body(model: LanguageModel) -> None:
-        model.generate(requests, take)
-        assert sorted(found) == list(range(len(requests)))
-
-    run_with_model(RunDirectory(run), layout, context, body, max_batch_tokens=max_batch_tokens)
-    return [found[number] for number in sorted(found)]
+    method(requests, take)
+    return [found[number] for number in range(len(requests))]
 
 
 def score_by_transformers(

@@ -27,6 +27,8 @@ class StartCommand:
 
     num_slots: int
     length: int
+    """Tokens of a slot."""
+    max_batch_tokens: int
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def generate_all(
     length, num_copies = max(sizes), stage.parallel.data_size
     room = min(CACHED_BATCHES * max_batch_tokens, CACHE_BYTES // stage.cached_token_bytes)
     num_slots = max(1, min(MAX_SLOTS, room // length, -(-len(requests) // num_copies)))
-    control.ask(StartCommand(num_slots, length))
+    control.ask(StartCommand(num_slots, length, max_batch_tokens))
     open_requests = [0] * num_copies
     while waiting or any(open_requests):
         for copy, done in control.ask(ContinueCommand(_deal(waiting, open_requests, num_slots))):

@@ -113,7 +113,7 @@ class ShardedModel:
             decoder,
             self.tokenizer,
             max_length=self.max_length,
-            max_batch_tokens=self.max_batch_tokens,
+            max_batch_tokens=command.max_batch_tokens,
         )
 
     def _end(self) -> None:

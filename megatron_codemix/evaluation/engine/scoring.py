@@ -33,11 +33,12 @@ class ScoreCommand:
 
 def score_part(command: ScoreCommand, stage: Stage, vocabulary: Vocabulary) -> list[TokenScores]:
     """Scores of this copy's batches, on its last pipeline stage."""
-    batches = [_inputs(batch) for batch in command.batches[stage.parallel.data_rank]]
+    batches = [inputs_of(batch) for batch in command.batches[stage.parallel.data_rank]]
     return score_batches(stage, vocabulary, batches)
 
 
-def _inputs(batch: ScoringBatch) -> ScoringInputs:
+def inputs_of(batch: ScoringBatch) -> ScoringInputs:
+    """A batch with its positions and mask worked out."""
     return ScoringInputs(
         tokens=batch.tokens,
         positions=None if batch.pieces is None else batch.positions(),

@@ -4,6 +4,9 @@ megatron-core's own inference contexts assume CUDA, one position for all rows of
 of all places. Here the parts of its GPTModel are called one by one, so that each row has positions
 of its own and the vocabulary is multiplied only where somebody asks.
 
+In a mixture of experts no token is dropped, as its router has no capacity: other rows and padding
+change nothing but rounding there too.
+
 Shapes: S places, B rows, N places asked for, V this rank's part of the padded vocabulary.
 """
 
