@@ -6,26 +6,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from megatron_codemix.backend.environment import prepare_environment
-from megatron_codemix.config.loader import load_run_config
+from megatron_codemix.cli.model_ranks import (
+    MaxBatchTokens,
+    ModelRanks,
+    Nproc,
+    Pipeline,
+    RunArgument,
+    Tensor,
+)
 from megatron_codemix.data.held_out import held_out_sources
-from megatron_codemix.errors import EXIT_DONE, RunError, UnavailableError
+from megatron_codemix.errors import UnavailableError
 from megatron_codemix.evaluation.heldout import NAME as HELDOUT
 from megatron_codemix.evaluation.heldout import HeldOutTask
-from megatron_codemix.evaluation.layout import EvaluationLayout
 from megatron_codemix.evaluation.safety.options import SafetyOptions
 from megatron_codemix.evaluation.safety.prepare import SAFETY, SAFETY_TASKS, prepare_safety
 from megatron_codemix.evaluation.tasks.results import ResultFolder
 from megatron_codemix.evaluation.tasks.run import Task
+from megatron_codemix.evaluation.tasks.whole_run import evaluate_run
 from megatron_codemix.files import Json, read_json
-from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
-from megatron_codemix.launch.ranks import run_ranks
-from megatron_codemix.runs import RunDirectory, final_checkpoint
+from megatron_codemix.locks import exclusive
 from megatron_codemix.units import parse_bytes
+
+if TYPE_CHECKING:
+    from megatron_codemix.evaluation.engine.requests import LanguageModel
 
 DEFAULT_MAX_BYTES = "1MB"
 
@@ -46,7 +53,7 @@ def _list_tasks(is_asked: bool) -> None:
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="Run directory of a finished run.")],
+    run: RunArgument,
     tasks: Annotated[
         list[str] | None,
         typer.Option(
@@ -77,16 +84,10 @@ def command(
     temperature: Annotated[
         float, typer.Option(min=0.01, help="Of programs that are drawn, where there are several.")
     ] = 0.8,
-    nproc: Annotated[
-        int, typer.Option(min=1, help="Processes; ignored under torchrun and srun.")
-    ] = 1,
-    tensor: Annotated[int, typer.Option(min=1, help="Processes that a layer is cut over.")] = 1,
-    pipeline: Annotated[
-        int, typer.Option(min=1, help="Processes that the layers are dealt over.")
-    ] = 1,
-    max_batch_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Tokens in one forward pass; default: by device.")
-    ] = None,
+    nproc: Nproc = 1,
+    tensor: Tensor = 1,
+    pipeline: Pipeline = 1,
+    max_batch_tokens: MaxBatchTokens = None,
     max_bytes_per_source: Annotated[
         str, typer.Option(help="heldout: text that is scored of each source.")
     ] = DEFAULT_MAX_BYTES,
@@ -105,14 +106,8 @@ def command(
     """Scores of a run: benchmarks of the papers and of lm-evaluation-harness, or bits per byte on
     held-out documents. A line per item and a summary with standard errors go to RUN/evaluation; the
     same command goes on after a kill."""
-    directory = RunDirectory(run)
-    if not directory.config.exists():
-        raise RunError(f"{run}: no run here (config.yaml is missing); give a run directory")
-    final_checkpoint(directory)
-    layout = EvaluationLayout(tensor=tensor, pipeline=pipeline)
-    folder = out or directory.evaluation
-    prepare_environment(load_run_config(directory.config).backend.device)
-    context = rank_context_from_environment()
+    ranks = ModelRanks.of(run, nproc, tensor, pipeline, max_batch_tokens)
+    folder = out or ranks.directory.evaluation
     wanted = _Wanted(
         names=[name for text in tasks or [HELDOUT] for name in text.split(",")],
         max_bytes_per_source=_size(max_bytes_per_source),
@@ -123,34 +118,27 @@ def command(
         temperature=temperature,
         unsafe=unsafe,
     )
-    is_first = context is None or context.rank == 0
-    prepared = _prepare(directory, wanted) if is_first else []
+    if not ranks.is_first:
+        ranks.run(lambda model: None, log_folder=folder)
+        return
+    prepared = _prepare(ranks, wanted)
 
-    def rank_main(rank: RankContext) -> int:
-        from megatron_codemix.evaluation.tasks.rank import evaluate_tasks_rank
-
-        evaluate_tasks_rank(
-            directory,
+    def body(model: "LanguageModel") -> None:
+        evaluate_run(
+            model,
+            ranks.directory,
             prepared,
-            layout,
-            rank,
+            layout=ranks.sizes,
             folder=folder,
             asked=wanted.record(),
             again=again,
-            max_batch_tokens=max_batch_tokens,
         )
-        return EXIT_DONE
 
-    if context is not None:
-        rank_main(context)
-    else:
-        code = run_ranks(rank_main, nproc, prepare=_import_engine, log_folder=folder)
-        if code != EXIT_DONE:
-            raise typer.Exit(code)
-    if is_first:
-        results = ResultFolder(folder)
-        summaries = {task.name: read_json(results.summary(task.name)) for task in prepared}
-        _print(summaries, as_json=json, only_heldout=tasks is None)
+    with exclusive(folder / ".evaluate.lock", "an evaluation"):
+        ranks.run(body, log_folder=folder)
+    results = ResultFolder(folder)
+    summaries = {task.name: read_json(results.summary(task.name)) for task in prepared}
+    _print(summaries, as_json=json, only_heldout=tasks is None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,19 +173,18 @@ def _size(text: str) -> int:
     return size
 
 
-def _prepare(run: RunDirectory, wanted: _Wanted) -> list[Task]:
+def _prepare(ranks: ModelRanks, wanted: _Wanted) -> list[Task]:
     """The tasks with their data, all problems with it found before a process is started."""
-    config = load_run_config(run.config)
     names = list(dict.fromkeys(wanted.names))
     found: list[Task] = []
     if HELDOUT in names:
         names.remove(HELDOUT)
-        sources = held_out_sources(config, wanted.max_bytes_per_source)
+        sources = held_out_sources(ranks.config, wanted.max_bytes_per_source)
         found.append(HeldOutTask(sources, wanted.max_bytes_per_source))
     safety = [name for name in SAFETY_TASKS if name in names or SAFETY in names]
     names = [name for name in names if name != SAFETY and name not in SAFETY_TASKS]
     if safety:
-        found += prepare_safety(safety, config, run, _safety_options(wanted))
+        found += prepare_safety(safety, ranks.config, ranks.directory, _safety_options(wanted))
     return found + (_harness_tasks(names, wanted) if names else [])
 
 
@@ -221,10 +208,6 @@ def _harness_tasks(names: Sequence[str], wanted: _Wanted) -> list[Task]:
     return harness_tasks(
         names, wanted.data_dir, wanted.limit, programs, skip_missing=wanted.skip_missing
     )
-
-
-def _import_engine() -> None:
-    import megatron_codemix.evaluation.tasks.rank  # noqa: F401  # for its imports
 
 
 def _print(summaries: Mapping[str, Json], *, as_json: bool, only_heldout: bool) -> None:

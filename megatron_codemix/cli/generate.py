@@ -2,21 +2,23 @@
 
 import json as json_module
 import os
-import signal
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from megatron_codemix.backend.environment import prepare_environment
-from megatron_codemix.config.loader import load_run_config
-from megatron_codemix.config.schema import RunConfig
-from megatron_codemix.errors import EXIT_DONE, DataError, RunError, UnavailableError
+from megatron_codemix.cli.model_ranks import (
+    MaxBatchTokens,
+    ModelRanks,
+    Nproc,
+    Pipeline,
+    RunArgument,
+    Tensor,
+)
+from megatron_codemix.errors import DataError, UnavailableError
 from megatron_codemix.evaluation.completing import Completion, complete
-from megatron_codemix.evaluation.layout import EvaluationLayout
 from megatron_codemix.evaluation.loopback import is_loopback
 from megatron_codemix.evaluation.prompts import read_lines, read_prompts, without_lone_surrogates
 from megatron_codemix.evaluation.sampling import Sampling
@@ -24,11 +26,7 @@ from megatron_codemix.evaluation.serving.serve import serve as serve_model
 from megatron_codemix.evaluation.serving.server import KEY_VARIABLE, ApiServer
 from megatron_codemix.files import rewrite_jsonl
 from megatron_codemix.launch.local import StopRequest
-from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
-from megatron_codemix.launch.ranks import run_ranks
-from megatron_codemix.obs.log import setup_logging
 from megatron_codemix.obs.progress import progress_bar
-from megatron_codemix.runs import RunDirectory, final_checkpoint
 
 if TYPE_CHECKING:
     from megatron_codemix.evaluation.engine.requests import LanguageModel
@@ -37,7 +35,7 @@ DEFAULT_MAX_NEW_TOKENS = 128
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="Run directory of a finished run.")],
+    run: RunArgument,
     prompt: Annotated[
         list[str] | None, typer.Option(help="Text to go on with; may be given several times.")
     ] = None,
@@ -77,31 +75,16 @@ def command(
     max_waiting: Annotated[
         int, typer.Option(min=1, help="Texts that may wait while others are written; then 429.")
     ] = 256,
-    nproc: Annotated[
-        int, typer.Option(min=1, help="Processes; ignored under torchrun and srun.")
-    ] = 1,
-    tensor: Annotated[int, typer.Option(min=1, help="Processes that a layer is cut over.")] = 1,
-    pipeline: Annotated[
-        int, typer.Option(min=1, help="Processes that the layers are dealt over.")
-    ] = 1,
-    max_batch_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Tokens in one forward pass; default: by device.")
-    ] = None,
+    nproc: Nproc = 1,
+    tensor: Tensor = 1,
+    pipeline: Pipeline = 1,
+    max_batch_tokens: MaxBatchTokens = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print a line of JSON for each text, or for the server.")
     ] = False,
 ) -> None:
     """Go on with texts, greedily or by sampling; or serve the run to OpenAI's clients."""
-    directory = RunDirectory(run)
-    if not directory.config.exists():
-        raise RunError(f"{run}: no run here (config.yaml is missing); give a run directory")
-    final_checkpoint(directory)
-    config = load_run_config(directory.config)
-    ranks = _Ranks(
-        directory, EvaluationLayout(tensor=tensor, pipeline=pipeline), nproc, max_batch_tokens
-    )
-    ranks.check(config)
-    prepare_environment(config.backend.device)
+    ranks = ModelRanks.of(run, nproc, tensor, pipeline, max_batch_tokens)
     if serve:
         if prompt or prompts or out:
             raise typer.BadParameter(
@@ -116,7 +99,7 @@ def command(
         top_p=top_p,
         seed=seed,
     )
-    for name, problem in sampling.problems(config.data.sequence_length):
+    for name, problem in sampling.problems(ranks.config.data.sequence_length):
         raise typer.BadParameter(problem, param_hint=f"--{name.replace('_', '-')}")
     texts = _texts(prompt or [], prompts)
     if out is not None:
@@ -126,57 +109,6 @@ def command(
         _write(model, texts, sampling, num_samples, out, as_json=json)
 
     ranks.run(body)
-
-
-@dataclass(frozen=True)
-class _Ranks:
-    """The processes that hold the model."""
-
-    directory: RunDirectory
-    layout: EvaluationLayout
-    num_processes: int
-    max_batch_tokens: int | None
-    context: RankContext | None = field(default_factory=rank_context_from_environment)
-    """Of this process, where torchrun or srun has made it a rank."""
-
-    @property
-    def is_first(self) -> bool:
-        """Whether this process is rank 0, or will start it."""
-        return self.context is None or self.context.rank == 0
-
-    def check(self, config: RunConfig) -> None:
-        """Raises ConfigError for a layout that the model or the processes cannot have."""
-        size = self.num_processes if self.context is None else self.context.world_size
-        self.layout.check(config, size)
-
-    def run(self, body: "Callable[[LanguageModel], None]", *, is_server: bool = False) -> None:
-        """Loads the model over all ranks and has rank 0 carry out `body`.
-
-        is_server: SIGTERM is for `body`, which ends the other ranks once it is done.
-        """
-
-        def rank_main(rank: RankContext) -> int:
-            from megatron_codemix.evaluation.engine.model import run_with_model
-
-            # A file, so that the warnings of libraries go there and not to the screen.
-            setup_logging(rank.rank, Path(os.devnull))
-            if is_server and rank.rank > 0:
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            run_with_model(
-                self.directory, self.layout, rank, body, max_batch_tokens=self.max_batch_tokens
-            )
-            return EXIT_DONE
-
-        if self.context is not None:
-            rank_main(self.context)
-            return
-        code = run_ranks(rank_main, self.num_processes, prepare=_import_engine)
-        if code != EXIT_DONE:
-            raise typer.Exit(code)
-
-
-def _import_engine() -> None:
-    import megatron_codemix.evaluation.engine.model  # noqa: F401  # for its imports
 
 
 def _texts(given: list[str], file: Path | None) -> list[str]:
@@ -235,7 +167,7 @@ def _write(
 
 
 def _serve(
-    ranks: _Ranks, host: str, port: int, key: str | None, max_waiting: int, *, as_json: bool
+    ranks: ModelRanks, host: str, port: int, key: str | None, max_waiting: int, *, as_json: bool
 ) -> None:
     if key is None and not is_loopback(host):
         raise typer.BadParameter(

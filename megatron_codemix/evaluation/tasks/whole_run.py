@@ -1,0 +1,47 @@
+"""Evaluates a run on tasks, in the process that drives its model."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from megatron_codemix.evaluation.engine.requests import LanguageModel
+from megatron_codemix.evaluation.tasks.remembering import Progress
+from megatron_codemix.evaluation.tasks.results import ResultFolder
+from megatron_codemix.evaluation.tasks.run import Subject, Task, evaluate_tasks
+from megatron_codemix.files import Json, write_json
+from megatron_codemix.obs.progress import Advance, progress_bar
+from megatron_codemix.runs import EVALUATED_TASKS, RunDirectory, require_done
+
+
+def evaluate_run(
+    model: LanguageModel,
+    run: RunDirectory,
+    tasks: Sequence[Task],
+    *,
+    layout: Mapping[str, int],
+    folder: Path,
+    asked: Mapping[str, Json],
+    again: bool,
+) -> None:
+    """Writes the results of the tasks to `folder`.
+
+    layout: of the model; written into the summaries.
+    asked: what was asked for, in the user's words; kept beside the results of all tasks.
+    """
+    status = require_done(run)
+    subject = Subject(
+        identity=status.identity,
+        step=status.step,
+        tokenizer_hash=model.tokenizer.hash,
+        layout=layout,
+    )
+    evaluate_tasks(model, tasks, subject, ResultFolder(folder), progress=_bars, again=again)
+    done = {"step": status.step, **asked, "tasks": [task.name for task in tasks]}
+    write_json(folder / EVALUATED_TASKS, done)
+
+
+def _bars(task: str) -> Progress:
+    def bar(description: str, total: int) -> AbstractContextManager[Advance]:
+        return progress_bar(f"{task}: {description}", total, "requests")
+
+    return bar
