@@ -73,16 +73,16 @@ def _compare(sides: Sides, name: str, task: Any, repeats: int) -> _Found:
         )
         return results
 
-    ours, peer, batch_size = sides.measure(ask, repeats, BATCH_SIZES)
-    our_samples = ask(sides.ours)["samples"][name]
-    with sides.peer(batch_size) as model:
-        peer_samples = ask(model)["samples"][name]
+    found = sides.measure(ask, repeats, BATCH_SIZES)
+    our_samples, peer_samples = (
+        answer["samples"][name] for answer in (found.our_answer, found.peer_answer)
+    )
     pairs = list(zip(_likelihoods(our_samples), _likelihoods(peer_samples), strict=True))
     return _Found(
         requests=len(pairs),
-        ours=ours,
-        peer=peer,
-        batch_size=batch_size,
+        ours=found.ours,
+        peer=found.peer,
+        batch_size=found.batch_size,
         difference=max(abs(one - other) for one, other in pairs),
         other_answers=sum(
             one["acc"] != other["acc"] for one, other in zip(our_samples, peer_samples, strict=True)

@@ -37,24 +37,22 @@ def _compare(sides: Sides, name: str, stops: tuple[str, ...], setting: Setting) 
         texts: list[str] = model.generate_until(requests, disable_tqdm=True)
         return texts
 
-    ours, peer, batch_size = sides.measure(ask, setting.repeats, _BATCH_SIZES)
-    our_texts = ask(sides.ours)
-    with sides.peer(batch_size) as model:
-        peer_texts = ask(model)
-    num_equal = sum(one == other for one, other in zip(our_texts, peer_texts, strict=True))
+    found = sides.measure(ask, setting.repeats, _BATCH_SIZES)
+    texts = list(zip(found.our_answer, found.peer_answer, strict=True))
+    num_equal = sum(one == other for one, other in texts)
     count = len(requests)
     yield Row(
         name=f"generation, {name}",
-        ours=count / ours.user,
-        peer=count / peer.user,
+        ours=count / found.ours.user,
+        peer=count / found.peer.user,
         unit="prompts/s",
         is_rate=True,
         goal=Goal(ratio=_MIN_RATIO),
         note=f"user time, one thread, median of {setting.repeats}; at most "
         f"{setting.max_new_tokens} new tokens; {setting.items_note}; peer's best batch size: "
-        f"{batch_size}; {load()}",
-        ours_system_seconds=ours.system / count,
-        peer_system_seconds=peer.system / count,
+        f"{found.batch_size}; {load()}",
+        ours_system_seconds=found.ours.system / count,
+        peer_system_seconds=found.peer.system / count,
     )
     yield Row(
         name=f"generation, {name}: equal texts",
@@ -62,7 +60,7 @@ def _compare(sides: Sides, name: str, stops: tuple[str, ...], setting: Setting) 
         peer=None,
         unit="%",
         is_rate=True,
-        note=f"of {count}; {sum(map(len, our_texts)) / count:.0f} characters on average",
+        note=f"of {count}; {sum(map(len, found.our_answer)) / count:.0f} characters on average",
     )
 
 

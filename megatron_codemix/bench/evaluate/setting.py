@@ -45,7 +45,7 @@ class Setting:
     @property
     def num_items(self) -> int:
         """Of each multiple-choice task."""
-        return max(4, round(100 * self.scale))
+        return max(4, round(60 * self.scale))
 
     @property
     def num_prompts(self) -> int:
@@ -54,7 +54,7 @@ class Setting:
 
     @property
     def max_new_tokens(self) -> int:
-        return max(8, round(96 * self.scale))
+        return max(8, round(64 * self.scale))
 
     @property
     def model(self) -> ModelConfig:

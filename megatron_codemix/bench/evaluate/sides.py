@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 import transformers
@@ -27,8 +27,8 @@ from megatron_codemix.mcore.groups import destroy_model_parallel
 BATCH_SIZES = (1, 8, 16, 32)
 """Of the peer; the best of them counts."""
 
-Ask = Callable[[Any], object]
-"""Work that a harness model is given."""
+T = TypeVar("T")
+"""What a harness model answers."""
 
 
 class _Peer(HFLM):  # type: ignore[misc]  # the harness's classes have no types
@@ -38,6 +38,14 @@ class _Peer(HFLM):  # type: ignore[misc]  # the harness's classes have no types
         self, requests: list[Any], disable_tqdm: bool = True
     ) -> list[tuple[float, bool]]:
         found: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
+        return found
+
+    def _loglikelihood_tokens(
+        self, requests: list[Any], disable_tqdm: bool = True, **options: Any
+    ) -> list[tuple[float, bool]]:
+        found: list[tuple[float, bool]] = super()._loglikelihood_tokens(
+            requests, disable_tqdm=True, **options
+        )
         return found
 
 
@@ -56,21 +64,43 @@ class Sides:
         with torch._C.DisableTorchFunction():
             yield self._peer
 
-    def measure(self, ask: Ask, repeats: int, batch_sizes: Sequence[int]) -> tuple[Cost, Cost, int]:
-        """(ours, peer's, its batch size): medians by turns. Each batch size is measured once, and
-        the best is the one that is measured again."""
+    def measure(
+        self, ask: Callable[[Any], T], repeats: int, batch_sizes: Sequence[int]
+    ) -> "Measured[T]":
+        """By turns. Each batch size of the peer is measured once, and the best again."""
+        answers: dict[str, T] = {}
 
-        def ask_peer(batch_size: int) -> object:
+        def ask_ours() -> None:
+            answers["ours"] = ask(self.ours)
+
+        def ask_peer(batch_size: int) -> None:
             with self.peer(batch_size) as peer:
-                return ask(peer)
+                answers["peer"] = ask(peer)
 
-        ask(self.ours)  # memory is taken, kernels are chosen
-        ask_peer(batch_sizes[-1])
+        ask_ours()  # memory is taken, kernels are chosen
         trials = {size: Trial(partial(ask_peer, size)) for size in batch_sizes}
         found = {size: cost_of(trial) for size, trial in trials.items()}
         best = min(found, key=lambda size: found[size].user)
-        costs = alternate({"ours": Trial(lambda: ask(self.ours)), "peer": trials[best]}, repeats)
-        return costs["ours"], costs["peer"], best
+        costs = alternate({"ours": Trial(ask_ours), "peer": trials[best]}, repeats)
+        return Measured(
+            ours=costs["ours"],
+            peer=costs["peer"],
+            batch_size=best,
+            our_answer=answers["ours"],
+            peer_answer=answers["peer"],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured(Generic[T]):
+    """Medians of both sides, and what they have answered."""
+
+    ours: Cost
+    peer: Cost
+    batch_size: int
+    """Of the peer, its best."""
+    our_answer: T
+    peer_answer: T
 
 
 def with_both(setting: Setting, body: Callable[[Sides], None]) -> None:
