@@ -7,10 +7,43 @@ Shapes: L places of a slot, S places of a prompt, B rows, H heads of this rank, 
 that share keys (H in a multiple of G), D head width.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 
 from megatron_codemix.mcore.layers import SdpaCoreAttention
+
+SPAN_ROWS = 8
+SPAN_SHARE = 0.8
+"""Neighbouring spans are one where the shorter has at least this share of the longer's length."""
+
+
+class Span(NamedTuple):
+    """Neighbouring rows that are read as far as the longest of them goes."""
+
+    rows: slice
+    end: int
+    mask: torch.Tensor
+    """[rows, 1, 1, end]: 0 where a row is, -inf behind it."""
+
+
+def spans_of(lengths: Sequence[int]) -> list[tuple[slice, int]]:
+    """(rows, longest length) of each span, in order. Attention to long rows takes as long as they
+    take to read, and with one span all are read as far as the longest goes: a third less for 48
+    prompts of HumanEval's lengths, the longest first."""
+    spans: list[tuple[slice, int]] = []
+    for start in range(0, len(lengths), SPAN_ROWS):
+        rows = slice(start, min(start + SPAN_ROWS, len(lengths)))
+        end = max(lengths[rows])
+        if spans:
+            before, longest = spans[-1]
+            if min(end, longest) >= SPAN_SHARE * max(end, longest):
+                spans.pop()
+                rows, end = slice(before.start, rows.stop), max(end, longest)
+        spans.append((rows, end))
+    return spans
 
 
 class KeyValueCache:
@@ -27,10 +60,8 @@ class KeyValueCache:
         self.positions = torch.empty(0, dtype=torch.long)
         """int64 [B]: where the new token of each of the first slots stands."""
         self.rows = torch.empty(0, dtype=torch.long)
-        self.end = 0
-        """No row of the forward pass is longer."""
-        self.mask = torch.empty(0)
-        """fp32 [B, 1, 1, end]: 0 where a row is, -inf behind it."""
+        self.spans: list[Span] = []
+        """All rows of the forward pass."""
         for attention, layer in zip(attentions, self._layers, strict=True):
             attention.memory = layer
 
@@ -38,16 +69,21 @@ class KeyValueCache:
         """The next forward pass reads prompts, from their first tokens on, into these slots."""
         self.filled = slots
 
-    def extend(self, positions: torch.Tensor, end: int, dtype: torch.dtype) -> None:
-        """The next forward pass reads one token for each of the first slots, at `positions` [B],
-        all of them below `end`."""
+    def extend(self, positions: Sequence[int], device: torch.device, dtype: torch.dtype) -> None:
+        """The next forward pass reads one token for each of the first slots, at its position."""
         self.filled = None
-        self.positions, self.end = positions, end
-        self.rows = torch.arange(len(positions), device=positions.device)
+        self.positions = torch.tensor(positions).to(device)
+        self.rows = torch.arange(len(positions), device=device)
+        self.spans = [
+            Span(rows, end, self._mask(self.positions[rows], end, dtype))
+            for rows, end in spans_of([position + 1 for position in positions])
+        ]
+
+    @staticmethod
+    def _mask(positions: torch.Tensor, end: int, dtype: torch.dtype) -> torch.Tensor:
         is_behind = torch.arange(end, device=positions.device) > positions[:, None]
-        self.mask = torch.zeros(is_behind.shape, dtype=dtype, device=positions.device)
-        self.mask.masked_fill_(is_behind, -torch.inf)
-        self.mask = self.mask[:, None, None]
+        mask = torch.zeros(is_behind.shape, dtype=dtype, device=positions.device)
+        return mask.masked_fill_(is_behind, -torch.inf)[:, None, None]
 
     def move(self, source: int, target: int, length: int) -> None:
         """Brings a row of this length to another slot."""
@@ -98,13 +134,18 @@ class LayerCache:
         keys[cache.rows, :, cache.positions] = key[0]
         values[cache.rows, :, cache.positions] = value[0]
         size, groups, width = key.shape[1:]
-        output = F.scaled_dot_product_attention(
-            query[0].reshape(size, groups, -1, width),
-            keys[:size, :, : cache.end],
-            values[:size, :, : cache.end],
-            attn_mask=cache.mask,
-            scale=self._attention.softmax_scale,
-        )
+        queries = query[0].reshape(size, groups, -1, width)
+        outputs = [
+            F.scaled_dot_product_attention(
+                queries[span.rows],
+                keys[span.rows, :, : span.end],
+                values[span.rows, :, : span.end],
+                attn_mask=span.mask,
+                scale=self._attention.softmax_scale,
+            )
+            for span in cache.spans
+        ]
+        output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
         return output.reshape(1, size, -1)
 
     def _memory_like(self, key: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -57,8 +57,8 @@ class Decoder:
         """Reads one token more for each of the first slots, at its position; hidden states as of
         `fill`."""
         device = self.stage.device
-        places = torch.tensor(positions).to(device)
-        self._cache.extend(places, max(positions) + 1, self.stage.dtype)
+        self._cache.extend(positions, device, self.stage.dtype)
+        places = self._cache.positions
         inputs = Inputs(torch.tensor(tokens).to(device).unsqueeze(1), places.unsqueeze(1))
         return self.stage.run(inputs)[0]
 
