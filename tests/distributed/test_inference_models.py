@@ -2,6 +2,7 @@
 likelihoods of a batch with a tree, a plain row and padding, and tokens made one by one."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ BF16_TOLERANCE = 0.25
 VOCABULARY = 250
 """Of a tokenizer with fewer entries than the model: the others count as padding."""
 NEW_TOKENS = 8
+MAX_LENGTH = 64
 
 
 def some_requests() -> list[ScoreRequest]:
@@ -63,11 +65,19 @@ def _log_probabilities(
     return (-losses.T.double()).log_softmax(-1).numpy()
 
 
-def differences(context: RankContext, model: ModelConfig, precision: str) -> dict[str, object]:
-    """Largest difference of a likelihood, and of the best token's from that of the one made."""
-    from megatron_codemix.evaluation.engine.scoring import inputs_of
-    from megatron_codemix.mcore.inference.decoding import Decoder, Draw
-    from megatron_codemix.mcore.inference.scoring import score_batches
+@dataclass(frozen=True)
+class Found:
+    """How far inference is from plain PyTorch, in nats."""
+
+    likelihood: float
+    """Largest difference of a continuation's."""
+    gap: float
+    """Largest one from the best token to the one made."""
+    made: list[list[int]]
+    num_rows: int
+
+
+def differences(context: RankContext, model: ModelConfig, precision: str) -> Found:
     from megatron_codemix.mcore.inference.stage import Stage
     from megatron_codemix.mcore.inference.vocabulary import Vocabulary
     from megatron_codemix.mcore.initial_weights import global_parameters
@@ -77,18 +87,27 @@ def differences(context: RankContext, model: ModelConfig, precision: str) -> dic
     [built], parallel, backend = build_on_rank(job)
     weights = dict(global_parameters(gpt_of(built)))
     generator = torch.Generator().manual_seed(0)
-    for weight in weights.values():
+    for weight in weights.values():  # larger than at step 0, so that every part matters
         with torch.no_grad():
             noise = torch.randn(weight.shape, generator=generator)
             weight.copy_(1 + 0.3 * noise if weight.dim() == 1 else 0.15 * noise)
     built.eval()
-    stage = Stage(built, parallel, backend, max_length=64)
+    stage = Stage(built, parallel, backend, max_length=MAX_LENGTH)
     vocabulary = Vocabulary(stage, VOCABULARY)
     plain = {name: weight.detach().float() for name, weight in weights.items()}
+    likelihood, num_rows = scoring_difference(stage, vocabulary, plain, model)
+    made, gap = generation_gap(stage, vocabulary, plain, model)
+    return Found(likelihood, gap, made, num_rows)
+
+
+def scoring_difference(stage, vocabulary, plain, model):  # type: ignore[no-untyped-def]
+    """(largest difference of a likelihood, rows)."""
+    from megatron_codemix.evaluation.engine.scoring import inputs_of
+    from megatron_codemix.mcore.inference.scoring import score_batches
 
     requests = some_requests()
     worst = 0.0
-    rows = list(rows_of(requests, max_length=64, width=64, max_shared=200))
+    rows = list(rows_of(requests, max_length=MAX_LENGTH, width=64, max_shared=200))
     for batch, owners in batches_of(rows, 200):
         [scores] = score_batches(stage, vocabulary, [inputs_of(batch)])
         start = 0
@@ -99,10 +118,16 @@ def differences(context: RankContext, model: ModelConfig, precision: str) -> dic
             start += owner.num_tokens
             expected = likelihood(plain, model, list(request.context), tokens)
             worst = max(worst, abs(float(found) - expected))
+    return worst, len(rows)
 
-    prompts = [list(request.context) for request in requests[:3]]
-    decoder = Decoder(stage, vocabulary, num_slots=4, length=64)
-    greedy = [Draw(0.0, 1.0, 0.0)] * len(prompts)
+
+def generation_gap(stage, vocabulary, plain, model):  # type: ignore[no-untyped-def]
+    """(tokens made of three prompts, largest gap to the best token)."""
+    from megatron_codemix.mcore.inference.decoding import Decoder, Draw
+
+    prompts = [list(request.context) for request in some_requests()[:3]]
+    greedy = [Draw(temperature=0.0, top_p=1.0, uniform=0.0)] * len(prompts)
+    decoder = Decoder(stage, vocabulary, num_slots=4, length=MAX_LENGTH)
     made = [[token] for token in decoder.next_tokens(decoder.fill(prompts, range(3)), greedy)]
     for _ in range(NEW_TOKENS - 1):
         places = [len(prompt) + len(new) - 1 for prompt, new in zip(prompts, made, strict=True)]
@@ -114,19 +139,19 @@ def differences(context: RankContext, model: ModelConfig, precision: str) -> dic
     for prompt, new in zip(prompts, made, strict=True):
         found = _log_probabilities(plain, model, [*prompt, *new])[-NEW_TOKENS:]
         gap = max(gap, float((found.max(-1) - found[np.arange(NEW_TOKENS), new]).max()))
-    return {"likelihood": worst, "gap": gap, "made": made, "rows": len(rows)}
+    return made, gap
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_model_is_that_of_plain_pytorch(name: str) -> None:
     [found] = run_distributed(differences, 1, VARIANTS[name], "fp32")
-    assert found["rows"] < len(some_requests())  # a tree is among them
-    assert found["likelihood"] < TOLERANCE
-    assert found["gap"] < TOLERANCE
-    assert len({tuple(new) for new in found["made"]}) == 3
+    assert found.num_rows < len(some_requests())  # a tree is among them
+    assert found.likelihood < TOLERANCE
+    assert found.gap < TOLERANCE
+    assert len({tuple(new) for new in found.made}) == 3
 
 
 def test_a_model_in_bf16_is_near() -> None:
     [found] = run_distributed(differences, 1, MODEL, "bf16")
-    assert 0 < found["likelihood"] < BF16_TOLERANCE
-    assert found["gap"] < BF16_TOLERANCE
+    assert 0 < found.likelihood < BF16_TOLERANCE
+    assert found.gap < BF16_TOLERANCE
