@@ -17,7 +17,7 @@ from tests.helpers.exported import LLAMA, Case, trained
 from tests.helpers.ranks import run_distributed
 
 PIPELINE = EvaluationLayout(pipeline=2)
-REQUESTS = [ScoreRequest([1, 2, 3], [[4, 5], [6]]) for _ in range(40)]
+REQUESTS = [ScoreRequest([number, 2, 3], [[4, 5], [6]]) for number in range(40)]
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,36 @@ def ask_and_fail(context: RankContext, run: Path) -> str:
 
 def test_a_failure_of_the_body_lets_the_others_go(run: RunDirectory) -> None:
     assert run_distributed(ask_and_fail, 2, run.path) == ["'planted in the body'", "returned"]
+
+
+def score_after_an_interruption(context: RankContext, run: Path) -> list[list[float]]:
+    """Likelihoods before and after a generation that its caller has cut short."""
+    from megatron_codemix.evaluation.engine.model import run_with_model
+
+    found: list[list[float]] = []
+
+    def interrupted(number: int, result: object) -> None:
+        raise KeyError("planted in the body")
+
+    def body(model: LanguageModel) -> None:
+        def score() -> None:
+            model.score(
+                REQUESTS[:1],
+                lambda number, scores: found.append([each.log_likelihood for each in scores]),
+            )
+
+        score()
+        with pytest.raises(KeyError, match="planted"):
+            model.generate([GenerationRequest([number], 20) for number in range(9)], interrupted)
+        score()
+
+    run_with_model(RunDirectory(run), PIPELINE, context, body, max_batch_tokens=16)
+    return found
+
+
+def test_who_cuts_a_generation_short_may_go_on(run: RunDirectory) -> None:
+    [before, after], _ = run_distributed(score_after_an_interruption, 2, run.path)
+    assert before == after
 
 
 def ask_what_cannot_be(context: RankContext, run: Path) -> list[str]:

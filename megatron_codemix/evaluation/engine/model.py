@@ -92,6 +92,7 @@ class ShardedModel:
         """This rank's answer to a command."""
         match command:
             case ScoreCommand():
+                self._end()  # of a generation that was cut short: layers would read its cache
                 scores = score_part(command, self._stage, self._vocabulary)
                 return (self._copy, scores) if self._stage.speaks else None
             case StartCommand():
@@ -105,7 +106,7 @@ class ShardedModel:
         return None
 
     def _start(self, command: StartCommand) -> None:
-        self._end()  # of a generation that was cut short
+        self._end()
         decoder = Decoder(
             self._stage, self._vocabulary, num_slots=command.num_slots, length=command.length
         )
