@@ -13,6 +13,7 @@ lm_eval = pytest.importorskip("lm_eval", reason="the extra `eval` is not install
 from lm_eval.tasks import TaskManager  # noqa: E402
 
 from megatron_codemix.evaluation.engine.requests import Score, ScoreRequest  # noqa: E402
+from megatron_codemix.evaluation.harness.language_model import HarnessModel  # noqa: E402
 from megatron_codemix.evaluation.harness.task import HarnessTask  # noqa: E402
 from megatron_codemix.evaluation.tasks.results import ResultFolder  # noqa: E402
 from megatron_codemix.evaluation.tasks.run import Subject, evaluate_tasks  # noqa: E402
@@ -115,3 +116,16 @@ def test_a_stopped_task_goes_on(tmp_path: Path) -> None:
     assert summary["metrics"] == undisturbed["metrics"]
     whole, resumed = (tmp_path / name / "toy.jsonl" for name in ("whole", "out"))
     assert resumed.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore")  # what the harness asks of this machine's packages
+def test_the_model_is_one_of_the_harness_s(tmp_path: Path) -> None:
+    model, task = ByteModel(tmp_path), toy_task()
+    results = lm_eval.simple_evaluate(
+        model=HarnessModel(model),
+        tasks=list(task.loaded["tasks"].values()),
+        task_manager=TaskManager(include_defaults=False),
+        bootstrap_iters=0,
+    )
+    assert results["results"]["toy"]["acc,none"] == pytest.approx(1 / 3)
+    assert results["config"]["model"] == "HarnessModel"
