@@ -5,7 +5,7 @@ import numpy as np
 from megatron_codemix.evaluation.engine.requests import GenerationRequest, ScoreRequest
 from tests.helpers.tiny import END_OF_DOCUMENT, SEQUENCE
 
-THREE_SLOTS = 6
+THREE_SLOTS = 3
 """Places of a forward pass for which the cache has 3 slots of 32 places."""
 
 

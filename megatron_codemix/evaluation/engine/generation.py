@@ -15,7 +15,7 @@ from megatron_codemix.evaluation.engine.requests import Generation, GenerationRe
 from megatron_codemix.mcore.inference.stage import Stage
 
 MAX_SLOTS = 64
-CACHED_BATCHES = 16
+CACHED_BATCHES = 32
 """The cache has room for no more than so many times the places of a forward pass."""
 CACHE_BYTES = 4 << 30
 """Nor is it larger on any rank."""
