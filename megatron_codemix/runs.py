@@ -11,7 +11,8 @@ This is the contract between training, evaluation, study and report, which never
       skipped.jsonl                   steps whose batch was passed over because of its loss
       checkpoints/iter_0004000/       complete only once `complete.json` in it exists
       attempts/3/                     plan.json, provenance.json, rank logs
-      evaluation/<task>.jsonl         a line per item, and <task>.summary.json
+      evaluation/<task>.jsonl         a line per item, and <task>.summary.json; of the first 50
+                                      items alone <task>.first50.jsonl
 """
 
 import time
@@ -26,8 +27,16 @@ State = Literal["pending", "running", "done", "failed"]
 
 _LOG_SUFFIXES = {".out", ".err", ".log", ".txt"}
 COMPLETE_MARKER = "complete.json"
+HELDOUT = "heldout"
+"""The task of bits per byte on held-out documents."""
 EVALUATED_TASKS = "tasks.json"
 """In `evaluation/`: which tasks the last evaluation was asked for; written when all are done."""
+
+
+def result_stem(task: str, limit: int | None) -> str:
+    """What the files of a task's results are called before their suffix. Those of its first items
+    alone do not take the place of all."""
+    return task if limit is None or task == HELDOUT else f"{task}.first{limit}"
 
 
 @dataclass(frozen=True, kw_only=True)

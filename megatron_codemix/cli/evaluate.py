@@ -1,10 +1,10 @@
 """`codemix evaluate`: scores a finished run where it lies."""
 
+import contextlib
+import errno
 import json as json_module
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib.util import find_spec
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,17 +18,14 @@ from megatron_codemix.cli.model_ranks import (
     RunArgument,
     Tensor,
 )
-from megatron_codemix.data.held_out import held_out_sources
+from megatron_codemix.cli.task_choice import TaskChoice, prepare_tasks
 from megatron_codemix.errors import UnavailableError
-from megatron_codemix.evaluation.heldout import NAME as HELDOUT
-from megatron_codemix.evaluation.heldout import HeldOutTask
-from megatron_codemix.evaluation.safety.options import SafetyOptions
-from megatron_codemix.evaluation.safety.prepare import SAFETY, SAFETY_TASKS, prepare_safety
+from megatron_codemix.evaluation.safety.prepare import SAFETY, SAFETY_TASKS
 from megatron_codemix.evaluation.tasks.results import ResultFolder
-from megatron_codemix.evaluation.tasks.run import Task
 from megatron_codemix.evaluation.tasks.whole_run import evaluate_run
 from megatron_codemix.files import Json, read_json
 from megatron_codemix.locks import exclusive
+from megatron_codemix.runs import HELDOUT
 from megatron_codemix.units import parse_bytes
 
 if TYPE_CHECKING:
@@ -76,7 +73,8 @@ def command(
         bool, typer.Option("--skip-missing", help="Leave out tasks whose data is not there.")
     ] = False,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first items of each task.")
+        int | None,
+        typer.Option(min=1, help="Only the first items of each task; not of heldout."),
     ] = None,
     samples: Annotated[
         int, typer.Option(min=1, help="Programs drawn for each problem, for pass@k.")
@@ -107,8 +105,8 @@ def command(
     held-out documents. A line per item and a summary with standard errors go to RUN/evaluation; the
     same command goes on after a kill."""
     ranks = ModelRanks.of(run, nproc, tensor, pipeline, max_batch_tokens)
-    folder = out or ranks.directory.evaluation
-    wanted = _Wanted(
+    folder = ResultFolder(out or ranks.directory.evaluation, limit)
+    wanted = TaskChoice(
         names=[name for text in tasks or [HELDOUT] for name in text.split(",")],
         max_bytes_per_source=_size(max_bytes_per_source),
         data_dir=data_dir,
@@ -119,9 +117,9 @@ def command(
         unsafe=unsafe,
     )
     if not ranks.is_first:
-        ranks.run(lambda model: None, log_folder=folder)
+        ranks.run(lambda model: None, log_folder=folder.path)
         return
-    prepared = _prepare(ranks, wanted)
+    prepared = prepare_tasks(ranks, wanted)
 
     def body(model: "LanguageModel") -> None:
         evaluate_run(
@@ -134,33 +132,26 @@ def command(
             again=again,
         )
 
-    with exclusive(folder / ".evaluate.lock", "an evaluation"):
-        ranks.run(body, log_folder=folder)
-    results = ResultFolder(folder)
-    summaries = {task.name: read_json(results.summary(task.name)) for task in prepared}
+    with _only_one_in(folder.path):
+        ranks.run(body, log_folder=folder.path)
+    summaries = {task.name: read_json(folder.summary(task.name)) for task in prepared}
     _print(summaries, as_json=json, only_heldout=tasks is None)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Wanted:
-    """What is asked for, as given."""
-
-    names: Sequence[str]
-    max_bytes_per_source: int
-    data_dir: Path | None
-    skip_missing: bool
-    limit: int | None
-    samples: int
-    temperature: float
-    unsafe: bool
-
-    def record(self) -> dict[str, Json]:
-        """For a study, which asks whether it is what it wants."""
-        return {
-            "names": [name for name in self.names if name != HELDOUT],
-            "data_dir": None if self.data_dir is None else str(self.data_dir.absolute()),
-            "limit": self.limit,
-        }
+@contextlib.contextmanager
+def _only_one_in(folder: Path) -> Iterator[None]:
+    """Raises UnavailableError where nothing can be written, RunError where another evaluation
+    writes."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise UnavailableError(
+            f"{folder}: results cannot be written here ({error.strerror}); name a folder with --out"
+        ) from error
+    with exclusive(folder / ".evaluate.lock", "an evaluation"):
+        yield
 
 
 def _size(text: str) -> int:
@@ -171,43 +162,6 @@ def _size(text: str) -> int:
     if size < 1:
         raise typer.BadParameter("expected a size above 0", param_hint="--max-bytes-per-source")
     return size
-
-
-def _prepare(ranks: ModelRanks, wanted: _Wanted) -> list[Task]:
-    """The tasks with their data, all problems with it found before a process is started."""
-    names = list(dict.fromkeys(wanted.names))
-    found: list[Task] = []
-    if HELDOUT in names:
-        names.remove(HELDOUT)
-        sources = held_out_sources(ranks.config, wanted.max_bytes_per_source)
-        found.append(HeldOutTask(sources, wanted.max_bytes_per_source))
-    safety = [name for name in SAFETY_TASKS if name in names or SAFETY in names]
-    names = [name for name in names if name != SAFETY and name not in SAFETY_TASKS]
-    if safety:
-        found += prepare_safety(safety, ranks.config, ranks.directory, _safety_options(wanted))
-    return found + (_harness_tasks(names, wanted) if names else [])
-
-
-def _safety_options(wanted: _Wanted) -> SafetyOptions:
-    options = SafetyOptions(unsafe=wanted.unsafe)
-    return options if wanted.limit is None else options.limited(wanted.limit)
-
-
-def _harness_tasks(names: Sequence[str], wanted: _Wanted) -> list[Task]:
-    if find_spec("lm_eval") is None:
-        raise UnavailableError(
-            f"{', '.join(names)}: needs lm-evaluation-harness; install the extra: "
-            "pip install 'megatron_codemix[eval]'"
-        )
-    # Its bars are many and say little. Read when it is imported, so this comes first.
-    os.environ["TQDM_DISABLE"] = "1"
-    from megatron_codemix.evaluation.harness.prepared import harness_tasks
-    from megatron_codemix.evaluation.suites.prepare import ProgramOptions
-
-    programs = ProgramOptions(wanted.samples, wanted.temperature, wanted.unsafe)
-    return harness_tasks(
-        names, wanted.data_dir, wanted.limit, programs, skip_missing=wanted.skip_missing
-    )
 
 
 def _print(summaries: Mapping[str, Json], *, as_json: bool, only_heldout: bool) -> None:
@@ -234,7 +188,7 @@ def _task_line(name: str, summary: Mapping[str, Json]) -> str:
     """`arc_easy  acc 0.4312 +- 0.0102 (random 0.25), 2376 items, 3 prompts cut`."""
     reported = summary["reported"]
     metric = summary["metrics"][reported]
-    value = "of nothing" if metric["value"] is None else f"{metric['value']:.4f}"
+    value = "nothing to count" if metric["value"] is None else f"{metric['value']:.4f}"
     error = "" if metric["stderr"] is None else f" +- {metric['stderr']:.4f}"
     random = summary["random_baseline"]
     guess = "" if random is None else f" (random {random:.4g})"

@@ -89,6 +89,7 @@ def check(
     """Check the study file: names, phases, every configuration and layout. Needs no data."""
     try:
         tree = expand(read_study(study, data, scale, set_))
+        _require_tasks(tree.spec, with_data=False)
     except ConfigError as error:
         if not json:
             raise
@@ -156,9 +157,21 @@ def run(
     if dry_run:
         _print_progress(tree, place, json)
         return
+    _require_tasks(spec, with_data=True)
     code = run_and_report(tree, place, as_json=json)
     if code != EXIT_DONE:
         raise typer.Exit(code)
+
+
+def _require_tasks(spec: StudySpec, *, with_data: bool) -> None:
+    """Raises now what the evaluation after the first training would."""
+    asked = spec.evaluation.tasks
+    if asked is None:
+        return
+    from megatron_codemix.cli.task_choice import TaskChoice, require_tasks
+
+    choice = TaskChoice(names=asked.names, data_dir=asked.data_dir, limit=asked.limit)
+    require_tasks(choice, with_data=with_data)
 
 
 def run_and_report(tree: StudyTree, out: Path, *, as_json: bool = False) -> int:

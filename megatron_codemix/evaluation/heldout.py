@@ -12,14 +12,13 @@ from megatron_codemix.data.held_out_windows import Window, cut_document
 from megatron_codemix.evaluation.engine.requests import LanguageModel, Score, ScoreRequest
 from megatron_codemix.evaluation.tasks.run import TaskResult
 from megatron_codemix.files import Json
-
-NAME = "heldout"
+from megatron_codemix.runs import HELDOUT
 
 
 class HeldOutTask:
     """Documents that no training step reads, from their first token on."""
 
-    name = NAME
+    name = HELDOUT
 
     def __init__(self, sources: Sequence[HeldOutSource], max_bytes_per_source: int) -> None:
         self.sources = sources

@@ -9,11 +9,8 @@ from pydantic import BeforeValidator, Field, PositiveInt
 from megatron_codemix.config.schema.fields import Section
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import Json, read_json
-from megatron_codemix.runs import EVALUATED_TASKS, RunDirectory, Status
+from megatron_codemix.runs import EVALUATED_TASKS, HELDOUT, RunDirectory, Status, result_stem
 from megatron_codemix.units import parse_bytes
-
-HELDOUT = "heldout"
-"""Name of the held-out evaluation's files."""
 
 
 def _read_bytes(value: Json) -> Json:
@@ -104,7 +101,7 @@ def read_tasks(
     if done is None or any(done.get(key) != value for key, value in wanted.items()):
         return None
     found = {
-        name: read_object(run.evaluation / f"{name}.summary.json")
+        name: read_object(run.evaluation / f"{result_stem(name, asked.tasks.limit)}.summary.json")
         for name in done["tasks"]
         if name != HELDOUT
     }

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("lm_eval", reason="the extra `eval` is not installed")
 
 from megatron_codemix.files import read_json, read_jsonl
+from megatron_codemix.locks import exclusive
 from megatron_codemix.runs import RunDirectory
 from tests.helpers.commands import codemix, codemix_stopped
 from tests.helpers.tiny import write_run
@@ -82,14 +83,17 @@ def test_the_summary_as_json_and_the_limit(run: RunDirectory, tmp_path: Path) ->
     assert list(tasks) == ["heldout", "arc_easy"]
     assert tasks["arc_easy"]["items"] == 40
     assert tasks["arc_easy"]["random_baseline"] == pytest.approx(1 / 3)
-    assert read_json(tmp_path / "arc_easy.summary.json") == tasks["arc_easy"]
+    assert read_json(tmp_path / "arc_easy.first40.summary.json") == tasks["arc_easy"]
 
 
-def test_results_of_other_settings_are_not_taken(run: RunDirectory, tmp_path: Path) -> None:
-    for limit, items in (("5", 5), ("6", 6), ("6", 6)):
-        done = codemix(*arguments(run, tmp_path, "--limit", limit))
+def test_the_first_items_do_not_take_the_place_of_all(run: RunDirectory, tmp_path: Path) -> None:
+    for more in ((), ("--limit", "5"), ("--limit", "6")):
+        done = codemix(*arguments(run, tmp_path, *more))
         assert done.returncode == 0, done.stderr
-        assert read_json(tmp_path / "arc_easy.summary.json")["items"] == items
+    names = {"arc_easy": NUM_ITEMS, "arc_easy.first5": 5, "arc_easy.first6": 6}
+    for name, items in names.items():
+        assert read_json(tmp_path / f"{name}.summary.json")["items"] == items
+        assert len(read_jsonl(tmp_path / f"{name}.jsonl")) == items
 
 
 @pytest.mark.parametrize(
@@ -97,9 +101,9 @@ def test_results_of_other_settings_are_not_taken(run: RunDirectory, tmp_path: Pa
     [
         (["-t", "arc_esy"], "no task or suite 'arc_esy'; did you mean arc_easy?"),
         (["-t", "boolq"], "boolq: no data below"),
-        (["--data-dir", "/nonexistent"], "/nonexistent"),
+        (["-t", "sciq,cb", "--data-dir", "/nonexistent"], "/nonexistent: there is no such folder"),
         (["--nproc", "3", "--tensor", "2"], "3 processes are not a multiple of that"),
-        (["--tensor", "3", "--nproc", "3"], "layout.tensor"),
+        (["--tensor", "3", "--nproc", "3"], "3 does not divide model.num_attention_heads 4"),
         (["--max-bytes-per-source", "much"], "max-bytes-per-source"),
         (["--limit", "0"], "limit"),
     ],
@@ -109,8 +113,22 @@ def test_wrong_arguments_are_told_in_one_block(
 ) -> None:
     done = codemix(*arguments(run, tmp_path, *more))
     assert done.returncode == 2, done.stderr
-    assert expected in done.stderr
+    assert done.stderr.count(expected) == 1
     assert "Traceback" not in done.stderr
+
+
+def test_a_task_of_the_harness_s_own_asks_no_network(run: RunDirectory, tmp_path: Path) -> None:
+    done = codemix("evaluate", run.path, "-t", "lambada_openai", "--out", tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "lambada_openai: a task of the harness's own" in done.stderr
+    assert "Retrying" not in done.stderr
+
+
+def test_one_evaluation_at_a_time_in_a_folder(run: RunDirectory, tmp_path: Path) -> None:
+    with exclusive(tmp_path / ".evaluate.lock", "a test"):
+        done = codemix(*arguments(run, tmp_path))
+    assert done.returncode == 2
+    assert "an evaluation is already running here" in done.stderr
 
 
 def test_a_truncated_file_is_named_with_its_line(run: RunDirectory, tmp_path: Path) -> None:

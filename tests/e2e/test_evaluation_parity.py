@@ -83,7 +83,7 @@ def test_likelihoods_and_scores_are_the_harness_s_own(
 ) -> None:
     folder = ours(run, tmp_path, *layout)
     for task in TASKS:
-        lines = read_jsonl(folder / f"{task}.jsonl")
+        lines = read_jsonl(folder / f"{task}.first{LIMIT}.jsonl")
         samples = sorted(theirs["samples"][task], key=lambda sample: sample["doc_id"])
         assert len(lines) == len(samples) == LIMIT
         for line, sample in zip(lines, samples, strict=True):
@@ -93,12 +93,12 @@ def test_likelihoods_and_scores_are_the_harness_s_own(
                 assert mine == pytest.approx(peer, abs=TOLERANCE)
                 assert is_greedy == peer_greedy
             assert _ranking(line["answers"]) == _ranking(sample["filtered_resps"])
-        summary = read_json(folder / f"{task}.summary.json")
+        summary = read_json(folder / f"{task}.first{LIMIT}.summary.json")
         for metric in ("acc", "acc_norm"):
             if f"{metric},none" in theirs["results"][task]:
                 peer = theirs["results"][task][f"{metric},none"]
                 assert summary["metrics"][metric]["value"] == pytest.approx(peer)
-    assert read_json(folder / "boolq.summary.json")["truncated_prompts"] > 0
+    assert read_json(folder / f"boolq.first{LIMIT}.summary.json")["truncated_prompts"] > 0
 
 
 def test_programs_are_those_of_the_harness_s_own_model(tmp_path: Path) -> None:
@@ -110,11 +110,11 @@ def test_programs_are_those_of_the_harness_s_own_model(tmp_path: Path) -> None:
     )
     peer = results_of_hf(run, ["humaneval"], 4)
     folder = ours(run, tmp_path / "ours", names=["humaneval"], limit=4)
-    lines = read_jsonl(folder / "humaneval.jsonl")
+    lines = read_jsonl(folder / "humaneval.first4.jsonl")
     samples = sorted(peer["samples"]["humaneval"], key=lambda sample: sample["doc_id"])
     assert [line["answers"] for line in lines] == [one["filtered_resps"] for one in samples]
     assert any(line["answers"][0][0]["program"] for line in lines)
-    summary = read_json(folder / "humaneval.summary.json")
+    summary = read_json(folder / "humaneval.first4.summary.json")
     assert summary["metrics"]["pass@1"]["value"] == peer["results"]["humaneval"]["pass@1,none"]
     assert summary["truncated_prompts"] == summary["shortened_generations"] == 0
 

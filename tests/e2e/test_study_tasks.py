@@ -54,6 +54,20 @@ def report_of(out: Path) -> dict[str, Any]:
     return read_json(out / "report.json")
 
 
+def test_wrong_benchmarks_are_told_before_anything_is_trained(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    study = write_study(tmp_path, 20)
+    change = ("--set", "evaluation.tasks.names=[copa, arc_esy]")
+    for command in (["check", study], ["run", study, "--out", tmp_path / "out"]):
+        done = codemix("study", *command, *change)
+        assert done.returncode == 2
+        assert "no task or suite 'arc_esy'; did you mean arc_easy?" in done.stderr
+    done = codemix("study", "run", study, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "items: there is no such folder" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_benchmarks_are_part_of_a_study(tmp_path: Path) -> None:
     write_run(tmp_path)
     write_items(tmp_path / "items")

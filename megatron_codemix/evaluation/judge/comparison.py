@@ -1,6 +1,6 @@
 """A whole comparison in a folder: the judge's replies, a line for each item, and the summary."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,5 +99,15 @@ def _nothing_judged(replies: Sequence[Reply], folder: Path) -> str:
         f"not one item could be judged: of {counts['total']} judgements {counts['unreadable']} "
         f"cannot be read ({counts['unreadable_and_cut']} of them cut at the limit of tokens) and "
         f"{counts['refused']} were refused; the first one: {example}\nAll are in {folder / ITEMS}; "
-        "take a judge that follows instructions, or give it more --max-judge-tokens"
+        + _remedy(counts)
     )
+
+
+def _remedy(counts: Mapping[str, int]) -> str:
+    """By what most judgements lack."""
+    if counts["refused"] * 2 > counts["total"]:
+        return (
+            "mend what the judge's endpoint refuses: where it is the length, shorter answers or "
+            "fewer --max-judge-tokens do"
+        )
+    return "take a judge that follows instructions, or give it more --max-judge-tokens"

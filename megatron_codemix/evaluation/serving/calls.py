@@ -122,7 +122,7 @@ def _prompts(value: Any, served: Served) -> list[list[int]]:
     if isinstance(value, str) or _is_tokens(value):
         value = [value]
     if not isinstance(value, list) or not value:
-        raise bad_request("'prompt' is a text, a list of texts, or tokens; it is missing", "prompt")
+        raise bad_request("'prompt' is a text, a list of texts, or tokens; there is none", "prompt")
     return [_encode(one, served) if isinstance(one, str) else _tokens(one, served) for one in value]
 
 
@@ -152,7 +152,7 @@ def _encode(text: str, served: Served) -> list[int]:
 
 def _messages(value: Any) -> list[tuple[str, str]]:
     if not isinstance(value, list) or not value:
-        raise bad_request("'messages' is a list of messages; it is missing", "messages")
+        raise bad_request("'messages' is a list of messages; there is none", "messages")
     return [_message(one, f"messages.{number}") for number, one in enumerate(value)]
 
 

@@ -129,6 +129,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer(self._post)
 
+    def do_PUT(self) -> None:
+        self._answer(self._refuse_method)
+
+    def do_DELETE(self) -> None:
+        self._answer(self._refuse_method)
+
     def _answer(self, work: Callable[[], Any]) -> None:
         with self.server.answering():
             self._has_unread_body = any(
@@ -164,6 +170,10 @@ class _Handler(BaseHTTPRequestHandler):
             return {"object": "list", "data": [model]}
         if path == f"/v1/models/{served.name}":
             return model
+        if path in _READERS:
+            raise ApiError(
+                HTTPStatus.METHOD_NOT_ALLOWED, f"{path!r} wants POST", headers={"Allow": "POST"}
+            )
         raise self._unknown(path)
 
     def _post(self) -> Any:
@@ -191,6 +201,13 @@ class _Handler(BaseHTTPRequestHandler):
             ) from error
         except Closed as error:
             raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "the server is shutting down") from error
+
+    def _refuse_method(self) -> Any:
+        raise ApiError(
+            HTTPStatus.METHOD_NOT_ALLOWED,
+            f"{self.command} is not answered; GET and POST are",
+            headers={"Allow": "GET, POST"},
+        )
 
     def _check_caller(self) -> None:
         """The key; and without one, that no web page has sent the browser here under a name of its

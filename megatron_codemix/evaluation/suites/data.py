@@ -33,7 +33,10 @@ def read_task(info: TaskInfo, folder: Path, limit: int | None) -> TaskData:
     """The first `limit` items of a task. Raises MissingDataError that names the task, DataError
     that names the file that is wrong."""
     files = list_files(folder)
-    path = find_file(folder, files, info.better_files) or find_file(folder, files, info.files)
+    try:
+        path = find_file(folder, files, info.better_files) or find_file(folder, files, info.files)
+    except DataError as error:
+        raise DataError(f"{info.name}: {error}") from error
     if path is None:
         raise MissingDataError(f"{info.name}: no data below {folder}; {info.how_to_get}")
     pairs = READERS[info.reader].documents(read_records(path))

@@ -77,6 +77,8 @@ def prepare_tasks(
     Raises DataError that lists every task whose data is missing or wrong, with where to get it;
     UnavailableError where a task runs programs and this machine cannot isolate them.
     """
+    if data_dir is not None and not data_dir.is_dir():
+        raise DataError(f"--data-dir {data_dir}: there is no such folder")
     _stay_offline()
     from lm_eval.tasks import TaskManager
 
@@ -108,6 +110,8 @@ def prepare_tasks(
     if missing and not problems:
         log.warning("left out, as their data is not there: %s", ", ".join(missing))
     if problems:
+        if missing:
+            problems.append("give the folder as --data-dir, or leave them out with --skip-missing")
         raise DataError("\n".join(problems))
     if any(one.runs_programs for one in prepared):
         run_checks([], unsafe=programs.unsafe)  # before the model is loaded, not after

@@ -5,25 +5,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from megatron_codemix.files import Json, atomic_path, read_json, write_json
+from megatron_codemix.runs import result_stem
 
 
 class ResultFolder:
-    """The results of one run's tasks."""
+    """The results of one run's tasks; with a limit those of the first items alone."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limit: int | None = None) -> None:
         self.path = path
+        self.limit = limit
 
     def items(self, task: str) -> Path:
         """A line per item."""
-        return self.path / f"{task}.jsonl"
+        return self._file(task, "jsonl")
 
     def summary(self, task: str) -> Path:
         """The task's scores."""
-        return self.path / f"{task}.summary.json"
+        return self._file(task, "summary.json")
 
     def answers(self, task: str) -> Path:
         """What the model has said while the task is not finished."""
-        return self.path / f"{task}.answers.jsonl"
+        return self._file(task, "answers.jsonl")
+
+    def _file(self, task: str, suffix: str) -> Path:
+        return self.path / f"{result_stem(task, self.limit)}.{suffix}"
 
     def finished(self, task: str, settings: Mapping[str, Json]) -> dict[str, Json] | None:
         """The summary of an evaluation with these settings that came to its end."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 from megatron_codemix.evaluation.engine.requests import LanguageModel
 from megatron_codemix.evaluation.tasks.remembering import Progress
@@ -19,11 +18,11 @@ def evaluate_run(
     tasks: Sequence[Task],
     *,
     layout: Mapping[str, int],
-    folder: Path,
+    folder: ResultFolder,
     asked: Mapping[str, Json],
     again: bool,
 ) -> None:
-    """Writes the results of the tasks to `folder`.
+    """Writes the results of the tasks.
 
     layout: of the model; written into the summaries.
     asked: what was asked for, in the user's words; kept beside the results of all tasks.
@@ -35,9 +34,9 @@ def evaluate_run(
         tokenizer_hash=model.tokenizer.hash,
         layout=layout,
     )
-    evaluate_tasks(model, tasks, subject, ResultFolder(folder), progress=_bars, again=again)
+    evaluate_tasks(model, tasks, subject, folder, progress=_bars, again=again)
     done = {"step": status.step, **asked, "tasks": [task.name for task in tasks]}
-    write_json(folder / EVALUATED_TASKS, done)
+    write_json(folder.path / EVALUATED_TASKS, done)
 
 
 def _bars(task: str) -> Progress:

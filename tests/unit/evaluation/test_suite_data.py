@@ -146,10 +146,11 @@ def test_all_tasks_without_data_are_named_together(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         prepare_tasks(["boolq", "sciq", "cb"], tmp_path)
 
-    first, second = str(caught.value).splitlines()
+    first, second, advice = str(caught.value).splitlines()
     assert first.startswith(f"sciq: no data below {tmp_path}; get it from https://")
     assert "licence: CC BY-NC 3.0" in first
     assert second.startswith("cb: no data below")
+    assert advice == "give the folder as --data-dir, or leave them out with --skip-missing"
 
 
 def test_without_a_folder_the_task_says_what_it_needs() -> None:
@@ -242,3 +243,10 @@ def test_tasks_without_data_are_left_out_if_that_is_wanted(
     assert "left out, as their data is not there: cb, sciq" in caplog.text
     with pytest.raises(DataError, match="cb, sciq: no data of any of them"):
         prepare_tasks(["cb", "sciq"], tmp_path, skip_missing=True)
+
+
+def test_boolq_as_a_table_of_text(tmp_path: Path) -> None:
+    rows = "question,passage,title,answer\nis it,It is.,T,true\nis it not,It is not.,T,False\n"
+    (tmp_path / "boolq.csv").write_text(rows)
+    data = read_task(all_tasks()["boolq"], tmp_path, None)
+    assert [one["label"] for one in data.documents] == [1, 0]

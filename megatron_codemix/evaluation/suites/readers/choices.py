@@ -24,10 +24,11 @@ _READY = ("query", "choices", "gold")
 
 def _boolq(record: Fields) -> Document:
     question, passage = text(record, "question"), text(record, "passage")
-    label = record["label"] if "label" in record else record["answer"]
+    name = "label" if "label" in record else "answer"
+    label = {"true": 1, "false": 0}.get(str(record[name]).lower(), record[name])  # also of CSV
     if "title" in record:  # SuperGLUE's passages begin with the title
         passage = f"{text(record, 'title')} -- {passage}"
-    return {"question": question, "passage": passage, "label": index(label, "label", 2)}
+    return {"question": question, "passage": passage, "label": index(label, name, 2)}
 
 
 def _boolq_ready(record: Fields) -> Document:

@@ -324,7 +324,7 @@ def test_unknown_paths(client: Client, method: str, path: str) -> None:
 def test_unknown_methods_are_told_in_the_same_form(client: Client) -> None:
     client.send("PUT", "/v1/models", None)
     status, answer = client.receive()
-    assert (status, answer["error"]["type"]) == (501, "server_error")
+    assert (status, answer["error"]["type"]) == (405, "invalid_request_error")
 
 
 def test_the_key_is_wanted_everywhere_but_for_health(model: WaitingModel) -> None:
