@@ -6,22 +6,27 @@ from pathlib import Path
 
 import pytest
 
+from megatron_codemix.config.plan import padded_vocabulary_size
 from megatron_codemix.files import read_jsonl
 from megatron_codemix.runs import RunDirectory
 from tests.helpers.commands import codemix, codemix_stopped
-from tests.helpers.tiny import SEQUENCE, write_run
+from tests.helpers.tiny import SEQUENCE, VOCABULARY, write_run
 
 STEP = 8 * SEQUENCE
 VALIDATE = (
     f"validation={{every_tokens: {8 * STEP}, max_bytes_per_source: 1000, by_position: true,"
     " by_document_length: true}"
 )
+PADDED = padded_vocabulary_size(VOCABULARY)
 SAVE = f"checkpoint.save_every_tokens={5 * STEP}"
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("run"), model={"num_layers": 4})
+    # A vocabulary that needs no padding: training's losses count such rows, an evaluation does not.
+    others = [f"<|{number}|>" for number in range(PADDED - VOCABULARY)]
+    model = {"num_layers": 4, "vocabulary_size": PADDED}
+    return write_run(tmp_path_factory.mktemp("run"), others, model=model)
 
 
 LAYOUTS = {
