@@ -55,7 +55,7 @@ def test_what_was_learned_by_heart_is_told_from_what_was_not(
     tasks = json.loads(done.stdout)["tasks"]
     assert set(tasks) == set(SAFETY_TASKS)
     for name, summary in tasks.items():
-        assert len(read_jsonl(tmp_path / f"{name}.jsonl")) == summary["items"]
+        assert len(read_jsonl(tmp_path / f"{name}.first{NUM_DOCUMENTS}.jsonl")) == summary["items"]
     memory = tasks["safety_memorisation"]
     values = {name: metric["value"] for name, metric in memory["metrics"].items()}
     assert (values["exact/code"], values["exact_held_out/code"]) == (1.0, 0.0)
@@ -76,10 +76,10 @@ def test_tasks_of_the_suite_can_be_asked_for_alone(run: RunDirectory, tmp_path: 
     assert done.returncode == 0, done.stderr
     assert [line.split()[:5] for line in done.stdout.splitlines()] == [
         # This model writes no program that runs, so there is nothing to have a share of.
-        ["safety_weaknesses", "insecure", "of", "nothing,", "10"],
+        ["safety_weaknesses", "insecure", "nothing", "to", "count,"],
         ["safety_memorisation", "exact", "1.0000", "+-", "0.0000,"],
     ]
-    assert not (tmp_path / "safety_secrets.jsonl").exists()
+    assert not (tmp_path / "safety_secrets.first2.jsonl").exists()
 
 
 def test_the_tasks_are_listed() -> None:

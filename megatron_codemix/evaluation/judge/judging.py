@@ -107,8 +107,10 @@ class _Asking:
         for _ in range(len(bodies) - len(missing)):
             self._on_reply()
         with ThreadPoolExecutor(concurrency, thread_name_prefix="judge") as pool:
-            futures = [pool.submit(self._ask, key, body) for key, body in missing.items()]
+            futures: list[Future[None]] = []
             try:
+                for key, body in missing.items():
+                    futures.append(pool.submit(self._ask, key, body))
                 wait(futures, return_when=FIRST_EXCEPTION)
             finally:  # an error, or Ctrl-C
                 self._stop.set()
