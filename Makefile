@@ -14,8 +14,9 @@ help:
 quickstart: $(SET_UP)
 	@$(CODEMIX) quickstart $(ARGS)
 
+# One more worker than the two cores that it is meant for: tests wait for ranks, timeouts and disks a third of the time.
 test: $(EXTRAS)
-	@.venv/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@.venv/bin/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-native: $(SET_UP)
 	@tests/native/run.sh $(ARGS)

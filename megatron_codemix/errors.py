@@ -14,17 +14,21 @@ EXIT_RETRY = 75
 
 
 class CodemixError(Exception):
-    """The user's input is wrong. The message says what, where and what to do about it."""
+    """The user's input is wrong. The message says what, where and what to do about it; one for each
+    problem."""
 
     exit_code = EXIT_INPUT
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(problems))
 
 
 class ConfigError(CodemixError):
     """A configuration or study file is wrong; carries all problems found, not just the first."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = list(problems)
-        super().__init__("\n".join(self.problems))
+        super().__init__(*problems)
 
 
 class DataError(CodemixError):
@@ -35,6 +39,10 @@ class DataError(CodemixError):
 class RunError(CodemixError):
     """A run directory, checkpoint or parent run is missing, incomplete or belongs to another
     run."""
+
+
+class FitError(CodemixError):
+    """Runs from which a law cannot be fitted: too few, all of one size, or no search converged."""
 
 
 class UnavailableError(CodemixError):

@@ -32,6 +32,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
+        _name_as_given(error, path, temporary)
         raise full_disk(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -63,11 +64,21 @@ def atomic_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
         os.replace(temporary, folder)
         sync_folder(folder.parent)
     except OSError as error:
+        _name_as_given(error, folder, temporary, replaced)
         raise full_disk(error, folder) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if folder.exists():
             shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _name_as_given(error: OSError, path: Path, *temporary: Path) -> None:
+    """Makes an error about a temporary file or folder, or something in it, one about `path`."""
+    if error.filename is None or isinstance(error.filename, int):
+        return
+    name = Path(os.fsdecode(error.filename))
+    if any(name.is_relative_to(own) for own in temporary):
+        error.filename = str(path)
 
 
 def unusable_path(error: OSError) -> UnavailableError | None:
@@ -84,6 +95,8 @@ def unusable_path(error: OSError) -> UnavailableError | None:
         return UnavailableError(
             f"{path}: {error.strerror}; a file is there, and a folder is wanted; give another path"
         )
+    if error.errno == errno.EISDIR:
+        return UnavailableError(f"{path}: is a folder, and a file is wanted; give another path")
     return UnavailableError(
         f"{path}: {error.strerror}; give a path that exists and may be read or written here"
     )

@@ -138,6 +138,15 @@ class RunDirectory:
             raise RunError(f"{self.status}: unknown state {status.state!r}")
         return status
 
+    def require_status(self) -> Status:
+        """As `read_status`. Raises RunError also where the run was never started."""
+        status = self.read_status()
+        if status is None:
+            raise RunError(
+                f"{self.path}: no run here (status.json is missing); give the directory of a run"
+            )
+        return status
+
     def write_status(self, status: Status) -> Status:
         """Writes `status` with the present time, atomically; returns what was written."""
         stamped = replace(status, updated_unix=time.time())
@@ -189,11 +198,7 @@ class RunDirectory:
 
 def require_done(run: RunDirectory) -> Status:
     """Status of a run that others start from or evaluate. Raises RunError unless it is done."""
-    status = run.read_status()
-    if status is None:
-        raise RunError(
-            f"{run.path}: no run here (status.json is missing); give the directory of a run"
-        )
+    status = run.require_status()
     if status.state != "done":
         raise RunError(
             f"{run.path}: this run is {status.state} at step {status.step} of "
@@ -224,3 +229,15 @@ def final_checkpoint(run: RunDirectory) -> Path:
             "checkpoint before it (where none is left, with an empty directory)"
         )
     return run.checkpoint(status.num_steps)
+
+
+def checkpoint_of(run: RunDirectory, step: int | None) -> Path:
+    """The checkpoint after `step` steps, of a run that may still be trained; None: the last of a
+    finished one. Raises RunError where there is none."""
+    if step is None:
+        return final_checkpoint(run)
+    steps = run.complete_steps()
+    if step not in steps:
+        there = f"there are {', '.join(map(str, steps))}" if steps else "there is none"
+        raise RunError(f"{run.path}: no complete checkpoint after step {step}; {there}")
+    return run.checkpoint(step)

@@ -43,6 +43,10 @@ class Backend(Protocol):
     @property
     def device(self) -> torch.device: ...
 
+    @property
+    def device_name(self) -> str:
+        """What the device calls itself."""
+
     def prepare(self) -> None:
         """Sets up this process for the device, once, before any tensor is made."""
 
@@ -64,6 +68,7 @@ class CpuBackend:
     name: Literal["cpu"] = "cpu"
     collectives: Literal["gloo"] = "gloo"
     device = torch.device("cpu")
+    device_name = "CPU"
 
     def prepare(self) -> None:
         """One thread for each rank unless OMP_NUM_THREADS says otherwise, and memory that is kept
@@ -99,6 +104,10 @@ class CudaBackend:
     def __init__(self, local_rank: int) -> None:
         self.device = torch.device("cuda", local_rank)
 
+    @property
+    def device_name(self) -> str:
+        return torch.cuda.get_device_name(self.device)
+
     def prepare(self) -> None:
         """Binds the process to its GPU. CUDA_DEVICE_MAX_CONNECTIONS=1 keeps megatron-core's
         overlapped collectives in the order in which they were queued (needed before Blackwell)."""
@@ -116,8 +125,7 @@ class CudaBackend:
 
     def peak_flops(self, precision: Literal["fp32", "bf16"]) -> float | None:
         """Of the data sheet, dense. fp32 products run in full precision, without tensor cores."""
-        name = torch.cuda.get_device_name(self.device)
-        known = (peaks for part, peaks in _GPU_PEAK_FLOPS.items() if part in name)
+        known = (peaks for part, peaks in _GPU_PEAK_FLOPS.items() if part in self.device_name)
         peaks = next(known, None)
         return None if peaks is None else peaks[precision]
 

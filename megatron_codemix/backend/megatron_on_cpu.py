@@ -30,6 +30,8 @@ from megatron_codemix.backend.gloo_collectives import mend_collectives
 CPU = torch.device("cpu")
 
 _installed = False
+_stand_in = CPU
+"""What CUDA's device stands for."""
 
 
 class CudaMeansCpu(TorchFunctionMode):
@@ -42,15 +44,15 @@ class CudaMeansCpu(TorchFunctionMode):
             return args[0]
         if kwargs:
             if _names_cuda(kwargs.get("device")):
-                kwargs = {**kwargs, "device": CPU}
+                kwargs = {**kwargs, "device": _stand_in}
             if kwargs.get("pin_memory"):
                 kwargs = {**kwargs, "pin_memory": False}
             return func(*args, **kwargs)
         if func is torch.Tensor.type and len(args) == 1:
             # the optimizer sorts parameters by this string and knows only the CUDA names
-            return func(*args).replace("torch.", "torch.cuda.", 1)
+            return func(*args).replace(".meta", "").replace("torch.", "torch.cuda.", 1)
         if func is torch.Tensor.to and len(args) > 1 and _names_cuda(args[1]):
-            args = (args[0], CPU, *args[2:])
+            args = (args[0], _stand_in, *args[2:])
         if func in (torch.Tensor.pin_memory, torch.Tensor.record_stream):
             return args[0]
         return func(*args)
@@ -119,7 +121,7 @@ def _nothing() -> Callable[..., None]:
 _THE_STREAM = CpuStream()
 
 CUDA_FUNCTIONS: dict[str, Any] = {
-    "current_device": lambda: CPU,
+    "current_device": lambda: _stand_in,
     "synchronize": _nothing(),
     "set_device": _nothing(),
     "empty_cache": _nothing(),
@@ -178,6 +180,14 @@ def install() -> bool:
     _give_experts_host_counts()
     _installed = True
     return True
+
+
+def compute_nothing() -> None:
+    """From here on this process is one that plans: CUDA's device is torch's `meta`, whose tensors
+    have shapes and no memory. To be called after `install`, before models are built."""
+    global _stand_in
+    assert _installed, "there is a GPU, which megatron.core would take"
+    _stand_in = torch.device("meta")
 
 
 def refused_options(transformer_config: Any) -> list[str]:

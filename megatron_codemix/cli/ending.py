@@ -4,9 +4,10 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from megatron_codemix.errors import EXIT_BUG, CodemixError, ConfigError, RetryableError
+from megatron_codemix.errors import EXIT_BUG, CodemixError, RetryableError
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+_INTERRUPTED = "interrupted; what was saved is kept: give the same command again"
 
 
 class Interrupted(Exception):  # noqa: N818  # not an error
@@ -23,7 +24,7 @@ def run_readably(work: Callable[[], int], *, is_debug: bool = False) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except (KeyboardInterrupt, Interrupted):
-        print("interrupted; the same command goes on from what is there", file=sys.stderr)
+        print(_INTERRUPTED, file=sys.stderr)
         return EXIT_INTERRUPTED
     except CodemixError as error:
         if is_debug:
@@ -49,8 +50,7 @@ def run_readably(work: Callable[[], int], *, is_debug: bool = False) -> int:
 
 def error_block(error: CodemixError) -> str:
     """What the user sees: a line for each problem."""
-    problems = error.problems if isinstance(error, ConfigError) else [str(error)]
-    lines = [f"error: {problem}" for problem in problems]
+    lines = [f"error: {problem}" for problem in error.problems]
     if isinstance(error, RetryableError):
         lines.append("the same command may succeed later")
     return "\n".join(lines)

@@ -16,9 +16,11 @@ from megatron_codemix.cli.model_ranks import (
     Nproc,
     Pipeline,
     RunArgument,
+    Step,
     Tensor,
 )
 from megatron_codemix.cli.task_choice import TaskChoice, prepare_tasks
+from megatron_codemix.cli.unused import refuse_unused
 from megatron_codemix.errors import UnavailableError
 from megatron_codemix.evaluation.safety.prepare import SAFETY, SAFETY_TASKS
 from megatron_codemix.evaluation.tasks.results import ResultFolder
@@ -50,6 +52,7 @@ def _list_tasks(is_asked: bool) -> None:
 
 
 def command(
+    context: typer.Context,
     run: RunArgument,
     tasks: Annotated[
         list[str] | None,
@@ -82,6 +85,7 @@ def command(
     temperature: Annotated[
         float, typer.Option(min=0.01, help="Of programs that are drawn, where there are several.")
     ] = 0.8,
+    step: Step = None,
     nproc: Nproc = 1,
     tensor: Tensor = 1,
     pipeline: Pipeline = 1,
@@ -90,7 +94,8 @@ def command(
         str, typer.Option(help="heldout: text that is scored of each source.")
     ] = DEFAULT_MAX_BYTES,
     out: Annotated[
-        Path | None, typer.Option(help="Where results go; default: RUN/evaluation.")
+        Path | None,
+        typer.Option(help="Where results go; default: RUN/evaluation, with --step a folder in it."),
     ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Also tasks that are finished with these settings.")
@@ -104,8 +109,8 @@ def command(
     """Scores of a run: benchmarks of the papers and of lm-evaluation-harness, or bits per byte on
     held-out documents. A line per item and a summary with standard errors go to RUN/evaluation; the
     same command goes on after a kill."""
-    ranks = ModelRanks.of(run, nproc, tensor, pipeline, max_batch_tokens)
-    folder = ResultFolder(out or ranks.directory.evaluation, limit)
+    ranks = ModelRanks.of(run, nproc, tensor, pipeline, max_batch_tokens, step)
+    folder = ResultFolder(out or _place(ranks), limit)
     wanted = TaskChoice(
         names=[name for text in tasks or [HELDOUT] for name in text.split(",")],
         max_bytes_per_source=_size(max_bytes_per_source),
@@ -120,12 +125,17 @@ def command(
         ranks.run(lambda model: None, log_folder=folder.path)
         return
     prepared = prepare_tasks(ranks, wanted)
+    if HELDOUT not in wanted.names:
+        refuse_unused(context, ["max_bytes_per_source"], f"task {HELDOUT} is not asked for")
+    if not any("samples" in task.settings for task in prepared):
+        refuse_unused(context, ["samples", "temperature"], "no task draws programs")
 
     def body(model: "LanguageModel") -> None:
         evaluate_run(
             model,
             ranks.directory,
             prepared,
+            step=step,
             layout=ranks.sizes,
             folder=folder,
             asked=wanted.record(),
@@ -136,6 +146,11 @@ def command(
         ranks.run(body, log_folder=folder.path)
     summaries = {task.name: read_json(folder.summary(task.name)) for task in prepared}
     _print(summaries, as_json=json, only_heldout=tasks is None)
+
+
+def _place(ranks: ModelRanks) -> Path:
+    folder = ranks.directory.evaluation
+    return folder if ranks.step is None else folder / ranks.directory.checkpoint(ranks.step).name
 
 
 @contextlib.contextmanager

@@ -15,8 +15,10 @@ from megatron_codemix.cli.model_ranks import (
     Nproc,
     Pipeline,
     RunArgument,
+    Step,
     Tensor,
 )
+from megatron_codemix.cli.unused import refuse_unused
 from megatron_codemix.errors import DataError, UnavailableError
 from megatron_codemix.evaluation.completing import Completion, complete
 from megatron_codemix.evaluation.loopback import is_loopback
@@ -32,9 +34,22 @@ if TYPE_CHECKING:
     from megatron_codemix.evaluation.engine.requests import LanguageModel
 
 DEFAULT_MAX_NEW_TOKENS = 128
+_OF_TEXTS = (
+    "prompt",
+    "prompts",
+    "out",
+    "max_new_tokens",
+    "temperature",
+    "top_p",
+    "stop",
+    "seed",
+    "num_samples",
+)
+_OF_SERVER = ("host", "port", "api_key_file", "max_waiting")
 
 
 def command(
+    context: typer.Context,
     run: RunArgument,
     prompt: Annotated[
         list[str] | None, typer.Option(help="Text to go on with; may be given several times.")
@@ -75,6 +90,7 @@ def command(
     max_waiting: Annotated[
         int, typer.Option(min=1, help="Texts that may wait while others are written; then 429.")
     ] = 256,
+    step: Step = None,
     nproc: Nproc = 1,
     tensor: Tensor = 1,
     pipeline: Pipeline = 1,
@@ -84,14 +100,12 @@ def command(
     ] = False,
 ) -> None:
     """Go on with texts, greedily or by sampling; or serve the run to OpenAI's clients."""
-    ranks = ModelRanks.of(run, nproc, tensor, pipeline, max_batch_tokens)
+    ranks = ModelRanks.of(run, nproc, tensor, pipeline, max_batch_tokens, step)
     if serve:
-        if prompt or prompts or out:
-            raise typer.BadParameter(
-                "goes without --prompt, --prompts and --out", param_hint="--serve"
-            )
+        refuse_unused(context, _OF_TEXTS, "with --serve the clients say it in their requests")
         _serve(ranks, host, port, _api_key(api_key_file), max_waiting, as_json=json)
         return
+    refuse_unused(context, _OF_SERVER, "it goes with --serve")
     sampling = Sampling(
         max_new_tokens=max_new_tokens,
         stop=tuple(stop or ()),

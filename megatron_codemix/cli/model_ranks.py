@@ -17,12 +17,18 @@ from megatron_codemix.evaluation.layout import EvaluationLayout
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
 from megatron_codemix.launch.ranks import run_ranks
 from megatron_codemix.obs.log import setup_logging
-from megatron_codemix.runs import RunDirectory, final_checkpoint
+from megatron_codemix.runs import RunDirectory, checkpoint_of
 
 if TYPE_CHECKING:
     from megatron_codemix.evaluation.engine.requests import LanguageModel
 
-RunArgument = Annotated[Path, typer.Argument(help="Run directory of a finished run.")]
+RunArgument = Annotated[
+    Path, typer.Argument(help="Run directory: of a finished run, or with --step of any.")
+]
+Step = Annotated[
+    int | None,
+    typer.Option(min=0, help="The checkpoint after so many steps; default: the last."),
+]
 Nproc = Annotated[int, typer.Option(min=1, help="Processes; ignored under torchrun and srun.")]
 Tensor = Annotated[int, typer.Option(min=1, help="Processes that a layer is cut over.")]
 Pipeline = Annotated[int, typer.Option(min=1, help="Processes that the layers are dealt over.")]
@@ -33,10 +39,12 @@ MaxBatchTokens = Annotated[
 
 @dataclass(frozen=True)
 class ModelRanks:
-    """Of one run, whose last checkpoint is whole."""
+    """Of one run, whose checkpoint is whole."""
 
     directory: RunDirectory
     config: RunConfig
+    step: int | None
+    """Of the checkpoint; None: the last of a finished run."""
     layout: EvaluationLayout
     num_processes: int
     max_batch_tokens: int | None
@@ -45,17 +53,23 @@ class ModelRanks:
 
     @classmethod
     def of(
-        cls, run: Path, nproc: int, tensor: int, pipeline: int, max_batch_tokens: int | None
+        cls,
+        run: Path,
+        nproc: int,
+        tensor: int,
+        pipeline: int,
+        max_batch_tokens: int | None,
+        step: int | None,
     ) -> "ModelRanks":
-        """Raises RunError where there is no finished run, ConfigError for a layout that the model
-        or the processes cannot have."""
+        """Raises RunError where there is no such checkpoint, ConfigError for a layout that the
+        model or the processes cannot have."""
         directory = RunDirectory(run)
         if not directory.config.exists():
             raise RunError(f"{run}: no run here (config.yaml is missing); give a run directory")
-        final_checkpoint(directory)
+        checkpoint_of(directory, step)
         config = load_run_config(directory.config)
         layout = EvaluationLayout(tensor=tensor, pipeline=pipeline)
-        ranks = cls(directory, config, layout, nproc, max_batch_tokens)
+        ranks = cls(directory, config, step, layout, nproc, max_batch_tokens)
         layout.check(config, ranks.world_size)
         prepare_environment(config.backend.device)
         return ranks
@@ -98,7 +112,12 @@ class ModelRanks:
             if is_server and rank.rank > 0:
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
             run_with_model(
-                self.directory, self.layout, rank, body, max_batch_tokens=self.max_batch_tokens
+                self.directory,
+                self.layout,
+                rank,
+                body,
+                step=self.step,
+                max_batch_tokens=self.max_batch_tokens,
             )
             return EXIT_DONE
 

@@ -1,4 +1,4 @@
-"""One child process on this machine: its output in a file, stopped when its parent is stopped or
+"""Child processes on this machine: output in a file, stopped when their parent is stopped or
 killed."""
 
 import contextlib
@@ -25,6 +25,10 @@ class StopRequest:
     def __init__(self) -> None:
         self.count = 0
 
+    def ask(self) -> None:
+        """As if a signal had come."""
+        self.count += 1
+
     @contextlib.contextmanager
     def listen(self) -> Iterator["StopRequest"]:
         """Counts the signals instead of dying of them; only in the main thread."""
@@ -37,7 +41,7 @@ class StopRequest:
                 signal.signal(number, handler)
 
     def _count(self, number: int, frame: FrameType | None) -> None:
-        self.count += 1
+        self.ask()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +70,70 @@ def _opens_error_block(line: str) -> bool:
     return line.lower().startswith(("error", "traceback (most recent call last)"))
 
 
+class Child:
+    """A command that runs in its own process group, its output appended to a log.
+
+    A stop request is passed on to it as one SIGTERM, so that it can save and exit (a launcher of
+    ranks tells its ranks); a second one kills the whole group. If this process dies, the kernel
+    sends the child SIGTERM.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        log: Path,
+        *,
+        pass_fds: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Starts it. In the thread that waits for it: the kernel takes the end of a thread for that
+        of the parent."""
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "ab") as output:
+            self.log_start = output.tell()
+            self._started = time.monotonic()
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(environment or {})},
+                pass_fds=pass_fds,
+                start_new_session=True,
+                preexec_fn=partial(die_with, os.getpid(), by=signal.SIGTERM),
+            )
+        self._forwarded = 0
+        self._is_over = False
+
+    def pass_on(self, stop: StopRequest) -> None:
+        """Tells the child of stop requests that it was not told of yet."""
+        if stop.count >= 1 and self._forwarded == 0:
+            self._process.send_signal(signal.SIGTERM)
+            self._forwarded = stop.count
+        elif stop.count > self._forwarded:
+            _kill_group(self._process.pid)
+
+    def ended(self, timeout_seconds: float = 0.0) -> ChildExit | None:
+        """How it ended; None where it still runs after `timeout_seconds`. Leaves no process of its
+        group behind."""
+        try:
+            code = self._process.wait(timeout=timeout_seconds)
+        except subprocess.TimeoutExpired:
+            return None
+        self.kill()
+        seconds = time.monotonic() - self._started
+        return ChildExit(code=code, seconds=seconds, log=self.log, log_start=self.log_start)
+
+    def kill(self) -> None:
+        """Ends what is left of its group: ranks of a launcher that died, or the child itself. A
+        group that has ended is no error."""
+        if not self._is_over:
+            _kill_group(self._process.pid)
+            self._process.wait()
+            self._is_over = True
+
+
 def run_child(
     command: Sequence[str],
     log: Path,
@@ -75,49 +143,15 @@ def run_child(
     pass_fds: Sequence[int] = (),
     environment: Mapping[str, str] | None = None,
 ) -> ChildExit:
-    """Runs `command` in its own process group, its output appended to `log`, and waits.
-
-    A stop request is passed on to the child as one SIGTERM, so that it can save and exit (a
-    launcher of ranks tells its ranks); a second one kills the whole group. If this process dies,
-    the kernel sends the child SIGTERM.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "ab") as output:
-        log_start = output.tell()
-        started = time.monotonic()
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **(environment or {})},
-            pass_fds=pass_fds,
-            start_new_session=True,
-            preexec_fn=partial(die_with, os.getpid(), by=signal.SIGTERM),
-        )
-        code = _wait(child, stop, on_poll)
-    return ChildExit(code=code, seconds=time.monotonic() - started, log=log, log_start=log_start)
-
-
-def _wait(child: "subprocess.Popen[bytes]", stop: StopRequest, on_poll: Callable[[], None]) -> int:
-    """Exit code of `child`; leaves no process of its group behind, even if `on_poll` raises."""
-    forwarded = 0
+    """Runs `command` as a `Child` and waits, leaving no process behind even if `on_poll` raises."""
+    child = Child(command, log, pass_fds=pass_fds, environment=environment)
     try:
-        while True:
-            try:
-                return child.wait(timeout=POLL_SECONDS)
-            except subprocess.TimeoutExpired:
-                on_poll()
-            if stop.count >= 1 and forwarded == 0:
-                child.send_signal(signal.SIGTERM)
-                forwarded = stop.count
-            elif stop.count > forwarded:
-                _kill_group(child.pid)
+        while (ended := child.ended(POLL_SECONDS)) is None:
+            on_poll()
+            child.pass_on(stop)
+        return ended
     finally:
-        # Ranks of a launcher that died, or the child itself if on_poll raised. A group that has
-        # ended is no error.
-        _kill_group(child.pid)
-        child.wait()
+        child.kill()
 
 
 def _kill_group(group: int) -> None:

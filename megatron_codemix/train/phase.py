@@ -164,7 +164,10 @@ def start_attempt(phase: Phase) -> int:
     folder = phase.run.attempt(number)
     folder.mkdir(parents=True, exist_ok=True)
     save_config(phase)
-    record = phase.plan.as_dict() | {"mixture": phase.data.mixture.as_dict()}
+    record = phase.plan.as_dict() | {
+        "layout": phase.config.layout.model_dump(mode="json"),
+        "mixture": phase.data.mixture.as_dict(),
+    }
     write_json(folder / "plan.json", record)
     phase.run.write_status(
         replace(

@@ -14,12 +14,16 @@ from megatron_codemix.data.resolve import DataPlan
 _PACKAGES = ("megatron_codemix", "torch", "megatron-core", "numpy", "tokenizers")
 
 
-def provenance(data: DataPlan, backend_name: str) -> dict[str, Any]:  # Any: JSON values
-    """The content of `provenance.json`."""
+def provenance(data: DataPlan, *, backend: str, device: str) -> dict[str, Any]:
+    """The content of `provenance.json`; Any: JSON values.
+
+    backend, device: their names.
+    """
     return {
         "versions": versions(),
         "commit": source_commit(),
-        "backend": backend_name,
+        "backend": backend,
+        "device": device,
         "host": socket.gethostname(),
         "command": sys.argv,
         "slurm_job": os.environ.get("SLURM_JOB_ID"),

@@ -77,9 +77,8 @@ def _train(phase: Phase, context: RankContext, attempt: int | None, profile: boo
         layout_text(layout, parallel.data_size),
     )
     if context.rank == 0:
-        write_json(
-            phase.run.attempt(attempt) / "provenance.json", provenance(phase.data, backend.name)
-        )
+        record = provenance(phase.data, backend=backend.name, device=backend.device_name)
+        write_json(phase.run.attempt(attempt) / "provenance.json", record)
     folder = phase.run.attempt(attempt) / "profile" if profile else None
     while not _train_to_end(phase, parallel, backend, folder):
         gc.collect()  # the model that went wrong, before the next one is built

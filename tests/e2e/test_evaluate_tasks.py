@@ -11,7 +11,7 @@ pytest.importorskip("lm_eval", reason="the extra `eval` is not installed")
 from megatron_codemix.files import read_json, read_jsonl
 from megatron_codemix.locks import exclusive
 from megatron_codemix.runs import RunDirectory
-from tests.helpers.commands import codemix, codemix_stopped
+from tests.helpers.commands import codemix, codemix_stopped, python
 from tests.helpers.tiny import write_run
 
 NUM_ITEMS = 300
@@ -106,6 +106,8 @@ def test_the_first_items_do_not_take_the_place_of_all(run: RunDirectory, tmp_pat
         (["--tensor", "3", "--nproc", "3"], "3 does not divide model.num_attention_heads 4"),
         (["--max-bytes-per-source", "much"], "max-bytes-per-source"),
         (["--limit", "0"], "limit"),
+        (["--max-bytes-per-source", "1kB"], "--max-bytes-per-source: no effect: task heldout"),
+        (["--samples", "4"], "--samples: no effect: no task draws programs"),
     ],
 )
 def test_wrong_arguments_are_told_in_one_block(
@@ -118,7 +120,8 @@ def test_wrong_arguments_are_told_in_one_block(
 
 
 def test_a_task_of_the_harness_s_own_asks_no_network(run: RunDirectory, tmp_path: Path) -> None:
-    done = codemix("evaluate", run.path, "-t", "lambada_openai", "--out", tmp_path)
+    arguments = ("evaluate", run.path, "-t", "lambada_openai", "--out", tmp_path)
+    done = python("-m", "megatron_codemix", *arguments)  # which imports the harness itself
     assert done.returncode == 2, done.stderr
     assert "lambada_openai: a task of the harness's own" in done.stderr
     assert "Retrying" not in done.stderr

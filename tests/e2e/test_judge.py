@@ -123,7 +123,7 @@ def test_ctrl_c_keeps_what_was_answered(files: list[str | Path]) -> None:
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
-    assert "the same command goes on" in output
+    assert "give the same command again" in output
     assert len((Path(files[5]) / "judge.jsonl").read_text().splitlines()) == reached
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from megatron_codemix.files import read_jsonl
+from megatron_codemix.files import read_json, read_jsonl
 from tests.helpers.commands import codemix
 from tests.helpers.tiny import SEQUENCE, write_run
 
@@ -23,6 +23,9 @@ def test_a_profile_holds_the_operators_of_every_rank(tmp_path: Path) -> None:
         names = {event.get("name") for event in trace["traceEvents"]}
         assert {"aten::mm", "gloo:all_reduce"} <= names
         assert "aten::mm" in (folder / f"rank{rank}.txt").read_text()
+    attempt = run / "attempts" / "1"
+    assert read_json(attempt / "provenance.json")["device"] == "CPU"
+    assert read_json(attempt / "plan.json")["layout"]["tensor"] == 1
     lines = read_jsonl(run / "metrics.jsonl")
     assert [line["step"] for line in lines] == [4, 8, 12, 16, 20]
     for line in lines:

@@ -32,8 +32,13 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 LAYOUTS = {
     "one": ["--nproc", "1"],
     "dp3": ["train.global_batch_sequences=6", "--nproc", "3"],
-    "tp2-pp2": ["layout.tensor=2", "layout.pipeline=2", "--nproc", "4"],
-    "pp2-vpp2": ["layout.pipeline=2", "layout.virtual_pipeline=2", "--nproc", "2"],
+    "tp2-pp2-vpp2": [
+        "layout.tensor=2",
+        "layout.pipeline=2",
+        "layout.virtual_pipeline=2",
+        "--nproc",
+        "4",
+    ],
     "cp2": ["layout.context=2", "--nproc", "2"],
     "ep2": [
         "layout.expert=2",
@@ -76,6 +81,31 @@ def test_the_last_validation_is_what_evaluate_finds(
                 total = sum(part[key] for part in parts.values())
                 assert total == pytest.approx(source[key], rel=1e-12)
         assert source["by_position"]["1-1"]["tokens"] == expected[name]["documents"]
+
+
+def test_a_checkpoint_of_a_run_that_is_not_done_can_be_evaluated(
+    config: Path, tmp_path: Path
+) -> None:
+    run = RunDirectory(tmp_path / "run")
+    keep = f"checkpoint={{save_every_tokens: {8 * STEP}, keep_every_tokens: {8 * STEP}}}"
+    arguments = ["train", config, keep, VALIDATE, "--run-dir", run.path]
+    stopped = codemix_stopped(arguments, metrics=run.metrics, after_lines=11, by=signal.SIGTERM)
+    assert stopped == 75
+    asked = ["evaluate", run.path, "--max-bytes-per-source", "1000", "--json"]
+    last = codemix(*asked)
+    assert last.returncode == 2
+    assert "this run is pending" in last.stderr
+    wrong = codemix(*asked, "--step", "9")
+    assert wrong.returncode == 2
+    assert "no complete checkpoint after step 9; there are 8, " in wrong.stderr
+    done = codemix(*asked, "--step", "8")
+    assert done.returncode == 0, done.stderr
+    evaluated, (line, *_) = json.loads(done.stdout), read_jsonl(run.validation)
+    assert evaluated["step"] == line["step"] == 8
+    for name, source in line["sources"].items():
+        expected = evaluated["sources"][name]["bits_per_byte"]
+        assert source["bits_per_byte"] == pytest.approx(expected, rel=1e-5)
+    assert (run.evaluation / "iter_0000008/heldout.summary.json").exists()
 
 
 def test_validation_changes_nothing_and_goes_on_after_a_kill(config: Path, tmp_path: Path) -> None:

@@ -1,19 +1,32 @@
-"""Runs `codemix` as a user does: a process of its own, its output captured."""
+"""Runs `codemix` as a user does: a process of its own, its output captured.
 
+The process is forked from a server that has made the imports. Where the start itself is tested, or
+that processes whose sets are in another order come to the same result, `python` starts one anew.
+"""
+
+import atexit
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+from tests.helpers import server
+
+ENVIRONMENT = {**os.environ, **server.ENVIRONMENT}
+_LIMIT_SECONDS = 600
 
 
 def codemix(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The finished command."""
-    return python("-m", "megatron_codemix", *arguments, cwd=cwd)
+    command = Command(arguments, cwd, are_streams_one=False)
+    output, errors = command.communicate(timeout=_LIMIT_SECONDS)
+    return subprocess.CompletedProcess(command.arguments, command.returncode, output, errors)
 
 
 def python(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -24,22 +37,90 @@ def python(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Comple
         text=True,
         env=ENVIRONMENT,
         cwd=cwd,
-        timeout=600,
+        timeout=_LIMIT_SECONDS,
     )
 
 
-def start_codemix(
-    arguments: Sequence[str | Path], cwd: Path | None = None
-) -> subprocess.Popen[str]:
+def start_codemix(arguments: Sequence[str | Path], cwd: Path | None = None) -> "Command":
     """The command, started; its stdout holds stderr too."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "megatron_codemix", *map(str, arguments)],
-        cwd=cwd,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return Command(arguments, cwd)
+
+
+class Command:
+    """A started `codemix`, with what tests use of `subprocess.Popen`."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str | Path],
+        cwd: Path | None = None,
+        *,
+        are_streams_one: bool = True,
+    ) -> None:
+        self.arguments = ["codemix", *map(str, arguments)]
+        self._folder = Path(tempfile.mkdtemp(prefix="codemix-test-command-"))
+        self._stdout = self._folder / "stdout"
+        self._stderr = self._stdout if are_streams_one else self._folder / "stderr"
+        place = (cwd or Path.cwd(), self._stdout, self._stderr)
+        self._process = server.context().Process(
+            target=_run, args=(self.arguments, ENVIRONMENT, *place)
+        )
+        self._process.start()
+        self.pid: int = self._process.pid
+
+    @property
+    def returncode(self) -> Any:
+        """An int, negative if it died of a signal; None while it runs."""
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        """The same."""
+        code: int | None = self.returncode
+        return code
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Waits for its end and at most so many seconds, then kills it. What it wrote to stdout,
+        and to stderr where that is not one file with it."""
+        self._process.join(timeout)
+        is_late = self.returncode is None
+        self.kill()
+        texts = {path: path.read_text() for path in (self._stdout, self._stderr) if path.exists()}
+        shutil.rmtree(self._folder, ignore_errors=True)
+        output = texts.pop(self._stdout, "")
+        errors = "".join(texts.values())
+        if is_late:
+            raise subprocess.TimeoutExpired(self.arguments, timeout or 0, output, errors)
+        return output, errors
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Nothing if it has ended."""
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Ends it, if it still runs, and waits for that."""
+        self._process.kill()
+        self._process.join()
+
+
+def _run(
+    arguments: list[str], environment: Mapping[str, str], cwd: Path, stdout: Path, stderr: Path
+) -> None:
+    """The command, in its process."""
+    from megatron_codemix.cli.main import main
+
+    for number, path in ((1, stdout), (2, stderr)):
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(opened, number)
+        os.close(opened)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = arguments
+    try:
+        code = main()
+    finally:
+        atexit._run_exitfuncs()  # a forked process skips them
+    sys.exit(code)
 
 
 def codemix_stopped(

@@ -1,8 +1,4 @@
-"""Runs a function on real gloo ranks, started by the project's own launcher.
-
-A server process imports torch and megatron-core once for the whole test session and forks from
-there, so that a test pays milliseconds for its ranks and shares no state with the test process.
-"""
+"""Runs a function on real gloo ranks, started by the project's own launcher."""
 
 import os
 import pickle
@@ -12,7 +8,6 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
-from multiprocessing import forkserver, get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +15,9 @@ import pytest
 
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.launch.ranks import run_ranks
+from tests.helpers import server
 
-# No CPU run looks at a GPU, and each rank has one thread, also where the server's imports decide.
-_ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 _OUTPUT = "output.log"
-_PRELOADED = ["megatron_codemix.mcore", "tests.helpers.ranks"]
 
 
 def run_distributed(
@@ -41,9 +34,8 @@ def run_distributed(
     """
     folder = Path(tempfile.mkdtemp(prefix="codemix-test-ranks-"))
     try:
-        context = _server()
         launch = (function, num_ranks, arguments, folder, timeout_seconds)
-        launcher = context.Process(target=_launch, args=launch)
+        launcher = server.context().Process(target=_launch, args=launch)
         launcher.start()
         try:
             launcher.join(timeout_seconds + 30)
@@ -55,17 +47,6 @@ def run_distributed(
         return [pickle.loads((folder / f"result{rank}").read_bytes()) for rank in range(num_ranks)]
     finally:
         shutil.rmtree(folder)
-
-
-def _server() -> Any:  # Any: typeshed does not export ForkServerContext's Process
-    """The context whose processes are forked from the server, which is started if need be."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in _ENVIRONMENT.items():
-            patch.setenv(name, value)
-        forkserver.ensure_running()
-    return context
 
 
 def _launch(

@@ -107,7 +107,7 @@ def train_run(context: RankContext, config: Path, overrides: Sequence[str], run:
     phase = prepare_phase(config, overrides, run, context.world_size)
     if context.rank == 0:
         attempt = phase.run.attempt(start_attempt(phase))
-        write_json(attempt / "provenance.json", provenance(phase.data, "cpu"))
+        write_json(attempt / "provenance.json", provenance(phase.data, backend="cpu", device="CPU"))
     parallel = initialize_model_parallel(phase.config.layout, phase.config.train.seed)
     while not rank._train_to_end(phase, parallel, select_backend("cpu")):
         pass

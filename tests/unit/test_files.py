@@ -20,6 +20,7 @@ from megatron_codemix.files import (
     read_jsonl,
     require_free_bytes,
     rewrite_jsonl,
+    unusable_path,
     write_json,
     write_text,
 )
@@ -59,6 +60,25 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, number: int) -> 
     with pytest.raises(UnavailableError, match=r"a\.txt: the disk is full"):
         write_half(tmp_path / "a.txt", OSError(number, os.strerror(number)))
     assert os.listdir(tmp_path) == []
+
+
+def test_a_refused_path_is_named_as_it_was_given(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (tmp_path / "file").write_text("")
+    wanted = {
+        folder: "is a folder, and a file is wanted",
+        Path("/proc/new.yaml"): "No such file or directory",
+        tmp_path / "file" / "new.yaml": "a folder is wanted",
+    }
+    for path, words in wanted.items():
+        with pytest.raises(OSError) as refused:  # which one differs
+            write_text(path, "text")
+        told = str(unusable_path(refused.value))
+        assert told.startswith((f"{path}: ", f"{path.parent}: ")), told
+        assert words in told
+        assert ".tmp" not in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
 def test_other_os_errors_are_passed_on(tmp_path: Path) -> None:

@@ -33,10 +33,11 @@ class _Found:
 
 def choices(setting: Setting) -> Iterator[Row]:
     """Of each task, and of all together."""
+    tasks = setting.choice_tasks()  # what is missing is told before a model is trained
     found: dict[str, _Found] = {}
 
     def body(sides: Sides) -> None:
-        for name, task in setting.choice_tasks().items():
+        for name, task in tasks.items():
             found[name] = _compare(sides, name, task, setting.repeats)
 
     with_both(setting, body)

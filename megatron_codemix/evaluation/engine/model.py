@@ -31,7 +31,7 @@ from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.mcore.inference.decoding import Decoder
 from megatron_codemix.mcore.inference.stage import Stage
 from megatron_codemix.mcore.inference.vocabulary import Vocabulary
-from megatron_codemix.runs import RunDirectory, final_checkpoint
+from megatron_codemix.runs import RunDirectory, checkpoint_of
 
 CPU_BATCH_TOKENS = 1024
 GPU_BATCH_TOKENS = 32768
@@ -129,21 +129,23 @@ def run_with_model(
     context: RankContext,
     body: Callable[[LanguageModel], None],
     *,
+    step: int | None = None,
     max_batch_tokens: int | None = None,
 ) -> None:
-    """Loads the run's last checkpoint over all ranks; rank 0 carries out `body` with it, the others
+    """Loads a checkpoint of the run over all ranks; rank 0 carries out `body` with it, the others
     serve until that returns or raises. Every rank calls it.
 
     Copies of the model, data-parallel, are as many as the layout leaves. Raises ConfigError for a
     layout that the model cannot have, RunError where the checkpoint is not there, not complete or
     damaged.
 
+    step: of the checkpoint; None: the last one of a finished run.
     max_batch_tokens: places of one forward pass, padding included; None: 1024 on a CPU, 32768 on a
         GPU.
     """
     config = load_run_config(run.config)
     layout.check(config, context.world_size)
-    folder = final_checkpoint(run)
+    folder = checkpoint_of(run, step)
     is_met = torch.distributed.is_initialized()
     if is_met:
         backend: Backend = select_backend(config.backend.device, context.local_rank)

@@ -92,14 +92,12 @@ def prepare_tasks(
     prepared: list[PreparedTask] = []
     problems: list[str] = []
     missing: list[str] = []
-    theirs: Any = None
     for name in names:
         try:
             if name in registry.all_tasks():
                 prepared.append(_prepare_ours(name, ours))
             else:
-                theirs = theirs or TaskManager()
-                prepared += _prepare_theirs(name, theirs)
+                prepared += _prepare_theirs(name, _harness_tasks())
         except MissingDataError as error:
             missing.append(name)
             problems += [] if skip_missing else [str(error)]
@@ -176,12 +174,17 @@ def _first_metric(task: Any) -> str:
 
 
 def _harness_names() -> list[str]:
-    """Takes 6 to 12 seconds: the harness reads its 14,000 task files."""
+    names: list[str] = _harness_tasks().all_tasks
+    return names
+
+
+@lru_cache(maxsize=1)
+def _harness_tasks() -> Any:
+    """A TaskManager. Takes 6 to 12 seconds: the harness reads its 14,000 task files."""
     _stay_offline()
     from lm_eval.tasks import TaskManager
 
-    names: list[str] = TaskManager().all_tasks
-    return names
+    return TaskManager()
 
 
 def _stay_offline() -> None:

@@ -17,6 +17,7 @@ def evaluate_run(
     run: RunDirectory,
     tasks: Sequence[Task],
     *,
+    step: int | None,
     layout: Mapping[str, int],
     folder: ResultFolder,
     asked: Mapping[str, Json],
@@ -24,18 +25,19 @@ def evaluate_run(
 ) -> None:
     """Writes the results of the tasks.
 
+    step: of the checkpoint that the model is; None: the last of a finished run.
     layout: of the model; written into the summaries.
     asked: what was asked for, in the user's words; kept beside the results of all tasks.
     """
-    status = require_done(run)
+    status = require_done(run) if step is None else run.require_status()
     subject = Subject(
         identity=status.identity,
-        step=status.step,
+        step=status.step if step is None else step,
         tokenizer_hash=model.tokenizer.hash,
         layout=layout,
     )
     evaluate_tasks(model, tasks, subject, folder, progress=_bars, again=again)
-    done = {"step": status.step, **asked, "tasks": [task.name for task in tasks]}
+    done = {"step": subject.step, **asked, "tasks": [task.name for task in tasks]}
     write_json(folder.path / EVALUATED_TASKS, done)
 
 

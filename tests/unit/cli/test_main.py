@@ -12,7 +12,7 @@ from megatron_codemix.cli import main as main_module
 from megatron_codemix.cli.main import COMMANDS, load_command, main
 from megatron_codemix.errors import ConfigError, DataError, PreemptedError
 
-INTERRUPTED = "interrupted; the same command goes on from what is there\n"
+INTERRUPTED = "interrupted; what was saved is kept: give the same command again\n"
 
 
 def with_command(monkeypatch: pytest.MonkeyPatch, error: BaseException | None) -> None:

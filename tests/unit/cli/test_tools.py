@@ -66,4 +66,4 @@ def test_ctrl_c_is_130_also_during_the_imports(tmp_path: Path, flags: list[str])
     tool = TOOLS / "preprocess_data.py"
     ended = python("-c", signals, tool, *flags, "--output-prefix", tmp_path / "a")
     assert ended.returncode == 130, ended.stderr
-    assert ended.stderr == "interrupted; the same command goes on from what is there\n"
+    assert ended.stderr == "interrupted; what was saved is kept: give the same command again\n"
