@@ -3,13 +3,26 @@
 import json as json_module
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from megatron_codemix.cli.plan_options import (
+    GPUS_PER_NODE,
+    OF_SITE,
+    ConstantsOption,
+    GpuOption,
+    GpusPerNodeOption,
+    NetworkOption,
+    PowerPriceOption,
+    PriceOption,
+    WattsOption,
+    read_site,
+)
+from megatron_codemix.cli.unused import refuse_unused
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, ConfigError
 from megatron_codemix.study.changed_phase import earlier_run
 from megatron_codemix.study.outlook import (
@@ -22,6 +35,9 @@ from megatron_codemix.study.spec import StudySpec, load_study
 from megatron_codemix.study.state import PhaseProgress, read_record, study_progress
 from megatron_codemix.study.tree import StudyTree, expand, identify
 from megatron_codemix.units import format_duration
+
+if TYPE_CHECKING:
+    from megatron_codemix.cli.study_cost import StudyCost
 
 app = typer.Typer(
     help="A study: phases chained by checkpoint, compared as variants.",
@@ -108,14 +124,41 @@ def check(
 
 @app.command()
 def plan(
+    context: typer.Context,
     study: StudyArgument,
     data: DataOption = None,
     scale: ScaleOption = None,
     set_: SetOption = None,
+    gpu: GpuOption = None,
+    gpus_per_node: GpusPerNodeOption = GPUS_PER_NODE,
+    network: NetworkOption = None,
+    price: PriceOption = None,
+    power_price: PowerPriceOption = None,
+    watts: WattsOption = None,
+    constants: ConstantsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show what each phase will do: tokens, steps, learning rates, mixture, epochs, layout."""
+    """Show what each phase will do: tokens, steps, learning rates, mixture, epochs, layout; with
+    --gpu also its memory, time and cost there."""
+    if gpu is None:
+        refuse_unused(context, OF_SITE, "it goes with --gpu")
     tree = identify(expand(read_study(study, data, scale, set_)))
+    cost: StudyCost | None = None
+    if gpu is not None:
+        # Here, so that `study status` does not wait for the planner.
+        from megatron_codemix.cli.study_cost import study_cost
+
+        site = read_site(
+            gpu=gpu,
+            world_size=tree.spec.world_size,
+            gpus_per_node=gpus_per_node,
+            network=network,
+            constants=constants,
+            price=price,
+            power_price=power_price,
+            watts=watts,
+        )
+        cost = study_cost(tree, site)
     phases = outlook(tree)
     budgets = {phase.label: (phase.requested_tokens, phase.train_tokens) for phase in phases}
     warnings = [*repetition_warnings(phases), *rounding_warnings(budgets)]
@@ -128,11 +171,14 @@ def plan(
                 "phases": [phase.as_dict() for phase in phases],
                 "missing": tree.inventory.missing,
                 "warnings": warnings,
+                "cost": None if cost is None else cost.as_dict(),
             }
         )
         return
     missing = [f"missing: {name}" for name in tree.inventory.missing]
     _print_table(_plan_table(tree, phases), [*missing, *(f"note: {text}" for text in warnings)])
+    if cost is not None:
+        _print_table(cost.table(), [])
 
 
 @app.command()
@@ -142,6 +188,15 @@ def run(
     out: OutOption = None,
     scale: ScaleOption = None,
     set_: SetOption = None,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs",
+            min=1,
+            help="Phases that run side by side, each on the study's world_size processes; on GPUs "
+            "each gets its own.",
+        ),
+    ] = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would run, and stop.")
     ] = False,
@@ -158,7 +213,7 @@ def run(
         _print_progress(tree, place, json)
         return
     _require_tasks(spec, with_data=True)
-    code = run_and_report(tree, place, as_json=json)
+    code = run_and_report(tree, place, jobs=jobs, as_json=json)
     if code != EXIT_DONE:
         raise typer.Exit(code)
 
@@ -174,13 +229,13 @@ def _require_tasks(spec: StudySpec, *, with_data: bool) -> None:
     require_tasks(choice, with_data=with_data)
 
 
-def run_and_report(tree: StudyTree, out: Path, *, as_json: bool = False) -> int:
+def run_and_report(tree: StudyTree, out: Path, *, jobs: int = 1, as_json: bool = False) -> int:
     """Runs the study and writes its report; prints the table. Returns the exit code."""
     # Here, so that `study status` does not wait for matplotlib.
     from megatron_codemix.report.render import print_report, write_report
     from megatron_codemix.study.runner import run_study
 
-    outcome = run_study(tree, out)
+    outcome = run_study(tree, out, jobs=jobs)
     if outcome.exit_code != EXIT_DONE:
         Console(stderr=True).print(outcome.message, markup=False, highlight=False, soft_wrap=True)
         return outcome.exit_code

@@ -13,7 +13,7 @@ from megatron_codemix.files import Json, read_jsonl
 from megatron_codemix.runs import RunDirectory, Status
 from megatron_codemix.study.chains import taken_steps
 from megatron_codemix.study.evaluation import (
-    is_as_asked,
+    read_heldout,
     read_object,
     read_summary,
     read_tasks,
@@ -118,8 +118,7 @@ def _read_phase(
     tree: StudyTree, node: PhaseNode, run: RunDirectory, status: Status, wall: PhaseWall
 ) -> PhaseRecord:
     asked = tree.spec.evaluation
-    summary = read_summary(run)
-    is_asked = summary is not None and is_as_asked(asked, status, summary)
+    heldout = read_heldout(asked, run, status)
     attempt = run.attempt(status.attempts)
     return PhaseRecord(
         node=node,
@@ -130,8 +129,8 @@ def _read_phase(
         provenance=read_object(attempt / "provenance.json") or {},
         metrics=_read_lines(run.metrics),
         ledger=_read_lines(run.ledger),
-        heldout=summary if is_asked else None,
-        other_heldout=None if is_asked else summary,
+        heldout=heldout,
+        other_heldout=read_summary(run) if heldout is None else None,
         tasks=read_tasks(asked, run, status),
         wall=wall,
     )

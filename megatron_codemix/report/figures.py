@@ -5,17 +5,14 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from megatron_codemix.files import Json
+from megatron_codemix.obs.look import COLOURS, LOOK, UNDATED
 from megatron_codemix.report.collect import StudyRecords
 
-# Okabe and Ito's colours, which readers with any colour vision can tell apart; yellow, too light
-# for lines, is left out.
-_COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2")
 _STYLES = ("-", "--", ":", "-.")
 _UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
 _SMOOTHED_STEPS = 9
@@ -24,16 +21,6 @@ differ."""
 
 _SIZE_INCHES = (6.0, 3.6)
 """Small, so that the text is still readable when a phone shrinks the figure."""
-
-_LOOK: Any = {  # Any: matplotlib types the names of all its settings
-    "svg.hashsalt": "codemix",  # otherwise ids in the SVG are random
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-}
 
 
 @dataclass(frozen=True)
@@ -60,7 +47,7 @@ def draw_figures(records: StudyRecords, report: Mapping[str, Json]) -> list[Pict
     """Relative changes, then a loss figure for each source, for the first cell of the matrix."""
     pictures = []
     colours = {
-        variant: _COLOURS[number % len(_COLOURS)]
+        variant: COLOURS[number % len(COLOURS)]
         for number, variant in enumerate(records.tree.spec.variants)
     }
     cell = records.tree.cells[0]
@@ -116,7 +103,7 @@ def _smoothed(values: Sequence[float]) -> list[float]:
 def _loss_picture(
     source: str, curves: Mapping[str, Curve], suffix: str, colours: Mapping[str, str]
 ) -> Picture:
-    with mpl.rc_context(_LOOK):
+    with mpl.rc_context(LOOK):
         figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
         axes = figure.add_subplot()
         for number, (variant, curve) in enumerate(curves.items()):
@@ -147,7 +134,7 @@ def _relative_picture(
 ) -> Picture:
     sources = list(rows[0]["heldout"])
     others = [row for row in rows if row["name"] != baseline]
-    with mpl.rc_context(_LOOK):
+    with mpl.rc_context(LOOK):
         figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
         axes = figure.add_subplot()
         width = 0.8 / max(1, len(others))
@@ -167,8 +154,7 @@ def _relative_picture(
 
 
 def _data_uri(figure: Figure) -> str:
-    """The figure as SVG, without the date and the address that matplotlib adds."""
+    """The figure as SVG."""
     buffer = io.BytesIO()
-    nothing: dict[str, Any] = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(buffer, format="svg", metadata=nothing)
+    figure.savefig(buffer, format="svg", metadata=UNDATED)
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -11,7 +11,7 @@ from megatron_codemix.files import Json
 from megatron_codemix.report.collect import PhaseRecord, StudyRecords
 from megatron_codemix.report.tasks import averages, left_out, task_scores
 from megatron_codemix.report.warnings import SEED_AXIS, agreed, warnings
-from megatron_codemix.study.evaluation import EvaluationSpec
+from megatron_codemix.study.evaluation import HeldoutSpec, ValidationSpec
 
 Report = dict[str, Any]  # Any: JSON values
 
@@ -56,7 +56,7 @@ def build_report(records: StudyRecords) -> Report:
         "ledger_max_error_samples": max(errors, default=None),
         "warnings": warnings(records, rows),
         "token_scale": float(spec.token_scale),
-        "evaluation": _evaluation(spec.evaluation),
+        "evaluation": _evaluation(records),
         "commit": agreed(phase.provenance.get("commit") for phase in records.phases.values()),
         "versions": agreed(phase.provenance.get("versions") for phase in records.phases.values()),
         "wall_seconds": records.study.wall_seconds,
@@ -64,13 +64,22 @@ def build_report(records: StudyRecords) -> Report:
     }
 
 
-def _evaluation(asked: EvaluationSpec) -> dict[str, Json]:
+def _evaluation(records: StudyRecords) -> dict[str, Json]:
     """What the numbers were taken on."""
+    asked = records.tree.spec.evaluation
     tasks = asked.tasks
     return {
-        "max_bytes_per_source": asked.heldout.max_bytes_per_source,
+        "max_bytes_per_source": _heldout_bytes(records, asked.heldout),
         "tasks": None if tasks is None else {"names": tasks.names, "limit": tasks.limit},
     }
+
+
+def _heldout_bytes(records: StudyRecords, heldout: HeldoutSpec | ValidationSpec) -> int:
+    """The largest of all phases, where each validates by itself."""
+    if isinstance(heldout, HeldoutSpec):
+        return heldout.max_bytes_per_source
+    asked_of_phases = [node.config.validation for node in records.tree.nodes.values()]
+    return max(one.max_bytes_per_source for one in asked_of_phases if one is not None)
 
 
 def _variant_row(records: StudyRecords, cell: str, variant: str) -> dict[str, Json]:

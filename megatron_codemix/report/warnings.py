@@ -6,6 +6,7 @@ from megatron_codemix.data.mixture.describe import MAX_EPOCHS
 from megatron_codemix.files import Json
 from megatron_codemix.report.collect import StudyRecords
 from megatron_codemix.report.tasks import left_out
+from megatron_codemix.study.evaluation import ValidationSpec
 from megatron_codemix.study.outlook import rounding_warnings
 
 SEED_AXIS = "train.seed"
@@ -32,6 +33,8 @@ def warnings(records: StudyRecords, rows: Sequence[Mapping[str, Json]]) -> list[
 def _other_evaluations(records: StudyRecords) -> list[str]:
     """Phases whose evaluation is not the study's own, so that their numbers are not shown."""
     asked = records.tree.spec.evaluation.heldout
+    if isinstance(asked, ValidationSpec):
+        return []
     return [
         f"{phase.node.label}: left out, because its evaluation is not the one asked for: "
         f"{_evaluation_words(phase.other_heldout)}; the study asks for step {phase.status.step}, "

@@ -1,9 +1,11 @@
-"""What a running study shows: phases done, the current phase's steps and speed, the time that is
+"""What a running study shows: phases done, steps and speed of those that run, the time that is
 left."""
 
 import json
 import os
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -62,21 +64,27 @@ def measured_overhead(phases: list[PhaseProgress], record: StudyRecord) -> float
 
 def remaining_seconds(
     phases: list[PhaseProgress],
-    current_step: int,
-    current: str,
+    steps: Mapping[str, int],
     speed: float | None,
     overhead: float | None,
+    jobs: int = 1,
 ) -> float | None:
-    """Estimate for the whole study; None before any speed was measured."""
+    """Estimate for the whole study; None before any speed was measured.
+
+    steps: steps done of the phases that run, by key.
+    speed: tokens per second of all phases that run together.
+    overhead: seconds of each phase besides its training.
+    jobs: phases that run side by side.
+    """
     if not speed:
         return None
     tokens = open_phases = 0
     for phase in phases:
-        step = current_step if phase.node.key == current else phase.step
+        step = steps.get(phase.node.key, phase.step)
         if phase.state not in ("done", "trained"):
             tokens += max(0, phase.tokens - phase.tokens_after(step))
         open_phases += phase.state != "done"
-    return tokens / speed + open_phases * (overhead or 0.0)
+    return tokens / speed + open_phases * (overhead or 0.0) / jobs
 
 
 def left_words(seconds: float | None, overhead: float | None) -> str:
@@ -85,6 +93,24 @@ def left_words(seconds: float | None, overhead: float | None) -> str:
         return "estimating the time left"
     of_what = " of training" if overhead is None else ""
     return f"about {format_duration(seconds)}{of_what} left"
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A phase that runs, with the steps and the speed of its last logged line."""
+
+    phase: PhaseProgress
+    step: int
+    speed: float | None
+
+    @property
+    def text(self) -> str:
+        if self.phase.state == "trained":
+            return "evaluating on held-out documents"
+        if self.step == 0:
+            return f"starting, {self.phase.num_steps} steps"
+        text = f"step {self.step} of {self.phase.num_steps}"
+        return text + (f", {self.speed:,.0f} tokens/s" if self.speed else "")
 
 
 class StudyDisplay:
@@ -99,9 +125,10 @@ class StudyDisplay:
             console=self.console,
         )
         self._study: TaskID | None = None
-        self._phase: TaskID | None = None
+        self._phases: list[TaskID] = []
+        """One bar for each phase that runs."""
         self._said_at = 0.0
-        self._said = ""
+        self._said: str | None = None
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
@@ -122,60 +149,65 @@ class StudyDisplay:
         self.console.print(text, highlight=False, markup=False)
 
     def update(
-        self, tree: StudyTree, out: Path, record: StudyRecord, node: PhaseNode | None
+        self, tree: StudyTree, out: Path, record: StudyRecord, nodes: Sequence[PhaseNode]
     ) -> None:
-        """Shows the present state; `node` is the phase that runs, None at the end."""
+        """Shows the present state; `nodes` are the phases that run, none at the end."""
         if self.console.quiet:
             return
         phases = study_progress(tree, out)
-        current = next((p for p in phases if node is not None and p.node.key == node.key), None)
-        records = last_records(current.run.metrics) if current and current.run else []
-        step = int(records[-1]["step"]) if records else (current.step if current else 0)
-        speed = _recent_speed(records) or measured_speed(phases)
+        usual = measured_speed(phases)
+        keys = {node.key for node in nodes}
+        running = [_look_at(phase, usual) for phase in phases if phase.node.key in keys]
+        steps = {one.phase.node.key: one.step for one in running}
         overhead = measured_overhead(phases, record)
-        left = remaining_seconds(phases, step, node.key if node else "", speed, overhead)
+        speed = sum(one.speed or 0.0 for one in running) or usual
+        left = remaining_seconds(phases, steps, speed, overhead, max(1, len(running)))
         num_done = sum(phase.state == "done" for phase in phases)
-        study_text = f"{num_done} of {len(phases)} phases"
-        study_text += f", {left_words(left, overhead)}" if num_done < len(phases) else ""
-        tokens = sum(p.tokens_done for p in phases if p is not current)
-        tokens += current.tokens_after(step) if current else 0
-        phase_text = _phase_text(current, step, speed)
+        text = f"{num_done} of {len(phases)} phases"
+        text += f", {left_words(left, overhead)}" if num_done < len(phases) else ""
         if self.console.is_terminal:
-            total = sum(phase.tokens for phase in phases)
-            self._draw(tree.spec.name, tokens, total, study_text, current, step, phase_text)
+            tokens = sum(p.tokens_after(steps.get(p.node.key, p.step)) for p in phases)
+            self._draw(tree.spec.name, tokens, sum(p.tokens for p in phases), text, running)
         else:
-            self._print(study_text, current, phase_text)
+            self._print(text, running)
 
     def _draw(
-        self,
-        name: str,
-        tokens: int,
-        total: int,
-        study_text: str,
-        current: PhaseProgress | None,
-        step: int,
-        phase_text: str,
+        self, name: str, tokens: int, total: int, text: str, running: Sequence[_Running]
     ) -> None:
-        if self._study is None or self._phase is None:
+        if self._study is None:
             self._study = self._bars.add_task(name, total=total, text="")
-            self._phase = self._bars.add_task("", total=1, text="")
-        self._bars.update(self._study, completed=tokens, total=total, text=study_text)
-        self._bars.update(
-            self._phase,
-            description=current.node.name if current else "",
-            completed=step,
-            total=current.num_steps if current else 1,
-            text=phase_text,
-            visible=current is not None,
-        )
+        while len(self._phases) < len(running):
+            self._phases.append(self._bars.add_task("", total=1, text=""))
+        self._bars.update(self._study, completed=tokens, total=total, text=text)
+        for number, bar in enumerate(self._phases):
+            if number >= len(running):
+                self._bars.update(bar, visible=False)
+                continue
+            one = running[number]
+            self._bars.update(
+                bar,
+                description=one.phase.node.name,
+                completed=one.step,
+                total=one.phase.num_steps,
+                text=one.text,
+                visible=True,
+            )
 
-    def _print(self, study_text: str, current: PhaseProgress | None, phase_text: str) -> None:
-        activity = f"{current.node.key} {current.state == 'trained'}" if current else "end"
+    def _print(self, text: str, running: Sequence[_Running]) -> None:
+        activity = ", ".join(
+            f"{one.phase.node.key} {one.phase.state == 'trained'}" for one in running
+        )
         now = time.monotonic()
         if activity == self._said and now - self._said_at < _PLAIN_EVERY_SECONDS:
             return
         self._said, self._said_at = activity, now
-        self.say(f"{study_text}; {current.node.label}: {phase_text}" if current else study_text)
+        self.say("; ".join([text, *(f"{one.phase.node.label}: {one.text}" for one in running)]))
+
+
+def _look_at(phase: PhaseProgress, usual_speed: float | None) -> _Running:
+    records = last_records(phase.run.metrics) if phase.run else []
+    step = int(records[-1]["step"]) if records else phase.step
+    return _Running(phase, step, _recent_speed(records) or usual_speed)
 
 
 def _recent_speed(records: list[dict[str, Json]]) -> float | None:
@@ -183,14 +215,3 @@ def _recent_speed(records: list[dict[str, Json]]) -> float | None:
     slow."""
     speeds = [float(r["throughput/tokens_per_second"]) for r in records[1:][-20:]]
     return sum(speeds) / len(speeds) if len(speeds) >= _MIN_MEASURED_STEPS else None
-
-
-def _phase_text(current: PhaseProgress | None, step: int, speed: float | None) -> str:
-    if current is None:
-        return ""
-    if current.state == "trained":
-        return "evaluating on held-out documents"
-    if step == 0:
-        return f"starting, {current.num_steps} steps"
-    text = f"step {step} of {current.num_steps}"
-    return text + (f", {speed:,.0f} tokens/s" if speed else "")

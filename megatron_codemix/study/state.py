@@ -9,7 +9,7 @@ from megatron_codemix.config.plan import RunPlan
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import read_json, write_json
 from megatron_codemix.runs import RunDirectory, Status
-from megatron_codemix.study.evaluation import is_as_asked, read_summary, read_tasks
+from megatron_codemix.study.evaluation import read_heldout, read_tasks
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.tree import StudyTree
 
@@ -127,6 +127,7 @@ def _state(tree: StudyTree, run: RunDirectory | None, status: Status | None) -> 
     if status.state != "done":
         return status.state
     asked = tree.spec.evaluation
-    summary = read_summary(run)
-    is_evaluated = summary is not None and is_as_asked(asked, status, summary)
-    return "done" if is_evaluated and read_tasks(asked, run, status) is not None else "trained"
+    is_evaluated = (
+        read_heldout(asked, run, status) is not None and read_tasks(asked, run, status) is not None
+    )
+    return "done" if is_evaluated else "trained"

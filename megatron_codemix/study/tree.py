@@ -21,6 +21,7 @@ from megatron_codemix.errors import ConfigError, RunError
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.chains import chain_problems, cursors_before
 from megatron_codemix.study.consistency import check_matrix, check_names, phase_order
+from megatron_codemix.study.evaluation import evaluation_problems
 from megatron_codemix.study.inventory import Inventory
 from megatron_codemix.study.node import SINGLE_CELL, PhaseNode
 from megatron_codemix.study.spec import PhaseSpec, StudySpec
@@ -182,6 +183,7 @@ def _phase_config(
     try:
         config = build_run_config(_phase_tree(spec, point, phase, cell), "")
         problems = check_config(config) + check_layout(config, spec.world_size)
+        problems += evaluation_problems(spec.evaluation, config)
     except ConfigError as error:
         problems = error.problems
     for problem in problems:

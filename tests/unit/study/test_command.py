@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,3 +64,47 @@ def test_plan_shows_names_with_brackets_and_warns_of_rounding(
     out = capsys.readouterr().out
     assert "[b]s/text" in out
     assert "this is not the comparison asked for" in out
+
+
+def planned_cost(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert main(["study", "plan", *arguments, "--json"]) == EXIT_DONE
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)["cost"]
+    return found
+
+
+def test_plan_has_memory_time_and_cost_of_every_phase_on_a_gpu(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_data(tmp_path / "data")
+    study = [str(write_study(tmp_path)), "--data", str(data)]
+    assert planned_cost(capsys, *study) is None
+    cost = planned_cost(capsys, *study, "--gpu", "h100", "--price", "3")
+    names = ["text", "balanced", "balanced-then-text", "cooldown"]
+    assert [phase["phase"] for phase in cost["phases"]] == names
+    for phase, steps in zip(cost["phases"], (10, 10, 10, 3), strict=True):
+        hours = 2 * steps * phase["time"]["step_seconds"] / 3600
+        assert phase["cost"]["gpu_hours"] == pytest.approx(hours)
+        assert phase["memory"]["fits"] is True
+        assert phase["paper_chip_hours"] is None
+    hours = sum(phase["cost"]["gpu_hours"] for phase in cost["phases"])
+    assert cost["total"]["gpu_hours"] == pytest.approx(hours)
+    assert cost["total"]["gpu_money"] == pytest.approx(3 * hours)
+    assert main(["study", "plan", *study, "--gpu", "h100"]) == EXIT_DONE
+    assert "on 2 x NVIDIA H100 SXM 80 GB" in capsys.readouterr().out
+    assert main(["study", "plan", *study, "--gpu", "h1"]) == EXIT_INPUT
+    assert "no GPU 'h1' in the planner's table" in capsys.readouterr().err
+    assert main(["study", "plan", *study, "--price", "2"]) == EXIT_INPUT
+    assert "--price: no effect: it goes with --gpu" in capsys.readouterr().err
+
+
+def test_plan_of_the_papers_model_has_the_papers_chip_hours_beside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In proportion to the tokens: 4,736 for 200B."""
+    first = STUDY.index("  model: {")
+    model = STUDY[first : STUDY.index("  tokenizer:")]
+    text = STUDY.replace(model, "  extends: examples/models/470m.yaml\n")
+    text = text.replace("token_scale: 1e-6", "token_scale: 1")
+    cost = planned_cost(capsys, str(write_study(tmp_path, text)), "--gpu", "h100")
+    tokens = sum(phase["cost"]["tokens"] for phase in cost["phases"])
+    assert cost["paper_chip_hours"] == pytest.approx(4736 * tokens / 200e9)

@@ -18,10 +18,10 @@ from megatron_codemix.errors import (
     ConfigError,
     RunError,
 )
-from megatron_codemix.files import read_json, write_json
+from megatron_codemix.files import append_jsonl, read_json, write_json
 from megatron_codemix.locks import exclusive
 from megatron_codemix.runs import RunDirectory, Status
-from megatron_codemix.study.evaluation import EvaluationSpec
+from megatron_codemix.study.evaluation import EvaluationSpec, HeldoutSpec, read_heldout
 from megatron_codemix.study.progress import (
     StudyDisplay,
     last_records,
@@ -37,7 +37,7 @@ from megatron_codemix.study.state import (
     study_progress,
 )
 from megatron_codemix.study.tree import StudyTree, expand, identify
-from tests.helpers.study_files import STUDY, small_tree, write_study
+from tests.helpers.study_files import STUDY, small_tree, write_study, write_trained
 
 # argv: run directory, identity, steps, what to do ("" trains to the end).
 TRAIN = """
@@ -61,6 +61,23 @@ if deed == "bug":
     end("failed", 1)
 if deed == "never forward":
     end("failed", 75, failures=status["attempts"])
+if deed.startswith("wait for "):
+    import time
+    marks = path.parents[1]
+    (marks / f"{path.parent.name.rpartition('-')[0]}.runs").touch()
+    while not list(marks.glob(deed.removeprefix("wait for "))):
+        time.sleep(0.01)
+if deed == "until stopped":
+    import signal
+    signal.signal(signal.SIGTERM, lambda *_: end("pending", 75, step=1))
+    (path.parents[1] / "waits.runs").touch()
+    signal.pause()
+if deed == "fail beside another":
+    import time
+    while not (path.parents[1] / "waits.runs").exists():
+        time.sleep(0.01)
+    print("error: no such source")
+    end("failed", 2)
 if deed == "killed once" and status["attempts"] == 1:
     path.write_text(json.dumps(status | {"state": "running", "step": 1}))
     import os; os.kill(os.getpid(), 9)
@@ -97,6 +114,7 @@ class Scripts:
 
     def evaluate(self, run: RunDirectory, asked: EvaluationSpec) -> list[str]:
         name = run.path.name.rpartition("-")[0]
+        assert isinstance(asked.heldout, HeldoutSpec)
         processes, size = asked.heldout.world_size, asked.heldout.max_bytes_per_source
         self.started.append(f"evaluate {name} on {processes} to {size}")
         return [sys.executable, "-c", EVALUATE, str(run.path), str(processes), str(size)]
@@ -213,9 +231,12 @@ def test_remaining_time_counts_tokens_and_overheads(tmp_path: Path) -> None:
     out = tmp_path / "out"
     phases = [phase_progress(tree, out, node) for node in tree.nodes.values()]
     # 10 + 10 + 10 + 3 steps of 64 tokens at 32 tokens/s; the first phase is at step 4
-    left = remaining_seconds(phases, 4, "single/text", speed=32.0, overhead=5.0)
+    left = remaining_seconds(phases, {"single/text": 4}, speed=32.0, overhead=5.0)
     assert left == (33 - 4) * 64 / 32 + 4 * 5
-    assert remaining_seconds(phases, 0, "single/text", speed=None, overhead=5.0) is None
+    steps = {"single/text": 4, "single/balanced": 2}
+    left = remaining_seconds(phases, steps, speed=64.0, overhead=5.0, jobs=2)
+    assert left == (33 - 6) * 64 / 64 + 4 * 5 / 2
+    assert remaining_seconds(phases, {}, speed=None, overhead=5.0) is None
 
 
 def test_the_tail_of_metrics_leaves_out_cut_lines(tmp_path: Path) -> None:
@@ -265,10 +286,80 @@ def test_no_time_is_told_before_it_can_be_known(tmp_path: Path) -> None:
             )
         )
         console = Console(file=io.StringIO(), width=200)
-        StudyDisplay(console=console).update(tree, out, StudyRecord(name="small"), node)
+        StudyDisplay(console=console).update(tree, out, StudyRecord(name="small"), [node])
         texts.append(console.file.getvalue())  # type: ignore[attr-defined]  # StringIO
     assert "0 of 4 phases, estimating the time left" in texts[0]
     assert "estimating" in texts[1]
     # (33 - 5) steps of 64 tokens at 64 tokens/s; no phase is done, so the rest is not known.
     assert "0 of 4 phases, about 28s of training left" in texts[2]
     assert left_words(90.0, 2.0) == "about 1m30s left"
+
+
+VALIDATED = STUDY.replace(
+    "heldout: {world_size: 1, max_bytes_per_source: 1KiB}", "heldout: {kind: validation}"
+).replace(
+    "precision: {kind: fp32}",
+    "precision: {kind: fp32}\n  validation: {every_tokens: 64M, max_bytes_per_source: 1KiB}",
+)
+
+
+def test_phases_that_need_not_wait_run_side_by_side(tmp_path: Path) -> None:
+    """Each of the two roots ends only once the other runs."""
+    tree = small_tree(tmp_path)
+    scripts = Scripts(tree, {"text": "wait for balanced.runs", "balanced": "wait for text.runs"})
+    outcome = run_study(tree, tmp_path / "out", jobs=2, commands=scripts, show=False)
+    assert outcome.exit_code == EXIT_DONE
+    assert {phase.state for phase in study_progress(tree, tmp_path / "out")} == {"done"}
+    starts = {name: number for number, name in enumerate(scripts.started)}
+    for parent, child in (("balanced", "balanced-then-text"), ("balanced-then-text", "cooldown")):
+        assert starts[f"evaluate {parent} on 1 to 1024"] < starts[f"train {child} on 2"]
+    walls = read_record(tmp_path / "out", "small").phases
+    assert set(walls) == set(tree.nodes)
+
+
+def test_a_failure_lets_the_phases_beside_it_save(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    out = tmp_path / "out"
+    scripts = Scripts(tree, {"text": "until stopped", "balanced": "fail beside another"})
+    outcome = run_study(tree, out, jobs=2, commands=scripts, show=False)
+    assert outcome.exit_code == EXIT_INPUT
+    assert outcome.message.startswith("balanced: training ended with exit code 2")
+    states = {phase.node.name: (phase.state, phase.step) for phase in study_progress(tree, out)}
+    assert states["text"] == ("pending", 1)
+    assert len(scripts.started) == 2
+
+
+def test_losses_of_validations_need_no_evaluation(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path, VALIDATED)
+    out = tmp_path / "out"
+    node = tree.nodes["single/text"]
+    run = write_trained(tree, out, node)
+    line = {"step": tree.plan(node).num_steps, "sources": {"text": {"nats": 30.0, "bytes": 10}}}
+    append_jsonl(run.validation, line)
+    assert phase_progress(tree, out, node).state == "done"
+    assert read_heldout(tree.spec.evaluation, run, status_of(run)) == line
+
+
+def test_a_finished_run_without_its_last_validation_is_named(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path, VALIDATED)
+    run = write_trained(tree, tmp_path / "out", tree.nodes["single/text"])
+    with pytest.raises(RunError, match="without a validation after its last step, 10"):
+        run_study(tree, tmp_path / "out", commands=Scripts(tree), show=False)
+    assert run.path.exists()
+
+
+def test_validations_must_be_asked_for_in_every_phase(tmp_path: Path) -> None:
+    text = VALIDATED.replace("  validation: {every_tokens: 64M, max_bytes_per_source: 1KiB}\n", "")
+    text = text.replace("{kind: validation}", "{kind: validation}\n  tasks: {names: [boolq]}")
+    with pytest.raises(ConfigError) as caught:
+        expand(load_study(write_study(tmp_path, text)))
+    assert [problem.split(":")[1] for problem in caught.value.problems] == [
+        " validation",
+        " evaluation.tasks",
+    ]
+
+
+def status_of(run: RunDirectory) -> Status:
+    status = run.read_status()
+    assert status is not None
+    return status
