@@ -7,7 +7,11 @@ processes. Neither needs data: whether shards and tokenizer fit is found where t
 from collections.abc import Sequence
 
 from megatron_codemix.config.batch_sizes import batch_sizes
-from megatron_codemix.config.layout_checks import check_layout_options, divisors
+from megatron_codemix.config.layout_checks import (
+    check_layout_options,
+    check_trained_layout,
+    divisors_text,
+)
 from megatron_codemix.config.mixture_checks import check_mixture
 from megatron_codemix.config.overrides import check_overrides
 from megatron_codemix.config.plan import phase_samples
@@ -21,6 +25,17 @@ from megatron_codemix.units import format_count
 def check_config(config: RunConfig) -> list[str]:
     """Everything that is wrong whatever the number of processes; empty if all is well."""
     return [
+        *check_all_but_layout(config),
+        *check_layout_options(config),
+        *check_trained_layout(config),
+    ]
+
+
+def check_all_but_layout(config: RunConfig) -> list[str]:
+    """What no other layout would make right; empty if all is well."""
+    if problems := _check_sizes(config):
+        return problems
+    return [
         *_check_attention(config.model),
         *_check_experts(config.model),
         *check_overrides(config.model.transformer_overrides),
@@ -29,7 +44,6 @@ def check_config(config: RunConfig) -> list[str]:
         *check_mixture(config),
         *_check_ramp_up(config),
         *check_schedule(config),
-        *check_layout_options(config),
         *check_precision(config),
         *_check_initialisation(config),
         *_check_validation(config),
@@ -42,13 +56,31 @@ def raise_if(problems: Sequence[str]) -> None:
         raise ConfigError(problems)
 
 
+def _check_sizes(config: RunConfig) -> list[str]:
+    """Limits are far above what has been trained, and below what makes sums of sizes senseless."""
+    model = config.model
+    sizes = (
+        ("model.num_layers", model.num_layers, 10_000),
+        ("model.hidden_size", model.hidden_size, 2**20),
+        ("model.ffn_hidden_size", model.ffn_hidden_size, 2**24),
+        ("model.num_attention_heads", model.num_attention_heads, 2**20),
+        ("model.vocabulary_size", model.vocabulary_size, 2**31),
+        ("data.sequence_length", config.data.sequence_length, 2**30),
+    )
+    return [
+        f"{name}: {value} is beyond any model; at most {most} is taken"
+        for name, value, most in sizes
+        if value > most
+    ]
+
+
 def _check_attention(model: ModelConfig) -> list[str]:
     problems = []
     heads, groups = model.num_attention_heads, model.num_query_groups
     if groups is not None and heads % groups:
         problems.append(
             f"model.num_query_groups: {groups} does not divide the {heads} attention heads; every "
-            f"key/value head serves the same number of query heads; {divisors(heads)} do"
+            f"key/value head serves the same number of query heads; {divisors_text(heads)} do"
         )
     if model.head_dim is None and model.hidden_size % heads:
         problems.append(
@@ -67,20 +99,10 @@ def _check_attention(model: ModelConfig) -> list[str]:
 
 
 def _check_muon(config: RunConfig) -> list[str]:
-    """Muon orthogonalises whole matrices, of which every rank must have all."""
+    """What Muon asks of the model; `layout_checks` has what it asks of the layout."""
     if config.optimizer.kind != "muon":
         return []
     problems = []
-    if config.layout.tensor > 1:
-        problems.append(
-            f"layout.tensor: {config.layout.tensor} cuts the matrices that optimizer.kind=muon "
-            "orthogonalises whole; set it to 1, pipeline and data parallelism do not cut them"
-        )
-    if config.layout.distributed_optimizer:
-        problems.append(
-            "layout.distributed_optimizer: splits the optimizer's state over ranks, cutting "
-            "through the matrices that optimizer.kind=muon orthogonalises whole; set it to false"
-        )
     if config.model.moe is not None:
         problems.append(
             "optimizer.kind: muon does not go with model.moe; a router's rows are directions of "

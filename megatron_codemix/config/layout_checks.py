@@ -2,9 +2,28 @@
 do. Most are megatron-core's own, of which its library checks few: Megatron-LM's argument parser
 does, and without it several combinations train on wrong numbers."""
 
+import math
+
 from megatron_codemix.config.batch_sizes import batch_sizes
 from megatron_codemix.config.plan import padded_vocabulary_size
+from megatron_codemix.config.precision_checks import check_precision_layout
 from megatron_codemix.config.schema import LayoutConfig, ModelConfig, RunConfig
+
+
+def layout_problems(config: RunConfig, world_size: int) -> list[str]:
+    """All that keeps this layout from training on `world_size` processes: what is left of
+    `codemix config check` where the rest of the configuration is right."""
+    return [
+        *check_layout_options(config),
+        *check_trained_layout(config),
+        *check_layout(config, world_size),
+    ]
+
+
+def check_trained_layout(config: RunConfig) -> list[str]:
+    """What optimizer and number formats ask of `layout`, beside what the model does; a model that
+    is only read has no such rules."""
+    return [*_check_muon(config), *check_precision_layout(config)]
 
 
 def check_layout_options(config: RunConfig) -> list[str]:
@@ -108,14 +127,14 @@ def _check_pipeline(model: ModelConfig, layout: LayoutConfig) -> list[str]:
     if layers % layout.pipeline:
         return [
             f"layout.pipeline: {layout.pipeline} does not divide model.num_layers {layers}; every "
-            f"stage holds the same number of layers; {divisors(layers)} do"
+            f"stage holds the same number of layers; {divisors_text(layers)} do"
         ]
     stage = layers // layout.pipeline
     if stage % layout.virtual_pipeline:
         return [
             f"layout.virtual_pipeline: {layout.virtual_pipeline} does not divide the {stage} "
             "layers of a pipeline stage; every model chunk holds the same number; "
-            f"{divisors(stage)} do"
+            f"{divisors_text(stage)} do"
         ]
     return []
 
@@ -157,7 +176,7 @@ def _check_experts(model: ModelConfig, layout: LayoutConfig) -> list[str]:
     if experts % layout.expert:
         problems.append(
             f"layout.expert: {layout.expert} does not divide model.moe.num_experts {experts}; "
-            f"every rank holds the same number of whole experts; {divisors(experts)} do"
+            f"every rank holds the same number of whole experts; {divisors_text(experts)} do"
         )
     if layout.tensor > 1 and not layout.sequence_parallel:
         problems.append(
@@ -224,6 +243,30 @@ def _check_overlap(layout: LayoutConfig) -> list[str]:
     return problems
 
 
-def divisors(number: int) -> str:
+def _check_muon(config: RunConfig) -> list[str]:
+    """Muon orthogonalises whole matrices, of which every rank must have all."""
+    if config.optimizer.kind != "muon":
+        return []
+    problems = []
+    if config.layout.tensor > 1:
+        problems.append(
+            f"layout.tensor: {config.layout.tensor} cuts the matrices that optimizer.kind=muon "
+            "orthogonalises whole; set it to 1, pipeline and data parallelism do not cut them"
+        )
+    if config.layout.distributed_optimizer:
+        problems.append(
+            "layout.distributed_optimizer: splits the optimizer's state over ranks, cutting "
+            "through the matrices that optimizer.kind=muon orthogonalises whole; set it to false"
+        )
+    return problems
+
+
+def divisors(number: int) -> list[int]:
+    """Ascending."""
+    small = [n for n in range(1, math.isqrt(number) + 1) if number % n == 0]
+    return small + [number // n for n in reversed(small) if n * n != number]
+
+
+def divisors_text(number: int) -> str:
     """`1, 2, 3, 4, 6, 12`, for "these would do"."""
-    return ", ".join(str(n) for n in range(1, number + 1) if number % n == 0)
+    return ", ".join(map(str, divisors(number)))

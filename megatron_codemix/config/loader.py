@@ -37,6 +37,7 @@ __all__ = [
     "merge",
     "origins",
     "read_overrides",
+    "refuse_study",
     "resolve_extends",
     "set_dotted",
     "with_absolute_paths",
@@ -68,11 +69,7 @@ def load_run_config_and_tree(path: Path, overrides: Sequence[str] = ()) -> tuple
     tree = _load(path, (), problems)
     if problems and not tree:  # unreadable: that everything is missing would only hide it
         _raise_if(problems)
-    if {"phases", "variants"} <= set(tree):
-        problems = [
-            f"{path}: is a study, and a run configuration is wanted; 'codemix study' takes it"
-        ]
-        _raise_if(problems)
+    refuse_study(tree, path)
     lacks_base = any(": extends: " in problem for problem in problems)
     tree = read_overrides(tree, overrides, problems)
     config = _build(RunConfig, tree, os.path.normpath(path), problems)
@@ -81,6 +78,14 @@ def load_run_config_and_tree(path: Path, overrides: Sequence[str] = ()) -> tuple
     _raise_if(problems)
     assert config is not None, "a configuration without problems is built"
     return config, tree
+
+
+def refuse_study(tree: Tree, path: Path) -> None:
+    """Raises ConfigError where the file holds a study in place of a run configuration."""
+    if {"phases", "variants"} <= set(tree):
+        _raise_if(
+            [f"{path}: is a study, and a run configuration is wanted; 'codemix study' takes it"]
+        )
 
 
 def build_run_config(tree: Mapping[str, Any], where: str) -> RunConfig:

@@ -29,7 +29,7 @@ BLOCK = 128
 
 
 def check_precision(config: RunConfig) -> list[str]:
-    """What is wrong whatever the machine; empty if all is well."""
+    """What is wrong whatever the machine and the layout; empty if all is well."""
     precision = config.precision
     if not isinstance(precision, Fp8Config):
         return []
@@ -37,8 +37,23 @@ def check_precision(config: RunConfig) -> list[str]:
         *_check_fields(precision),
         *_check_model(config, precision),
         *_check_params(config, precision),
-        *_check_sizes(config, precision),
     ]
+
+
+def check_precision_layout(config: RunConfig) -> list[str]:
+    """What FP8 asks of the layout, and of each rank's part of every product; empty if all is
+    well."""
+    precision = config.precision
+    if not isinstance(precision, Fp8Config):
+        return []
+    problems = _check_sizes(config, precision)
+    is_kept_in_fp8 = precision.fp8_params and precision.recipe != "emulated"
+    if is_kept_in_fp8 and not config.layout.distributed_optimizer:
+        problems.append(
+            "precision.fp8_params: needs layout.distributed_optimizer=true, which alone keeps the "
+            "fp32 master weights that FP8 ones are made from; set it, or remove fp8_params"
+        )
+    return problems
 
 
 def check_machine(
@@ -170,18 +185,12 @@ def _check_params(config: RunConfig, precision: Fp8Config) -> list[str]:
             "precision.fp8_params: changes memory and communication, which emulation does not "
             "have; weights enter their products rounded in either case; remove it"
         ]
-    problems = []
-    if not config.layout.distributed_optimizer:
-        problems.append(
-            "precision.fp8_params: needs layout.distributed_optimizer=true, which alone keeps the "
-            "fp32 master weights that FP8 ones are made from; set it, or remove fp8_params"
-        )
     if config.init_from is not None and config.init_from.load == "weights":
-        problems.append(
+        return [
             "precision.fp8_params: with init_from.load=weights the master weights would be made "
             "from weights that were rounded to FP8; load weights+optimizer, or remove fp8_params"
-        )
-    return problems
+        ]
+    return []
 
 
 def _check_sizes(config: RunConfig, precision: Fp8Config) -> list[str]:

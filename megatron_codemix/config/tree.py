@@ -171,6 +171,18 @@ def _is_set(tree: Mapping[str, Any], path: str) -> bool:
     return not isinstance(node, dict)
 
 
+def is_given(tree: Mapping[str, Any], path: str) -> bool:  # Any: values of a Tree
+    """Whether anything stands at `path`, or a value on the way to it."""
+    node: Any = tree
+    for part in path.split("."):
+        if not isinstance(node, dict):
+            return node is not None
+        if part not in node:
+            return False
+        node = node[part]
+    return node is not None
+
+
 def set_dotted(tree: Mapping[str, Any], path: str, value: Any, where: str = "") -> Tree:
     """A copy of `tree` with exactly `value` at `path`, such as `train.seed`.
 

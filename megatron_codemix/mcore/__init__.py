@@ -7,8 +7,11 @@ import effect: it must happen before megatron.core is first used, and Python run
 any module below it.
 """
 
+import contextlib
 import importlib
+import sys
 import warnings
+from collections.abc import Iterator
 
 from megatron_codemix.backend import megatron_on_cpu
 
@@ -17,7 +20,7 @@ _MODULES = ("distributed", "dist_checkpointing", "models.gpt.gpt_layer_specs", "
 
 def _import_megatron() -> None:
     """Without the dozen warnings that it gives, one for each package that it can do without."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _left_out("wandb"):
         warnings.simplefilter("ignore")
         megatron_on_cpu.install()
         for name in _MODULES:
@@ -25,6 +28,20 @@ def _import_megatron() -> None:
         importlib.import_module("megatron_codemix.mcore.fused_adam").provide_fused_adam()
         importlib.import_module("megatron_codemix.mcore.kernels").provide_kernels()
         importlib.import_module("megatron_codemix.mcore.experts").provide_router_gemm()
+
+
+@contextlib.contextmanager
+def _left_out(package: str) -> Iterator[None]:
+    """As if it were not installed: megatron-core's inference takes half a second of every start to
+    import a tracker that only its engine uses, and we do not use that."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]  # Python's own mark for it
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 _import_megatron()

@@ -40,12 +40,15 @@ def build_model(
     precision: AnyPrecisionConfig,
     *,
     sequence_length: int,
-    seed: int,
+    seed: int | None,
     parallel: ModelParallel,
     backend: Backend,
 ) -> list[Model]:
     """The model chunks of this rank with their weights at step 0; forward(tokens, positions, mask,
-    labels=...) of the model's last one gives per-token losses [B, S]."""
+    labels=...) of the model's last one gives per-token losses [B, S].
+
+    seed: None: weights have no values, on a device that keeps none.
+    """
     config = build_transformer_config(model, layout, precision, backend.device)
     fp8 = Fp8Layers.of(precision, parallel, backend.device)
     chunks: list[Model] = []
@@ -55,7 +58,8 @@ def build_model(
             warnings.simplefilter("ignore")
             spec = build_layer_spec(config, model, parallel.stage_of(number), fp8)
             gpt = _build_gpt(model, config, spec, sequence_length, parallel, number)
-        initialize_weights(gpt, seed, parallel)
+        if seed is not None:
+            initialize_weights(gpt, seed, parallel)
         mark_experts(gpt)
         gpt.to(backend.device)
         chunks.append(Float16Module(config, gpt) if precision.model_format == "bf16" else gpt)

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from megatron_codemix.config.checks import check_config, raise_if
-from megatron_codemix.config.layout_checks import check_layout
+from megatron_codemix.config.checks import check_all_but_layout, check_config, raise_if
+from megatron_codemix.config.layout_checks import check_layout, layout_problems
 from megatron_codemix.config.plan import make_plan
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.errors import ConfigError
@@ -279,6 +279,27 @@ def test_interleaved_stages_need_whole_groups_of_microbatches(
     assert (problems == []) == (16 // microbatch % 2 == 0)
     if problems:
         assert "layout.virtual_pipeline: each rank has 1 microbatches in a step" in problems[0]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["layout.tensor=3", "layout.pipeline=3"],
+        ["layout.tensor=2", "layout.microbatch_sequences=16"],
+        ["optimizer.kind=muon", "layout.tensor=2"],
+        ["precision={kind: fp8, recipe: emulated, rule: blockwise}", "layout.tensor=4"],
+        [EXPERTS, "layout.expert=2", "layout.recompute=full", "layout.recompute_layers=9"],
+    ],
+)
+def test_a_layout_alone_is_wrong_where_the_whole_check_says_so(
+    changed: Changed, overrides: list[str]
+) -> None:
+    """What is no matter of the layout is right here, so both must say the same."""
+    config = changed("model.hidden_size=256", "model.ffn_hidden_size=512", *overrides)
+    whole = [*check_config(config), *check_layout(config, 4)]
+    assert check_all_but_layout(config) == []
+    assert layout_problems(config, 4) == whole
+    assert whole
 
 
 def test_raise_if_raises_all_or_nothing() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from megatron_codemix.config.loader import build_run_config, load_run_config, load_tree
+from megatron_codemix.config.problems import suggestion
 from megatron_codemix.errors import ConfigError
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -22,6 +23,8 @@ def problems_of(path: Path, *overrides: str) -> list[str]:
         ("train.sead=1", "train.sead: unknown key; did you mean 'seed'?"),
         ("trian.seed=1", "trian: unknown key; did you mean 'train'?"),
         ("seed=1", "seed: unknown key; did you mean 'train.seed'?"),
+        ("precision={kind: fp8}", "precision.recipe: missing (How tensors are scaled"),
+        ("precision={kind: fp8}", "; one of tensorwise, blockwise, delayed, emulated)"),
         ("train.quite_something_else=1", "train.quite_something_else: unknown key"),
         ("train.seed=many", "train.seed: expected a whole number, got 'many'"),
         ("train.seed=1.5", "train.seed: expected a whole number, got '1.5'"),
@@ -137,3 +140,15 @@ def test_a_missing_file_is_one_problem_about_reading(tmp_path: Path) -> None:
 def test_long_values_are_cut(complete: Path) -> None:
     (problem,) = problems_of(complete, "train.seed=" + "x" * 500)
     assert len(problem) < 700
+
+
+@pytest.mark.parametrize(
+    ("name", "near", "expected"),
+    [
+        ("wbe", ["web", "text"], "; did you mean 'web'?"),
+        ("nope", ["envelope", "power"], ""),
+        ("written", ["jitter"], ""),
+    ],
+)
+def test_only_a_likely_slip_is_suggested(name: str, near: list[str], expected: str) -> None:
+    assert suggestion(name, near) == expected

@@ -6,7 +6,14 @@ import pytest
 import yaml
 
 from megatron_codemix.config import tree as tree_module
-from megatron_codemix.config.tree import merge, parse_yaml, read_yaml, set_dotted, where_of
+from megatron_codemix.config.tree import (
+    is_given,
+    merge,
+    parse_yaml,
+    read_yaml,
+    set_dotted,
+    where_of,
+)
 from megatron_codemix.errors import ConfigError
 
 
@@ -141,3 +148,9 @@ def test_set_dotted_fills_an_absent_section() -> None:
 def test_set_dotted_refuses_what_is_no_path(path: str) -> None:
     with pytest.raises(ConfigError, match="here"):
         set_dotted({"a": {"x": "1"}}, path, "1", where="here")
+
+
+def test_what_stands_in_the_way_of_a_path_counts_as_given() -> None:
+    tree = {"a": {"x": "1", "n": None}, "b": None, "c": "word"}
+    given = [path for path in ("a", "a.x", "a.y", "a.n", "b", "b.z", "c.d") if is_given(tree, path)]
+    assert given == ["a", "a.x", "c.d"]

@@ -1,0 +1,1 @@
+"""Knowing before asking for a GPU: memory, time and cost of a step, by formula."""

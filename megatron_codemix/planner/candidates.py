@@ -1,0 +1,149 @@
+"""Which layouts a run can have on so many GPUs.
+
+Legal is what `config.layout_checks` says, for a run and here alike. Sizes are chosen one after the
+other: what is wrong with the first ones is wrong with all layouts that have them, and those are not
+looked at.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain, combinations
+from typing import Any, Literal
+
+from megatron_codemix.config.layout_checks import (
+    check_layout_options,
+    divisors,
+    layout_problems,
+)
+from megatron_codemix.config.schema import LayoutConfig, RunConfig
+
+RECOMPUTE_FIELDS = frozenset(
+    {"recompute", "recompute_modules", "recompute_method", "recompute_layers"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejected:
+    """A layout that cannot be or does not fit. It stands for all that share its sizes where its
+    reason is in those."""
+
+    layout: LayoutConfig
+    kind: Literal["illegal", "memory"]
+    reason: str
+    excess_bytes: int = 0
+    """With `memory`: what is lacking."""
+    state_bytes: int = 0
+    """With `memory`: weights, gradients and optimizer of the stage where they are most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """The layouts of `config` on `world_size` GPUs."""
+
+    config: RunConfig
+    world_size: int
+    fixed: frozenset[str] = frozenset()
+    """Fields of `layout` that stay as `config` has them."""
+
+    def sizes(self, rejected: list[Rejected]) -> list[LayoutConfig]:
+        """All combinations of sizes that may be legal, microbatches innermost and ascending; what
+        is wrong with the others is added to `rejected`."""
+        layouts = [LayoutConfig()]
+        for name, choices in self._levels():
+            asked = [getattr(self.config.layout, name)] if name in self.fixed else None
+            grown = [
+                layout.model_copy(update={name: value})
+                for layout in layouts
+                for value in asked or choices(layout)
+            ]
+            layouts = [sizes for sizes in grown if self._is_possible(sizes, rejected)]
+        return layouts
+
+    def options(self, sizes: LayoutConfig, rejected: list[Rejected]) -> list[LayoutConfig]:
+        """The legal layouts of these sizes that recompute nothing; what is wrong with the others is
+        added to `rejected`.
+
+        Where there are ranks to share it, a distributed optimizer takes less memory and less time
+        than one on every rank; the other is taken only where it alone is legal, or asked for. The
+        data-parallel collectives run beside the passes, which changes the order of sums alone.
+        """
+        is_shared = self.world_size > sizes.tensor * sizes.pipeline
+        found: list[LayoutConfig] = []
+        reasons: set[str] = set()
+        sequence = [True, False] if sizes.tensor > 1 else [False]
+        for sequence_parallel in self._switch("sequence_parallel", sequence):
+            wrong: list[str] = []
+            for distributed in self._switch("distributed_optimizer", [is_shared, not is_shared]):
+                layout = self._with_options(sizes, sequence_parallel, distributed)
+                wrong = layout_problems(self._of(layout), self.world_size)
+                if not wrong:
+                    found.append(layout)
+                    break
+            if wrong and wrong[0] not in reasons:
+                reasons.add(wrong[0])
+                rejected.append(Rejected(layout=layout, kind="illegal", reason=wrong[0]))
+        return found
+
+    def selective_recomputations(self) -> list[tuple[str, ...]]:
+        """Sets of modules that can be computed again, the smaller ones first."""
+        model = self.config.model
+        modules = ["core_attn", "moe" if model.moe else "mlp"]
+        if model.block == "parallel":
+            modules.append("layernorm")
+        sizes = range(1, len(modules) + 1)
+        return list(chain.from_iterable(combinations(modules, size) for size in sizes))
+
+    def _levels(self) -> Iterator[tuple[str, Callable[[LayoutConfig], list[int]]]]:
+        """(field, its values beside the sizes that are chosen already)."""
+        config, world_size = self.config, self.world_size
+
+        def left(layout: LayoutConfig) -> int:
+            return max(1, world_size // layout.model_parallel)
+
+        def microbatches(layout: LayoutConfig) -> list[int]:
+            batch, ranks = config.train.global_batch_sequences, left(layout)
+            return [1] if batch % ranks else divisors(batch // ranks)
+
+        moe, layers = config.model.moe, config.model.num_layers
+        yield "tensor", lambda layout: divisors(world_size)
+        yield "pipeline", lambda layout: divisors(left(layout))
+        yield "context", lambda layout: divisors(left(layout))
+        yield "expert", lambda layout: [1] if moe is None else divisors(moe.num_experts)
+        yield (
+            "virtual_pipeline",
+            lambda layout: [1] if layout.pipeline == 1 else divisors(layers // layout.pipeline),
+        )
+        yield "microbatch_sequences", microbatches
+
+    def _switch(self, name: str, values: list[bool]) -> list[bool]:
+        """What a switch of the layout may be, in the order to be tried."""
+        return [getattr(self.config.layout, name)] if name in self.fixed else values
+
+    def _is_possible(self, sizes: LayoutConfig, rejected: list[Rejected]) -> bool:
+        """Whether nothing is wrong with these sizes whatever the others will be."""
+        needs_sequence = self.config.model.moe is not None and sizes.tensor > 1
+        layout = sizes.model_copy(update={"sequence_parallel": needs_sequence})
+        problems = check_layout_options(self._of(layout))
+        if problems:
+            rejected.append(Rejected(layout=sizes, kind="illegal", reason=problems[0]))
+        return not problems
+
+    def _with_options(
+        self, sizes: LayoutConfig, sequence_parallel: bool, distributed: bool
+    ) -> LayoutConfig:
+        asked = self.config.layout
+        overlaps = self.world_size > sizes.tensor * sizes.pipeline
+        options: dict[str, Any] = {  # Any: values of fields
+            "sequence_parallel": sequence_parallel,
+            "distributed_optimizer": distributed,
+            "overlap_grad_reduce": overlaps,
+            "overlap_param_gather": overlaps and distributed,
+            "bucket_parameters": asked.bucket_parameters if overlaps else None,
+        }
+        options |= {name: getattr(asked, name) for name in self.fixed - RECOMPUTE_FIELDS}
+        if self.fixed & RECOMPUTE_FIELDS:
+            options |= {name: getattr(asked, name) for name in RECOMPUTE_FIELDS}
+        return sizes.model_copy(update=options)
+
+    def _of(self, layout: LayoutConfig) -> RunConfig:
+        return self.config.model_copy(update={"layout": layout})
