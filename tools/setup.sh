@@ -4,7 +4,7 @@
 #
 #   tools/setup.sh                     set up
 #   tools/setup.sh --extras            add optional packages for their tests: TensorBoard, W&B, NVIDIA DALI,
-#                                      lm-evaluation-harness, Bandit
+#                                      lm-evaluation-harness, Bandit, LightGBM
 #   tools/setup.sh --missing-packages  only print the Debian or Ubuntu packages to install, if any
 #   PYTHON=/path/to/python             the Python to use, if not the first one >= 3.11 on PATH
 set -euo pipefail
@@ -99,6 +99,8 @@ install_extras() {
   pip_install --quiet -c constraints.txt tensorboard wandb
   say "lm-evaluation-harness and Bandit, for the evaluation's tests"
   pip_install --quiet -c constraints.txt lm-eval bandit accelerate peft
+  say "LightGBM, for the tests of RegMix"
+  pip_install --quiet -c constraints.txt lightgbm
   install_dali
 }
 

@@ -11,17 +11,22 @@ class Goal:
 
     ratio: float | None = None
     """At least this much better than the peer."""
+    at_least: float | None = None
+    """Ours must not be below this, in the row's unit."""
     at_most: float | None = None
     """Ours must not be above this, in the row's unit."""
 
     def is_met(self, ours: float, ratio: float | None) -> bool:
         """Whether a row with these figures reaches it; never without the ratio it asks for."""
         is_fast_enough = self.ratio is None or (ratio is not None and ratio >= self.ratio)
-        return is_fast_enough and (self.at_most is None or ours <= self.at_most)
+        is_enough = self.at_least is None or ours >= self.at_least
+        return is_fast_enough and is_enough and (self.at_most is None or ours <= self.at_most)
 
     def text(self, unit: str) -> str:
         """`>= 25x`, `<= 5 ms`."""
         parts = [] if self.ratio is None else [f">= {self.ratio:,g}x"]
+        if self.at_least is not None:
+            parts.append(f">= {self.at_least:,g} {unit}".rstrip())
         if self.at_most is not None:
             parts.append(f"<= {self.at_most:,g} {unit}".rstrip())
         return ", ".join(parts)

@@ -164,6 +164,35 @@ def evaluate(
 
 
 @app.command()
+def scaling(
+    json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with 1 where a goal is not met.")
+    ] = False,
+    draws: Annotated[
+        int, typer.Option(min=1, help="Sets of made-up runs; goals are judged from 200.")
+    ] = 200,
+    seed: Annotated[int, typer.Option(help="Decides the runs' noise.")] = 0,
+) -> None:
+    """How often the 90% interval of a fitted scaling law holds the parameters from which the runs
+    were made up, and the loss of a larger model. About 6 minutes."""
+    from megatron_codemix.bench.scaling.coverage import DRAWS, LADDERS, coverage_rows
+
+    if check and draws < DRAWS:
+        raise typer.BadParameter(
+            f"the goals are for {DRAWS} draws, not {draws}", param_hint="--check"
+        )
+    with progress_bar("bench scaling", draws * len(LADDERS), "draws") as advance:
+        rows = list(coverage_rows(draws=draws, seed=seed, finished=advance))
+    if json:
+        _print_json("scaling", rows, draws=draws, seed=seed)
+    else:
+        print("\n".join([TABLE_HEAD, *map(format_row, rows)]))
+    if check and any(row.met is False for row in rows):
+        raise typer.Exit(EXIT_BUG)
+
+
+@app.command()
 def chaos(
     kills: Annotated[
         int, typer.Option(min=1, help="Faults of a run: kills and signals, by turns.")

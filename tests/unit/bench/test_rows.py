@@ -31,6 +31,8 @@ def test_there_is_no_ratio_to_nothing(fields) -> None:
         (Goal(at_most=2), True),
         (Goal(at_most=1.9), False),
         (Goal(ratio=25, at_most=1.9), False),
+        (Goal(at_least=2, at_most=2), True),
+        (Goal(at_least=2.1), False),
     ],
 )
 def test_a_goal_is_met_when_all_its_parts_are(goal, met) -> None:

@@ -1,0 +1,55 @@
+"""`codemix scaling regmix`: the best mixture by a regression on many small runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from megatron_codemix.cli.scaling_input import read_numbers, read_pairs
+
+
+def command(
+    runs: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUNS", help="Table of runs of one scale on many mixtures, or RegMix's folder."
+        ),
+    ],
+    target: Annotated[
+        str, typer.Option("--target", help="Column of the loss, such as loss_nats.code, or code.")
+    ],
+    regression: Annotated[
+        str,
+        typer.Option(help="trees (LightGBM, the extra 'laws') or ridge."),
+    ] = "trees",
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", help="COLUMN=VALUE: only these runs. May be repeated."),
+    ] = None,
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prior",
+            help="SOURCE=AMOUNT of all sources, such as their tokens: which mixtures are tried; "
+            "default: the runs' mean.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the mixtures that are tried.")] = 42,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """The mixture with the lowest loss, by a regression on many small runs that is tried on 100,000
+    random mixtures (RegMix)."""
+    from megatron_codemix.cli.scaling_output import print_json, simulated_lines
+    from megatron_codemix.scaling.fits import runs_where
+    from megatron_codemix.scaling.readers.detect import read_runs
+    from megatron_codemix.scaling.simulated_mixture import simulate_mixture
+
+    table = runs_where(read_runs(runs), read_pairs("--where", where))
+    column = target if "." in target else f"loss_nats.{target}"
+    found = simulate_mixture(
+        table, column, regression, read_numbers("--prior", prior) or None, seed
+    )
+    if json:
+        print_json(found.as_dict())
+    else:
+        simulated_lines(found)

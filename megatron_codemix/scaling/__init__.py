@@ -1,0 +1,1 @@
+"""What small runs say about large ones: laws, their fits, and how sure they are."""

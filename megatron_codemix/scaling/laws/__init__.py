@@ -1,0 +1,1 @@
+"""The laws; `registry.py` lists them."""

@@ -1,0 +1,1 @@
+"""From files of others, and from our own studies, to a `RunTable`."""

@@ -1,0 +1,175 @@
+"""The runs of a study as a table, from their run directories alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from megatron_codemix.config.loader import load_run_config
+from megatron_codemix.config.parameters import count_parameters
+from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.errors import DataError, RunError
+from megatron_codemix.files import Json, read_json, read_jsonl
+from megatron_codemix.runs import HELDOUT, RunDirectory
+from megatron_codemix.scaling.rules import body_parameters
+from megatron_codemix.scaling.table import Excluded, RunTable
+
+TRAINING = "training"
+_PLACES = ("config.yaml", "*/config.yaml", "*/*/config.yaml")
+"""Of a run, of a folder of runs, of a study: `<cell>/<phase>-<identity8>`."""
+_SAME_SHARE_SAMPLES = 3
+"""What was drawn of a source is this near the share that its mixture has, or the share is not
+constant (a sample for each phase of a chain, see docs/data_order.md)."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    directory: RunDirectory
+    config: RunConfig
+
+    @property
+    def key(self) -> str:
+        """As children name it, wherever the study's folder was moved to."""
+        return "/".join(self.directory.path.absolute().parts[-2:])
+
+    @property
+    def parent(self) -> str | None:
+        origin = self.config.init_from
+        return None if origin is None else "/".join(origin.run.parts[-2:])
+
+    @property
+    def name(self) -> str:
+        """`cell/phase`, without the identity."""
+        return self.key.rpartition("-")[0] or self.key
+
+
+def detect(path: Path) -> bool:
+    """Whether there are runs in the folder."""
+    return path.is_dir() and bool(_run_folders(path))
+
+
+def read(path: Path) -> RunTable:
+    """A row for each finished run below `path`: parameters, tokens of its chain of phases and how
+    many of them are unique, share of each source, seed, held-out losses (of its last validation, or
+    of `codemix evaluate`).
+
+    Left out, and listed: runs that are not done, or without held-out losses of their last step; and
+    stable trainings, whose learning rate never came down, where other runs decay from them. Runs
+    that diverged are the table's to find. The column `training` names the root of a run's chain.
+
+    Raises DataError where no run is left, RunError where a file is damaged.
+    """
+    runs = {run.key: run for run in map(_load, _run_folders(path))}
+    parents = {run.parent for run in runs.values()}
+    rows, excluded = [], []
+    for run in runs.values():
+        reason = _why_not(run, is_parent=run.key in parents)
+        if reason is None:
+            rows.append({**_row(run), TRAINING: _root(run, runs)})
+        else:
+            excluded.append(Excluded(run.name, reason))
+    if not rows:
+        reasons = "; ".join(f"{gone.name}: {gone.reason}" for gone in excluded[:3])
+        raise DataError(f"{path}: no run to fit to ({reasons or 'there is none'})")
+    frame = pd.DataFrame(rows)
+    shares = [column for column in frame if column.startswith("share.")]
+    frame[shares] = frame[shares].fillna(0.0)
+    table = RunTable.of_frame(frame, str(path))
+    return replace(table, excluded=(*excluded, *table.excluded))
+
+
+def _run_folders(path: Path) -> list[Path]:
+    return sorted({file.parent for place in _PLACES for file in path.glob(place)})
+
+
+def _load(folder: Path) -> _Run:
+    directory = RunDirectory(folder)
+    return _Run(directory, load_run_config(directory.config))
+
+
+def _why_not(run: _Run, *, is_parent: bool) -> str | None:
+    status = run.directory.read_status()
+    if status is None:
+        return "it was never started"
+    if status.state != "done":
+        error = f": {status.last_error.splitlines()[0]}" if status.last_error else ""
+        return f"it is {status.state} at step {status.step} of {status.num_steps}{error}"
+    if is_parent and run.config.schedule.kind == "constant":
+        return "its learning rate never came down; the runs that decay from it are used"
+    if _ledger_line(run, status.step) is None:
+        return f"its ledger has no line for its last step, {status.step}"
+    if _losses(run, status.step) is None:
+        return f"it has no held-out losses of its last step, {status.step}"
+    return None
+
+
+def _row(run: _Run) -> dict[str, Any]:  # Any: cells of a table
+    status = run.directory.read_status()
+    assert status is not None, run.key
+    line, losses = _ledger_line(run, status.step), _losses(run, status.step)
+    assert line is not None, run.key
+    assert losses is not None, run.key
+    sources = {name: source for name, source in line["sources"].items() if source["chain_tokens"]}
+    model = run.config.model
+    row = {
+        "name": run.name,
+        "parameters_total": count_parameters(model, model.vocabulary_size),
+        "parameters_without_embedding": body_parameters(model),
+        "tokens": sum(source["chain_tokens"] for source in sources.values()),
+        "unique_tokens": sum(
+            source["chain_tokens"] / max(1.0, source["epochs"]) for source in sources.values()
+        ),
+        "seed": run.config.train.seed,
+    }
+    row |= {f"share.{name}": share for name, share in _shares(run.config, sources).items()}
+    for name, loss in sorted(losses.items()):
+        row[f"loss_nats.{name}"] = loss["nats"] / loss["tokens"]
+        row[f"bits_per_byte.{name}"] = loss["bits_per_byte"]
+    return row
+
+
+def _shares(config: RunConfig, sources: Mapping[str, Json]) -> dict[str, float]:
+    """Of each source in the tokens of the chain. As the mixture has it where that is what was
+    drawn, to the sample: runs of one mixture then have the same numbers."""
+    total = sum(source["chain_tokens"] for source in sources.values())
+    drawn = {name: source["chain_tokens"] / total for name, source in sources.items()}
+    mixture = config.data.mixture
+    if mixture.kind != "constant" or config.data.changes:
+        return drawn
+    planned = {name: weight for name, weight in mixture.weights.items() if weight}
+    slack = _SAME_SHARE_SAMPLES * config.data.sequence_length / total
+    is_as_planned = all(
+        abs(drawn.get(name, 0.0) - planned.get(name, 0.0)) <= slack for name in drawn | planned
+    )
+    return planned if is_as_planned else drawn
+
+
+def _root(run: _Run, runs: Mapping[str, _Run]) -> str:
+    """Name of the first phase of the run's chain, as far as it is there."""
+    while run.parent is not None and run.parent in runs:
+        run = runs[run.parent]
+    return run.name
+
+
+def _ledger_line(run: _Run, step: int) -> Mapping[str, Json] | None:
+    return _line_of(run.directory.ledger, step)
+
+
+def _losses(run: _Run, step: int) -> Mapping[str, Json] | None:
+    """Held-out nats, tokens and bits per byte of each source after the last step."""
+    line = _line_of(run.directory.validation, step)
+    if line is not None:
+        return dict(line["sources"])
+    path = run.directory.evaluation / f"{HELDOUT}.summary.json"
+    try:
+        summary = read_json(path) if path.exists() else {}
+    except ValueError as error:
+        raise RunError(f"{path}: not readable JSON ({error}); remove it") from error
+    return dict(summary["sources"]) if summary.get("step") == step else None
+
+
+def _line_of(path: Path, step: int) -> Mapping[str, Json] | None:
+    lines = read_jsonl(path) if path.exists() else []
+    return next((line for line in reversed(lines) if line["step"] == step), None)
