@@ -17,12 +17,14 @@ class LiveMemory(TorchDispatchMode):
         super().__init__()
         self.peak_bytes = 0
         self._storages: dict[int, StorageWeakRef] = {}
-        self._older: set[int] = set()
+        self._older: dict[int, StorageWeakRef] = {}
+        """Referred to, so that no new storage takes the address of one that is freed meanwhile."""
 
     def __enter__(self) -> Self:
         """What is there already does not count."""
         tensors = [each for each in gc.get_objects() if issubclass(type(each), torch.Tensor)]
-        self._older = {tensor.untyped_storage()._cdata for tensor in tensors}
+        storages = [tensor.untyped_storage() for tensor in tensors]
+        self._older = {storage._cdata: StorageWeakRef(storage) for storage in storages}
         super().__enter__()
         return self
 

@@ -117,5 +117,6 @@ def input_of(case: Case) -> tuple[Any, Any, None]:
 
     sizes = rank_sizes(case.job())
     shape = sizes.sequences, sizes.sequence // sizes.context
-    tokens = torch.randint(case.job().model.vocabulary_size, shape)
+    generator = torch.Generator().manual_seed(1)
+    tokens = torch.randint(case.job().model.vocabulary_size, shape, generator=generator)
     return tokens, torch.arange(shape[1]).expand(shape), None
