@@ -122,6 +122,7 @@ def fit(
     """Fit a law to runs: parameters with intervals, what the runs do not determine, the error of
     predicting the largest from the others, and the next run that would tell most."""
     from megatron_codemix.cli.scaling_output import fit_lines, print_json
+    from megatron_codemix.scaling.fit_file import FIT_FILE
     from megatron_codemix.scaling.fit_folder import require_own_folder, write_fit
     from megatron_codemix.scaling.fits import FitRequest, fit_runs
     from megatron_codemix.scaling.mixture_optimum import share_paths
@@ -166,10 +167,9 @@ def fit(
     for file in files:
         print(file)
     if out is not None and dry_run:
-        print_plan({"file": str(out / _FIT_FILE), "figures": str(out)}, as_json=False)
+        print_plan({"file": str(out / FIT_FILE), "figures": str(out)}, as_json=False)
 
 
-_FIT_FILE = "fit.json"
 _WEIGHTS = (0.25, 0.5, 0.75)
 """Of the loss on code beside that on text, whose best mixtures are shown."""
 
@@ -188,7 +188,7 @@ def predict(
     from megatron_codemix.cli.scaling_output import prediction_lines, print_json
     from megatron_codemix.scaling.fit_file import predictions, read_fits
 
-    stored = read_fits(fit / _FIT_FILE if fit.is_dir() else fit)
+    stored = read_fits(fit)
     at = read_point(
         parameters, model, tokens, share, input_, {one.parameters_column for one in stored}
     )
@@ -224,7 +224,7 @@ def best_mixture(
     from megatron_codemix.scaling.fit_file import read_fits
     from megatron_codemix.scaling.mixture_answer import mixture_at
 
-    stored = read_fits(fit / _FIT_FILE if fit.is_dir() else fit)
+    stored = read_fits(fit)
     at = read_point(
         parameters, model, tokens, None, None, {one.parameters_column for one in stored}
     )
@@ -243,7 +243,10 @@ def decide(
     parameters: TargetParameters = None,
     model: TargetModel = None,
     tokens: TargetTokens = None,
-    law: Annotated[str, typer.Option("--law", help="Law of each mixture.")] = "chinchilla",
+    law: Annotated[
+        str,
+        typer.Option("--law", help="Law of each mixture, or of all of them (mixture-and-scale)."),
+    ] = "chinchilla",
     target: TargetOption = None,
     noise_nats: Annotated[
         float | None,
@@ -267,7 +270,7 @@ def decide(
     request = FitRequest(law=law, targets=tuple(target or ()), bootstraps=bootstraps, seed=seed)
     found = decide_mixtures(table, request, at, noise_nats)
     if json:
-        print_json({"decisions": [one.as_dict() for one in found]})
+        print_json(found.as_dict())
     else:
         decision_lines(found)
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from megatron_codemix.cli.scaling_ladder import short
 from megatron_codemix.scaling.analysis import LeftOut
-from megatron_codemix.scaling.choices import ScaleAccuracy, TargetDecision
+from megatron_codemix.scaling.choices import MixtureDecisions
 from megatron_codemix.scaling.fit_file import PointPrediction
 from megatron_codemix.scaling.fits import RunFit, RunFits, where_words
 from megatron_codemix.scaling.law import Law
@@ -21,6 +21,7 @@ from megatron_codemix.scaling.mixture_answer import MixtureAnswer
 from megatron_codemix.scaling.mixture_optimum import SharePath
 from megatron_codemix.scaling.next_run import NextRun
 from megatron_codemix.scaling.readers.doremi import ImportedMixture
+from megatron_codemix.scaling.scale_accuracy import ScaleAccuracy
 from megatron_codemix.scaling.simulated_mixture import SimulatedMixture
 
 _SHOWN = 12
@@ -155,9 +156,10 @@ def mixture_lines(found: MixtureAnswer) -> None:
         _say(console, f"  warning: {warning}")
 
 
-def decision_lines(found: Sequence[TargetDecision]) -> None:
+def decision_lines(found: MixtureDecisions) -> None:
+    """Each loss, then what was left out."""
     console = Console()
-    for one in found:
+    for one in found.targets:
         _say(console, f"{one.target}:")
         if one.decision is None:
             _say(console, f"  no decision: {one.no_decision}")
@@ -176,8 +178,11 @@ def decision_lines(found: Sequence[TargetDecision]) -> None:
                     f"  {rival.name}: {rival.behind_nats:+.4f} nats, better with a chance of "
                     f"{rival.chance_better:.1%}",
                 )
+        for name, reason in one.not_fitted.items():
+            _say(console, f"  not compared: {name}: {reason}")
         for words, scales in groupby(one.scales, key=_accuracy_words):
             _say(console, f"  decisions at {_scales_words(list(scales))}: {words}")
+    _excluded(console, found.excluded)
 
 
 def _accuracy_words(scale: ScaleAccuracy) -> str:
@@ -234,6 +239,7 @@ def simulated_lines(found: SimulatedMixture) -> None:
     )
     for warning in found.warnings:
         _say(console, f"warning: {warning}")
+    _excluded(console, [(one.name, one.reason) for one in found.excluded])
 
 
 def _more(console: Console, count: int, what: str) -> None:

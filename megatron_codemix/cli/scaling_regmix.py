@@ -34,6 +34,13 @@ def command(
             "default: the runs' mean.",
         ),
     ] = None,
+    keep_diverged: Annotated[
+        bool,
+        typer.Option(
+            "--keep-diverged",
+            help="Leave out no run for its losses alone: only those marked as diverged.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the mixtures that are tried.")] = 42,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -44,7 +51,7 @@ def command(
     from megatron_codemix.scaling.readers.detect import read_runs
     from megatron_codemix.scaling.simulated_mixture import simulate_mixture
 
-    table = runs_where(read_runs(runs), read_pairs("--where", where))
+    table = runs_where(read_runs(runs, keep_diverged=keep_diverged), read_pairs("--where", where))
     column = target if "." in target else f"loss_nats.{target}"
     found = simulate_mixture(
         table, column, regression, read_numbers("--prior", prior) or None, seed

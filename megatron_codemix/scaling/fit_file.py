@@ -16,6 +16,7 @@ from megatron_codemix.scaling.fit_record import FitFileRecord, problems_of_fit
 from megatron_codemix.scaling.fits import Where, where_words
 from megatron_codemix.scaling.target import Point, predict
 
+FIT_FILE = "fit.json"
 _SHOWN = 3
 """Problems of a damaged file that are told."""
 
@@ -57,7 +58,10 @@ class PointPrediction:
 
 
 def read_fits(path: Path) -> list[StoredFit]:
-    """The fits in the file. Raises DataError where it is something else, or damaged."""
+    """The fits in the file, or in that of a folder. Raises DataError where it is something else, or
+    damaged."""
+    if path.is_dir():
+        path = path / FIT_FILE
     if not path.exists():
         raise DataError(f"{path}: no such file; 'codemix scaling fit RUNS --out FOLDER' makes it")
     try:

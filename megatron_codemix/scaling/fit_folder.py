@@ -7,11 +7,10 @@ from typing import Any
 
 from megatron_codemix.errors import ConfigError, DataError
 from megatron_codemix.files import read_json, write_json
-from megatron_codemix.scaling.fit_file import read_fits
+from megatron_codemix.scaling.fit_file import FIT_FILE, read_fits
 from megatron_codemix.scaling.fits import RunFit
 from megatron_codemix.scaling.mixture_optimum import SharePath
 
-FIT_FILE = "fit.json"
 FIGURES = tuple(
     f"{name}.{suffix}"
     for name in ("loss_against_compute", "isoflop", "held_out", "best_share")
@@ -59,7 +58,7 @@ def write_fit(
 
 def _holds_fit(folder: Path) -> bool:
     try:
-        return bool(read_fits(folder / FIT_FILE))
+        return bool(read_fits(folder))
     except (DataError, ConfigError):
         return False
 

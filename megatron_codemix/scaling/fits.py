@@ -4,6 +4,7 @@ A law that knows nothing of mixtures is fitted to each mixture by itself, one th
 size and tokens to each scale; so are runs of different populations (`BY`).
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -196,7 +197,7 @@ def _fit(table: RunTable, law: Law, target: str, where: Where, request: FitReque
 
 
 def _usual_law(table: RunTable) -> str:
-    return "mixture-and-scale" if len(_mixtures(table)) > 1 else "chinchilla"
+    return "mixture-and-scale" if len(mixtures(table)) > 1 else "chinchilla"
 
 
 def _targets(table: RunTable, law: Law, asked: Sequence[str]) -> list[str]:
@@ -230,7 +231,8 @@ def runs_where(table: RunTable, where: Mapping[str, str]) -> RunTable:
 def _cell(table: RunTable, column: str, text: str) -> float | str:
     """The value of a cell that `--where` means."""
     if column not in NUMBERS and family_of(column) is None:
-        return text
+        labels = table.frame[column].unique() if column in table.frame else []
+        return next((label for label in labels if _written(label) == text), text)
     try:
         number = float(text)
     except ValueError as error:
@@ -240,13 +242,25 @@ def _cell(table: RunTable, column: str, text: str) -> float | str:
     return float(near[0]) if len(near) else number
 
 
-def _mixtures(table: RunTable) -> list[Where]:
+def _written(label: Any) -> str:  # Any: what a cell may hold
+    """As JSON writes it."""
+    if isinstance(label, np.generic):
+        label = label.item()
+    return label if isinstance(label, str) else json.dumps(label, default=str)
+
+
+def mixtures(table: RunTable) -> list[Where]:
     """The different shares that there are."""
     columns = table.columns("share")
     if not columns:
         return []
     rows = table.frame[columns].drop_duplicates()
     return [dict(zip(columns, map(float, row), strict=True)) for row in rows.to_numpy()]
+
+
+def takes_shares(law: Law) -> bool:
+    """Whether one fit is of many mixtures."""
+    return any(name.startswith("share_") for name in law.inputs)
 
 
 def _parts(table: RunTable, law: Law, by: Sequence[str]) -> list[tuple[Where, RunTable]]:
@@ -257,10 +271,9 @@ def _parts(table: RunTable, law: Law, by: Sequence[str]) -> list[tuple[Where, Ru
         known = ", ".join(map(str, table.frame))
         raise DataError(f"{table.where}: no column {', '.join(unknown)}; there are: {known}")
     columns: list[str] = [column for column in (*BY, *by) if column in table.frame]
-    takes_shares = any(name.startswith("share_") for name in law.inputs)
-    if "tokens" in law.inputs and not takes_shares:
+    if "tokens" in law.inputs and not takes_shares(law):
         columns += table.columns("share")
-    if takes_shares and "tokens" not in law.inputs:
+    if takes_shares(law) and "tokens" not in law.inputs:
         columns += [c for c in (*PARAMETERS, "tokens") if c in table.frame]
     columns = [c for c in dict.fromkeys(columns) if table.frame[c].nunique(dropna=False) > 1]
     if not columns:
@@ -317,11 +330,16 @@ def _hold_out_largest(
 
 def _next_target(law: Law, inputs: Inputs, at: Point | None) -> dict[str, FloatArray]:
     """One row to predict; {} for laws without size and tokens. Raises ConfigError where the point
-    lacks a quantity that the law takes."""
-    if not {"parameters", "tokens"} <= set(law.inputs):
-        return {}
+    lacks a quantity that the law takes, or has one without effect."""
+    has_scale = {"parameters", "tokens"} <= set(law.inputs)
     if at is not None:
+        unused = [] if has_scale else ["--at-parameters and --at-tokens have"]
+        unused += ["--share has"] if at.shares and not takes_shares(law) else []
+        if unused:
+            raise ConfigError([f"{words} no effect on law {law.name}" for words in unused])
         return point_inputs(law, at)
+    if not has_scale:
+        return {}
     # Of the runs of most compute the one in the middle of their mixtures.
     shares = sorted(name for name in inputs if name.startswith("share_"))
     compute = inputs["parameters"] * inputs["tokens"]

@@ -63,6 +63,8 @@ class Design:
     """Of the rates by the rule of sizes."""
     batch_multiple: int = 8
     """Batches are multiples of this, as data parallelism asks."""
+    batch_sequences: int | None = None
+    """One for all sizes, at rates by the rule of sizes; None: by that rule, or by `budgets`."""
     shares: tuple[Fraction, ...] = (Fraction(0), Fraction(1, 4), Fraction(1, 2))
     """Code in the mixture."""
     seeds: int = 1
@@ -209,13 +211,16 @@ def make_rung(model: ModelConfig, target: Target, design: Design) -> Rung:
     warmup = rules.warmup_tokens(counted)
     batch = rules.batch_sequences(counted, target.sequence_length, design.batch_multiple)
     if design.budgets is not None:
+        warmup = min(warmup, wanted[0] // 10)
+    if design.batch_sequences is not None:
+        batch = design.batch_sequences
+    elif design.budgets is not None:
         # Noise in the gradients, which the batch goes by, follows the tokens rather than the size
         # (arXiv 2410.21676); the two agree where a training is compute-optimal. Adam's rate goes
         # by the root of the batch (arXiv 2205.10287).
         usual, optimal = batch, math.exp(_mean_log(wanted)) / CHINCHILLA_TOKENS
         batch = rules.batch_sequences(optimal, target.sequence_length, design.batch_multiple)
         rate *= math.sqrt(batch / usual)
-        warmup = min(warmup, wanted[0] // 10)
     step_tokens = batch * target.sequence_length
     branches, unit_steps = _branches(wanted, step_tokens, design.decay)
     body = rules.body_parameters(model)

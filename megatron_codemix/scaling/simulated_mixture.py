@@ -16,7 +16,7 @@ from megatron_codemix.scaling.laws.regmix import (
     fit_ridge,
     simulate_best,
 )
-from megatron_codemix.scaling.table import RunTable
+from megatron_codemix.scaling.table import Excluded, RunTable
 
 REGRESSIONS: Mapping[str, Callable[[FloatArray, FloatArray], Regression]] = {
     "trees": fit_boosted_trees,
@@ -42,9 +42,12 @@ class SimulatedMixture:
     best_run: str
     best_run_loss: float
     warnings: tuple[str, ...]
+    excluded: tuple[Excluded, ...]
+    """Runs that were not used."""
 
     def as_dict(self) -> dict[str, Any]:  # Any: JSON values
-        return asdict(self)
+        gone = [{"run": one.name, "reason": one.reason} for one in self.excluded]
+        return {**asdict(self), "excluded": gone}
 
 
 def simulate_mixture(
@@ -65,7 +68,8 @@ def simulate_mixture(
     fit = REGRESSIONS.get(regression)
     if fit is None:
         raise ConfigError([f"no regression {regression!r}; there are: {', '.join(REGRESSIONS)}"])
-    frame = _one_scale(table.usable_for(target_column), target_column)
+    usable = table.usable_for(target_column)
+    frame = _one_scale(usable, target_column)
     shares = frame[[f"share.{name}" for name in table.sources]].to_numpy(dtype=float)
     losses = frame[target_column].to_numpy(dtype=float)
     fitted = fit(shares, losses)
@@ -84,6 +88,7 @@ def simulate_mixture(
         best_run=str(frame["name"].iloc[lowest]),
         best_run_loss=float(losses[lowest]),
         warnings=_warnings(regression, predicted, float(losses[lowest]), noise),
+        excluded=usable.excluded,
     )
 
 

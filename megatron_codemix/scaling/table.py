@@ -66,12 +66,16 @@ class RunTable:
         lines: of each row in the file `where`, for messages.
         """
         frame = frame.reset_index(drop=True).copy()
-        if "name" not in frame:
+        is_named = "name" in frame
+        if not is_named:
             frame.insert(0, "name", [f"row {number}" for number in range(1, len(frame) + 1)])
         frame["name"] = frame["name"].astype(str)
         runs = [f"run {name}" for name in frame["name"]]
         if lines is not None:
-            runs = [f"line {line} ({run})" for line, run in zip(lines, runs, strict=True)]
+            runs = [
+                f"line {line} ({run})" if is_named else f"line {line}"
+                for line, run in zip(lines, runs, strict=True)
+            ]
         problems = name_problems(frame.columns)
         for column in filter(holds_numbers, frame.columns):
             frame[column], unreadable = as_numbers(frame[column], runs)

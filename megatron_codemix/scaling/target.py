@@ -25,8 +25,9 @@ class Point:
 
 
 def point_inputs(law: Law, at: Point) -> dict[str, FloatArray]:
-    """What `law.predict` takes, one row. Raises ConfigError with everything that is missing, or of
-    the other quantities has no effect or is not above 0."""
+    """What `law.predict` takes, one row. Raises ConfigError with everything that is missing, has no
+    effect, or of the other quantities is not above 0."""
+    _check_unused(law, at)
     _check_others(law, at.others)
     shares = complete_shares(law, at.shares)
     known: dict[str, float | None] = {
@@ -46,6 +47,17 @@ def point_inputs(law: Law, at: Point) -> dict[str, FloatArray]:
         )
     values = {name: float(known[name] or 0.0) for name in wanted}
     return {name: np.array([value]) for name, value in values.items()}
+
+
+def _check_unused(law: Law, at: Point) -> None:
+    given = (("parameters", "the size", at.parameters), ("tokens", "--tokens", at.tokens))
+    problems = [
+        f"{option} has no effect on law {law.name}; it takes {', '.join(law.inputs)}"
+        for name, option, value in given
+        if value is not None and name not in law.inputs
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def _check_others(law: Law, others: Mapping[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""Which runs are fitted together, predictions of stored fits, the next run, best shares, choice."""
+"""Which runs are fitted together, predictions of stored fits, the next run, best shares."""
 
 import copy
 import json
@@ -12,9 +12,8 @@ import pytest
 
 from megatron_codemix.errors import ConfigError, DataError, FitError
 from megatron_codemix.files import write_json
-from megatron_codemix.scaling.choices import decide_mixtures
 from megatron_codemix.scaling.fit_file import predictions, read_fits
-from megatron_codemix.scaling.fits import FitRequest, fit_runs
+from megatron_codemix.scaling.fits import FitRequest, fit_runs, runs_where
 from megatron_codemix.scaling.law import FloatArray, Inputs
 from megatron_codemix.scaling.laws.chinchilla import Chinchilla
 from megatron_codemix.scaling.mixture_answer import mixture_at
@@ -85,6 +84,27 @@ def test_only_the_runs_that_were_chosen_are_fitted(table: RunTable) -> None:
         fit_runs(table, FitRequest(where={"share.code": "0.3"}))
     with pytest.raises(ConfigError, match="holds numbers"):
         fit_runs(table, FitRequest(where={"share.code": "half"}))
+
+
+def test_runs_are_chosen_by_labels_that_are_no_text(table: RunTable) -> None:
+    frame = table.frame.copy()
+    frame["is_late"] = frame["tokens"] > TOKENS[0]
+    late = runs_where(RunTable.of_frame(frame, "ladder"), {"is_late": "true"})
+    assert len(late) == len(frame) * 3 / 4
+    with pytest.raises(DataError, match="no run with is_late = yes; there are: False, True"):
+        runs_where(late.of_frame(frame, "ladder"), {"is_late": "yes"})
+
+
+def test_a_target_without_effect_on_the_law_is_refused(table: RunTable) -> None:
+    at = Point(parameters=1e9, tokens=2e10)
+    with pytest.raises(ConfigError, match="--at-tokens have no effect on law mixing"):
+        fit_runs(table, FitRequest(law="mixing", targets=("code",), bootstraps=5, at=at))
+    mixed = replace(at, shares={"code": 0.5})
+    with pytest.raises(ConfigError, match="--share has no effect on law chinchilla"):
+        fit_runs(table, FitRequest(law="chinchilla", targets=("code",), bootstraps=5, at=mixed))
+    law = build_law("mixing", ("code", "text"))
+    with pytest.raises(ConfigError, match="the size has no effect on law mixing; it takes share"):
+        point_inputs(law, mixed)
 
 
 def test_what_the_table_does_not_have_is_named(table: RunTable) -> None:
@@ -215,7 +235,7 @@ def test_a_file_that_holds_no_fits_is_refused(text: str, words: str, tmp_path: P
     path.unlink()
     path.mkdir()
     with pytest.raises(DataError, match="a folder"):
-        read_fits(path)
+        read_fits(tmp_path)
 
 
 def test_shares_are_completed() -> None:
@@ -381,29 +401,3 @@ def test_a_next_run_is_set_by_what_can_be_set() -> None:
     asked = replace(request, at=Point(parameters=7e9, tokens=4e12))
     [fit] = fit_runs(runs, asked).fits
     assert dict(fit.next_at) == {"parameters": 7e9, "tokens": 4e12}
-
-
-def test_a_decision_has_the_noise_between_seeds(table: RunTable) -> None:
-    two = ladder_table(seeds=2, noise=0.002)
-    request = FitRequest(law="chinchilla", targets=("text",), bootstraps=30)
-    [one] = decide_mixtures(two, request, Point(parameters=1e9, tokens=2e10), None)
-    assert one.decision is not None
-    assert one.decision.winner == "share.code 0, share.text 1"
-    assert one.noise_is_known
-    # Two seeds scatter by the noise, as a part of losses of about 3 nats.
-    assert one.decision.seed_noise_nats == pytest.approx(0.002 * 3, rel=0.5)
-    assert [scale.accuracy.pairs for scale in one.scales] == [3] * 19
-    [given] = decide_mixtures(table, request, Point(), 0.01)
-    assert given.decision is None
-    assert "give --tokens" in given.no_decision
-
-
-def test_what_cannot_be_decided_is_refused(table: RunTable) -> None:
-    at = Point(parameters=1e9, tokens=2e10)
-    one = table.where_equal("share.code", 0.25)
-    with pytest.raises(DataError, match="two mixtures"):
-        decide_mixtures(one, FitRequest(law="chinchilla"), at, None)
-    with pytest.raises(ConfigError, match="takes all mixtures together"):
-        decide_mixtures(table, FitRequest(law="mixture-and-scale"), at, None)
-    with pytest.raises(ConfigError, match="the target: give --tokens"):
-        decide_mixtures(table, FitRequest(law="chinchilla"), Point(parameters=1e9), None)

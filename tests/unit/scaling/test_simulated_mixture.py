@@ -60,6 +60,14 @@ def test_losses_that_do_not_follow_the_mixture_are_not_predicted() -> None:
     assert abs(simulate_mixture(table(frame), LOSS, "ridge").spearman_held_out) < 0.5
 
 
+def test_runs_that_are_not_used_are_listed() -> None:
+    frame = made_up()
+    frame["diverged"] = [number == 3 for number in range(len(frame))]
+    found = simulate_mixture(table(frame), LOSS, "ridge")
+    assert found.runs == len(frame) - 1
+    assert found.as_dict()["excluded"] == [{"run": "run_3", "reason": "it is marked as diverged"}]
+
+
 def test_the_order_of_the_runs_does_not_matter() -> None:
     found = simulate_mixture(table(made_up()), LOSS, "ridge")
     assert simulate_mixture(table(made_up()[::-1]), LOSS, "ridge") == found

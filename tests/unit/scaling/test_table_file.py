@@ -51,6 +51,12 @@ def test_what_is_no_number_names_the_line_and_the_run(tmp_path, column, value, s
     )
 
 
+def test_a_run_without_a_name_is_that_of_its_line(tmp_path):
+    rows = [{key: value for key, value in RUN.items() if key != "name"} for _ in range(2)]
+    words = of_rows(tmp_path, rows[0], rows[1] | {"loss_nats.c4": -1.0})
+    assert words.startswith("line 2: loss_nats.c4 of -1: a loss is above zero")
+
+
 def test_the_first_of_several_bad_rows_is_named_and_the_others_counted(tmp_path):
     rows = [RUN | {"name": f"r{number}", "loss_nats.c4": -1.0} for number in range(3)]
     assert of_rows(tmp_path, RUN, *rows) == (
