@@ -27,7 +27,7 @@ MACHINE = Machine(
     microbatch_sequences=None,
     precision="fp32",
     has_gpus=False,
-    validation_bytes=100_000,
+    validation_bytes=1_000_000,  # all that a machine's corpus has; of a document 1,024 tokens
 )
 
 
