@@ -56,7 +56,10 @@ CountedOption = Annotated[
 ]
 WhereOption = Annotated[
     list[str] | None,
-    typer.Option("--where", help="COLUMN=VALUE: only these runs. May be repeated."),
+    typer.Option(
+        "--where",
+        help="COLUMN=VALUE, or COLUMN>NUMBER (<, <=, >=): only these runs. May be repeated.",
+    ),
 ]
 ByOption = Annotated[
     list[str] | None,
@@ -122,6 +125,7 @@ def fit(
     """Fit a law to runs: parameters with intervals, what the runs do not determine, the error of
     predicting the largest from the others, and the next run that would tell most."""
     from megatron_codemix.cli.scaling_output import fit_lines, print_json
+    from megatron_codemix.scaling.conditions import read_conditions
     from megatron_codemix.scaling.fit_file import FIT_FILE
     from megatron_codemix.scaling.fit_folder import require_own_folder, write_fit
     from megatron_codemix.scaling.fits import FitRequest, fit_runs
@@ -146,7 +150,7 @@ def fit(
         parameters_column=read_counted(parameters),
         loss_column=loss,
         own=own,
-        where=read_pairs("--where", where),
+        where=read_conditions("--where", where),
         by=tuple(by or ()),
         bootstraps=bootstraps,
         seed=seed,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from megatron_codemix.cli.scaling_input import read_numbers, read_pairs
+from megatron_codemix.cli.scaling_input import read_numbers
 
 
 def command(
@@ -24,7 +24,10 @@ def command(
     ] = "trees",
     where: Annotated[
         list[str] | None,
-        typer.Option("--where", help="COLUMN=VALUE: only these runs. May be repeated."),
+        typer.Option(
+            "--where",
+            help="COLUMN=VALUE, or COLUMN>NUMBER (<, <=, >=): only these runs. May be repeated.",
+        ),
     ] = None,
     prior: Annotated[
         list[str] | None,
@@ -47,11 +50,12 @@ def command(
     """The mixture with the lowest loss, by a regression on many small runs that is tried on 100,000
     random mixtures (RegMix)."""
     from megatron_codemix.cli.scaling_output import print_json, simulated_lines
-    from megatron_codemix.scaling.fits import runs_where
+    from megatron_codemix.scaling.conditions import read_conditions, runs_that
     from megatron_codemix.scaling.readers.detect import read_runs
     from megatron_codemix.scaling.simulated_mixture import simulate_mixture
 
-    table = runs_where(read_runs(runs, keep_diverged=keep_diverged), read_pairs("--where", where))
+    table = read_runs(runs, keep_diverged=keep_diverged)
+    table = runs_that(table, read_conditions("--where", where))
     column = target if "." in target else f"loss_nats.{target}"
     found = simulate_mixture(
         table, column, regression, read_numbers("--prior", prior) or None, seed

@@ -4,9 +4,8 @@ A law that knows nothing of mixtures is fitted to each mixture by itself, one th
 size and tokens to each scale; so are runs of different populations (`BY`).
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,8 @@ import numpy as np
 from megatron_codemix.config.problems import suggestion
 from megatron_codemix.errors import ConfigError, DataError, FitError
 from megatron_codemix.scaling.analysis import FittedLaw, analyse
-from megatron_codemix.scaling.columns import NUMBERS, PARAMETERS, family_of
+from megatron_codemix.scaling.columns import PARAMETERS, family_of
+from megatron_codemix.scaling.conditions import Condition, runs_that
 from megatron_codemix.scaling.law import OUTCOMES, FloatArray, Inputs, Law
 from megatron_codemix.scaling.laws.mixture_and_scale import MixtureAndScaleLaw
 from megatron_codemix.scaling.next_run import NextRun, next_runs
@@ -26,7 +26,6 @@ from megatron_codemix.scaling.target import Point, point_inputs
 BY = ("training_set", "set")
 """Columns that say which population a run is of."""
 _SAME_SIZE = 0.99
-_SAME_VALUE = 1e-9
 _SHOWN_LEFT_OUT = 3
 
 Where = dict[str, float | str]
@@ -45,8 +44,8 @@ class FitRequest:
     own: str | None = None
     """The source that the losses are of, for laws of mixture and scale; None: that of the column's
     name."""
-    where: Mapping[str, str] = field(default_factory=dict)
-    """Column -> value that runs must have."""
+    where: tuple[Condition, ...] = ()
+    """What holds of the runs."""
     by: tuple[str, ...] = ()
     """Further columns that tell populations apart."""
     bootstraps: int = 200
@@ -132,7 +131,7 @@ class RunFits:
 def fit_runs(table: RunTable, request: FitRequest) -> RunFits:
     """Raises DataError where the table does not have what is asked for, ConfigError for a law that
     there is not, FitError where no fit succeeds."""
-    table = runs_where(table, request.where)
+    table = runs_that(table, request.where)
     law_name = request.law or _usual_law(table)
     targets = _targets(table, build_law(law_name, table.sources), request.targets)
     fits, failures = [], []
@@ -218,35 +217,6 @@ def _targets(table: RunTable, law: Law, asked: Sequence[str]) -> list[str]:
             *(f"{table.where}: no column {n}{suggestion(n, there, there)}" for n in unknown)
         )
     return chosen
-
-
-def runs_where(table: RunTable, where: Mapping[str, str]) -> RunTable:
-    """The runs with these values, by column, as the command line gives them. Raises ConfigError for
-    what is no number, DataError where no run is left."""
-    for column, value in where.items():
-        table = table.where_equal(column, _cell(table, column, value))
-    return table
-
-
-def _cell(table: RunTable, column: str, text: str) -> float | str:
-    """The value of a cell that `--where` means."""
-    if column not in NUMBERS and family_of(column) is None:
-        labels = table.frame[column].unique() if column in table.frame else []
-        return next((label for label in labels if _written(label) == text), text)
-    try:
-        number = float(text)
-    except ValueError as error:
-        raise ConfigError([f"--where {column}={text}: {column} holds numbers"]) from error
-    values = table.frame[column].to_numpy(dtype=float) if column in table.frame else np.array([])
-    near = values[np.abs(values - number) <= _SAME_VALUE * max(1.0, abs(number))]
-    return float(near[0]) if len(near) else number
-
-
-def _written(label: Any) -> str:  # Any: what a cell may hold
-    """As JSON writes it."""
-    if isinstance(label, np.generic):
-        label = label.item()
-    return label if isinstance(label, str) else json.dumps(label, default=str)
 
 
 def mixtures(table: RunTable) -> list[Where]:

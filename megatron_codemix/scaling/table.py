@@ -124,7 +124,7 @@ class RunTable:
 
         A run has diverged if its column `diverged` says so, or by the rule of `diverged.py`.
         """
-        self._require(target_column)
+        self.require(target_column)
         reasons: dict[int, str] = {}
         if "diverged" in self.frame:
             for row in np.flatnonzero(_flags(self.frame["diverged"])):
@@ -203,7 +203,7 @@ class RunTable:
             column = loss_column or (of_task if of_task in there else there[0])
         else:
             column = quantity
-        self._require(column)
+        self.require(column)
         return column
 
     def _missing_words(self, column: str) -> str:
@@ -214,7 +214,8 @@ class RunTable:
             text += f" but {others[0]}; counts with and without embeddings do not mix"
         return text
 
-    def _require(self, column: str) -> None:
+    def require(self, column: str) -> None:
+        """Raises DataError where there is no such column."""
         if column not in self.frame:
             alike = [c for c in self.frame if c.split(".")[0] == column.split(".")[0]]
             known = ", ".join(alike or [c for c in self.frame if c in NUMBERS or family_of(c)])

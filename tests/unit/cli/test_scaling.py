@@ -191,7 +191,7 @@ def test_a_ladder_is_a_study(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["fit", "{tmp}"], "no runs here"),
         (["fit", "{runs}", "--law", "chinchila"], "did you mean 'chinchilla'"),
         (["fit", "{runs}", "--parameters", "all"], "total or without_embedding"),
-        (["fit", "{runs}", "--where", "share.code"], "expected NAME=VALUE"),
+        (["fit", "{runs}", "--where", "share.code"], "expected COLUMN=VALUE"),
         (["fit", "{runs}", "--at-tokens", "1B"], "go together"),
         (["fit", "{runs}", "--share", "code=0.5"], "--share is of a target"),
         (

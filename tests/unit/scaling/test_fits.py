@@ -12,8 +12,9 @@ import pytest
 
 from megatron_codemix.errors import ConfigError, DataError, FitError
 from megatron_codemix.files import write_json
+from megatron_codemix.scaling.conditions import Condition, read_conditions
 from megatron_codemix.scaling.fit_file import predictions, read_fits
-from megatron_codemix.scaling.fits import FitRequest, fit_runs, runs_where
+from megatron_codemix.scaling.fits import FitRequest, fit_runs
 from megatron_codemix.scaling.law import FloatArray, Inputs
 from megatron_codemix.scaling.laws.chinchilla import Chinchilla
 from megatron_codemix.scaling.mixture_answer import mixture_at
@@ -25,6 +26,10 @@ from megatron_codemix.scaling.table import RunTable
 from megatron_codemix.scaling.target import Point, complete_shares, point_inputs
 from tests.helpers.ladder_runs import CODE, SHARES, SIZES, TEXT, TOKENS, ladder_table, law_of
 from tests.helpers.scaling_runs import published_runs
+
+
+def where(*texts: str) -> tuple[Condition, ...]:
+    return read_conditions("--where", texts)
 
 
 @pytest.fixture(scope="module")
@@ -75,24 +80,15 @@ def test_a_loss_that_is_named_after_no_source_needs_one(table: RunTable) -> None
 
 def test_only_the_runs_that_were_chosen_are_fitted(table: RunTable) -> None:
     request = FitRequest(
-        law="chinchilla", targets=("loss_nats.text",), where={"share.code": "0.25"}, bootstraps=5
+        law="chinchilla", targets=("loss_nats.text",), where=where("share.code=0.25"), bootstraps=5
     )
     [fit] = fit_runs(table, request).fits
     assert fit.where == {}
     assert {name.split("/")[0] for name in fit.names} == {"code25"}
     with pytest.raises(DataError, match=r"no run with share\.code = 0\.3"):
-        fit_runs(table, FitRequest(where={"share.code": "0.3"}))
+        fit_runs(table, FitRequest(where=where("share.code=0.3")))
     with pytest.raises(ConfigError, match="holds numbers"):
-        fit_runs(table, FitRequest(where={"share.code": "half"}))
-
-
-def test_runs_are_chosen_by_labels_that_are_no_text(table: RunTable) -> None:
-    frame = table.frame.copy()
-    frame["is_late"] = frame["tokens"] > TOKENS[0]
-    late = runs_where(RunTable.of_frame(frame, "ladder"), {"is_late": "true"})
-    assert len(late) == len(frame) * 3 / 4
-    with pytest.raises(DataError, match="no run with is_late = yes; there are: False, True"):
-        runs_where(late.of_frame(frame, "ladder"), {"is_late": "yes"})
+        fit_runs(table, FitRequest(where=where("share.code=half")))
 
 
 def test_a_target_without_effect_on_the_law_is_refused(table: RunTable) -> None:
@@ -357,7 +353,7 @@ def test_the_next_run_shrinks_the_variance_most(table: RunTable) -> None:
     request = FitRequest(
         law="chinchilla",
         targets=("code",),
-        where={"share.code": "0.25"},
+        where=where("share.code=0.25"),
         bootstraps=5,
         at=Point(parameters=1e9, tokens=2e10),
     )
