@@ -137,8 +137,9 @@ main() {
   fi
   install_torch
   say "the other packages and this project, with its C++ extension"
-  # Build tools first, so that the extension is built with the versions pinned here and once.
-  pip_install --quiet -c constraints.txt setuptools pybind11
+  # Build tools first, so that the extension is built with the versions pinned here and once; what torch needs
+  # comes with the rest.
+  pip_install --quiet --no-warn-conflicts -c constraints.txt setuptools pybind11
   pip_install -c constraints.txt --no-build-isolation -e '.[dev]'
   say "done in $((SECONDS - started)) s"
 }
