@@ -1,6 +1,7 @@
 """Whole comparisons in a folder, with a real judge on loopback."""
 
 import json
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from megatron_codemix.errors import RetryableError, UnavailableError
 from megatron_codemix.evaluation.judge.comparison import compare
 from megatron_codemix.evaluation.judge.endpoint import Endpoint
+from megatron_codemix.evaluation.judge.judging import judge_pairs
 from megatron_codemix.evaluation.judge.kept_replies import KeptReplies
 from megatron_codemix.evaluation.judge.pairs import Pair
 from megatron_codemix.files import read_json, read_jsonl
@@ -179,3 +181,29 @@ def test_answers_of_many_threads_are_all_kept(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
     assert sorted(int(line["key"]) for line in read_jsonl(path)) == list(range(40))
+
+
+def test_ctrl_c_that_another_thread_gets_ends_the_work(tmp_path: Path) -> None:
+    """As one that comes in the moment before the main thread blocks: nothing wakes that."""
+
+    def slow_down(question: Question) -> Reply:
+        busy = Reply(status=429, headers={"Retry-After": "500"}, body=b"")
+        return prefer("A") if question.number == 1 else busy
+
+    def interrupt() -> None:
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    with (
+        judge_server(slow_down) as server,
+        KeptReplies.opened(tmp_path / "judge.jsonl") as kept,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        judge_pairs(
+            PAIRS,
+            Endpoint(base_url=server.url, model="judge", name="judge"),
+            kept,
+            concurrency=1,
+            requests_per_minute=None,
+            on_reply=interrupt,
+        )
+    assert len(read_jsonl(tmp_path / "judge.jsonl")) == 1
