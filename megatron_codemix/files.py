@@ -24,7 +24,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Turns a full disk (OSError ENOSPC) inside the block into UnavailableError that names the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # With the machine's name: tasks on several nodes may write equal files in one folder.
+    temporary = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}.tmp")
     try:
         yield temporary
         with open(temporary, "rb") as handle:

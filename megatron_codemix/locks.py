@@ -53,6 +53,46 @@ def exclusive(path: Path, what: str, *, wait_seconds: float = 0.0) -> Iterator[N
         yield
 
 
+@contextlib.contextmanager
+def exclusive_share(
+    folder: Path, name: str, what: str, number: int, count: int, *, wait_seconds: float = 0.0
+) -> Iterator[None]:
+    """Holds the lock of share `number` (from 0) of `count` of the work in `folder` during the
+    block: shares exclude the same share and the whole (a count of 1), not each other.
+
+    name: of the lock files, which go with their owners. Raises RunError as `exclusive` does.
+    """
+    whole = folder / f".{name}.lock"
+    # Each takes its own lock before it looks at the others', so two never both go on.
+    if count == 1:
+        with exclusive_once(whole, what, wait_seconds):
+            for other in folder.glob(share_locks(name)):
+                with exclusive_once(other, what, wait_seconds):
+                    pass
+            yield
+        return
+    own = folder / f".{name}-{number + 1}-of-{count}.lock"
+    with exclusive_once(own, what, wait_seconds):
+        with exclusive_once(whole, what, wait_seconds):
+            pass
+        yield
+
+
+def share_locks(name: str) -> str:
+    """Pattern of the locks of shares that are named so."""
+    return f".{name}-*-of-*.lock"
+
+
+@contextlib.contextmanager
+def exclusive_once(path: Path, what: str, wait_seconds: float) -> Iterator[None]:
+    """As `exclusive`; the file goes with its owner."""
+    with exclusive(path, what, wait_seconds=wait_seconds):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
 def _owner(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip() or "unknown"

@@ -1,1 +1,3 @@
-"""Raw text before tokens: readers, what this machine itself has, exact duplicates, the split."""
+"""Raw text before tokens: readers, recipes of data sets, what this machine itself has, the stages
+that a corpus goes through, the split.
+"""

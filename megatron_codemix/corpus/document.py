@@ -1,14 +1,20 @@
 """One document of a corpus, and when two documents are the same."""
 
 import hashlib
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+JsonValue = Any  # what a JSON text can hold: None, bool, int, float, str, list, dict
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
     """`origin` names the file the text came from; documents of one origin never part in the
     split.
+
+    metadata: what else is known of it (`language`, `stars`), as the input had it or as a stage has
+    found it. Not to be changed in place: see `with_metadata`.
     """
 
     id: str
@@ -17,10 +23,25 @@ class Document:
     origin: str
     licence: str | None
     text: str
+    metadata: Mapping[str, JsonValue] = field(default_factory=dict, hash=False)
 
-    def to_record(self) -> dict[str, Any]:
-        """The JSON object of one line of a corpus file."""
-        return asdict(self)
+    def to_record(self) -> dict[str, JsonValue]:
+        """The JSON object of one line of a corpus file; `metadata` is in it where there is any."""
+        record: dict[str, JsonValue] = {
+            "id": self.id,
+            "source": self.source,
+            "path": self.path,
+            "origin": self.origin,
+            "licence": self.licence,
+            "text": self.text,
+        }
+        if self.metadata:
+            record["metadata"] = dict(self.metadata)
+        return record
+
+    def with_metadata(self, **values: JsonValue) -> "Document":
+        """The same document with these values added or replaced."""
+        return replace(self, metadata={**self.metadata, **values})
 
 
 def normalise(text: str) -> str:

@@ -1,129 +1,255 @@
-"""A corpus on disk: one `<source>.jsonl.zst` a source, and `corpus.json` once all of it is
-whole.
+"""A corpus on disk: a file or a folder of parts for each source, and `corpus.json` once all of it
+is whole.
+
+`<source>.jsonl.zst`, or `<source>/part-00000.jsonl.zst`, `<source>/part-00001.jsonl.zst`, ...; the
+user's own files may have other names and forms. What a stage has not finished has `.parts` in it
+and no `corpus.json`.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-from megatron_codemix.corpus.document import Document
+from megatron_codemix.corpus.document import JsonValue
 from megatron_codemix.corpus.readers import InputFile, Skipped
+from megatron_codemix.corpus.writer import CorpusFile
 from megatron_codemix.errors import DataError
-from megatron_codemix.files import atomic_path, hash_file, read_json
+from megatron_codemix.files import hash_file, hash_json, read_json, write_json
 
 CORPUS_FILE = "corpus.json"
-FORMAT_VERSION = 1
+PARTS_FOLDER = ".parts"
+DROPPED_FOLDER = "dropped"
+FORMAT_VERSION = 2
 _SUFFIXES = (".jsonl.zst", ".jsonl.gz", ".jsonl", ".ndjson", ".parquet")
 
 
 @dataclass(frozen=True)
-class SourceFile:
-    """One source as written: `num_bytes` is UTF-8 text, `file_bytes` and `sha256` are of the
-    file.
-    """
+class CorpusSource:
+    """One source as written: its files in reading order, its documents by licence."""
 
-    file: str
-    num_documents: int
-    num_bytes: int
-    file_bytes: int
-    sha256: str
+    files: tuple[CorpusFile, ...]
     licences: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def num_documents(self) -> int:
+        return sum(file.num_documents for file in self.files)
+
+    @property
+    def num_bytes(self) -> int:
+        """UTF-8 bytes of text."""
+        return sum(file.num_bytes for file in self.files)
+
+    @property
+    def file_bytes(self) -> int:
+        return sum(file.file_bytes for file in self.files)
+
     def is_whole(self, folder: Path) -> bool:
-        path = folder / self.file
-        return (
-            path.is_file()
-            and path.stat().st_size == self.file_bytes
-            and hash_file(path) == self.sha256
-        )
+        """Whether every byte of it is there."""
+        return all(file.is_whole(folder) for file in self.files)
 
 
-def write_source(folder: Path, source: str, documents: Iterable[Document]) -> SourceFile:
-    """Writes `<source>.jsonl.zst`, atomically; the same documents give the same bytes."""
-    import zstandard  # 20 ms, where a corpus is written or read only
+@dataclass(frozen=True)
+class StageRecord:
+    """What a stage has done. By source: the documents it read, what it left out and why, what it
+    has changed in those it kept (kind of change -> documents), and how many of them have which
+    property (`language` -> `python` -> documents)."""
 
-    path = folder / f"{source}.jsonl.zst"
-    num_documents = num_bytes = 0
-    licences: dict[str, int] = {}
-    with (
-        atomic_path(path) as temporary,
-        open(temporary, "wb") as raw,
-        zstandard.ZstdCompressor(level=3).stream_writer(raw, closefd=False) as stream,
-    ):
-        for document in documents:
-            line = json.dumps(document.to_record(), ensure_ascii=False, sort_keys=True)
-            stream.write(line.encode() + b"\n")
-            num_documents += 1
-            num_bytes += len(document.text.encode())
-            licence = document.licence or "unknown"
-            licences[licence] = licences.get(licence, 0) + 1
-    return SourceFile(
-        path.name, num_documents, num_bytes, path.stat().st_size, hash_file(path), licences
-    )
+    name: str
+    options: dict[str, JsonValue]
+    num_read: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, Skipped] = field(default_factory=dict)
+    changed: dict[str, dict[str, int]] = field(default_factory=dict)
+    tallies: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, JsonValue]:
+        return {
+            "name": self.name,
+            "options": self.options,
+            "num_read": self.num_read,
+            "dropped": {source: skipped.to_json() for source, skipped in self.dropped.items()},
+            "changed": self.changed,
+            "tallies": self.tallies,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, JsonValue]) -> "StageRecord":
+        dropped = {name: Skipped.from_json(entry) for name, entry in value["dropped"].items()}
+        return cls(**(value | {"dropped": dropped}))
 
 
-def load_corpus(folder: Path) -> dict[str, SourceFile] | None:
-    """Sources recorded in `corpus.json`; None where there is none (not made here, or not
-    complete).
+@dataclass(frozen=True)
+class CorpusRecord:
+    """What `corpus.json` says. `stages` are in order of time; `environment` only informs."""
+
+    sources: dict[str, CorpusSource]
+    stages: tuple[StageRecord, ...] = ()
+    environment: dict[str, JsonValue] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """To be called once all files are in place."""
+        record = {
+            "format_version": FORMAT_VERSION,
+            "sources": {name: asdict(entry) for name, entry in self.sources.items()},
+            "stages": [stage.to_json() for stage in self.stages],
+        }
+        if self.environment:
+            record["environment"] = self.environment
+        write_json(folder / CORPUS_FILE, record)
+
+    def is_whole(self, folder: Path) -> bool:
+        """Whether every byte of every source is there."""
+        return all(entry.is_whole(folder) for entry in self.sources.values())
+
+
+def load_corpus(folder: Path) -> CorpusRecord | None:
+    """What `corpus.json` records; None where there is none (not made here, or not complete).
+
+    Raises DataError where it is no such record.
     """
+    path = folder / CORPUS_FILE
     try:
-        record = read_json(folder / CORPUS_FILE)
-        return {name: SourceFile(**entry) for name, entry in record["sources"].items()}
+        record = read_json(path)
+        if record["format_version"] == 1:
+            return _of_version_1(record)
+        if record["format_version"] != FORMAT_VERSION:
+            raise DataError(
+                f"{path}: format {record['format_version']} is of a newer version of codemix; "
+                "update it, or build the corpus again"
+            )
+        return CorpusRecord(
+            sources={
+                name: CorpusSource(
+                    tuple(CorpusFile(**file) for file in entry["files"]), entry["licences"]
+                )
+                for name, entry in record["sources"].items()
+            },
+            stages=tuple(StageRecord.from_json(stage) for stage in record["stages"]),
+            environment=record.get("environment", {}),
+        )
     except FileNotFoundError:
         return None
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{folder / CORPUS_FILE}: not a corpus record ({error}); "
-            "delete it and build the corpus again"
+            f"{path}: not a corpus record ({error}); delete it and build the corpus again"
         ) from error
 
 
-def source_files(folder: Path) -> dict[str, InputFile]:
-    """The file of each source of a corpus folder, ours or the user's own (`<source>.jsonl.gz`,
-    ...), by name.
+def _of_version_1(record: dict[str, JsonValue]) -> CorpusRecord:
+    """Of `corpus local` as it was: a file a source, what was left out of all sources together."""
+    sources = {}
+    for name, entry in record["sources"].items():
+        licences = entry.pop("licences")
+        sources[name] = CorpusSource((CorpusFile(**entry),), licences)
+    left_out = {"all": Skipped.from_json(record["skipped"])}
+    stage = StageRecord("local", record["arguments"], dropped=left_out)
+    return CorpusRecord(sources, (stage,), record["environment"])
 
-    Raises DataError: no such folder, no source in it, two files for one source.
+
+def source_files(folder: Path) -> dict[str, tuple[InputFile, ...]]:
+    """The files of each source of a corpus folder, ours or the user's own, by name; those of a
+    folder in the order of their names.
+
+    Raises DataError: no such folder, no source in it, a file and a folder for one source, a stage
+    that has not finished.
     """
     if not folder.is_dir():
         raise DataError(
             f"{folder}: no such corpus folder; `codemix corpus local {folder}` makes one"
         )
-    found: dict[str, InputFile] = {}
+    record = load_corpus(folder)
+    if record is None and (folder / PARTS_FOLDER).is_dir():
+        raise DataError(
+            f"{folder}: is not complete; give the command that makes it again (of an array, the "
+            "tasks that have not ended)"
+        )
+    known = _recorded_files(record)
+    found: dict[str, tuple[InputFile, ...]] = {}
+    places: dict[str, str] = {}
     for path in sorted(folder.iterdir()):
-        suffix = next((suffix for suffix in _SUFFIXES if path.name.endswith(suffix)), None)
-        if suffix is None or path.name.startswith("."):
+        if path.name.startswith(".") or path.name == DROPPED_FOLDER:
             continue
-        name = path.name.removesuffix(suffix)
+        name = _source_of(path)
+        files = _files_of(path, folder, known)
+        if name is None or not files:
+            continue
         if name in found:
             raise DataError(
-                f"{folder}: {found[name].name} and {path.name} are both source {name!r}; keep one"
+                f"{folder}: {places[name]} and {path.name} are both source {name!r}; keep one"
             )
-        found[name] = InputFile(path, path.name)
+        found[name], places[name] = files, path.name
+    _require_all_parts(folder, record, found)
     if not found:
         raise DataError(
-            f"{folder}: holds no source; expected <source>.jsonl.zst, .jsonl.gz, .jsonl or .parquet"
+            f"{folder}: holds no source; expected <source>.jsonl.zst, .jsonl.gz, .jsonl or "
+            ".parquet, or folders <source>/ of such files"
         )
-    return found
+    return dict(sorted(found.items()))
 
 
-def corpus_record(
-    arguments: dict[str, Any],
-    environment: dict[str, Any],
-    sources: dict[str, SourceFile],
-    skipped: Skipped,
-) -> dict[str, Any]:
-    """What `corpus.json` says: arguments decide whether a rerun may skip, environment only
-    informs.
-    """
+def place_of(files: Sequence[InputFile]) -> Path:
+    """The file of a source, or the folder of its files."""
+    return files[0].path if len(files) == 1 else files[0].path.parent
+
+
+def hash_files(files: Sequence[InputFile]) -> str:
+    """sha256 of a source's file; of several files, of their names and hashes."""
+    hashes = [[file.name, hash_file(file.path)] for file in files]
+    return hashes[0][1] if len(files) == 1 else hash_json(hashes)
+
+
+def source_sizes(folder: Path, files: Mapping[str, Sequence[InputFile]]) -> dict[str, int]:
+    """UTF-8 bytes of text in each source: as recorded in corpus.json, else guessed from the sizes
+    of its files."""
+    record = load_corpus(folder)
+    recorded = record.sources if record else {}
     return {
-        "format_version": FORMAT_VERSION,
-        "arguments": arguments,
-        "environment": environment,
-        "sources": {name: asdict(entry) for name, entry in sources.items()},
-        "skipped": {
-            reason: {"count": skipped.counts[reason], "first": skipped.names[reason]}
-            for reason in sorted(skipped.counts)
-        },
+        name: recorded[name].num_bytes if name in recorded else sum(map(_guessed_bytes, parts))
+        for name, parts in files.items()
     }
+
+
+def _guessed_bytes(file: InputFile) -> int:
+    factor = 1 if file.path.suffix in (".jsonl", ".ndjson") else 4  # usual compression
+    return factor * file.path.stat().st_size
+
+
+def _source_of(path: Path) -> str | None:
+    """The source whose file or folder this is."""
+    if path.is_dir():
+        return path.name
+    suffix = next((suffix for suffix in _SUFFIXES if path.name.endswith(suffix)), None)
+    return None if suffix is None else path.name.removesuffix(suffix)
+
+
+def _files_of(path: Path, folder: Path, known: Mapping[str, CorpusFile]) -> tuple[InputFile, ...]:
+    paths = sorted(path.iterdir()) if path.is_dir() else [path]
+    files = []
+    for one in paths:
+        if one.name.endswith(_SUFFIXES) and not one.name.startswith(".") and one.is_file():
+            name = one.relative_to(folder).as_posix()
+            recorded = known.get(name)
+            is_same = recorded is not None and recorded.has_its_size(folder)
+            files.append(InputFile(one, name, recorded.sha256 if recorded and is_same else None))
+    return tuple(files)
+
+
+def _recorded_files(record: CorpusRecord | None) -> dict[str, CorpusFile]:
+    sources = record.sources.values() if record else ()
+    return {file.file: file for source in sources for file in source.files}
+
+
+def _require_all_parts(
+    folder: Path, record: CorpusRecord | None, found: Mapping[str, Sequence[InputFile]]
+) -> None:
+    """A source may have been taken out of a corpus, a part of a source is missing."""
+    present = {file.name for files in found.values() for file in files}
+    for name in found.keys() & (record.sources.keys() if record else ()):
+        assert record is not None
+        missing = [one.file for one in record.sources[name].files if one.file not in present]
+        if missing and len(missing) < len(record.sources[name].files):
+            raise DataError(
+                f"{folder}: {missing[0]} is missing ({len(missing)} of "
+                f"{len(record.sources[name].files)} parts of source {name!r}); give the command "
+                "that made the corpus again"
+            )

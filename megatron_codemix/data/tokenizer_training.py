@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from megatron_codemix.corpus.output_place import require_file_place
-from megatron_codemix.corpus.readers import InputFile, Skipped, read_documents
+from megatron_codemix.corpus.readers import InputFile, RecordForm, Skipped, read_documents
 from megatron_codemix.corpus.split import require_validation_fraction, split_of
-from megatron_codemix.corpus.store import source_files
+from megatron_codemix.corpus.store import hash_files, place_of, source_files
 from megatron_codemix.data.tokenizer import END_OF_DOCUMENT, NUM_BYTES, Tokenizer, tokenizer_hash
 from megatron_codemix.errors import DataError
-from megatron_codemix.files import hash_file, read_json, write_json, write_text
+from megatron_codemix.files import read_json, write_json, write_text
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def train_tokenizer(
         "max_bytes": max_bytes,
         "pattern": _PATTERN,
         "special_tokens": special_tokens,
-        "corpus": {name: hash_file(file.path) for name, file in sorted(files.items())},
+        "corpus": {name: hash_files(parts) for name, parts in files.items()},
     }
     record_path = _training_record(out)
     complete = _trained_before(out, record_path, arguments)
@@ -163,14 +163,15 @@ class TrainingSample:
 
     def __init__(
         self,
-        files: dict[str, InputFile],
+        files: dict[str, tuple[InputFile, ...]],
         validation_fraction: float,
         max_bytes: int,
         text_field: str,
         advance: Callable[[int], None] | None,
     ) -> None:
         self._advance = advance
-        self._files, self._fraction, self._text_field = files, validation_fraction, text_field
+        self._files, self._fraction = files, validation_fraction
+        self._form = RecordForm(text_field=text_field)
         # What cannot be read is named in this pass, not again in the second.
         skipped = {name: Skipped() for name in sorted(files)}
         sizes = {name: self._document_sizes(name, skipped[name]) for name in skipped}
@@ -179,7 +180,7 @@ class TrainingSample:
             raise DataError(
                 "no training document in source "
                 + ", ".join(
-                    f"{name!r} ({files[name].path}{_counts(skipped[name])})" for name in empty
+                    f"{name!r} ({place_of(files[name])}{_counts(skipped[name])})" for name in empty
                 )
                 + "; give it more documents"
             )
@@ -211,7 +212,7 @@ class TrainingSample:
         return list(unique.items())
 
     def _training_texts(self, name: str, skipped: Skipped) -> Iterator[str]:
-        documents = read_documents([self._files[name]], name, skipped, text_field=self._text_field)
+        documents = read_documents(self._files[name], name, skipped, self._form)
         for document in documents:
             if self._advance is not None:
                 self._advance(len(document.text.encode()))

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "megatron_codemix"
 
-_FOUNDATION = {"errors", "units", "files", "locks", "processes", "resources"}
+_FOUNDATION = {"errors", "units", "files", "locks", "processes", "workers", "resources"}
 _LOW = _FOUNDATION | {"config", "obs", "runs", "checkpoints", "lineage"}
 _DATA = _LOW | {"ops", "sandbox", "corpus", "data"}
 _ENGINE = _DATA | {"backend", "mcore", "launch"}
@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "files": {"errors", "units"},
     "locks": {"errors"},
     "processes": set(),
+    "workers": {"errors", "processes"},
     "resources": set(),
     "config": _FOUNDATION,
     "obs": _FOUNDATION,
@@ -51,9 +52,9 @@ MAY_IMPORT = {
 """Package -> packages it may import. `cli` may import all."""
 
 TORCH_FREE = [
-    "errors", "units", "files", "locks", "processes", "resources", "config", "obs", "runs",
-    "checkpoints", "lineage", "ops", "sandbox", "corpus", "data", "launch", "planner", "scaling",
-    "study", "report", "cli", "evaluation/judge", "evaluation/serving",
+    "errors", "units", "files", "locks", "processes", "workers", "resources", "config", "obs",
+    "runs", "checkpoints", "lineage", "ops", "sandbox", "corpus", "data", "launch", "planner",
+    "scaling", "study", "report", "cli", "evaluation/judge", "evaluation/serving",
 ]  # fmt: skip
 """Packages that load where torch is not installed, or must not be waited for."""
 

@@ -41,7 +41,7 @@ def part_of(text: str) -> Part:
 
 @app.command()
 def prepare(
-    corpus: Annotated[Path, typer.Argument(help="Corpus folder, a file for each source.")],
+    corpus: Annotated[Path, typer.Argument(help="Corpus folder, as `codemix corpus` makes it.")],
     tokenizer: TokenizerFile,
     out: Annotated[Path, typer.Option(help="Folder for the shards.")],
     source: Annotated[

@@ -8,8 +8,8 @@ import typer
 
 from megatron_codemix.cli.data.options import DryRun, Fraction, JsonOption, TextField, print_json
 from megatron_codemix.cli.dry_run import print_plan
-from megatron_codemix.corpus.store import source_files
-from megatron_codemix.data.preparation.prepare import VALIDATION_FRACTION, source_sizes
+from megatron_codemix.corpus.store import source_files, source_sizes
+from megatron_codemix.data.preparation.prepare import VALIDATION_FRACTION
 from megatron_codemix.data.tokenizer_training import require_trainable, train_tokenizer
 from megatron_codemix.obs.progress import progress_bar
 from megatron_codemix.units import format_bytes, format_duration
@@ -19,7 +19,7 @@ app = typer.Typer()
 
 @app.command()
 def tokenizer(
-    corpus: Annotated[Path, typer.Argument(help="Corpus folder, a file for each source.")],
+    corpus: Annotated[Path, typer.Argument(help="Corpus folder, as `codemix corpus` makes it.")],
     out: Annotated[Path, typer.Option(help="The tokenizer.json to write.")],
     vocabulary_size: Annotated[int, typer.Option(help="Entries, end of document included.")],
     validation_fraction: Fraction = VALIDATION_FRACTION,

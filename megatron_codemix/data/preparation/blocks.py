@@ -49,8 +49,11 @@ class Part:
     number: int
     count: int
 
-    def has(self, file: int, block: int) -> bool:
-        return (file + block) % self.count == self.number
+    def has(self, file: int, block: int, num_files: int = 1) -> bool:
+        """Of many files each part takes whole ones: it need not read the others to find out which
+        of their blocks are its own."""
+        turn = file if num_files >= self.count else file + block
+        return turn % self.count == self.number
 
 
 WHOLE = Part(0, 1)
@@ -127,31 +130,41 @@ class BlockJob:
 
     def tasks(self, part: Part, num_workers: int) -> list[Task]:
         """What is not in `work` yet of this part, in reading order."""
-        counts = [count_blocks(file, self.block_bytes) for file in self.files]
+        deals_files = len(self.files) >= part.count
+        own = [
+            (number, file)
+            for number, file in enumerate(self.files)
+            if not deals_files or part.has(number, 0, len(self.files))
+        ]
+        counts = {number: count_blocks(file, self.block_bytes) for number, file in own}
+        num_streams = sum(count is None for count in counts.values())
         tasks: list[Task] = []
-        for file, count in enumerate(counts):
+        for file, count in counts.items():
             if count is not None:
                 self.folders.record_blocks(file, range(count))
             blocks = self.folders.blocks(file)
             if blocks is not None and all(
                 self.folders.folder(file, block).exists()
                 for block in blocks
-                if part.has(file, block)
+                if part.has(file, block, len(self.files))
             ):
                 continue
             if count is not None:
                 tasks += (
                     Task(file, block, None)
                     for block in range(count)
-                    if part.has(file, block) and not self.folders.folder(file, block).exists()
+                    if part.has(file, block, len(self.files))
+                    and not self.folders.folder(file, block).exists()
                 )
                 continue
-            turns = max(1, min(num_workers // counts.count(None), _MAX_STREAM_WORKERS))
-            first = (part.number - file) % part.count
-            tasks += (
-                Task(file, first + part.count * turn, part.count * turns) for turn in range(turns)
-            )
+            turns = max(1, min(num_workers // num_streams, _MAX_STREAM_WORKERS))
+            first, step = (0, 1) if deals_files else ((part.number - file) % part.count, part.count)
+            tasks += (Task(file, first + step * turn, step * turns) for turn in range(turns))
         return tasks
+
+    def load(self) -> None:
+        """Loads what every process needs that runs tasks."""
+        self.encoder.load()
 
     def run(self, task: Task, advance: Advance) -> None:
         """Encodes the task's blocks that are not there. Raises DataError, UnavailableError."""

@@ -15,7 +15,14 @@ import numpy.typing as npt
 import orjson
 
 from megatron_codemix.corpus.document import Document
-from megatron_codemix.corpus.readers import FieldsSeen, InputFile, Skipped, document_of, text_of
+from megatron_codemix.corpus.readers import (
+    FieldsSeen,
+    InputFile,
+    RecordForm,
+    Skipped,
+    document_of,
+    text_of,
+)
 from megatron_codemix.corpus.split import SPLITS, split_of
 from megatron_codemix.data.preparation.fast_encoder import FastEncoder
 from megatron_codemix.data.preparation.input_blocks import Piece
@@ -45,7 +52,7 @@ class CorpusEncoder:
         )
         self._tokenizer, self._source = tokenizer, source
         self._validation_fraction = validation_fraction
-        self._text_field, self._origin_field = text_field, origin_field
+        self._form = RecordForm(text_field=text_field, origin_field=origin_field)
         self._encoder: FastEncoder | None = None
 
     def load(self) -> None:
@@ -84,7 +91,7 @@ class CorpusEncoder:
 
     def _documents(self, file: InputFile, piece: Piece, skipped: Skipped) -> list[Document]:
         documents = []
-        wanted = FieldsSeen(file.path, self._text_field, "--text-field")
+        wanted = FieldsSeen(file.path, self._form.text_field, "--text-field")
         for position, record in piece.records:
             place = f"{file.name}@{position}"
             if record is None:
@@ -94,7 +101,7 @@ class CorpusEncoder:
             if not text or text.isspace():
                 skipped.add("empty", place)
             else:
-                documents.append(document_of(record, text, self._source, place, self._origin_field))
+                documents.append(document_of(record, text, self._source, place, self._form))
         return documents
 
     def _tokenised(self, documents: list[Document]) -> Documents:

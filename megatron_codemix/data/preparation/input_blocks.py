@@ -7,23 +7,24 @@ bytes: block k has the lines that start in bytes [k * block_bytes, (k + 1) * blo
 """
 
 import itertools
-import json
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from typing import IO, Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
-import orjson
-
-from megatron_codemix.corpus.readers import InputFile, read_chunks
+from megatron_codemix.corpus.readers.chunks import (
+    COMPRESSIONS,
+    MAX_LINE_BYTES,
+    read_chunks,
+    without_compression,
+)
+from megatron_codemix.corpus.readers.files import InputFile
+from megatron_codemix.corpus.readers.json_lines import parse_object
+from megatron_codemix.corpus.readers.parquet import Rows, is_parquet, open_parquet, row_group
 from megatron_codemix.errors import DataError, UnavailableError
 
 PIECE_BYTES = 1 << 20
-MAX_LINE_BYTES = 64 << 20
 _LINE_SUFFIXES = (".jsonl", ".ndjson", ".json")
-_COMPRESSIONS = (".gz", ".zst")
-_MAX_ROWS = 1024
 
 
 class Record(NamedTuple):
@@ -47,15 +48,15 @@ Block = tuple[int, Iterator[Piece]]
 
 def is_readable(name: str) -> bool:
     """Whether the name is one of JSON lines or Parquet, as they are or compressed."""
-    return _plain_name(name).endswith((*_LINE_SUFFIXES, ".parquet"))
+    return without_compression(name).endswith((*_LINE_SUFFIXES, ".parquet"))
 
 
 def count_blocks(file: InputFile, block_bytes: int) -> int | None:
     """None where only reading to its end tells: compressed JSON lines. Raises DataError."""
-    if _is_parquet(file):
+    if is_parquet(file.name):
         with ExitStack() as stack:
-            return int(_open_parquet(file, stack).num_row_groups)
-    if file.name.endswith(_COMPRESSIONS):
+            return int(open_parquet(file, stack).num_row_groups)
+    if file.name.endswith(COMPRESSIONS):
         return None
     try:
         return -(-file.path.stat().st_size // block_bytes)
@@ -65,10 +66,10 @@ def count_blocks(file: InputFile, block_bytes: int) -> int | None:
 
 def column_names(file: InputFile) -> list[str] | None:
     """Of a Parquet file; None of JSON lines, where each record has its own. Raises DataError."""
-    if not _is_parquet(file):
+    if not is_parquet(file.name):
         return None
     with ExitStack() as stack:
-        return list(_open_parquet(file, stack).schema_arrow.names)
+        return list(open_parquet(file, stack).schema_arrow.names)
 
 
 def read_blocks(
@@ -83,10 +84,10 @@ def read_blocks(
     Raises DataError: a file that is cut or damaged, a line that is no JSON object or longer than
     64 MiB.
     """
-    if _is_parquet(file):
+    if is_parquet(file.name):
         yield from _parquet_blocks(file, is_wanted, columns)
         return
-    if file.name.endswith(_COMPRESSIONS):
+    if file.name.endswith(COMPRESSIONS):
         # groupby passes over what is left of a block that was not read.
         for number, group in itertools.groupby(
             _stream_lines(file, block_bytes), lambda cut: cut[0]
@@ -98,15 +99,6 @@ def read_blocks(
         if is_wanted(number):
             cuts = _lines_between(file, number * block_bytes, (number + 1) * block_bytes)
             yield number, (_parsed(file, start, lines) for start, lines in cuts)
-
-
-def _plain_name(name: str) -> str:
-    suffix = next((suffix for suffix in _COMPRESSIONS if name.endswith(suffix)), "")
-    return name.removesuffix(suffix)
-
-
-def _is_parquet(file: InputFile) -> bool:
-    return _plain_name(file.name).endswith(".parquet")
 
 
 def _lines_between(file: InputFile, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
@@ -134,7 +126,7 @@ def _lines_between(file: InputFile, start: int, stop: int) -> Iterator[tuple[int
 def _stream_lines(file: InputFile, block_bytes: int) -> Iterator[tuple[int, int, bytes]]:
     """(block, position, whole lines) of compressed JSON lines."""
     position, rest = 0, b""
-    for chunk in read_chunks(file.path):
+    for chunk in read_chunks(file):
         rest += chunk
         while True:
             block = position // block_bytes
@@ -165,44 +157,18 @@ def _require_lines(file: InputFile, position: int, lines: bytes) -> None:
 def _parsed(file: InputFile, start: int, lines: bytes) -> Piece:
     records = []
     position = start
-    loads = orjson.loads
     for line in lines.split(b"\n"):
         if line and not line.isspace():
-            try:
-                fields = loads(line)
-            except orjson.JSONDecodeError:
-                fields = _parsed_leniently(file, position, line)
-            if type(fields) is not dict and fields is not None:
-                raise DataError(
-                    f"{_place(file, position)} is a JSON {type(fields).__name__}, not an object"
-                )
+            fields = parse_object(line, partial(_place, file, position))
             records.append(Record(position, fields))
         position += len(line) + 1
     return Piece(records, len(lines))
 
 
-def _parsed_leniently(file: InputFile, position: int, line: bytes) -> Any:
-    """What the json module makes of it: it takes NaN, orjson does not. None where the line is not
-    UTF-8, or spells (\\ud800) what UTF-8 cannot."""
-    try:
-        fields = json.loads(line.decode("utf-8-sig"))
-        json.dumps(fields, ensure_ascii=False).encode()
-        return fields
-    except UnicodeError:
-        return None
-    except json.JSONDecodeError as error:
-        reason = f"{error.msg} at column {error.colno}"
-    except (RecursionError, ValueError) as error:  # nested too deep, a number too long
-        reason = str(error)
-    raise DataError(
-        f"{_place(file, position)} is not JSON ({reason}); one object a line is expected"
-    )
-
-
 def _place(file: InputFile, position: int) -> str:
     """`FILE: line 12`, counted anew: it is asked for once, in an error."""
     number, left = 1, position
-    for chunk in read_chunks(file.path):
+    for chunk in read_chunks(file):
         number += chunk.count(b"\n", 0, left)
         left -= len(chunk)
         if left <= 0:
@@ -213,102 +179,17 @@ def _place(file: InputFile, position: int) -> str:
 def _parquet_blocks(
     file: InputFile, is_wanted: Callable[[int], bool], columns: Sequence[str]
 ) -> Iterator[Block]:
-    import pyarrow as arrow  # type: ignore[import-untyped] # ships no types
-
     with ExitStack() as stack:
-        table = _open_parquet(file, stack)
-        wanted = [name for name in table.schema_arrow.names if name in columns]
+        table = open_parquet(file, stack)
         first_row = 0
         for number in range(table.num_row_groups):
-            group = table.metadata.row_group(number)
             if is_wanted(number):
-                rows = max(
-                    1, min(_MAX_ROWS, PIECE_BYTES * group.num_rows // (group.total_byte_size or 1))
-                )
-                try:
-                    batches = table.iter_batches(
-                        batch_size=max(1, min(_MAX_ROWS, rows)),
-                        row_groups=[number],
-                        columns=wanted,
-                        use_threads=False,
-                    )
-                    yield number, _parquet_pieces(file, batches, first_row)
-                except _parquet_errors(arrow) as error:
-                    raise _damaged_parquet(file, error) from error
-            first_row += group.num_rows
+                yield number, _parquet_pieces(row_group(file, table, number, columns), first_row)
+            first_row += table.metadata.row_group(number).num_rows
 
 
-def _parquet_pieces(file: InputFile, batches: Any, first_row: int) -> Iterator[Piece]:
-    import pyarrow as arrow
-
-    row = first_row
-    try:
-        for batch in batches:
-            yield Piece(_rows(arrow, batch, row), batch.nbytes)
-            row += batch.num_rows
-    except _parquet_errors(arrow) as error:
-        raise _damaged_parquet(file, error) from error
-
-
-def _rows(arrow: Any, batch: Any, first_row: int) -> list[Record]:  # Any: pyarrow is untyped
-    names = batch.schema.names
-    try:
-        columns = [column.to_pylist() for column in batch.columns]
-    except UnicodeDecodeError:
-        return _rows_as_bytes(arrow, batch, first_row)
-    return [
-        Record(first_row + number, dict(zip(names, values, strict=True)))
-        for number, values in enumerate(zip(*columns, strict=True))
-    ]
-
-
-def _rows_as_bytes(arrow: Any, batch: Any, first_row: int) -> list[Record]:
-    """One by one, so that only what is not UTF-8 is left out."""
-    columns = [
-        column.cast(arrow.large_binary()).to_pylist()
-        if arrow.types.is_string(column.type) or arrow.types.is_large_string(column.type)
-        else column.to_pylist()
-        for column in batch.columns
-    ]
-    records = []
-    for number, values in enumerate(zip(*columns, strict=True)):
-        try:
-            decoded = [v.decode() if isinstance(v, bytes) else v for v in values]
-            fields = dict(zip(batch.schema.names, decoded, strict=True))
-        except UnicodeDecodeError:
-            fields = None
-        records.append(Record(first_row + number, fields))
-    return records
-
-
-def _open_parquet(file: InputFile, stack: ExitStack) -> Any:
-    try:
-        import pyarrow as arrow
-        import pyarrow.parquet as parquet  # type: ignore[import-untyped] # ships no types
-    except ImportError as error:
-        raise UnavailableError(
-            f"{file.path}: reading Parquet needs pyarrow; pip install pyarrow"
-        ) from error
-    source: Path | IO[bytes] = file.path
-    if file.name.endswith(_COMPRESSIONS):  # Parquet is read from its end
-        unpacked = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-        unpacked.writelines(read_chunks(file.path))
-        source = unpacked
-    try:
-        # A buffer makes it read pages as they are needed, not whole columns.
-        return parquet.ParquetFile(
-            source, buffer_size=PIECE_BYTES, pre_buffer=False, page_checksum_verification=True
-        )
-    except _parquet_errors(arrow) as error:
-        raise _damaged_parquet(file, error) from error
-
-
-def _parquet_errors(arrow: Any) -> tuple[type[Exception], ...]:
-    """What pyarrow raises for damaged files: names that are not UTF-8 are ValueErrors, types that
-    it does not know TypeErrors."""
-    return (arrow.ArrowException, OSError, ValueError, TypeError, OverflowError)
-
-
-def _damaged_parquet(file: InputFile, error: Exception) -> DataError:
-    reason = (str(error).splitlines() or ["no reason given"])[0]
-    return DataError(f"{file.path}: truncated or damaged Parquet ({reason}); copy it again")
+def _parquet_pieces(groups: Iterator[tuple[Rows, int]], first_row: int) -> Iterator[Piece]:
+    for rows, num_bytes in groups:
+        records = [Record(first_row + number, fields) for number, fields in enumerate(rows)]
+        yield Piece(records, num_bytes)
+        first_row += len(rows)

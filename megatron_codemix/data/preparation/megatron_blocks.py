@@ -23,13 +23,13 @@ from megatron_codemix.data.preparation.first_look import require_keys
 from megatron_codemix.data.preparation.input_blocks import Piece, Record
 from megatron_codemix.data.preparation.lock import preparing_shard, shard_lock
 from megatron_codemix.data.preparation.runs import ENTRY, Documents, RunWriter, read_run
-from megatron_codemix.data.preparation.workers import run_tasks
 from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.manifest import Manifest
 from megatron_codemix.data.shards.writer import TokenShardWriter
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import atomic_path, hash_file, hash_json
+from megatron_codemix.workers import run_tasks
 
 log = logging.getLogger(__name__)
 

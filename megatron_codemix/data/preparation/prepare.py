@@ -16,7 +16,7 @@ from typing import Any
 from megatron_codemix.corpus.output_place import require_folder_place
 from megatron_codemix.corpus.readers import InputFile
 from megatron_codemix.corpus.split import SPLITS, Split, require_validation_fraction
-from megatron_codemix.corpus.store import load_corpus, source_files
+from megatron_codemix.corpus.store import hash_files, place_of, source_files, source_sizes
 from megatron_codemix.data.preparation.blocks import WHOLE, BlockJob, Part
 from megatron_codemix.data.preparation.corpus_blocks import CorpusEncoder
 from megatron_codemix.data.preparation.first_look import require_documents
@@ -30,7 +30,6 @@ from megatron_codemix.data.preparation.sorted_shards import (
     works_of,
     write_sorted_shards,
 )
-from megatron_codemix.data.preparation.workers import run_tasks
 from megatron_codemix.data.shards.layout import shard_file, token_dtype
 from megatron_codemix.data.shards.manifest import Manifest
 from megatron_codemix.data.shards.token_shard import TokenShard
@@ -38,6 +37,7 @@ from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.data.tokenizer_training import held_out_in_training
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import hash_file, hash_json, require_free_bytes
+from megatron_codemix.workers import run_tasks
 
 log = logging.getLogger(__name__)
 
@@ -81,12 +81,12 @@ class Preparation:
     def splits(self) -> tuple[Split, ...]:
         return SPLITS if self.validation_fraction > 0 else ("train",)
 
-    def inputs(self, file: InputFile) -> dict[str, Any]:
+    def inputs(self, files: Sequence[InputFile]) -> dict[str, Any]:
         """All that decides a source's shards; a shard with equal inputs is finished."""
         return {
             "order_version": _ORDER_VERSION,
-            "corpus_file": file.name,
-            "corpus_sha256": hash_file(file.path),
+            "corpus_file": files[0].name if len(files) == 1 else place_of(files).name,
+            "corpus_sha256": hash_files(files),
             "tokenizer_hash": self.tokenizer.hash,
             "validation_fraction": self.validation_fraction,
             "text_field": self.text_field,
@@ -99,7 +99,7 @@ class PreparationPlan:
     """What is left to do: `todo[source]` are the inputs of shards to write, `finished` those there
     already."""
 
-    files: dict[str, InputFile]
+    files: dict[str, tuple[InputFile, ...]]
     todo: dict[str, dict[str, Any]]
     finished: dict[str, dict[Split, Manifest]]
     text_bytes: int
@@ -115,8 +115,8 @@ def plan_preparation(
     require_folder_place(preparation.out, "the token shards")
     files = _wanted(source_files(corpus), sources, corpus)
     todo, finished = {}, {}
-    for name, file in files.items():
-        inputs = preparation.inputs(file)
+    for name, parts in files.items():
+        inputs = preparation.inputs(parts)
         found = _finished(preparation, name, inputs)
         if found is None:
             todo[name] = inputs
@@ -218,26 +218,14 @@ def _ignore(amount: int) -> None:
 
 
 def _wanted(
-    files: dict[str, InputFile], sources: Sequence[str] | None, corpus: Path
-) -> dict[str, InputFile]:
+    files: dict[str, tuple[InputFile, ...]], sources: Sequence[str] | None, corpus: Path
+) -> dict[str, tuple[InputFile, ...]]:
     unknown = sorted(set(sources or ()) - set(files))
     if unknown:
         raise DataError(
             f"{corpus}: has no source {', '.join(map(repr, unknown))}; it has {', '.join(files)}"
         )
-    return {name: file for name, file in files.items() if sources is None or name in sources}
-
-
-def source_sizes(corpus: Path, files: dict[str, InputFile]) -> dict[str, int]:
-    """UTF-8 bytes of text in each source: as recorded in corpus.json, else guessed from the file's
-    size."""
-    recorded = load_corpus(corpus) or {}
-    sizes = {}
-    for name, file in files.items():
-        factor = 1 if file.path.suffix in (".jsonl", ".ndjson") else 4  # usual compression
-        known = recorded.get(name)
-        sizes[name] = known.num_bytes if known else factor * file.path.stat().st_size
-    return sizes
+    return {name: parts for name, parts in files.items() if sources is None or name in sources}
 
 
 def _finished(
@@ -264,7 +252,7 @@ def _forget_unused(preparation: Preparation, works: Sequence[Path]) -> None:
 
 
 def _encode_source(
-    preparation: Preparation, source: str, file: InputFile, inputs: dict[str, Any]
+    preparation: Preparation, source: str, files: tuple[InputFile, ...], inputs: dict[str, Any]
 ) -> Path:
     """Tokenises what is not there yet; returns the folder of the blocks."""
     tokenizer = preparation.tokenizer
@@ -275,7 +263,7 @@ def _encode_source(
     _forget_unused(preparation, stale)  # of other inputs
     SourceRecord(
         source=source,
-        num_files=1,
+        num_files=len(files),
         splits=preparation.splits,
         tokenizer_hash=tokenizer.hash,
         vocabulary_size=tokenizer.vocabulary_size,
@@ -289,7 +277,7 @@ def _encode_source(
         preparation.text_field,
         preparation.origin_field,
     )
-    job = BlockJob((file,), encoder, work, preparation.block_bytes)
+    job = BlockJob(files, encoder, work, preparation.block_bytes)
     part = preparation.part
     try:
         tasks = job.tasks(part_of_source(part, source), preparation.num_workers)

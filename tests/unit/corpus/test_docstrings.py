@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from megatron_codemix.corpus.docstrings import MIN_DOCSTRING_CHARS, extract_docstrings
+from megatron_codemix.corpus.local.docstrings import MIN_DOCSTRING_CHARS, extract_docstrings
 
 LONG = "Long enough to be prose. " * 12
 SHORT = "Too short to be taken."

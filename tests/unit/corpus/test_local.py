@@ -6,15 +6,16 @@ import warnings
 from collections import defaultdict
 from pathlib import Path
 
+import fsspec
 import pytest
 from typer.testing import CliRunner
 
 from megatron_codemix.cli.corpus import app
-from megatron_codemix.corpus.collect import PACKAGE_SHARE
-from megatron_codemix.corpus.docstrings import extract_docstrings
 from megatron_codemix.corpus.document import Document, normalise
-from megatron_codemix.corpus.installed import Machine, package_files, this_machine
-from megatron_codemix.corpus.local import LocalCorpus, build_local_corpus, plan_local_corpus
+from megatron_codemix.corpus.local.build import LocalCorpus, build_local_corpus, plan_local_corpus
+from megatron_codemix.corpus.local.collect import PACKAGE_SHARE
+from megatron_codemix.corpus.local.docstrings import extract_docstrings
+from megatron_codemix.corpus.local.installed import Machine, package_files, this_machine
 from megatron_codemix.corpus.readers import Skipped, read_documents
 from megatron_codemix.corpus.split import split_of
 from megatron_codemix.corpus.store import load_corpus, source_files
@@ -30,8 +31,8 @@ def prose(name: str) -> str:
 
 def documents_of(folder: Path) -> dict[str, list[Document]]:
     return {
-        name: list(read_documents([file], name, Skipped()))
-        for name, file in source_files(folder).items()
+        name: list(read_documents(files, name, Skipped()))
+        for name, files in source_files(folder).items()
     }
 
 
@@ -84,7 +85,8 @@ def test_what_a_machine_gives(tmp_path: Path, machine: Machine):
     assert result.skipped["does not parse"] == 1
     assert result.skipped["numbers"] == 1
     record = json.loads((tmp_path / "out" / "corpus.json").read_text())
-    assert record["skipped"]["not UTF-8"]["first"] == ["packages/beta/latin.py"]
+    (stage,) = record["stages"]
+    assert stage["dropped"]["code"]["not UTF-8"]["first"] == ["packages/beta/latin.py"]
 
 
 def test_the_same_machine_gives_the_same_bytes(tmp_path: Path, machine: Machine):
@@ -307,3 +309,17 @@ def test_this_machine_gives_valid_code(this_corpus: LocalCorpus):
         warnings.simplefilter("ignore")
         for one in documents_of(this_corpus.folder)["code"]:
             ast.parse(one.text)
+
+
+def test_own_files_may_lie_in_a_store(tmp_path: Path, machine: Machine):
+    store = fsspec.filesystem("memory")
+    store.pipe("/own/a.jsonl", b'{"id": "a", "text": "far away"}\n')
+    patterns = {"code": ["memory://own/*.jsonl"]}
+    try:
+        build_local_corpus(tmp_path / "out", patterns, machine=machine)
+        assert build_local_corpus(tmp_path / "out", patterns, machine=machine).was_complete
+        store.pipe("/own/a.jsonl", b'{"id": "a", "text": "far away, changed"}\n')
+        assert not build_local_corpus(tmp_path / "out", patterns, machine=machine).was_complete
+    finally:
+        store.rm("/own", recursive=True)
+    assert [one.text for one in documents_of(tmp_path / "out")["code"]] == ["far away, changed"]

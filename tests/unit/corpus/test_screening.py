@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from megatron_codemix.corpus.collect import licence_terms
-from megatron_codemix.corpus.roff import roff_to_text
-from megatron_codemix.corpus.screening import data_like, is_english_prose
+from megatron_codemix.corpus.local.collect import licence_terms
+from megatron_codemix.corpus.local.roff import roff_to_text
+from megatron_codemix.corpus.local.screening import data_like, is_english_prose
 
 ENGLISH = (
     "Return the index of the first item for which the predicate is true. If there is no such item "

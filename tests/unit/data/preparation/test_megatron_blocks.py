@@ -19,7 +19,8 @@ import pytest
 import tokenizers
 import zstandard
 
-from megatron_codemix.data.preparation import megatron_blocks, workers
+from megatron_codemix import workers
+from megatron_codemix.data.preparation import megatron_blocks
 from megatron_codemix.data.preparation.megatron_blocks import (
     WrittenKey,
     megatron_dtype,

@@ -25,13 +25,14 @@ from megatron_codemix.data.preparation.blocks import WHOLE, BlockJob, Part
 from megatron_codemix.data.preparation.corpus_blocks import CorpusEncoder
 from megatron_codemix.data.preparation.prepare import PreparedCorpus, prepare_corpus
 from megatron_codemix.data.preparation.sorted_shards import merge_parts, shard_prefix
-from megatron_codemix.data.preparation.workers import run_tasks
 from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.data.tokenizer import END_OF_DOCUMENT, Tokenizer
 from megatron_codemix.data.tokenizer_training import train_tokenizer
 from megatron_codemix.errors import DataError, UnavailableError
 from megatron_codemix.files import read_jsonl
+from megatron_codemix.workers import run_tasks
+from tests.helpers.kills import contents, killed_again_and_again
 
 FRACTION = 0.2
 BLOCK_BYTES = 2_000  # several blocks a source
@@ -78,14 +79,6 @@ def prepare(corpus: Path, tokenizer: Path, out: Path, **options: object) -> Prep
         out,
         **{"validation_fraction": FRACTION, "block_bytes": BLOCK_BYTES, **options},  # type: ignore[arg-type]
     )
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 def documents_of(prefix: Path) -> list[dict[str, object]]:
@@ -165,43 +158,13 @@ def test_documents_are_shuffled(tmp_path: Path, tokenizer: Path):
     assert abs(np.corrcoef(numbers, range(len(numbers)))[0, 1]) < 0.4
 
 
-# Forks, and kills the child at its n-th opening, renaming or removing of a file below `out`.
-KILL_AT_EVERY_STEP = """
-import os, shutil, signal, sys
+PREPARE = """
 from pathlib import Path
 from megatron_codemix.data.preparation.prepare import prepare_corpus
 
-corpus, tokenizer, out, fraction, block = sys.argv[1:]
-
-def run():
+def run(corpus, tokenizer, out, fraction, block):
     prepare_corpus(Path(corpus), Path(tokenizer), Path(out), validation_fraction=float(fraction),
                    block_bytes=int(block))
-
-def killed_at(n):
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
-    count = 0
-    def hook(event, arguments):
-        nonlocal count
-        names = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")
-        if event in names and str(arguments[0]).startswith(out):
-            count += 1
-            if count == n:
-                os.kill(os.getpid(), signal.SIGKILL)
-    sys.addaudithook(hook)
-    try:
-        run()
-    except BaseException:
-        import traceback
-        traceback.print_exc()
-        os._exit(9)
-    os._exit(0)
-
-kills = 0
-while killed_at(int(sys.stdin.readline())):
-    kills += 1
-print(kills)
 """
 
 
@@ -210,20 +173,8 @@ def test_kills_at_random_points_change_no_byte(tmp_path: Path, tokenizer: Path, 
     corpus = write_corpus(tmp_path / "corpus")
     prepare(corpus, tokenizer, tmp_path / "undisturbed")
     points = random.Random(seed).choices(range(1, 60), k=6)
-    finished = subprocess.run(
-        [
-            *(sys.executable, "-c", KILL_AT_EVERY_STEP),
-            *map(str, (corpus, tokenizer, tmp_path / "out", FRACTION, BLOCK_BYTES)),
-        ],
-        input="".join(f"{point}\n" for point in [*points, 10**9]),
-        cwd=Path(__file__).parents[3],
-        env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "Traceback" not in finished.stderr, finished.stderr
-    assert int(finished.stdout) >= 1
+    arguments = (corpus, tokenizer, tmp_path / "out", FRACTION, BLOCK_BYTES)
+    assert killed_again_and_again(PREPARE, arguments, tmp_path / "out", points) >= 1
     prepare(corpus, tokenizer, tmp_path / "out")
     assert contents(tmp_path / "out") == contents(tmp_path / "undisturbed")
 
@@ -506,3 +457,50 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path, tokenizer: Pat
     (tmp_path / "out").write_text("")
     with pytest.raises(DataError, match="a folder is wanted for the token shards"):
         prepare(write_corpus(tmp_path / "corpus"), tokenizer, tmp_path / "out")
+
+
+def write_in_parts(folder: Path, source: str, entries: list[dict[str, str]]) -> None:
+    """In parts of all forms, one of them empty."""
+    (folder / source).mkdir(parents=True)
+    suffixes = ["jsonl.zst", "parquet", "jsonl", "jsonl.gz", "jsonl.zst"]
+    for number, suffix in enumerate(suffixes):
+        write_as(folder / source / f"part-{number:05d}.{suffix}", entries[number::5])
+    write_as(folder / source / "part-00005.jsonl.zst", [])
+
+
+@pytest.mark.parametrize(("num_workers", "parts"), [(1, 1), (2, 1), (1, 2), (1, 13)])
+def test_parts_of_a_source_are_prepared_as_one_file(
+    tmp_path: Path, tokenizer: Path, num_workers: int, parts: int
+):
+    """Dealt to fewer parts of the work than there are files, or to more."""
+    prepare(write_corpus(tmp_path / "corpus"), tokenizer, tmp_path / "one")
+    for source, count in (("code", 60), ("text", 90)):
+        write_in_parts(tmp_path / "parts", source, records(source, count))
+    trained = train_tokenizer(tmp_path / "parts", 300, tmp_path / "tokenizer.json")
+    assert trained.path.read_bytes() == tokenizer.read_bytes()
+    for number in range(parts):
+        prepare(
+            tmp_path / "parts",
+            tokenizer,
+            tmp_path / "out",
+            num_workers=num_workers,
+            part=Part(number, parts),
+        )
+    if parts > 1:
+        merge_parts(tmp_path / "out")
+    one, out = contents(tmp_path / "one"), contents(tmp_path / "out")
+    assert out.keys() == one.keys()
+    for name, content in one.items():
+        if name.endswith(".manifest.json"):
+            expected, found = json.loads(content), json.loads(out[name])
+            assert found["origin"].pop("corpus_file") == name.split(".")[0]
+            for fields in (found, expected):  # what the documents came from, and hashes of that
+                fields["origin"].pop("corpus_file", None)
+                del fields["origin"]["corpus_sha256"], fields["fields_sha256"]
+            assert found == expected
+        else:
+            assert out[name] == content
+    again = prepare(tmp_path / "parts", tokenizer, tmp_path / "out")
+    assert again.finished_before == ["code", "text"]
+    (tmp_path / "parts" / "code" / "part-00005.jsonl.zst").unlink()
+    assert prepare(tmp_path / "parts", tokenizer, tmp_path / "out").finished_before == ["text"]

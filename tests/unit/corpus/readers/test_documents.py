@@ -3,6 +3,7 @@
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -10,7 +11,12 @@ import pytest
 import zstandard
 
 from megatron_codemix.corpus.document import Document
-from megatron_codemix.corpus.readers import Skipped, expand_patterns, read_documents
+from megatron_codemix.corpus.readers import (
+    RecordForm,
+    Skipped,
+    expand_patterns,
+    read_documents,
+)
 from megatron_codemix.errors import DataError
 
 RECORDS = [
@@ -20,9 +26,9 @@ RECORDS = [
 LINES = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in RECORDS).encode()
 
 
-def read(path: Path | str, skipped: Skipped | None = None, **fields: str) -> list[Document]:
+def read(path: Path | str, skipped: Skipped | None = None, **fields: Any) -> list[Document]:
     files = expand_patterns([str(path)])
-    return list(read_documents(files, "text", skipped or Skipped(), **fields))
+    return list(read_documents(files, "text", skipped or Skipped(), RecordForm(**fields)))
 
 
 def write(path: Path, data: bytes) -> Path:
@@ -161,7 +167,7 @@ def test_a_file_that_two_patterns_match_is_read_once(tmp_path: Path):
 
 
 def test_public_domain_prose_is_read():
-    path = Path(__file__).parents[4] / "shared/data/text/public_domain.jsonl.gz"
+    path = Path(__file__).parents[5] / "shared/data/text/public_domain.jsonl.gz"
     if not path.is_file():
         pytest.skip("public_domain.jsonl.gz is not beside this checkout")
     documents = read(path)

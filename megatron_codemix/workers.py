@@ -1,24 +1,39 @@
 """Several processes that each take whole tasks: no document goes from one to another."""
 
 import contextlib
-import logging
 import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import Any, Protocol, TypeVar
 
-from megatron_codemix.data.preparation.blocks import Advance, BlockJob, Task
 from megatron_codemix.errors import CodemixError, UnavailableError
 from megatron_codemix.processes import die_with
 
-log = logging.getLogger(__name__)
+Advance = Callable[[int], None]
+_Task = TypeVar("_Task")
+_AnyTask = TypeVar("_AnyTask", contravariant=True)
 
 
-def run_tasks(job: BlockJob, tasks: Sequence[Task], num_workers: int, advance: Advance) -> None:
-    """Runs the tasks, here where one worker is enough. `advance` is told of bytes read.
+class Job(Protocol[_AnyTask]):
+    """What is done with tasks; picklable until it is loaded, and so are its tasks.
+
+    A task leaves its work whole or absent: its process may end at any instruction.
+    """
+
+    def load(self) -> None:
+        """Loads what every process needs."""
+
+    def run(self, task: _AnyTask, advance: Advance) -> None:
+        """Does a task; `advance` is told of bytes read."""
+
+
+def run_tasks(job: Job[_Task], tasks: Sequence[_Task], num_workers: int, advance: Advance) -> None:
+    """Runs the tasks, in their order, here where one worker is enough. `advance` is told of bytes
+    read.
 
     Raises what a task raises; the other workers are stopped then. UnavailableError: a worker died.
     """
@@ -26,13 +41,13 @@ def run_tasks(job: BlockJob, tasks: Sequence[Task], num_workers: int, advance: A
     if not tasks:
         return
     if num_workers == 1:
-        job.encoder.load()
+        job.load()
         for task in tasks:
             job.run(task, advance)
         return
     is_forked = _has_one_thread()
     if is_forked:
-        job.encoder.load()
+        job.load()
     context = multiprocessing.get_context("fork" if is_forked else "spawn")
     todo = deque(tasks)
     workers: dict[Connection, BaseProcess] = {}
@@ -65,7 +80,7 @@ def _has_one_thread() -> bool:
     return len(os.listdir("/proc/self/task")) == 1
 
 
-def _send(connection: Connection, message: BlockJob | Task) -> None:
+def _send(connection: Connection, message: object) -> None:
     with contextlib.suppress(ConnectionError):  # the worker has ended, which _listen will tell
         connection.send(message)
 
@@ -73,7 +88,7 @@ def _send(connection: Connection, message: BlockJob | Task) -> None:
 def _listen(
     connection: Connection,
     workers: dict[Connection, BaseProcess],
-    todo: deque[Task],
+    todo: deque[_Task],
     advance: Advance,
 ) -> None:
     try:
@@ -82,7 +97,7 @@ def _listen(
         workers[connection].join()
         code = workers[connection].exitcode
         raise UnavailableError(
-            f"a worker ended before its block did (exit code {code}; -9 is often a lack of "
+            f"a worker ended before its task did (exit code {code}; -9 is often a lack of "
             "memory); run the same command again, with fewer workers if need be. A script of your "
             'own must call this below `if __name__ == "__main__":`, since workers import the script'
         ) from None
@@ -98,19 +113,19 @@ def _listen(
         connection.close()
 
 
-def _work(connection: Connection, forked_job: BlockJob | None, parent_pid: int) -> None:
+def _work(connection: Connection, forked_job: Job[Any] | None, parent_pid: int) -> None:
     """A worker: takes a task, tells of bytes read, then None; until the task is None. One that is
     started anew takes its job first, which in its arguments could fill a pipe that nobody reads."""
-    # Blocks are whole or absent, so it may end at any instruction, and does when its parent dies.
+    # It may end at any instruction, and does when its parent dies.
     die_with(parent_pid)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Each process is one thread: a pool of `tokenizers` would take every core in each.
     os.environ.update(RAYON_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
     try:
-        job: BlockJob = forked_job or connection.recv()
+        job: Job[Any] = forked_job or connection.recv()  # Any: whatever its tasks are
         if forked_job is None:
-            job.encoder.load()
+            job.load()
         while (task := connection.recv()) is not None:
             job.run(task, connection.send)
             connection.send(None)

@@ -1,4 +1,4 @@
-"""`codemix corpus`: raw text before tokens."""
+"""`codemix corpus local`."""
 
 import json as json_module
 from dataclasses import asdict
@@ -7,23 +7,19 @@ from typing import Annotated
 
 import typer
 
+from megatron_codemix.cli.corpus.stage_command import source_json
 from megatron_codemix.cli.dry_run import print_plan
-from megatron_codemix.corpus.local import (
-    SOURCES,
+from megatron_codemix.corpus.local.build import (
     LocalCorpus,
     build_local_corpus,
     plan_local_corpus,
 )
+from megatron_codemix.corpus.local.own_files import SOURCES
 from megatron_codemix.errors import DataError
 from megatron_codemix.obs.progress import progress_bar
 from megatron_codemix.units import format_bytes, format_duration, parse_bytes
 
-app = typer.Typer(help="Raw text before tokens.", no_args_is_help=True, add_completion=False)
-
-
-@app.callback()
-def corpus() -> None:
-    """Raw text before tokens."""  # a callback keeps `local` a subcommand while it is the only one
+app = typer.Typer()
 
 
 @app.command(context_settings={"allow_extra_args": True})
@@ -104,7 +100,7 @@ def _print(result: LocalCorpus, *, as_json: bool) -> None:
     if as_json:
         record = {
             "folder": str(result.folder),
-            "sources": {name: asdict(entry) for name, entry in result.sources.items()},
+            "sources": {name: source_json(entry) for name, entry in result.sources.items()},
             "skipped": result.skipped,
             "seconds": result.seconds,
             "was_complete": result.was_complete,
@@ -114,7 +110,7 @@ def _print(result: LocalCorpus, *, as_json: bool) -> None:
     for name, entry in result.sources.items():
         print(
             f"{name:10s} {entry.num_documents:7d} documents  {format_bytes(entry.num_bytes):>10s}"
-            f"  {result.folder / entry.file}"
+            f"  {result.folder / entry.files[0].file}"
         )
     reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(result.skipped.items()))
     print(f"left out: {reasons or 'nothing'}")

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from megatron_codemix.corpus.docstrings import extract_docstrings
 from megatron_codemix.corpus.document import Document, normalise
-from megatron_codemix.corpus.installed import (
+from megatron_codemix.corpus.local.docstrings import extract_docstrings
+from megatron_codemix.corpus.local.installed import (
     STANDARD_LIBRARY,
     Candidate,
     Machine,
@@ -25,9 +25,9 @@ from megatron_codemix.corpus.installed import (
     shared_files,
     walk,
 )
+from megatron_codemix.corpus.local.roff import roff_to_text
+from megatron_codemix.corpus.local.screening import data_like, is_english_prose
 from megatron_codemix.corpus.readers import Skipped
-from megatron_codemix.corpus.roff import roff_to_text
-from megatron_codemix.corpus.screening import data_like, is_english_prose
 from megatron_codemix.corpus.split import selection_position
 
 Advance = Callable[[int], None]

@@ -12,34 +12,40 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-from megatron_codemix.corpus import collect
 from megatron_codemix.corpus.deduplicate import ExactDuplicates, drop_contained
-from megatron_codemix.corpus.document import Document, normalise
-from megatron_codemix.corpus.installed import Machine, python_version, this_machine
+from megatron_codemix.corpus.document import Document, JsonValue, normalise
+from megatron_codemix.corpus.local import collect
+from megatron_codemix.corpus.local.installed import Machine, python_version, this_machine
+from megatron_codemix.corpus.local.own_files import SOURCES, OwnFiles
 from megatron_codemix.corpus.output_place import require_folder_place
-from megatron_codemix.corpus.readers import InputFile, Skipped, expand_patterns, read_documents
+from megatron_codemix.corpus.readers import RecordForm, Skipped
 from megatron_codemix.corpus.store import (
     CORPUS_FILE,
-    SourceFile,
-    corpus_record,
+    PARTS_FOLDER,
+    CorpusRecord,
+    CorpusSource,
+    StageRecord,
     load_corpus,
-    write_source,
 )
+from megatron_codemix.corpus.writer import SUFFIX, write_documents
 from megatron_codemix.errors import DataError
-from megatron_codemix.files import read_json, require_free_bytes, write_json
+from megatron_codemix.files import require_free_bytes
 
 log = logging.getLogger(__name__)
 
-SOURCES = ("code", "markup", "text")
 SOURCE_BYTES = 16_000_000
 """Cap of each source of this machine. 16 MB of files give 13 MB of code and its docstrings in ten
 seconds.
 """
 _COLLECTOR_VERSION = 1  # raise when the same machine would give another corpus
 
+STAGE = "local"
+"""What corpus.json calls this way of making a corpus."""
+
 Advance = Callable[[int], None]
+LeftOut = dict[str, Skipped]
+"""By source."""
 
 
 @dataclass(frozen=True)
@@ -47,38 +53,10 @@ class LocalCorpus:
     """What `build_local_corpus` has written, or found complete (`was_complete`)."""
 
     folder: Path
-    sources: dict[str, SourceFile]
+    sources: dict[str, CorpusSource]
     skipped: dict[str, int]
     seconds: float
     was_complete: bool
-
-
-@dataclass(frozen=True)
-class OwnFiles:
-    """The user's files that replace sources of this machine."""
-
-    files: dict[str, list[InputFile]]
-    text_field: str = "text"
-    origin_field: str = "origin"
-
-    def documents(self, skipped: Skipped) -> Iterator[Document]:
-        for source, files in self.files.items():
-            yield from read_documents(
-                files,
-                source,
-                skipped,
-                text_field=self.text_field,
-                origin_field=self.origin_field,
-            )
-
-    def fingerprint(self) -> dict[str, list[tuple[str, int, int]]]:
-        return {
-            source: [
-                (str(file.path), file.path.stat().st_size, file.path.stat().st_mtime_ns)
-                for file in files
-            ]
-            for source, files in self.files.items()
-        }
 
 
 def build_local_corpus(
@@ -99,25 +77,27 @@ def build_local_corpus(
     """
     start = time.monotonic()
     _require_sensible(out, source_bytes)
-    own = OwnFiles(_expand(patterns or {}), text_field, origin_field)
+    form = RecordForm(text_field=text_field, origin_field=origin_field)
+    own = OwnFiles.of_patterns(patterns or {}, form)
     arguments = _arguments(own, source_bytes)
     complete = _complete(out, arguments)
     if complete is not None:
         log.info("%s: corpus is complete, nothing to do", out)
         return complete
-    own_bytes = sum(entry[1] for entries in own.fingerprint().values() for entry in entries)
+    own_bytes = sum(file.num_bytes() for files in own.files.values() for file in files)
     require_free_bytes(out, 3 * source_bytes + 2 * own_bytes, "the corpus")
-    skipped = Skipped()
+    left_out = {source: Skipped() for source in SOURCES}
     local = _of_this_machine(
-        machine or this_machine(), own, source_bytes, skipped, advance or _ignore
+        machine or this_machine(), own, source_bytes, left_out, advance or _ignore
     )
     with _new_folder(out) as folder:
-        sources = _write(folder, local, own, skipped, advance or _ignore)
+        sources = _write(folder, local, own, left_out, advance or _ignore)
         (out / CORPUS_FILE).unlink(missing_ok=True)  # before the first of its files goes
         for entry in sources.values():
-            os.replace(folder / entry.file, out / entry.file)
-    write_json(out / CORPUS_FILE, corpus_record(arguments, _environment(), sources, skipped))
-    return LocalCorpus(out, sources, skipped.counts, time.monotonic() - start, False)
+            os.replace(folder / entry.files[0].file, out / entry.files[0].file)
+    stage = StageRecord(STAGE, arguments, dropped=left_out)
+    CorpusRecord(sources, (stage,), _environment()).save(out)
+    return LocalCorpus(out, sources, _counts(stage), time.monotonic() - start, False)
 
 
 @dataclass(frozen=True)
@@ -142,7 +122,8 @@ def plan_local_corpus(
 ) -> LocalPlan:
     """Checks the patterns and writes nothing. Raises DataError as `build_local_corpus` does."""
     _require_sensible(out, source_bytes)
-    own = OwnFiles(_expand(patterns), text_field, origin_field)
+    form = RecordForm(text_field=text_field, origin_field=origin_field)
+    own = OwnFiles.of_patterns(patterns, form)
     return LocalPlan(
         out=str(out),
         is_complete=_complete(out, _arguments(own, source_bytes)) is not None,
@@ -156,6 +137,8 @@ def _require_sensible(out: Path, source_bytes: int) -> None:
     if source_bytes <= 0:
         raise DataError(f"source bytes {source_bytes}: nothing can be taken; give more than 0")
     require_folder_place(out, "the corpus")
+    if (out / PARTS_FOLDER).exists():
+        raise DataError(f"{out}: holds a corpus of another command; name another folder")
 
 
 @contextlib.contextmanager
@@ -176,15 +159,13 @@ def _new_folder(out: Path) -> Iterator[Path]:
                 place.rmdir()
 
 
-def _arguments(own: OwnFiles, source_bytes: int) -> dict[str, Any]:
+def _arguments(own: OwnFiles, source_bytes: int) -> dict[str, JsonValue]:
     return {
         "collector_version": _COLLECTOR_VERSION,
         "source_bytes": source_bytes,
-        "text_field": own.text_field,
-        "origin_field": own.origin_field,
-        "own_files": {
-            name: [list(entry) for entry in entries] for name, entries in own.fingerprint().items()
-        },
+        "text_field": own.form.text_field,
+        "origin_field": own.form.origin_field,
+        "own_files": own.fingerprint(),
     }
 
 
@@ -192,38 +173,29 @@ def _ignore(amount: int) -> None:
     return None
 
 
-def _expand(patterns: Mapping[str, Sequence[str]]) -> dict[str, list[InputFile]]:
-    unknown = sorted(set(patterns) - set(SOURCES))
-    assert not unknown, unknown
-    problems, files = [], {}
-    for source in SOURCES:
-        if patterns.get(source):
-            try:
-                files[source] = expand_patterns(patterns[source])
-            except DataError as error:
-                problems.append(f"--{source}: {error}")
-    if problems:
-        raise DataError("\n".join(problems))
-    return files
-
-
-def _complete(out: Path, arguments: dict[str, Any]) -> LocalCorpus | None:
-    sources = load_corpus(out)
-    if sources is None:
+def _complete(out: Path, arguments: dict[str, JsonValue]) -> LocalCorpus | None:
+    record = load_corpus(out)
+    if record is None:
         return None
-    record = read_json(out / CORPUS_FILE)
-    if record.get("arguments") != arguments:
+    if [(stage.name, stage.options) for stage in record.stages] != [(STAGE, arguments)]:
         log.info("%s: made with other arguments, building it again", out)
         return None
-    if not all(entry.is_whole(out) for entry in sources.values()):
+    if not record.is_whole(out):
         log.warning("%s: a source file is missing or damaged, building it again", out)
         return None
-    skipped = {reason: entry["count"] for reason, entry in record["skipped"].items()}
-    return LocalCorpus(out, sources, skipped, 0.0, True)
+    return LocalCorpus(out, record.sources, _counts(record.stages[0]), 0.0, True)
+
+
+def _counts(stage: StageRecord) -> dict[str, int]:
+    """What was left out of all sources together, by reason."""
+    total = Skipped()
+    for skipped in stage.dropped.values():
+        total.merge(skipped)
+    return dict(sorted(total.counts.items()))
 
 
 def _of_this_machine(
-    machine: Machine, own: OwnFiles, source_bytes: int, skipped: Skipped, advance: Advance
+    machine: Machine, own: OwnFiles, source_bytes: int, left_out: LeftOut, advance: Advance
 ) -> list[Document]:
     """Documents of the sources that the user has not replaced, each text once, none inside
     another.
@@ -231,33 +203,34 @@ def _of_this_machine(
     wanted = [source for source in SOURCES if source not in own.files]
     documents: list[Document] = []
     if "code" in wanted or "text" in wanted:
-        code, docstrings = collect.code_and_docstrings(machine, source_bytes, skipped, advance)
+        files = left_out["code" if "code" in wanted else "text"]  # own code has reasons of its own
+        code, docstrings = collect.code_and_docstrings(machine, source_bytes, files, advance)
         documents += code + docstrings
     if "markup" in wanted:
-        documents += collect.markup(machine, source_bytes, skipped, advance)
+        documents += collect.markup(machine, source_bytes, left_out["markup"], advance)
     if "text" in wanted:
-        documents += collect.prose(machine, source_bytes, skipped, advance)
-    documents = _long_enough([one for one in documents if one.source in wanted], skipped)
-    documents = _without_duplicates(documents, skipped)
+        documents += collect.prose(machine, source_bytes, left_out["text"], advance)
+    documents = _long_enough([one for one in documents if one.source in wanted], left_out)
+    documents = _without_duplicates(documents, left_out)
     documents, contained = drop_contained(documents)
     for document in contained:
-        skipped.add("stands in another document", document.id)
+        left_out[document.source].add("stands in another document", document.id)
     text = [one for one in documents if one.source == "text"]
     others = [one for one in documents if one.source != "text"]
-    return others + collect.capped(text, source_bytes, skipped)
+    return others + collect.capped(text, source_bytes, left_out["text"])
 
 
-def _long_enough(documents: list[Document], skipped: Skipped) -> list[Document]:
+def _long_enough(documents: list[Document], left_out: LeftOut) -> list[Document]:
     kept = []
     for document in documents:
         if len(normalise(document.text)) >= collect.MIN_DOCUMENT_CHARS:
             kept.append(document)
         else:
-            skipped.add("too short", document.id)
+            left_out[document.source].add("too short", document.id)
     return kept
 
 
-def _without_duplicates(documents: list[Document], skipped: Skipped) -> list[Document]:
+def _without_duplicates(documents: list[Document], left_out: LeftOut) -> list[Document]:
     duplicates = ExactDuplicates()
     for document in documents:
         duplicates.add(document)
@@ -266,27 +239,26 @@ def _without_duplicates(documents: list[Document], skipped: Skipped) -> list[Doc
         if duplicates.keeps(document):
             kept.append(document)
         else:
-            skipped.add("duplicate", document.id)
+            left_out[document.source].add("duplicate", document.id)
     return kept
 
 
 def _write(
-    folder: Path, local: list[Document], own: OwnFiles, skipped: Skipped, advance: Advance
-) -> dict[str, SourceFile]:
+    folder: Path, local: list[Document], own: OwnFiles, left_out: LeftOut, advance: Advance
+) -> dict[str, CorpusSource]:
     """Two passes over the user's files, which may be larger than memory: what is a duplicate, then
     the rest.
     """
     duplicates = ExactDuplicates()
-    for document in (*local, *own.documents(Skipped(is_announced=False))) if own.files else local:
+    for document in local:
         duplicates.add(document)
-
-    own_skipped = {source: Skipped() for source in own.files}
+    for source in own.files:
+        for document in own.documents(source, Skipped(is_announced=False)):
+            duplicates.add(document)
 
     def unique(source: str) -> Iterator[Document]:
-        left_out = own_skipped.get(source, skipped)
         if source in own.files:
-            one = OwnFiles({source: own.files[source]}, own.text_field, own.origin_field)
-            candidates: Iterator[Document] = one.documents(left_out)
+            candidates = own.documents(source, left_out[source])
         else:
             mine = (document for document in local if document.source == source)
             candidates = iter(sorted(mine, key=lambda document: document.id))
@@ -296,14 +268,20 @@ def _write(
             if duplicates.keeps(document):
                 yield document
             else:
-                left_out.add("duplicate", document.id)
+                left_out[source].add("duplicate", document.id)
 
-    sources = {source: write_source(folder, source, unique(source)) for source in SOURCES}
+    sources = {}
+    for source in SOURCES:
+        file, licences = write_documents(folder, source + SUFFIX, unique(source))
+        sources[source] = CorpusSource((file,), licences)
     empty = [source for source, entry in sources.items() if entry.num_documents == 0]
     if empty:
-        raise DataError("\n".join(_empty(source, own_skipped.get(source)) for source in empty))
-    for others in own_skipped.values():
-        skipped.merge(others)
+        raise DataError(
+            "\n".join(
+                _empty(source, left_out[source] if source in own.files else None)
+                for source in empty
+            )
+        )
     return sources
 
 
@@ -331,7 +309,7 @@ def _empty(source: str, skipped: Skipped | None) -> str:
     return f"source {source!r} is empty: {why}; give other files with --{source}"
 
 
-def _environment() -> dict[str, Any]:
+def _environment() -> dict[str, JsonValue]:
     packages = {str(one.metadata["Name"]): one.version for one in metadata.distributions()}
     return {
         "python": python_version(),

@@ -1,0 +1,1 @@
+"""A corpus of what this machine has: Python code, markup and English prose."""

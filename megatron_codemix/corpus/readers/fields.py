@@ -1,0 +1,160 @@
+"""Which fields of a record make a document, and clear errors where they are not there."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from megatron_codemix.corpus.document import Document, JsonValue, digest
+from megatron_codemix.errors import DataError
+
+_MAX_NAMED = 20
+_USUAL = ("licence", "license", "metadata")
+
+TextForm = Literal["text", "notebook"]
+FileForm = Literal["by name", "jsonl", "parquet", "plain"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordForm:
+    """How the records of a source are made. A field is a name, or a way down through objects, such
+    as `meta.set`.
+
+    metadata: what is kept of a document under which name -> the field that it comes from; where
+    nothing is named, all that the record has in `metadata`, as ours do.
+    looked_at: as `metadata`, for a caller that looks at a field and takes it out again.
+    text_form: whether the text is that of a notebook file, which is flattened.
+    file_form: what the files are, where their names do not tell.
+    text_option: what names the text field where the form comes from, for errors.
+    """
+
+    text_field: str = "text"
+    origin_field: str = "origin"
+    path_field: str = "path"
+    id_field: str = "id"
+    licence_field: str | None = None
+    """`licence` or `license` where it is None."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    looked_at: Mapping[str, str] = field(default_factory=dict)
+    text_form: TextForm = "text"
+    file_form: FileForm = "by name"
+    text_option: str = "--text-field"
+
+    def columns(self) -> set[str]:
+        """The columns of a table that are needed, where they are there."""
+        named = [self.text_field, self.origin_field, self.path_field, self.id_field]
+        named += [self.licence_field] if self.licence_field else []
+        ways = (*named, *self.metadata.values(), *self.looked_at.values())
+        return {*_USUAL, *ways, *(way.split(".")[0] for way in ways)}
+
+
+class FieldsSeen:
+    """Whether any record of a file has the wanted field, for one clear error where none has.
+
+    option: the flag that names the field.
+    """
+
+    def __init__(self, place: object, field: str, option: str) -> None:
+        self.place, self.field, self.option = place, field, option
+        self._names: dict[str, None] = {}
+        self._num_records = 0
+        self._is_found = False
+
+    def require_column(self, names: Sequence[str] | None) -> None:
+        """names: the columns of a Parquet file; None of another. Raises DataError."""
+        if names is not None and self.field.split(".")[0] not in names and self.field not in names:
+            raise DataError(
+                f"{self.place}: no column {self.field!r}; it has {', '.join(names)}; name the "
+                f"right one with {self.option}"
+            )
+        self._names.update(dict.fromkeys(names or ()))
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Counts a record, with text or without."""
+        if self._is_found:
+            return
+        self._num_records += 1
+        if value_of(record, self.field) is not None:
+            self._is_found = True
+        elif self._num_records <= _MAX_NAMED:
+            self._names.update(dict.fromkeys(record))
+
+    def require_text(self) -> None:
+        """To be called after the last record. Raises DataError where the field was in none."""
+        if self._num_records and not self._is_found:
+            whose = "the only record has" if self._num_records == 1 else "the records have"
+            raise DataError(
+                f"{self.place}: no text in field {self.field!r} of {self._num_records} records; "
+                f"{whose} {', '.join(self._names) or 'no fields'}; name the right field with "
+                f"{self.option}"
+            )
+
+
+def value_of(record: Mapping[str, JsonValue], way: str) -> JsonValue:
+    """The value of a field, or at the end of a way such as `meta.set`; None where it is missing."""
+    if way in record:
+        return record[way]
+    value: JsonValue = record
+    for name in way.split("."):
+        if not isinstance(value, dict) or name not in value:
+            return None
+        value = value[name]
+    return value
+
+
+def text_of(record: dict[str, Any], wanted: FieldsSeen, number: int) -> str:
+    """The text; "" where the field is missing or null. Raises DataError where it holds something
+    else. number: of the record, or its position, for the error."""
+    text = value_of(record, wanted.field)
+    if isinstance(text, str):
+        return text
+    if text is None:
+        return ""
+    found = "a list" if isinstance(text, list) else type(text).__name__
+    raise DataError(
+        f"{wanted.place}: the record at {number} has {found} in field {wanted.field!r}, not text; "
+        f"name the right field with {wanted.option}"
+    )
+
+
+def document_of(
+    record: dict[str, Any], text: str, source: str, place: str, form: RecordForm
+) -> Document:
+    """The document of a record whose text is `text`; `place` stands for a missing id or path.
+
+    Its origin is that of the record, else its id, else its text.
+    """
+    identity = value_of(record, form.id_field)
+    known = str(identity) if isinstance(identity, str | int) else None
+    return Document(
+        id=known or place,
+        source=source,
+        path=_text_or(value_of(record, form.path_field), place),
+        origin=_text_or(value_of(record, form.origin_field), known or f"text:{digest(text).hex()}"),
+        licence=_licence(record, form),
+        text=text,
+        metadata=_metadata(record, form),
+    )
+
+
+def _licence(record: dict[str, Any], form: RecordForm) -> str | None:
+    if form.licence_field is not None:
+        value = value_of(record, form.licence_field)
+    else:
+        value = record.get("licence") or record.get("license")
+    if isinstance(value, list):  # several were found beside the file: all of them hold
+        value = " AND ".join(entry for entry in value if isinstance(entry, str))
+    return _text_or(value, "") or None
+
+
+def _metadata(record: dict[str, Any], form: RecordForm) -> dict[str, JsonValue]:
+    own = record.get("metadata")
+    kept = dict(own) if isinstance(own, dict) and not form.metadata else {}
+    for name, way in (*form.metadata.items(), *form.looked_at.items()):
+        value = value_of(record, way)
+        if value is not None:
+            kept[name] = value
+    return kept
+
+
+def _text_or(value: JsonValue, default: str) -> str:
+    return value if isinstance(value, str) and value else default

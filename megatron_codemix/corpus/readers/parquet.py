@@ -1,0 +1,126 @@
+"""Rows of Parquet files, a few at a time: memory does not grow with the file or its row groups."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+from megatron_codemix.corpus.readers.chunks import COMPRESSIONS, read_chunks, without_compression
+from megatron_codemix.corpus.readers.files import InputFile, OpenFile
+from megatron_codemix.errors import DataError, UnavailableError
+
+PIECE_BYTES = 1 << 20
+_MAX_ROWS = 1024
+
+Rows = list[dict[str, Any] | None]
+"""Rows that follow one another, as columns -> values; None for one that is not UTF-8."""
+
+
+def is_parquet(name: str) -> bool:
+    """Whether the name is that of a Parquet file, as it is or compressed."""
+    return without_compression(name).endswith(".parquet")
+
+
+def open_parquet(file: OpenFile, stack: ExitStack) -> Any:  # Any: pyarrow is untyped
+    """A pyarrow.parquet.ParquetFile, open as long as the stack is. Raises DataError,
+    UnavailableError."""
+    try:
+        import pyarrow as arrow  # type: ignore[import-untyped] # ships no types
+        import pyarrow.parquet as parquet  # type: ignore[import-untyped] # ships no types
+    except ImportError as error:
+        raise UnavailableError(
+            f"{file.place}: reading Parquet needs pyarrow; pip install pyarrow"
+        ) from error
+    source: Path | IO[bytes]
+    if file.name.endswith(COMPRESSIONS):  # Parquet is read from its end
+        source = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        source.writelines(read_chunks(file))
+    elif isinstance(file, InputFile):
+        source = file.path
+    else:
+        source = stack.enter_context(file.open())
+    try:
+        # A buffer makes it read pages as they are needed, not whole columns.
+        return parquet.ParquetFile(
+            source, buffer_size=PIECE_BYTES, pre_buffer=False, page_checksum_verification=True
+        )
+    except parquet_errors(arrow) as error:
+        raise damaged_parquet(file, error) from error
+
+
+def row_group(
+    file: OpenFile, table: Any, number: int, columns: Sequence[str]
+) -> Iterator[tuple[Rows, int]]:  # table: of open_parquet
+    """(rows, their bytes) of a row group. columns: what is read, where it is there. Raises
+    DataError."""
+    import pyarrow as arrow
+
+    group = table.metadata.row_group(number)
+    rows = PIECE_BYTES * group.num_rows // (group.total_byte_size or 1)
+    try:
+        batches = table.iter_batches(
+            batch_size=max(1, min(_MAX_ROWS, rows)),
+            row_groups=[number],
+            columns=[name for name in table.schema_arrow.names if name in columns],
+            use_threads=False,
+        )
+        for batch in batches:
+            yield _rows(arrow, batch), batch.nbytes
+    except parquet_errors(arrow) as error:
+        raise damaged_parquet(file, error) from error
+
+
+def _rows(arrow: Any, batch: Any) -> Rows:  # Any: pyarrow is untyped
+    names = batch.schema.names
+    if not any(map(arrow.types.is_binary, batch.schema.types)):
+        try:
+            columns = [column.to_pylist() for column in batch.columns]
+            return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+        except UnicodeDecodeError:
+            pass
+    columns = [_values(arrow, column) for column in batch.columns]
+    return [
+        None if _BROKEN in values else dict(zip(names, values, strict=True))
+        for values in zip(*columns, strict=True)
+    ]
+
+
+class _Broken:
+    """In place of a value that is not UTF-8."""
+
+    def __eq__(self, other: object) -> bool:
+        return other is self
+
+    __hash__ = object.__hash__
+
+
+_BROKEN = _Broken()
+
+
+def _values(arrow: Any, column: Any) -> list[Any]:
+    """One by one, so that only what is not UTF-8 is left out. Bytes are taken for text."""
+    types = arrow.types
+    if types.is_string(column.type) or types.is_large_string(column.type):
+        column = column.cast(arrow.large_binary())
+    return [_value(cell) for cell in column]
+
+
+def _value(cell: Any) -> Any:
+    try:
+        value = cell.as_py()
+        return value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError:
+        return _BROKEN
+
+
+def parquet_errors(arrow: Any) -> tuple[type[Exception], ...]:
+    """What pyarrow raises for damaged files: names that are not UTF-8 are ValueErrors, types that
+    it does not know TypeErrors."""
+    return (arrow.ArrowException, OSError, ValueError, TypeError, OverflowError)
+
+
+def damaged_parquet(file: OpenFile, error: Exception) -> DataError:
+    """The readable error for what pyarrow has raised."""
+    reason = (str(error).splitlines() or ["no reason given"])[0]
+    return DataError(f"{file.place}: truncated or damaged Parquet ({reason}); copy it again")

@@ -1,0 +1,158 @@
+"""The files that a recipe names, each with the entry of the recipe that says how it is read."""
+
+import glob
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import replace as replaced
+from pathlib import Path
+
+from megatron_codemix.corpus.readers import FileState, Input, NoFileError, find_files
+from megatron_codemix.corpus.readers.commits import clone_inputs
+from megatron_codemix.corpus.readers.patterns import is_address
+from megatron_codemix.corpus.recipes.schema import CommitsSpec, FilesSpec, RecipeSpec
+from megatron_codemix.errors import DataError
+
+
+@dataclass(frozen=True)
+class RecipeInput:
+    """A file, or commits of a clone; `entry` is the number of its input in the recipe's source."""
+
+    file: Input
+    entry: int
+    language: str | None = None
+    """Where it is known of the whole file."""
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    @property
+    def place(self) -> str:
+        return self.file.place
+
+    def num_bytes(self) -> int:
+        return self.file.num_bytes()
+
+    def state(self, known: FileState | None = None) -> FileState:
+        return self.file.state(known)
+
+
+def recipe_inputs(
+    recipe: RecipeSpec, sources: Sequence[str] | None = None
+) -> dict[str, list[RecipeInput]]:
+    """What each source (of `sources`) is read from, in the order of the recipe.
+
+    Raises DataError with all that is missing: patterns without files, clones that are shallow;
+    UnavailableError, RetryableError of a store.
+    """
+    unknown = sorted(set(sources or ()) - recipe.sources.keys())
+    if unknown:
+        raise DataError(
+            f"no source {', '.join(map(repr, unknown))} in the recipe; it has "
+            f"{', '.join(recipe.sources)}"
+        )
+    problems: list[str] = []
+    found: dict[str, list[RecipeInput]] = {}
+    for name, source in recipe.sources.items():
+        if sources is not None and name not in sources:
+            continue
+        found[name] = []
+        for number, entry in enumerate(source.inputs):
+            try:
+                if isinstance(entry, FilesSpec):
+                    found[name] += _files(entry, number, recipe.roots)
+                else:
+                    found[name] += _commits(entry, number, recipe.roots)
+            except DataError as error:
+                problems += [f"source {name!r}: {problem}" for problem in error.problems]
+        problems += _name_problems(name, found[name])
+        if not found[name] and not problems:
+            problems.append(f"source {name!r}: nothing is there to be read; check the roots")
+    if problems:
+        raise DataError(*problems)
+    return found
+
+
+def _files(entry: FilesSpec, number: int, roots: Mapping[str, str]) -> Iterator[RecipeInput]:
+    for pattern in entry.files:
+        if "{language}" in pattern:
+            assert entry.languages is not None, "checked when the recipe was read"
+            for language, spelling in entry.languages.items():
+                one = pattern.replace("{language}", spelling)
+                yield from (
+                    RecipeInput(file, number, language) for file in _found(one, entry, roots)
+                )
+        else:
+            yield from (RecipeInput(file, number) for file in _found(pattern, entry, roots))
+
+
+def _found(pattern: str, entry: FilesSpec, roots: Mapping[str, str]) -> Iterator[Input]:
+    """The files of a pattern. Their names begin at the root, so that they are the same wherever it
+    lies, and others in other folders of it."""
+    folder = _fixed_folder(_below_root(pattern))
+    try:
+        files = find_files([_filled(pattern, roots)])
+    except NoFileError:
+        if entry.optional:
+            return
+        raise
+    for file in files:
+        yield replaced(file, name=f"{folder}/{file.name}" if folder else file.name)
+
+
+def _filled(pattern: str, roots: Mapping[str, str]) -> str:
+    for name, root in roots.items():
+        pattern = pattern.replace(f"{{{name}}}", root.rstrip("/"))
+    return pattern
+
+
+def _below_root(pattern: str) -> str:
+    """`java/*.parquet` of `{root}/java/*.parquet`; nothing where the pattern does not begin so."""
+    root, brace, rest = pattern.partition("}")
+    return rest.lstrip("/") if brace and root.startswith("{") else ""
+
+
+def _fixed_folder(pattern: str) -> str:
+    parts = pattern.split("/")[:-1]
+    wild = [number for number, part in enumerate(parts) if glob.has_magic(part)]
+    return "/".join(parts[: wild[0]] if wild else parts)
+
+
+def _commits(entry: CommitsSpec, number: int, roots: Mapping[str, str]) -> Iterator[RecipeInput]:
+    problems: list[str] = []
+    for pattern in entry.clones:
+        filled = _filled(pattern, roots)
+        if is_address(filled):
+            raise DataError(f"{filled}: commits are read of a clone on this machine; clone it")
+        folders = [Path(name) for name in sorted(glob.glob(filled)) if Path(name).is_dir()]
+        if not folders:
+            problems.append(f"{filled}: matches no folder; check the pattern")
+        for folder in folders:
+            try:
+                for commits in clone_inputs(folder, _repository(folder, filled)):
+                    yield RecipeInput(commits, number)
+            except DataError as error:
+                problems += error.problems
+    if problems:
+        raise DataError(*problems)
+
+
+def _repository(folder: Path, pattern: str) -> str:
+    """`owner/project` where the pattern ends in `*/*`, else `project`."""
+    parts = pattern.rstrip("/").split("/")
+    wild = [number for number, part in enumerate(parts) if glob.has_magic(part)]
+    depth = len(parts) - wild[0] if wild else 1
+    return "/".join(folder.resolve().parts[-depth:]).removesuffix(".git")
+
+
+def _name_problems(source: str, inputs: Sequence[RecipeInput]) -> Iterator[str]:
+    """Names are what documents are told apart by."""
+    places: dict[str, str] = {}
+    for one in inputs:
+        other = places.setdefault(one.name, one.place)
+        if other != one.place:
+            yield (
+                f"source {source!r}: {other} and {one.place} are both {one.name}; let their "
+                "patterns begin with a root that they have in common, or rename one"
+            )
+            return

@@ -1,0 +1,115 @@
+"""Reads the data sets of a recipe into documents of ours."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from megatron_codemix.corpus.document import Document, JsonValue
+from megatron_codemix.corpus.readers import RecordForm, read_documents
+from megatron_codemix.corpus.recipes.inputs import RecipeInput
+from megatron_codemix.corpus.recipes.schema import ConditionSpec, FilesSpec, RecipeSpec, SourceSpec
+from megatron_codemix.corpus.stages.dropped import Dropped
+from megatron_codemix.corpus.stages.parts import Part
+from megatron_codemix.corpus.stages.stage import Stage
+
+_VERSION = 1  # raise when the same recipe would give other bytes
+_CONDITION = "\0{}"  # a field that is looked at and not kept, by its way
+_LANGUAGE = "\0language"
+
+
+class RecipeStage(Stage):
+    """The documents that a recipe asks for, with their licence and language."""
+
+    name = "recipe"
+
+    def __init__(self, recipe: RecipeSpec, sources: Sequence[str] | None = None) -> None:
+        self._sources = {
+            name: source
+            for name, source in recipe.sources.items()
+            if sources is None or name in sources
+        }
+
+    def options(self) -> dict[str, JsonValue]:
+        """Where the data sets lie is not among them, nor what is expected of them."""
+        sources = {
+            name: source.model_dump(mode="json", exclude={"expected"})
+            for name, source in self._sources.items()
+        }
+        return {"version": _VERSION, "sources": sources}
+
+    def documents(self, part: Part, dropped: Dropped) -> Iterator[Document]:
+        source = self._sources[part.source]
+        for one in part.files:
+            assert isinstance(one, RecipeInput), one
+            for document in _taken(one, source, part.source, dropped):
+                language = document.metadata.get("language")
+                if isinstance(language, str):
+                    dropped.tally("language", language)
+                yield document
+
+
+def _taken(one: RecipeInput, source: SourceSpec, name: str, dropped: Dropped) -> Iterator[Document]:
+    entry = source.inputs[one.entry]
+    if not isinstance(entry, FilesSpec):
+        for document in read_documents([one.file], name, dropped):
+            yield _with_licence(document, source)
+        return
+    names = {spelling: language for language, spelling in (entry.languages or {}).items()}
+    for document in read_documents([one.file], name, dropped, _form(entry)):
+        values = dict(document.metadata)
+        kept = {key: value for key, value in values.items() if not key.startswith("\0")}
+        document = _with_licence(replace(document, metadata=kept), source)
+        reason = next(
+            (reason for test in entry.take if (reason := _refusal(test, values)) is not None), None
+        )
+        if reason is not None:
+            dropped.drop(document, *reason)
+        elif entry.language_field is not None:
+            language = names.get(str(values.get(_LANGUAGE)))
+            if language is None:
+                dropped.drop(document, "another language", str(values.get(_LANGUAGE)))
+            else:
+                yield document.with_metadata(language=language)
+        elif one.language is not None:
+            yield document.with_metadata(language=one.language)
+        else:
+            yield document
+
+
+def _form(entry: FilesSpec) -> RecordForm:
+    looked_at = {_CONDITION.format(test.field): test.field for test in entry.take}
+    if entry.language_field is not None:
+        looked_at[_LANGUAGE] = entry.language_field
+    return RecordForm(
+        text_field=entry.text_field,
+        origin_field=entry.origin_field,
+        path_field=entry.path_field,
+        licence_field=entry.licence_field,
+        metadata=entry.metadata,
+        looked_at=looked_at,
+        text_form=entry.text_form,
+        file_form=entry.format,
+        id_field=entry.id_field,
+        text_option="text_field",
+    )
+
+
+def _refusal(test: ConditionSpec, values: dict[str, JsonValue]) -> tuple[str, str] | None:
+    """(reason, detail) why a record is not taken; None where it meets the condition."""
+    value = values.get(_CONDITION.format(test.field))
+    text = str(value)
+    if value is None:
+        return f"no {test.field}", ""
+    if test.values is not None and text not in test.values:
+        return f"another {test.field}", text
+    if test.other_than is not None and text in test.other_than:
+        return f"{test.field} is {text}", ""
+    if test.at_least is not None:
+        if not isinstance(value, int | float):
+            return f"{test.field} is no number", text
+        if value < test.at_least:
+            return f"{test.field} below {test.at_least:g}", text
+    return None
+
+
+def _with_licence(document: Document, source: SourceSpec) -> Document:
+    return document if document.licence else replace(document, licence=source.licence)

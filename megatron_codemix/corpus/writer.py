@@ -1,0 +1,103 @@
+"""Documents to a file of JSON lines, compressed: whole or absent, the same bytes for the same
+documents.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import orjson
+import zstandard
+
+from megatron_codemix.corpus.document import Document, JsonValue
+from megatron_codemix.files import atomic_path, hash_file
+
+SUFFIX = ".jsonl.zst"
+_LEVEL = 3
+
+
+@dataclass(frozen=True)
+class CorpusFile:
+    """One file as written, `file` being its path in the corpus folder: `num_bytes` is UTF-8 text,
+    `file_bytes` and `sha256` are of the file.
+    """
+
+    file: str
+    num_documents: int
+    num_bytes: int
+    file_bytes: int
+    sha256: str
+
+    def has_its_size(self, folder: Path) -> bool:
+        """Whether it is there, as far as its size tells."""
+        path = folder / self.file
+        return path.is_file() and path.stat().st_size == self.file_bytes
+
+    def is_whole(self, folder: Path) -> bool:
+        """Whether every byte of it is there."""
+        return self.has_its_size(folder) and hash_file(folder / self.file) == self.sha256
+
+
+class RecordWriter:
+    """Appends JSON objects, one a line, to a file that appears once the block has succeeded; a
+    context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self._atomic = atomic_path(path)
+        temporary = self._atomic.__enter__()
+        self._raw = open(temporary, "wb")  # noqa: SIM115 - closed in __exit__
+        # With a checksum, so that what is damaged later is refused and not read.
+        compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+        self._stream = compressor.stream_writer(self._raw, closefd=False)
+
+    def __enter__(self) -> "RecordWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._raw:
+            if error is None:
+                self._stream.close()  # type: ignore[no-untyped-call] # zstandard's, in part untyped
+        self._atomic.__exit__(kind, error, trace)
+
+    def add(self, record: dict[str, JsonValue]) -> None:
+        """Writes a line."""
+        self._stream.write(encoded(record))
+
+
+def encoded(record: dict[str, JsonValue]) -> bytes:
+    """The record as a line of UTF-8, its fields by name."""
+    try:
+        return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SORT_KEYS)
+    except TypeError:  # a number of more than 64 bits
+        return json.dumps(record, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+
+
+def utf8_bytes(text: str) -> int:
+    """Its length in UTF-8; most texts are ASCII, and need no copy to tell."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def write_documents(
+    folder: Path, file: str, documents: Iterable[Document]
+) -> tuple[CorpusFile, dict[str, int]]:
+    """Writes `<folder>/<file>`, atomically. Returns the file, and its documents by licence
+    (`unknown` where a document has none)."""
+    path = folder / file
+    num_documents = num_bytes = 0
+    licences: dict[str, int] = {}
+    with RecordWriter(path) as writer:
+        for document in documents:
+            writer.add(document.to_record())
+            num_documents += 1
+            num_bytes += utf8_bytes(document.text)
+            licence = document.licence or "unknown"
+            licences[licence] = licences.get(licence, 0) + 1
+    written = CorpusFile(file, num_documents, num_bytes, path.stat().st_size, hash_file(path))
+    return written, dict(sorted(licences.items()))

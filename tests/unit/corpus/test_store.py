@@ -1,0 +1,173 @@
+"""A corpus folder: what counts as a source of it, and when it is complete."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from megatron_codemix.corpus.document import Document
+from megatron_codemix.corpus.readers import Skipped, read_documents
+from megatron_codemix.corpus.store import (
+    CorpusRecord,
+    CorpusSource,
+    StageRecord,
+    load_corpus,
+    source_files,
+    source_sizes,
+)
+from megatron_codemix.corpus.writer import write_documents
+from megatron_codemix.errors import DataError
+
+
+def documents(source: str, count: int) -> list[Document]:
+    return [
+        Document(
+            id=f"{source}/{number}",
+            source=source,
+            path=f"src/{number}.py",
+            origin=f"repository {number // 2}",
+            licence="MIT" if number % 2 else None,
+            text=f"caf\u00e9 {number}\n",
+            metadata={"stars": number, "languages": ["Python"]} if number % 3 else {},
+        )
+        for number in range(count)
+    ]
+
+
+def write_corpus(folder: Path) -> Path:
+    folder.mkdir()
+    sources = {}
+    for source, names in {
+        "code": ["code/part-00000.jsonl.zst", "code/part-00001.jsonl.zst"],
+        "text": ["text.jsonl.zst"],
+    }.items():
+        files, licences = [], {}
+        for number, name in enumerate(names):
+            (folder / name).parent.mkdir(exist_ok=True)
+            file, licences = write_documents(folder, name, documents(source, 3 + number))
+            files.append(file)
+        sources[source] = CorpusSource(tuple(files), licences)
+    skipped = Skipped()
+    skipped.add("empty", "one")
+    stage = StageRecord("trial", {"rules": ["a"]}, {"code": 8}, {"code": skipped}, {"code": {}})
+    CorpusRecord(sources, (stage,), {"python": "3"}).save(folder)
+    return folder
+
+
+def test_what_is_written_is_read_again(tmp_path: Path):
+    folder = write_corpus(tmp_path / "corpus")
+    files = source_files(folder)
+    assert {name: [file.name for file in parts] for name, parts in files.items()} == {
+        "code": ["code/part-00000.jsonl.zst", "code/part-00001.jsonl.zst"],
+        "text": ["text.jsonl.zst"],
+    }
+    read = list(read_documents(files["code"], "code", Skipped()))
+    assert read == documents("code", 3) + documents("code", 4)
+    record = load_corpus(folder)
+    assert record is not None
+    assert record.is_whole(folder)
+    assert record.sources["code"].num_documents == 7
+    assert source_sizes(folder, files)["code"] == sum(len(one.text.encode()) for one in read)
+    assert record.sources["text"].licences == {"MIT": 1, "unknown": 2}
+    assert record.stages[0].dropped["code"].names == {"empty": ["one"]}
+    before = (folder / "corpus.json").read_bytes()
+    record.save(folder)
+    assert (folder / "corpus.json").read_bytes() == before
+
+
+def test_a_record_without_metadata_is_as_it_always_was(tmp_path: Path):
+    plain = Document("a", "text", "a", "a", None, "words")
+    assert plain.to_record().keys() == {"id", "source", "path", "origin", "licence", "text"}
+    assert plain == Document("a", "text", "a", "a", None, "words", {})
+    assert plain.with_metadata(language="en").metadata == {"language": "en"}
+    assert plain.metadata == {}
+
+
+def test_numbers_of_any_size_can_be_metadata(tmp_path: Path):
+    """What has more than 64 bits is read as a float."""
+    one = Document("a", "text", "a", "a", None, "words", {"n": 10**30, "m": 2**63 - 1})
+    write_documents(tmp_path, "text.jsonl.zst", [one])
+    (read,) = read_documents(source_files(tmp_path)["text"], "text", Skipped())
+    assert read == one.with_metadata(n=1e30)
+
+
+def test_folders_and_files_of_any_names_are_sources(tmp_path: Path):
+    for name in (
+        "code/train-00001.jsonl",
+        "code/train-00000.parquet",
+        "code/README.md",
+        "code/.hidden.jsonl",
+        "dropped/code/part-00000.jsonl.zst",
+        "figures/plot.png",
+        "text.jsonl.gz",
+        ".cache/a.jsonl",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text("")
+    found = {name: [file.name for file in files] for name, files in source_files(tmp_path).items()}
+    assert found == {
+        "code": ["code/train-00000.parquet", "code/train-00001.jsonl"],
+        "text": ["text.jsonl.gz"],
+    }
+
+
+def test_a_file_and_a_folder_of_one_source_are_refused(tmp_path: Path):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "a.jsonl").write_text("")
+    (tmp_path / "code.jsonl").write_text("")
+    with pytest.raises(DataError, match=r"code and code\.jsonl are both source 'code'"):
+        source_files(tmp_path)
+
+
+def test_what_is_not_complete_is_refused(tmp_path: Path):
+    folder = write_corpus(tmp_path / "corpus")
+    (folder / ".parts").mkdir()
+    assert source_files(folder)
+    (folder / "code" / "part-00001.jsonl.zst").unlink()
+    with pytest.raises(DataError, match=r"part-00001\.jsonl\.zst is missing \(1 of 2 parts"):
+        source_files(folder)
+    (folder / "corpus.json").unlink()
+    with pytest.raises(DataError, match="is not complete; give the command"):
+        source_files(folder)
+
+
+def test_a_hash_is_known_of_files_that_are_as_recorded(tmp_path: Path):
+    folder = write_corpus(tmp_path / "corpus")
+    (folder / "text.jsonl.zst").write_bytes(b"another")
+    files = source_files(folder)
+    assert files["text"][0].sha256 is None
+    record = load_corpus(folder)
+    assert record is not None
+    assert [file.sha256 for file in files["code"]] == [
+        file.sha256 for file in record.sources["code"].files
+    ]
+
+
+def test_the_record_of_the_version_before_is_read(tmp_path: Path):
+    entry = {"file": "text.jsonl.zst", "num_documents": 2, "num_bytes": 5, "file_bytes": 9}
+    record = {
+        "format_version": 1,
+        "arguments": {"source_bytes": 3},
+        "environment": {"python": "3.11"},
+        "sources": {"text": entry | {"sha256": "ab", "licences": {"MIT": 2}}},
+        "skipped": {"empty": {"count": 1, "first": ["a"]}},
+    }
+    (tmp_path / "corpus.json").write_text(json.dumps(record))
+    read = load_corpus(tmp_path)
+    assert read is not None
+    assert (read.sources["text"].num_documents, read.sources["text"].num_bytes) == (2, 5)
+    assert read.stages[0].options == {"source_bytes": 3}
+    assert read.stages[0].dropped["all"].counts == {"empty": 1}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format_version": 2}', '{"sources": {}}'])
+def test_a_damaged_record_is_refused(tmp_path: Path, text: str):
+    (tmp_path / "corpus.json").write_text(text)
+    with pytest.raises(DataError, match="not a corpus record"):
+        load_corpus(tmp_path)
+
+
+def test_a_record_of_a_newer_version_is_refused(tmp_path: Path):
+    (tmp_path / "corpus.json").write_text('{"format_version": 3}')
+    with pytest.raises(DataError, match="is of a newer version"):
+        load_corpus(tmp_path)
