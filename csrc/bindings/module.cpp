@@ -14,4 +14,5 @@ PYBIND11_MODULE(_C, module) {
   codemix::BindPacking(module);
   codemix::BindPreparation(module);
   codemix::BindShards(module);
+  codemix::BindText(module);
 }

@@ -13,5 +13,6 @@ void BindOrder(pybind11::module_& module);
 void BindPacking(pybind11::module_& module);
 void BindPreparation(pybind11::module_& module);
 void BindShards(pybind11::module_& module);
+void BindText(pybind11::module_& module);
 
 }  // namespace codemix

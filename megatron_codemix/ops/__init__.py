@@ -1,4 +1,4 @@
-"""Index builders, orders and the token gather: numpy in, numpy out, computed in C++.
+"""Index builders, orders, the token gather and counts over texts, computed in C++.
 
 `ops/reference.py` has the same functions in numpy: slow, plain, and the oracle of the tests.
 """
@@ -25,6 +25,18 @@ from megatron_codemix.ops.locate_in_period import locate_in_period
 from megatron_codemix.ops.sample_index import build_sample_index
 from megatron_codemix.ops.shuffle_index import build_shuffle_index
 from megatron_codemix.ops.split_tree import SplitTree
+from megatron_codemix.ops.text import (
+    LineStatistics,
+    Mark,
+    MarkKind,
+    Repetition,
+    TextClassifier,
+    WordStatistics,
+    count_lines,
+    count_repetition,
+    count_words,
+    find_private_marks,
+)
 from megatron_codemix.ops.token_gather import RowParts, TokenGather
 from megatron_codemix.ops.unchecked_blocks import find_unchecked_blocks
 from megatron_codemix.ops.window_order import WindowOrder
@@ -36,13 +48,19 @@ __all__ = [
     "BpeEncoder",
     "CharacterClass",
     "KnownPeriod",
+    "LineStatistics",
+    "Mark",
+    "MarkKind",
     "PackedRows",
+    "Repetition",
     "RowParts",
     "SplitTree",
+    "TextClassifier",
     "TokenGather",
     "WindowOrder",
     "WindowSource",
     "WordPattern",
+    "WordStatistics",
     "build_blending_index",
     "build_document_and_sample_index",
     "build_document_index",
@@ -50,7 +68,11 @@ __all__ = [
     "build_sample_index",
     "build_shuffle_index",
     "count_earliest_deadline_draws",
+    "count_lines",
+    "count_repetition",
+    "count_words",
     "fill_document_positions",
+    "find_private_marks",
     "find_unchecked_blocks",
     "invert_permutation",
     "locate_in_period",
