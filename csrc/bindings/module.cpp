@@ -15,4 +15,5 @@ PYBIND11_MODULE(_C, module) {
   codemix::BindPreparation(module);
   codemix::BindShards(module);
   codemix::BindText(module);
+  codemix::BindNgrams(module);
 }

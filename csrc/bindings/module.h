@@ -14,5 +14,6 @@ void BindPacking(pybind11::module_& module);
 void BindPreparation(pybind11::module_& module);
 void BindShards(pybind11::module_& module);
 void BindText(pybind11::module_& module);
+void BindNgrams(pybind11::module_& module);
 
 }  // namespace codemix

@@ -8,6 +8,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/module.h"
+#include "bindings/strings.h"
 #include "bpe_encoder.h"
 
 namespace codemix {
@@ -15,15 +16,6 @@ namespace codemix {
 using namespace pybind11::literals;
 
 namespace {
-
-// The string's UTF-8, alive as long as the string is.
-std::string_view ViewOf(py::handle text) {
-  if (!PyUnicode_Check(text.ptr())) throw py::type_error("a str is needed");
-  Py_ssize_t size;
-  const char* const bytes = PyUnicode_AsUTF8AndSize(text.ptr(), &size);
-  if (bytes == nullptr) throw py::error_already_set();
-  return {bytes, static_cast<size_t>(size)};
-}
 
 BpeVocabulary MakeVocabulary(const py::dict& vocabulary, const py::list& merges,
                              bool keeps_known_words) {

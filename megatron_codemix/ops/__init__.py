@@ -1,4 +1,4 @@
-"""Index builders, orders, the token gather and counts over texts, computed in C++.
+"""Index builders, orders, the token gather, counts and signatures of texts, computed in C++.
 
 `ops/reference.py` has the same functions in numpy: slow, plain, and the oracle of the tests.
 """
@@ -22,6 +22,17 @@ from megatron_codemix.ops.earliest_deadline_order import (
 )
 from megatron_codemix.ops.keyed_permutation import invert_permutation, permute
 from megatron_codemix.ops.locate_in_period import locate_in_period
+from megatron_codemix.ops.ngrams import (
+    Instructions,
+    MinHash,
+    MinHashFunctions,
+    NgramIndex,
+    draw_minhash_functions,
+    find_words,
+    hash_gates,
+    hash_ngrams,
+    join_words,
+)
 from megatron_codemix.ops.sample_index import build_sample_index
 from megatron_codemix.ops.shuffle_index import build_shuffle_index
 from megatron_codemix.ops.split_tree import SplitTree
@@ -47,10 +58,14 @@ __all__ = [
     "BatchReader",
     "BpeEncoder",
     "CharacterClass",
+    "Instructions",
     "KnownPeriod",
     "LineStatistics",
     "Mark",
     "MarkKind",
+    "MinHash",
+    "MinHashFunctions",
+    "NgramIndex",
     "PackedRows",
     "Repetition",
     "RowParts",
@@ -71,10 +86,15 @@ __all__ = [
     "count_lines",
     "count_repetition",
     "count_words",
+    "draw_minhash_functions",
     "fill_document_positions",
     "find_private_marks",
     "find_unchecked_blocks",
+    "find_words",
+    "hash_gates",
+    "hash_ngrams",
     "invert_permutation",
+    "join_words",
     "locate_in_period",
     "pack_best_fit",
     "permute",

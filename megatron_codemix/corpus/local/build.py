@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from megatron_codemix.corpus.deduplicate import ExactDuplicates, drop_contained
 from megatron_codemix.corpus.document import Document, JsonValue, normalise
+from megatron_codemix.corpus.duplicates.contained import ExactDuplicates, drop_contained
 from megatron_codemix.corpus.local import collect
 from megatron_codemix.corpus.local.installed import Machine, python_version, this_machine
 from megatron_codemix.corpus.local.own_files import SOURCES, OwnFiles

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from megatron_codemix.corpus.deduplicate import ExactDuplicates, drop_contained
 from megatron_codemix.corpus.document import Document
+from megatron_codemix.corpus.duplicates.contained import ExactDuplicates, drop_contained
 from megatron_codemix.corpus.split import split_of, split_position
 
 ORIGINS = sorted((f"file{number}.py" for number in range(200)), key=split_position)

@@ -1,0 +1,1 @@
+"""The same text once: exact duplicates by digest, near-duplicates by MinHash."""
