@@ -1,0 +1,90 @@
+"""`codemix corpus synthesize` and `codemix corpus verify`: problems with solutions that are
+right."""
+
+import json as json_module
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from megatron_codemix.cli.corpus.stage_command import Corpus, DryRun, JsonOption, Out, Workers
+from megatron_codemix.cli.dry_run import print_plan
+from megatron_codemix.corpus.synthesis.blocks import chosen_families
+from megatron_codemix.corpus.synthesis.synthesize import Synthesized
+from megatron_codemix.corpus.synthesis.synthesize import synthesize as run_synthesis
+from megatron_codemix.corpus.synthesis.verify import verify_corpus
+from megatron_codemix.errors import DataError
+from megatron_codemix.obs.progress import progress_bar
+from megatron_codemix.units import format_duration
+
+app = typer.Typer()
+
+
+@app.command()
+def synthesize(
+    out: Out,
+    count: Annotated[int, typer.Option("--count", min=1, help="Distinct verified problems.")],
+    seed: Annotated[int, typer.Option("--seed", help="Decides all of them.")],
+    families: Annotated[
+        list[str] | None,
+        typer.Option("--family", help="Only problems of this family. May be repeated."),
+    ] = None,
+    workers: Workers = 1,
+    dry_run: DryRun = False,
+    json: JsonOption = False,
+) -> None:
+    """Exercises with statement, solutions and tests, drawn from a grammar and verified.
+
+    Each solution has run in the sandbox against an independent oracle, and its tests notice small
+    errors put into it. The same seed gives the same corpus, whatever the number of workers.
+    """
+    chosen = [one.name for one in chosen_families(families or [])]
+    if dry_run:
+        plan = {"out": str(out), "count": count, "seed": seed, "families": chosen}
+        print_plan(plan, as_json=json)
+        return
+    with progress_bar("synthesize", count / 0.85, "candidates") as advance:
+        result = run_synthesis(
+            out, count=count, seed=seed, families=chosen, workers=workers, advance=advance
+        )
+    if json:
+        print(json_module.dumps({**asdict(result), "folder": str(out)}, indent=1))
+        return
+    _print(result)
+
+
+@app.command()
+def verify(
+    corpus: Corpus,
+    json: JsonOption = False,
+) -> None:
+    """Run every solution, test and text of a synthetic corpus again, from its files alone.
+
+    Exit code 2 where one fails.
+    """
+    with progress_bar("verify", None, "documents") as advance:
+        found = verify_corpus(corpus, advance)
+    if json:
+        print(json_module.dumps(asdict(found), indent=1))
+    else:
+        print(
+            f"{found.documents} documents with {found.tests} tests: {found.failed} failed; "
+            f"{100 * found.distinct_statements:.1f}% of the statements distinct, mean mutation "
+            f"score {found.mutation_score:.3f}; in {format_duration(found.seconds)}"
+        )
+    if found.failed:
+        raise DataError(
+            f"{corpus}: {found.failed} of {found.documents} documents fail", *found.first_failures
+        )
+
+
+def _print(result: Synthesized) -> None:
+    families = ", ".join(f"{name} {number}" for name, number in result.families.items())
+    print(f"{result.count} problems: {families}")
+    print(
+        f"mean mutation score {result.mutation_score:.3f}, mean difficulty {result.difficulty:.2f}"
+    )
+    rejected = ", ".join(f"{reason} {number}" for reason, number in sorted(result.rejected.items()))
+    print(f"of {result.candidates} candidates left out: {rejected or 'nothing'}")
+    print(f"content {result.sha256}")
+    print("complete already" if result.is_old else f"in {format_duration(result.seconds)}")

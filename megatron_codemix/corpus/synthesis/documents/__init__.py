@@ -1,0 +1,1 @@
+"""Verified problems as documents to train on, in several shapes; each can be run as it stands."""

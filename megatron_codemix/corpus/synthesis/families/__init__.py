@@ -1,0 +1,1 @@
+"""Families of problems: one module or package each, listed in `registry.py`."""

@@ -1,0 +1,57 @@
+"""`codemix corpus synthesize` and `verify`, as they are typed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from megatron_codemix.cli.main import main
+from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, UnavailableError
+from megatron_codemix.sandbox.sandbox import Sandbox
+
+
+@pytest.fixture(autouse=True)
+def needs_sandbox() -> None:
+    try:
+        Sandbox().close()
+    except UnavailableError as error:
+        pytest.skip(str(error))
+
+
+def test_the_same_command_gives_the_same_hash_and_what_it_wrote_verifies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for name in ("one", "other"):
+        out = str(tmp_path / name)
+        asked = ["corpus", "synthesize", "--out", out, "--count", "5", "--seed", "1"]
+        assert main([*asked, "--family", "lists", "--json"]) == EXIT_DONE
+        said.append(json.loads(capsys.readouterr().out))
+    assert said[0]["sha256"] == said[1]["sha256"]
+    assert said[0]["count"] == 5
+    assert said[0]["families"] == {"lists": 5}
+    assert {"mutation_score", "difficulty", "rejected", "candidates", "seconds"} <= said[0].keys()
+    assert main(["corpus", "verify", str(tmp_path / "one"), "--json"]) == EXIT_DONE
+    found = json.loads(capsys.readouterr().out)
+    assert (found["documents"], found["failed"], found["distinct_statements"]) == (5, 0, 1.0)
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    asked = ["corpus", "synthesize", "--out", str(out), "--count", "5", "--seed", "1"]
+    assert main([*asked, "--dry-run", "--json"]) == EXIT_DONE
+    assert json.loads(capsys.readouterr().out)["count"] == 5
+    assert not out.exists()
+
+
+def test_an_unknown_family_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["corpus", "synthesize", "--out", str(tmp_path / "out"), "--count", "5", "--seed", "1"]
+    assert main([*asked, "--family", "poetry"]) == EXIT_INPUT
+    assert "'poetry'" in capsys.readouterr().err
+
+
+def test_a_folder_without_synthetic_code_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["corpus", "verify", str(tmp_path / "nothing")]) == EXIT_INPUT
+    assert "no such corpus folder" in capsys.readouterr().err
