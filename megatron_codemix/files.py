@@ -174,6 +174,11 @@ def rewrite_jsonl(path: Path, records: list[dict[str, Json]]) -> None:
     write_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
 
 
+def without_lone_surrogates(text: str) -> str:
+    """JSON may hold half of a pair (`\\ud800`), which is no character and cannot be written."""
+    return text.encode(errors="replace").decode()
+
+
 def hash_json(value: Json) -> str:
     """sha256 (hex) of the canonical form: sorted keys, no spaces. Equal values have equal
     hashes."""

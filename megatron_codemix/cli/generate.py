@@ -19,14 +19,14 @@ from megatron_codemix.cli.model_ranks import (
     Tensor,
 )
 from megatron_codemix.cli.unused import refuse_unused
+from megatron_codemix.endpoint.loopback import is_loopback
 from megatron_codemix.errors import DataError, UnavailableError
 from megatron_codemix.evaluation.completing import Completion, complete
-from megatron_codemix.evaluation.loopback import is_loopback
-from megatron_codemix.evaluation.prompts import read_lines, read_prompts, without_lone_surrogates
+from megatron_codemix.evaluation.prompts import read_lines, read_prompts
 from megatron_codemix.evaluation.sampling import Sampling
 from megatron_codemix.evaluation.serving.serve import serve as serve_model
 from megatron_codemix.evaluation.serving.server import KEY_VARIABLE, ApiServer
-from megatron_codemix.files import rewrite_jsonl
+from megatron_codemix.files import rewrite_jsonl, without_lone_surrogates
 from megatron_codemix.launch.local import StopRequest
 from megatron_codemix.obs.progress import progress_bar
 

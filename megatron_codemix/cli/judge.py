@@ -1,17 +1,16 @@
 """`codemix judge`: which of two models answers better, by the word of a third one."""
 
 import json as json_module
-import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import typer
 
-from megatron_codemix.errors import CodemixError, DataError
+from megatron_codemix.cli.endpoint_options import api_key, is_endpoint_url
+from megatron_codemix.endpoint.endpoint import Endpoint
+from megatron_codemix.errors import DataError
 from megatron_codemix.evaluation.judge.comparison import SUMMARY, compare
-from megatron_codemix.evaluation.judge.endpoint import Endpoint
 from megatron_codemix.evaluation.judge.own_runs import (
     Place,
     answer_file,
@@ -79,7 +78,7 @@ def command(
     A wins an item if the judge prefers it in both orders. Every answer of the judge is kept in the
     folder: the same command goes on after any stop, and asks nothing twice.
     """
-    key = _api_key(api_key_env)
+    key = api_key(api_key_env)
     asked = read_instructions(prompts, limit)
     judge_version = _version(judge, model)
     setup_logging(0, None)
@@ -129,27 +128,11 @@ def command(
         print(f"{out / SUMMARY}, and beside it a line for each item")
 
 
-def _api_key(variable: str | None) -> str | None:
-    if variable is None:
-        return None
-    key = os.environ.get(variable, "")
-    if not key.isascii() or not key.isprintable() or not key:
-        raise CodemixError(
-            f"--api-key-env: {variable} holds no key; export it, without line breaks"
-        )
-    return key
-
-
 def _version(judge: str, model: str) -> str:
     """Who judges: the address, or the weights of a run. Raises where it is neither."""
     if judge == LOCAL:
         return f"{LOCAL}:{run_version(Path(model))}"
-    try:
-        parts = urlsplit(judge)
-        is_url = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # a port that is no number, or brackets that do not close
-        is_url = False
-    if not is_url or not judge.isascii() or any(character.isspace() for character in judge):
+    if not is_endpoint_url(judge):
         raise typer.BadParameter(
             f"{judge!r} is neither `{LOCAL}` nor a URL such as http://127.0.0.1:8000/v1",
             param_hint="--judge",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_codemix.errors import DataError
+from megatron_codemix.files import without_lone_surrogates
 
 END_OF_ANSWER = "\nInstruction:"
 """Where a base model has finished the answer and begins an instruction of its own."""
@@ -74,11 +75,6 @@ def read_object(line: str, place: str) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise DataError(f"{place}: a JSON object is wanted, not {type(record).__name__}")
     return record
-
-
-def without_lone_surrogates(text: str) -> str:
-    """JSON may hold half of a pair (`\\ud800`), which is no character and cannot be written."""
-    return text.encode(errors="replace").decode()
 
 
 def text_of(record: dict[str, Any], name: str, place: str) -> str:

@@ -5,10 +5,12 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib.machinery import ExtensionFileLoader
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -47,16 +49,25 @@ class Sandbox:
     """A source of fresh sandboxes. May be used from several threads.
 
     Raises UnavailableError where this machine cannot isolate. `unsafe=True` goes on without
-    namespaces: limits on resources alone, and the programs are this user's.
+    namespaces: limits on resources alone, and the programs are this user's. `extensions`: compiled
+    modules of one file, installed here, that programs may import; nothing else of the packages
+    comes into their sight.
     """
 
-    def __init__(self, limits: Limits | None = None, *, unsafe: bool = False) -> None:
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        unsafe: bool = False,
+        extensions: Sequence[str] = (),
+    ) -> None:
         self.limits = limits or Limits()
         if (missing := missing_here(isolated=not unsafe)) is not None:
             raise UnavailableError(f"programs cannot be run here: needs {missing}")
+        files = {name: _extension_file(name) for name in extensions}
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self._zygote = _start_zygote(theirs, isolated=not unsafe)
+            self._zygote = _start_zygote(theirs, isolated=not unsafe, extensions=files)
         self._requests = ours
         try:
             self._refuse(json.loads(ours.recv(4096) or b'{"missing": "the helper did not start"}'))
@@ -157,7 +168,19 @@ class Sandbox:
             )
 
 
-def _start_zygote(requests: socket.socket, *, isolated: bool) -> subprocess.Popen[bytes]:
+def _extension_file(name: str) -> str:
+    spec = find_spec(name)
+    if spec is None or not isinstance(spec.loader, ExtensionFileLoader) or spec.origin is None:
+        raise UnavailableError(
+            f"programs that use the compiled module {name!r} cannot be run here: it is not "
+            "installed; `pip install 'megatron_codemix[curate]'` brings it"
+        )
+    return spec.origin
+
+
+def _start_zygote(
+    requests: socket.socket, *, isolated: bool, extensions: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
     """An interpreter without this one's environment, packages or session. One seed for hashes: a
     program that prints a set gives the same in every run."""
     root = str(Path(__file__).parents[2])
@@ -165,7 +188,7 @@ def _start_zygote(requests: socket.socket, *, isolated: bool) -> subprocess.Pope
     code = (
         f"import sys; sys.path.append({root!r}); "
         "from megatron_codemix.sandbox.zygote import serve; sys.path.pop(); "
-        f"serve({number}, isolated={isolated})"
+        f"serve({number}, isolated={isolated}, extensions={extensions!r})"
     )
     return subprocess.Popen(
         [sys.executable, "-s", "-S", "-P", "-B", "-c", code],

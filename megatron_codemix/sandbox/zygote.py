@@ -16,7 +16,10 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Mapping
 from importlib import import_module
+from importlib.machinery import ExtensionFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
 
 from megatron_codemix.sandbox import kernel
 from megatron_codemix.sandbox.isolation import clone_isolated, enter_own_root, finish_isolation
@@ -31,15 +34,20 @@ _OFTEN_IMPORTED = (
 )  # fmt: skip
 
 
-def serve(descriptor: int, *, isolated: bool) -> None:
+def serve(descriptor: int, *, isolated: bool, extensions: Mapping[str, str]) -> None:
     """Answers requests on this socket until its other end is closed.
 
     The first message out says what is missing, or nothing. A request is a JSON object with the
     seconds that it may take, and one or two sockets: for the job and report, and a test's channel.
+
+    extensions: modules that programs may import besides Python's own, and their files. They are
+    loaded before the root is entered, which therefore needs to show no folder of packages.
     """
     os.umask(0o022)
     for name in _OFTEN_IMPORTED:
         import_module(name)
+    for name, path in extensions.items():
+        _load_extension(name, path)
     requests = socket.socket(fileno=descriptor)
     try:
         if isolated:
@@ -59,6 +67,15 @@ def serve(descriptor: int, *, isolated: bool) -> None:
             if pid is not None:
                 deadlines[pid] = time.monotonic() + wall_seconds + _GRACE_SECONDS
         _end_overdue(deadlines)
+
+
+def _load_extension(name: str, path: str) -> None:
+    spec = spec_from_file_location(name, path, loader=ExtensionFileLoader(name, path))
+    assert spec is not None, f"{name}: {path}"
+    assert spec.loader is not None, f"{name}: {path}"
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.modules[name] = module
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:

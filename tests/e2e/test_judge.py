@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.commands import codemix, start_codemix
-from tests.helpers.judge_server import Question, Reply, judge_server, prefer, prefer_longer
+from tests.helpers.endpoint_server import Question, Reply, endpoint_server
+from tests.helpers.judge_server import prefer, prefer_longer
 
 NUM_ITEMS = 12
 NUM_LONGER = 8
@@ -44,7 +45,7 @@ def judged(files: list[str | Path], url: str, *more: str) -> subprocess.Complete
 
 
 def test_wins_ties_and_losses(files: list[str | Path]) -> None:
-    with judge_server(prefer_longer) as server:
+    with endpoint_server(prefer_longer) as server:
         done = judged(files, server.url, "--json")
         assert done.returncode == 0, done.stderr
         told = judged(files, server.url)
@@ -61,7 +62,7 @@ def test_busy_and_broken_servers_are_waited_for(files: list[str | Path]) -> None
         9: Reply(closes=True),
         11: Reply(body=b"<html>"),
     }
-    with judge_server(lambda q: troubles.get(q.number) or prefer_longer(q)) as server:
+    with endpoint_server(lambda q: troubles.get(q.number) or prefer_longer(q)) as server:
         done = judged(files, server.url, "--json", "--api", "completions")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["win"]["count"] == NUM_LONGER
@@ -74,7 +75,7 @@ def test_killed_in_the_middle_it_repeats_no_answered_request(files: list[str | P
     def then_hang(question: Question) -> Reply:
         return prefer_longer(question) if question.number <= answered else Reply(hangs=True)
 
-    with judge_server(then_hang) as server:
+    with endpoint_server(then_hang) as server:
         process = start_codemix(arguments(files, server.url, "--concurrency", "1"))
         deadline = time.monotonic() + 60
         while len(server.questions) <= answered:
@@ -99,7 +100,7 @@ def test_busy_for_ever_says_what_is_kept(files: list[str | Path]) -> None:
     def only_three(question: Question) -> Reply:
         return prefer("A") if question.number <= 3 else Reply(status=429, body=b"no credit")
 
-    with judge_server(only_three) as server:
+    with endpoint_server(only_three) as server:
         done = judged(files, server.url, "--retries", "1", "--concurrency", "1")
     assert done.returncode == 75
     assert "HTTP 429 Too Many Requests: no credit, 2 times in a row" in done.stderr
@@ -115,7 +116,7 @@ def test_ctrl_c_keeps_what_was_answered(files: list[str | Path]) -> None:
         busy = Reply(status=429, headers={"Retry-After": "500"}, body=b"")
         return prefer("A") if question.number <= reached else busy
 
-    with judge_server(slow_down) as server:
+    with endpoint_server(slow_down) as server:
         process = start_codemix(arguments(files, server.url, "--concurrency", "1"))
         while len(server.questions) <= reached:
             assert process.poll() is None, process.communicate()
@@ -152,7 +153,7 @@ def test_wrong_input(files: list[str | Path], change: dict[str, str], said: str)
 
 
 def test_a_folder_is_judged_in_by_one_process(files: list[str | Path]) -> None:
-    with judge_server(lambda question: Reply(hangs=True)) as server:
+    with endpoint_server(lambda question: Reply(hangs=True)) as server:
         process = start_codemix(arguments(files, server.url))
         try:
             while not server.questions:

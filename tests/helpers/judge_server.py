@@ -1,55 +1,17 @@
-"""A judge on loopback that behaves as it is told: an HTTP server in a thread of the test."""
+"""A judge on loopback: what it reads out of its question, and its judgements."""
 
-import contextlib
-import json
 import re
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+
+from tests.helpers.endpoint_server import Question, Reply
 
 
-@dataclass
-class Reply:
-    """What the server answers: a judgement, or whatever `body` is."""
-
-    text: str | None = None
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes | None = None
-    hangs: bool = False
-    """Says nothing until the test ends."""
-    closes: bool = False
-    """Closes the connection without a word."""
-
-
-Behaviour = Callable[["Question"], Reply]
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a judge reads out of a request."""
-
-    number: int
-    """From 1, over all requests."""
-    body: dict[str, Any]
-    headers: dict[str, str]
-    path: str
-
-    @property
-    def text(self) -> str:
-        if "messages" in self.body:
-            return "\n\n".join(message["content"] for message in self.body["messages"])
-        return str(self.body["prompt"])
-
-    @property
-    def answers(self) -> tuple[str, str]:
-        found = re.search(
-            r"Answer \(A\): (.*?)\n\nAnswer \(B\): (.*?)\n\nFIRST", self.text, re.DOTALL
-        )
-        assert found is not None, self.text
-        return found[1], found[2]
+def answers_of(question: Question) -> tuple[str, str]:
+    """A and B as the judge is shown them."""
+    found = re.search(
+        r"Answer \(A\): (.*?)\n\nAnswer \(B\): (.*?)\n\nFIRST", question.text, re.DOTALL
+    )
+    assert found is not None, question.text
+    return found[1], found[2]
 
 
 def prefer(letter: str) -> Reply:
@@ -57,72 +19,5 @@ def prefer(letter: str) -> Reply:
 
 
 def prefer_longer(question: Question) -> Reply:
-    first, second = question.answers
+    first, second = answers_of(question)
     return prefer("A" if len(first) > len(second) else "B")
-
-
-@dataclass
-class JudgeServer:
-    """Its address, and all that it was asked."""
-
-    url: str
-    behave: Behaviour
-    questions: list[Question] = field(default_factory=list)
-    released: threading.Event = field(default_factory=threading.Event)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def bodies(self) -> list[str]:
-        """The requests as canonical JSON."""
-        return [json.dumps(question.body, sort_keys=True) for question in self.questions]
-
-    def note(self, path: str, headers: dict[str, str], content: bytes) -> Question:
-        with self.lock:
-            question = Question(len(self.questions) + 1, json.loads(content), headers, path)
-            self.questions.append(question)
-            return question
-
-
-@contextlib.contextmanager
-def judge_server(behave: Behaviour) -> Iterator[JudgeServer]:
-    """A server on a free port until the block ends."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            content = self.rfile.read(int(self.headers["Content-Length"]))
-            question = judge.note(self.path, dict(self.headers), content)
-            reply = judge.behave(question)
-            if reply.hangs:
-                judge.released.wait()
-            if reply.hangs or reply.closes:
-                return
-            body = completion(question, reply.text) if reply.body is None else reply.body
-            self.send_response(reply.status)
-            for name, value in {**reply.headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            with contextlib.suppress(ConnectionError):
-                self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        judge = JudgeServer(f"http://127.0.0.1:{server.server_address[1]}/v1", behave)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield judge
-        finally:
-            judge.released.set()
-            server.shutdown()
-            thread.join()
-
-
-def completion(question: Question, text: str | None) -> bytes:
-    choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
-    if "messages" in question.body:
-        choice["message"] = {"role": "assistant", "content": text}
-    else:
-        choice["text"] = text
-    return json.dumps({"object": "completion", "choices": [choice]}).encode()

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "megatron_codemix"
 
 _FOUNDATION = {"errors", "units", "files", "locks", "processes", "workers", "resources"}
-_LOW = _FOUNDATION | {"config", "obs", "runs", "checkpoints", "lineage"}
+_LOW = _FOUNDATION | {"endpoint", "config", "obs", "runs", "checkpoints", "lineage"}
 _DATA = _LOW | {"ops", "sandbox", "corpus", "data"}
 _ENGINE = _DATA | {"backend", "mcore", "launch"}
 
@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "resources": set(),
     "config": _FOUNDATION,
     "obs": _FOUNDATION,
+    "endpoint": _FOUNDATION | {"obs"},
     "runs": _FOUNDATION | {"config"},
     "checkpoints": _FOUNDATION | {"runs"},
     "lineage": _FOUNDATION | {"config", "runs"},
@@ -53,6 +54,7 @@ MAY_IMPORT = {
 
 TORCH_FREE = [
     "errors", "units", "files", "locks", "processes", "workers", "resources", "config", "obs",
+    "endpoint",
     "runs", "checkpoints", "lineage", "ops", "sandbox", "corpus", "data", "launch", "planner",
     "scaling", "study", "report", "cli", "evaluation/judge", "evaluation/serving",
 ]  # fmt: skip

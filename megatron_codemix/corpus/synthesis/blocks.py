@@ -8,7 +8,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -19,7 +19,9 @@ from megatron_codemix.corpus.synthesis.families.registry import FAMILIES
 from megatron_codemix.corpus.synthesis.grammar.drawing import NothingDrawn
 from megatron_codemix.corpus.synthesis.problem import Family, Problem
 from megatron_codemix.corpus.synthesis.record import Kept, kept, near_duplicate_keys
-from megatron_codemix.corpus.synthesis.verification.batch import Rejected, Verifier
+from megatron_codemix.corpus.synthesis.translation.companions import Translator
+from megatron_codemix.corpus.synthesis.translation.javascript import Unlike
+from megatron_codemix.corpus.synthesis.verification.batch import Rejected, Verified, Verifier
 from megatron_codemix.corpus.writer import encoded
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import atomic_path, hash_json
@@ -37,11 +39,13 @@ class Order:
     seed: int
     families: tuple[str, ...]
     block_candidates: int = 500
+    languages: tuple[str, ...] = ()
+    """That problems are translated into besides."""
 
     def identity(self) -> str:
         """Names finished blocks: those of another order, or of other code, are not taken."""
-        parts = [self.seed, list(self.families), self.block_candidates, code_hash()]
-        return hash_json(parts)[:16]
+        names = [list(self.families), list(self.languages)]
+        return hash_json([self.seed, names, self.block_candidates, code_hash()])[:16]
 
 
 @functools.cache
@@ -59,6 +63,8 @@ class Block:
     kept: tuple[Kept, ...]
     rejected: dict[str, int]
     """By reason, the family in front."""
+    problems: tuple[tuple[Verified, str], ...] = ()
+    """Those that the documents are of, with their seeds; not written."""
 
 
 def chosen_families(names: Sequence[str]) -> tuple[Family, ...]:
@@ -77,8 +83,33 @@ def make_block(order: Order, number: int, verifier: Verifier) -> Block:
     """Draws the candidates of a block, verifies them, and writes those that are left as
     documents."""
     rejected: Counter[str] = Counter()
+    candidates = _candidates(order, number, rejected)
+    outcomes = verifier.verify([(one.problem, one.seed) for one in candidates])
+    written: list[tuple[Kept, tuple[Verified, str]]] = []
+    for one, outcome in zip(candidates, outcomes, strict=True):
+        if isinstance(outcome, Rejected):
+            rejected[f"{one.problem.family}: {outcome.reason}"] += 1
+            if outcome.reason in ("solution", "property"):  # never meant to be: say which
+                log.warning("%s, candidate %s: %s", one.problem.family, one.seed, outcome.detail)
+        else:
+            document = kept(outcome, one.statement, Random(f"{one.seed}/document"))
+            written.append((document, (outcome, one.seed)))
+    right = _right(written, verifier, rejected)
+    documents = tuple(document for document, _ in right)
+    return Block(documents, dict(sorted(rejected.items())), tuple(seeded for _, seeded in right))
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    problem: Problem
+    statement: str
+    seed: str
+
+
+def _candidates(order: Order, number: int, rejected: Counter[str]) -> list[_Candidate]:
+    """Problems of a block, no two of them near-duplicates."""
     seen: set[bytes] = set()
-    waiting: list[tuple[Problem, str, str]] = []
+    found = []
     families = chosen_families(order.families)
     for index in range(order.block_candidates):
         family = families[index % len(families)]
@@ -93,25 +124,37 @@ def make_block(order: Order, number: int, verifier: Verifier) -> Block:
             rejected[f"{family.name}: near-duplicate"] += 1
             continue
         seen |= set(keys)
-        waiting.append((problem, statement, seed))
-    outcomes = verifier.verify([(problem, seed) for problem, _, seed in waiting])
-    written: list[Kept] = []
-    for (problem, statement, seed), outcome in zip(waiting, outcomes, strict=True):
-        if isinstance(outcome, Rejected):
-            rejected[f"{problem.family}: {outcome.reason}"] += 1
-            if outcome.reason in ("solution", "property"):  # never meant to be: say which
-                log.warning("%s, candidate %s: %s", problem.family, seed, outcome.detail)
-        else:
-            written.append(kept(outcome, statement, Random(f"{seed}/document")))
-    problems = verifier.problems_with([one.document.text for one in written])
-    done: list[Kept] = []
-    for one, wrong in zip(written, problems, strict=True):
+        found.append(_Candidate(problem, statement, seed))
+    return found
+
+
+def _right(
+    written: list[tuple[Kept, tuple[Verified, str]]], verifier: Verifier, rejected: Counter[str]
+) -> list[tuple[Kept, tuple[Verified, str]]]:
+    """Those whose document runs as it stands; the others are counted."""
+    wrongs = verifier.problems_with([document.document.text for document, _ in written])
+    right = []
+    for (one, seeded), wrong in zip(written, wrongs, strict=True):
         if wrong is None:
-            done.append(one)
+            right.append((one, seeded))
         else:
             rejected[f"{one.document.metadata['family']}: document"] += 1
             log.warning("a document of %s was dropped: %s", one.document.path, wrong)
-    return Block(tuple(done), dict(sorted(rejected.items())))
+    return right
+
+
+def translated(block: Block, translator: Translator) -> Block:
+    """With each problem's document in the other language too, where there is one."""
+    pairs = zip(block.kept, block.problems, strict=True)
+    given = [(verified, one.document, seed) for one, (verified, seed) in pairs]
+    rejected, done = Counter(block.rejected), []
+    for one, found in zip(block.kept, translator.companions(given), strict=True):
+        if isinstance(found, Unlike):
+            rejected[f"translation: {found.reason}"] += 1
+            done.append(one)
+        else:
+            done.append(replace(one, companions=(found,)))
+    return Block(tuple(done), dict(sorted(rejected.items())), block.problems)
 
 
 def _draw(family: Family, rng: Random) -> Problem | None:
@@ -137,7 +180,10 @@ def write_block(path: Path, block: Block) -> None:
     """A JSON line that is the head, then a line for each document; whole or absent."""
     keys = [[base64.b16encode(own).decode() for own in one.keys] for one in block.kept]
     lines = [encoded({"rejected": block.rejected, "keys": keys})]
-    lines += [encoded(one.document.to_record()) for one in block.kept]
+    lines += [
+        encoded({"documents": [each.to_record() for each in (one.document, *one.companions)]})
+        for one in block.kept
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         temporary.write_bytes(zstandard.ZstdCompressor(level=3).compress(b"".join(lines)))
@@ -149,11 +195,12 @@ def read_head(path: Path) -> BlockHead:
     return BlockHead(keys, head["rejected"])
 
 
-def read_documents(path: Path) -> Iterator[Document]:
+def read_documents(path: Path) -> Iterator[list[Document]]:
+    """Of each problem its document, and what that is in other languages."""
     lines = _lines(path)
     next(lines)
     for line in lines:
-        yield Document(**json.loads(line))
+        yield [Document(**record) for record in json.loads(line)["documents"]]
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -23,6 +23,8 @@ class Kept:
 
     document: Document
     keys: tuple[bytes, ...]
+    companions: tuple[Document, ...] = ()
+    """The same problem in other languages."""
 
 
 def near_duplicate_keys(statement: str, reference: str) -> tuple[bytes, bytes]:

@@ -2,17 +2,26 @@
 text."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 from megatron_codemix.corpus.document import Document
 from megatron_codemix.corpus.readers import Skipped, read_documents
 from megatron_codemix.corpus.store import source_files
 from megatron_codemix.corpus.synthesis.distinct import key, normalised_statement
+from megatron_codemix.corpus.synthesis.model_written.record import SOURCE as MODEL_SOURCE
+from megatron_codemix.corpus.synthesis.model_written.trial import (
+    NoAnswerError,
+    agrees,
+    run_solution,
+)
 from megatron_codemix.corpus.synthesis.record import SOURCE
+from megatron_codemix.corpus.synthesis.translation.companions import SOURCE as TRANSLATED_SOURCE
+from megatron_codemix.corpus.synthesis.translation.engine import Engine
+from megatron_codemix.corpus.synthesis.translation.recheck import recheck_all
 from megatron_codemix.corpus.synthesis.verification.batch import (
     BATCH_PROBLEMS,
     cases_source,
@@ -44,37 +53,109 @@ class Verification:
 
 
 def verify_corpus(folder: Path, advance: Advance = lambda done: None) -> Verification:
-    """Runs all solutions of source `synthetic` on all its tests, and each document's own text, in
-    fresh sandboxes. `advance` is told of documents.
+    """Runs all solutions of the synthetic sources on all their tests, and each document's own text,
+    in fresh sandboxes; what a model wrote in a process of its own. `advance` is told of documents.
 
     Raises DataError: no such source, a record without what verification needs; UnavailableError
     where nothing can be run in isolation.
     """
     started = time.monotonic()
     found = Verification()
-    statements: set[bytes] = set()
-    documents = _documents(folder)
-    with new_sandbox() as sandbox:
-        while batch := list(islice(documents, BATCH_PROBLEMS)):
-            verdicts = run_batch(sandbox, "documents", [_job(one) for one in batch])
-            for document, verdict in zip(batch, verdicts, strict=True):
-                _count(found, document, verdict["error"])
-                statements.add(key(normalised_statement(document.metadata["statement"])))
-            advance(len(batch))
+    statements: set[tuple[str, bytes]] = set()
+    for source in _sources(folder):
+        documents = _documents(folder, source)
+        with _CHECKERS[source]() as checker:
+            while batch := list(islice(documents, BATCH_PROBLEMS)):
+                for document, error in zip(batch, checker.errors(batch), strict=True):
+                    _count(found, document, error)
+                    words = normalised_statement(document.metadata["statement"])
+                    statements.add((source, key(words)))
+                advance(len(batch))
     found.distinct_statements = len(statements) / found.documents if found.documents else 0.0
     found.mutation_score /= max(1, found.documents)
     found.seconds = time.monotonic() - started
     return found
 
 
-def _documents(folder: Path) -> Iterator[Document]:
-    files = source_files(folder).get(SOURCE)
-    if files is None:
+class _Checker(Protocol):
+    """Verifies documents of one source: None for each, or what is wrong with it."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+    def errors(self, documents: Sequence[Document]) -> list[str | None]: ...
+
+
+class _Drawn:
+    """Problems of the grammar: many in one process."""
+
+    def __enter__(self) -> Self:
+        self._sandbox = new_sandbox()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sandbox.close()
+
+    def errors(self, documents: Sequence[Document]) -> list[str | None]:
+        verdicts = run_batch(self._sandbox, "documents", [_job(one) for one in documents])
+        return [one["error"] for one in verdicts]
+
+
+class _Translated:
+    """Documents in JavaScript."""
+
+    def __enter__(self) -> Self:
+        self._engine = Engine()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.close()
+
+    def errors(self, documents: Sequence[Document]) -> list[str | None]:
+        return recheck_all(documents, self._engine)
+
+
+class _ModelWritten(_Drawn):
+    """What a model wrote: results are compared outside of the processes that it runs in."""
+
+    def errors(self, documents: Sequence[Document]) -> list[str | None]:
+        return [self._error(one) for one in documents]
+
+    def _error(self, document: Document) -> str | None:
+        metadata = document.metadata
+        inputs = [one["arguments"] for one in metadata["tests"]]
+        for number, solution in enumerate(metadata["solutions"]):
+            try:
+                source, name = solution["source"], metadata["name"]
+                results = run_solution(self._sandbox, source, name, inputs)
+            except NoAnswerError as error:
+                return f"solution {number}: {error}"
+            for test, result in zip(metadata["tests"], results, strict=True):
+                if not agrees(test["expected"], result):
+                    return f"solution {number}: {test['arguments']} gives {result[1]}"
+        [verdict] = run_batch(self._sandbox, "documents", [_job(document)])
+        return None if verdict["error"] is None else str(verdict["error"])
+
+
+_CHECKERS: dict[str, Callable[[], _Checker]] = {
+    SOURCE: _Drawn,
+    TRANSLATED_SOURCE: _Translated,
+    MODEL_SOURCE: _ModelWritten,
+}
+
+
+def _sources(folder: Path) -> list[str]:
+    there = source_files(folder)
+    sources = [name for name in _CHECKERS if name in there]
+    if not sources:
         raise DataError(
-            f"{folder}: holds no source {SOURCE!r}; `codemix corpus synthesize --out {folder}` "
-            "makes one"
+            f"{folder}: holds none of the sources {', '.join(_CHECKERS)}; `codemix corpus "
+            f"synthesize --out {folder}` makes them"
         )
-    for document in read_documents(files, SOURCE, Skipped()):
+    return sources
+
+
+def _documents(folder: Path, source: str) -> Iterator[Document]:
+    for document in read_documents(source_files(folder)[source], source, Skipped()):
         if missing := [name for name in _NEEDED if name not in document.metadata]:
             raise DataError(
                 f"{folder}: document {document.id} has no {', '.join(missing)} in its metadata; "

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from megatron_codemix.endpoint.asking import Reply
+from megatron_codemix.endpoint.endpoint import Endpoint
+from megatron_codemix.endpoint.kept_replies import KeptReplies
 from megatron_codemix.errors import CodemixError, UnavailableError
-from megatron_codemix.evaluation.judge.endpoint import Endpoint
-from megatron_codemix.evaluation.judge.judging import JudgedPair, Reply, judge_pairs
-from megatron_codemix.evaluation.judge.kept_replies import KeptReplies
+from megatron_codemix.evaluation.judge.judging import JudgedPair, judge_pairs
 from megatron_codemix.evaluation.judge.outcome import summarize
 from megatron_codemix.evaluation.judge.pairs import Pair
 from megatron_codemix.evaluation.judge.question import read_verdict

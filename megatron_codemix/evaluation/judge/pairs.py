@@ -9,9 +9,8 @@ from megatron_codemix.evaluation.prompts import (
     read_lines,
     read_object,
     read_prompts,
-    without_lone_surrogates,
 )
-from megatron_codemix.files import Json
+from megatron_codemix.files import Json, without_lone_surrogates
 
 
 @dataclass(frozen=True)

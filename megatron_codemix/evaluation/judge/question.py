@@ -34,6 +34,9 @@ form:
 Comparison: <one sentence that compares the answers>
 Preferred: <"Answer (A)" or "Answer (B)">"""
 
+OPENING = "Comparison:"
+"""What the answer begins with."""
+
 _MARKS = re.compile(r"[*_`#>\"']")
 _PREFERRED = re.compile(r"^\s*preferred\s*:\s*(.*?)\s*$", re.IGNORECASE | re.MULTILINE)
 _ANSWER = re.compile(r"\banswer\s*\(?([ab])\b|^\(?([ab])\)?\.?$", re.IGNORECASE)

@@ -13,7 +13,6 @@ from megatron_codemix.evaluation.engine.requests import Generation, GenerationRe
 from megatron_codemix.evaluation.prompts import (
     END_OF_TURN,
     conversation_text,
-    without_lone_surrogates,
 )
 from megatron_codemix.evaluation.sampling import Sampling
 from megatron_codemix.evaluation.serving.errors import ApiError, bad_request
@@ -26,6 +25,7 @@ from megatron_codemix.evaluation.serving.fields import (
     refuse_others,
     stop_texts,
 )
+from megatron_codemix.files import without_lone_surrogates
 
 DEFAULT_MAX_TOKENS = 16
 """Of a completion, as OpenAI's; a chat's default is what the context has left."""

@@ -12,8 +12,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from megatron_codemix.endpoint.loopback import is_loopback
 from megatron_codemix.errors import UnavailableError
-from megatron_codemix.evaluation.loopback import is_loopback
 from megatron_codemix.evaluation.serving.batcher import Batcher, Closed, QueueFull
 from megatron_codemix.evaluation.serving.calls import (
     Call,

@@ -208,6 +208,31 @@ def test_programs_share_nothing(sandbox: Sandbox) -> None:
     assert [one.stdout for one in sandbox.run_many([look] * 4, 2)] == [b"[]\n"] * 4
 
 
+def test_an_extension_is_there_without_its_folder() -> None:
+    pytest.importorskip("_quickjs", reason="the extra [curate] is not installed")
+    program = (
+        "import os, sys, _quickjs\n"
+        "print(_quickjs.Context().eval('6 * 7'))\n"
+        "file = _quickjs.__file__\n"
+        "print(os.path.exists(file), os.path.exists(os.path.dirname(file)))\n"
+        "import numpy\n"
+    )
+    try:
+        sandbox = Sandbox(LIMITS, extensions=["_quickjs"])
+    except UnavailableError as error:
+        pytest.skip(str(error))
+    with sandbox:
+        outcome = sandbox.run(program)
+    assert outcome.stdout == b"42\nFalse False\n"
+    assert b"No module named 'numpy'" in outcome.stderr
+
+
+@pytest.mark.parametrize("name", ["no_such_extension", "json"])
+def test_what_is_no_extension_is_named(name: str) -> None:
+    with pytest.raises(UnavailableError, match=rf"the compiled module '{name}' .*\[curate\]"):
+        Sandbox(LIMITS, extensions=[name])
+
+
 def test_outcomes_come_in_the_order_of_the_programs(sandbox: Sandbox) -> None:
     outcomes = sandbox.run_many([f"print({index})" for index in range(20)], 4)
     assert [int(one.stdout) for one in outcomes] == list(range(20))

@@ -30,14 +30,17 @@ for name, source in SOURCES:
 
 @functools.cache
 def program(entry: str = "harness") -> str:
-    """Source text that loads the modules under their own names and runs `main` of `entry`."""
-    sources = [(f"{_PACKAGE}.{name}", _source(name)) for name in _MODULES]
+    """Source text that loads the modules under their own names and runs `main` of `entry`: one of
+    them, or another module by its full name that imports nothing else."""
+    names = [f"{_PACKAGE}.{name}" for name in _MODULES]
+    main = entry if "." in entry else f"{_PACKAGE}.{entry}"
+    sources = [(name, _source(name)) for name in dict.fromkeys([*names, main])]
     head = f"SOURCES = {json.dumps(sources)}\n"
-    return f"{head}{_START}\nsys.modules['{_PACKAGE}.{entry}'].main()\n"
+    return f"{head}{_START}\nsys.modules[{main!r}].main()\n"
 
 
 def _source(name: str) -> str:
-    spec = importlib.util.find_spec(f"{_PACKAGE}.{name}")
+    spec = importlib.util.find_spec(name)
     assert spec is not None, name
     assert spec.origin is not None, name
     return Path(spec.origin).read_text(encoding="utf-8")

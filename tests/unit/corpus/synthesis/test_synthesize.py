@@ -219,7 +219,7 @@ def test_what_was_tampered_with_is_found(made: Path, tmp_path: Path, what: str) 
 def test_a_corpus_of_others_is_no_synthetic_one(tmp_path: Path) -> None:
     plain = Document("a", "code", "a", "a", None, "x = 1")
     write_documents(tmp_path, "code.jsonl.zst", [plain])
-    with pytest.raises(DataError, match="no source 'synthetic'"):
+    with pytest.raises(DataError, match="none of the sources synthetic, "):
         verify_corpus(tmp_path)
     write_documents(tmp_path, "synthetic.jsonl.zst", [plain])
     with pytest.raises(DataError, match="metadata"):

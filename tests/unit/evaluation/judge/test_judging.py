@@ -1,6 +1,5 @@
 """Whole comparisons in a folder, with a real judge on loopback."""
 
-import json
 import signal
 import threading
 from pathlib import Path
@@ -8,14 +7,15 @@ from typing import Any
 
 import pytest
 
+from megatron_codemix.endpoint.endpoint import Endpoint
+from megatron_codemix.endpoint.kept_replies import KeptReplies
 from megatron_codemix.errors import RetryableError, UnavailableError
 from megatron_codemix.evaluation.judge.comparison import compare
-from megatron_codemix.evaluation.judge.endpoint import Endpoint
 from megatron_codemix.evaluation.judge.judging import judge_pairs
-from megatron_codemix.evaluation.judge.kept_replies import KeptReplies
 from megatron_codemix.evaluation.judge.pairs import Pair
 from megatron_codemix.files import read_json, read_jsonl
-from tests.helpers.judge_server import Question, Reply, judge_server, prefer, prefer_longer
+from tests.helpers.endpoint_server import Question, Reply, endpoint_server
+from tests.helpers.judge_server import answers_of, prefer, prefer_longer
 
 # A's answer is longer on items 0 to 5, B's on 6 to 8.
 PAIRS = [
@@ -33,7 +33,7 @@ def judge(url: str, folder: Path, pairs: list[Pair] = PAIRS, **options: object) 
 
 
 def test_known_wins(tmp_path: Path) -> None:
-    with judge_server(prefer_longer) as server:
+    with endpoint_server(prefer_longer) as server:
         summary = judge(server.url, tmp_path)
     assert [summary[name]["count"] for name in ("win", "tie", "loss")] == [6, 0, 3]
     assert summary["win_minus_loss"]["value"] == pytest.approx(1 / 3)
@@ -52,16 +52,16 @@ def test_known_wins(tmp_path: Path) -> None:
 
 
 def test_each_pair_is_asked_in_both_orders(tmp_path: Path) -> None:
-    with judge_server(prefer_longer) as server:
+    with endpoint_server(prefer_longer) as server:
         judge(server.url, tmp_path, PAIRS[:1])
-    assert {question.answers for question in server.questions} == {
+    assert {answers_of(question) for question in server.questions} == {
         ("long answer", "short"),
         ("short", "long answer"),
     }
 
 
 def test_a_judge_that_always_takes_the_first_finds_ties_alone(tmp_path: Path) -> None:
-    with judge_server(lambda question: prefer("A")) as server:
+    with endpoint_server(lambda question: prefer("A")) as server:
         summary = judge(server.url, tmp_path)
     assert summary["tie"]["count"] == len(PAIRS)
     assert summary["position_bias"]["value"] == 1
@@ -74,7 +74,7 @@ def nonsense_on_question_3(question: Question) -> Reply:
 
 
 def test_unreadable_judgements_are_counted_and_kept(tmp_path: Path) -> None:
-    with judge_server(nonsense_on_question_3) as server:
+    with endpoint_server(nonsense_on_question_3) as server:
         summary = judge(server.url, tmp_path)
     assert (summary["judged"], summary["not_judged"]) == (8, 1)
     assert summary["judgements"]["unreadable"] == 2
@@ -90,7 +90,7 @@ def refuse_question_3(question: Question) -> Reply:
 
 
 def test_a_refused_request_costs_its_item_and_is_asked_again_next_time(tmp_path: Path) -> None:
-    with judge_server(refuse_question_3) as server:
+    with endpoint_server(refuse_question_3) as server:
         summary = judge(server.url, tmp_path)
         assert (summary["judged"], summary["judgements"]["refused"]) == (8, 2)
         refused = read_jsonl(tmp_path / "items.jsonl")[3]["refused"]["a_first"]
@@ -102,7 +102,7 @@ def test_a_refused_request_costs_its_item_and_is_asked_again_next_time(tmp_path:
 
 def test_an_endpoint_that_refuses_everything_is_not_asked_for_ever(tmp_path: Path) -> None:
     pairs = [Pair(f"Question {n}?", "", "x", "y") for n in range(200)]
-    with judge_server(lambda question: Reply(status=400, body=b"no such option")) as server:
+    with endpoint_server(lambda question: Reply(status=400, body=b"no such option")) as server:
         with pytest.raises(UnavailableError, match="refuses every request") as error:
             judge(server.url, tmp_path, pairs)
         assert "no such option" in str(error.value)
@@ -111,7 +111,7 @@ def test_an_endpoint_that_refuses_everything_is_not_asked_for_ever(tmp_path: Pat
 
 def test_nothing_but_nonsense_is_an_error_with_an_example(tmp_path: Path) -> None:
     with (
-        judge_server(lambda question: Reply("As an AI, I cannot choose.")) as server,
+        endpoint_server(lambda question: Reply("As an AI, I cannot choose.")) as server,
         pytest.raises(UnavailableError, match="not one item could be judged") as error,
     ):
         judge(server.url, tmp_path)
@@ -123,7 +123,7 @@ def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
     def until_the_tenth(question: Question) -> Reply:
         return prefer_longer(question) if question.number <= 10 else Reply(status=429, body=b"")
 
-    with judge_server(until_the_tenth) as server:
+    with endpoint_server(until_the_tenth) as server:
         with pytest.raises(RetryableError, match=r"10 replies are kept in .*the same command"):
             judge(server.url, tmp_path, retries=1)
         answered = server.bodies()[:10]
@@ -137,50 +137,24 @@ def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("changed", [{"name": "other"}, {"model": "other"}, {"max_tokens": 9}])
 def test_another_judge_is_asked_anew(tmp_path: Path, changed: dict[str, object]) -> None:
-    with judge_server(prefer_longer) as server:
+    with endpoint_server(prefer_longer) as server:
         judge(server.url, tmp_path)
         judge(server.url, tmp_path, **changed)
     assert len(server.questions) == 36
 
 
 def test_equal_questions_are_asked_once(tmp_path: Path) -> None:
-    with judge_server(prefer_longer) as server:
+    with endpoint_server(prefer_longer) as server:
         summary = judge(server.url, tmp_path, [PAIRS[0]] * 4)
     assert len(server.questions) == 2
     assert summary["win"]["count"] == 4
 
 
 def test_equal_answers_are_asked_in_one_order_and_tie(tmp_path: Path) -> None:
-    with judge_server(prefer_longer) as server:
+    with endpoint_server(prefer_longer) as server:
         summary = judge(server.url, tmp_path, [Pair("Question?", "", "same", "same")])
     assert len(server.questions) == 1
     assert summary["tie"]["count"] == 1
-
-
-def test_a_line_cut_by_a_kill_is_removed_before_the_next(tmp_path: Path) -> None:
-    path = tmp_path / "judge.jsonl"
-    with KeptReplies.opened(path) as answers:
-        answers.add("one", {"text": "1"})
-    with open(path, "ab") as handle:
-        handle.write(b'{"key": "two", "te')
-    with KeptReplies.opened(path) as answers:
-        assert answers.get("two") is None
-        answers.add("three", {"text": "3"})
-    assert [json.loads(line)["key"] for line in path.read_text().splitlines()] == ["one", "three"]
-
-
-def test_answers_of_many_threads_are_all_kept(tmp_path: Path) -> None:
-    path = tmp_path / "judge.jsonl"
-    with KeptReplies.opened(path) as answers:
-        threads = [
-            threading.Thread(target=answers.add, args=(str(n), {"text": "x" * 5000}))
-            for n in range(40)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert sorted(int(line["key"]) for line in read_jsonl(path)) == list(range(40))
 
 
 def test_ctrl_c_that_another_thread_gets_ends_the_work(tmp_path: Path) -> None:
@@ -194,7 +168,7 @@ def test_ctrl_c_that_another_thread_gets_ends_the_work(tmp_path: Path) -> None:
         signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
     with (
-        judge_server(slow_down) as server,
+        endpoint_server(slow_down) as server,
         KeptReplies.opened(tmp_path / "judge.jsonl") as kept,
         pytest.raises(KeyboardInterrupt),
     ):

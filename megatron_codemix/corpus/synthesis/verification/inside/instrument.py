@@ -39,6 +39,8 @@ class Ticks:
 def times(one: Any, other: Any) -> Any:
     if isinstance(one, int) and isinstance(other, int):
         return _checked(one * other)
+    if isinstance(one, float) or isinstance(other, float):
+        return one * other
     count, sequence = (one, other) if isinstance(one, int) else (other, one)
     if count * len(sequence) > MOST_LENGTH:
         raise Endless
@@ -46,6 +48,8 @@ def times(one: Any, other: Any) -> Any:
 
 
 def power(base: Any, exponent: Any) -> Any:
+    if isinstance(base, float) or isinstance(exponent, float):
+        return base**exponent
     if isinstance(exponent, int) and abs(exponent) * base.bit_length() > 64:
         raise Endless
     return _checked(base**exponent)

@@ -1,4 +1,4 @@
-"""Every reply of the judge, kept on disk as it comes: a request is paid for once."""
+"""Every reply of an endpoint, kept on disk as it comes: a request is paid for once."""
 
 import json
 import os
@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from megatron_codemix.endpoint.endpoint import Endpoint
 from megatron_codemix.errors import RunError
-from megatron_codemix.evaluation.judge.endpoint import Endpoint
 from megatron_codemix.files import Json, full_disk, hash_json, read_jsonl
 
 
 def request_key(endpoint: Endpoint, body: dict[str, Json]) -> str:
-    """What a reply is kept under: the judge, its interface and all that it is sent."""
+    """What a reply is kept under: who answers, the interface and all that is sent."""
+    # "judge" since judgements of earlier versions are kept under it.
     return hash_json({"judge": endpoint.name, "api": endpoint.api, "body": body})
 
 

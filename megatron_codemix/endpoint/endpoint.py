@@ -1,4 +1,4 @@
-"""A judge behind any OpenAI-compatible endpoint: one request and its answer, with retries."""
+"""One request to an OpenAI-compatible endpoint and its answer, with retries."""
 
 import email.utils
 import http.client
@@ -14,11 +14,10 @@ import urllib.request
 from dataclasses import dataclass, field
 from typing import IO, Any, Literal
 
+from megatron_codemix.endpoint.loopback import is_loopback
+from megatron_codemix.endpoint.pace import Pace
 from megatron_codemix.errors import RetryableError, UnavailableError
-from megatron_codemix.evaluation.judge.pace import Pace
-from megatron_codemix.evaluation.loopback import is_loopback
-from megatron_codemix.evaluation.prompts import without_lone_surrogates
-from megatron_codemix.files import Json
+from megatron_codemix.files import Json, without_lone_surrogates
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +25,9 @@ Api = Literal["chat", "completions"]
 PATHS = {"chat": "chat/completions", "completions": "completions"}
 
 _AGAIN = {408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529}
-"""KeptReplies that may be others later."""
+"""Replies that may be others later."""
 _REFUSED = {400, 413, 422}
-"""KeptReplies that are about this request alone, such as one that is too long."""
+"""Replies that are about this request alone, such as one that is too long."""
 _LONGEST_DELAY_SECONDS = 60.0
 _LONGEST_ASKED_SECONDS = 600.0
 _MAX_ANSWER_BYTES = 2**24
@@ -51,13 +50,13 @@ class _NotNow(Exception):  # noqa: N818  # becomes a retry
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """Where the judge is, and how patiently it is asked."""
+    """Where a model is, and how patiently it is asked."""
 
     base_url: str
     """Up to and with `/v1`."""
     model: str
     name: str
-    """Who the judge is, where its address does not say: part of what answers are kept under."""
+    """Who answers, where the address does not say: part of what answers are kept under."""
     api: Api = "chat"
     max_tokens: int = 512
     key: str | None = field(default=None, repr=False)
@@ -68,11 +67,16 @@ class Endpoint:
     retry_seconds: float = 1.0
     """Before the first retry; twice as long before each one after it, up to a minute."""
 
-    def body(self, preamble: str, question: str) -> dict[str, Json]:
-        """The request: greedy, so that it can be repeated."""
-        common = {"model": self.model, "max_tokens": self.max_tokens, "temperature": 0}
+    def body(
+        self, preamble: str, question: str, *, opening: str, temperature: float = 0
+    ) -> dict[str, Json]:
+        """The request; greedy where the temperature is 0, so that it can be repeated.
+
+        opening: how the answer begins, for the interface where the model goes on with a text.
+        """
+        common = {"model": self.model, "max_tokens": self.max_tokens, "temperature": temperature}
         if self.api == "completions":
-            return {**common, "prompt": f"{preamble}\n\n{question}\n\nComparison:"}
+            return {**common, "prompt": f"{preamble}\n\n{question}\n\n{opening}"}
         messages = [
             {"role": "system", "content": preamble},
             {"role": "user", "content": question},

@@ -7,11 +7,12 @@ import time
 
 import pytest
 
+from megatron_codemix.endpoint import endpoint as endpoint_module
+from megatron_codemix.endpoint.endpoint import Endpoint, RequestRefused, Stopped
+from megatron_codemix.endpoint.pace import Pace
 from megatron_codemix.errors import RetryableError, UnavailableError
-from megatron_codemix.evaluation.judge import endpoint as endpoint_module
-from megatron_codemix.evaluation.judge.endpoint import Endpoint, RequestRefused, Stopped
-from megatron_codemix.evaluation.judge.pace import Pace
-from tests.helpers.judge_server import Behaviour, Question, Reply, judge_server, prefer
+from tests.helpers.endpoint_server import Behaviour, Question, Reply, endpoint_server
+from tests.helpers.judge_server import prefer
 
 
 def ask(url: str, **options: object) -> str:
@@ -19,7 +20,8 @@ def ask(url: str, **options: object) -> str:
         **{"base_url": url, "model": "judge", "name": url, "retry_seconds": 0.0, **options}
     )
     stop = threading.Event()
-    return endpoint.ask(endpoint.body("Preamble.", "Question?"), Pace(None, stop), stop)["text"]
+    body = endpoint.body("Preamble.", "Question?", opening="Comparison:")
+    return endpoint.ask(body, Pace(None, stop), stop)["text"]
 
 
 def first_then_well(*first: Reply) -> Behaviour:
@@ -32,7 +34,7 @@ def first_then_well(*first: Reply) -> Behaviour:
 
 
 def test_chat_request_has_preamble_question_and_key() -> None:
-    with judge_server(lambda question: prefer("A")) as judge:
+    with endpoint_server(lambda question: prefer("A")) as judge:
         assert "Preferred: Answer (A)" in ask(judge.url, key="secret", max_tokens=7)
     (question,) = judge.questions
     assert question.path == "/v1/chat/completions"
@@ -49,7 +51,7 @@ def test_chat_request_has_preamble_question_and_key() -> None:
 
 
 def test_completions_request_ends_where_the_judge_goes_on() -> None:
-    with judge_server(lambda question: prefer("B")) as judge:
+    with endpoint_server(lambda question: prefer("B")) as judge:
         assert "Preferred: Answer (B)" in ask(judge.url + "/", api="completions")
     (question,) = judge.questions
     assert question.path == "/v1/completions"
@@ -76,14 +78,14 @@ NOT_NOW = {
 
 @pytest.mark.parametrize("reply", NOT_NOW.values(), ids=NOT_NOW)
 def test_what_passes_is_tried_again(reply: Reply) -> None:
-    with judge_server(first_then_well(reply, reply)) as judge:
+    with endpoint_server(first_then_well(reply, reply)) as judge:
         assert "Preferred" in ask(judge.url, retries=2)
     assert len(judge.questions) == 3
 
 
 @pytest.mark.parametrize("reply", NOT_NOW.values(), ids=NOT_NOW)
 def test_what_does_not_pass_ends_as_try_again_later(reply: Reply) -> None:
-    with judge_server(lambda question: reply) as judge:
+    with endpoint_server(lambda question: reply) as judge:
         with pytest.raises(RetryableError) as error:
             ask(judge.url, retries=2)
         assert judge.url in str(error.value)
@@ -93,14 +95,14 @@ def test_what_does_not_pass_ends_as_try_again_later(reply: Reply) -> None:
 
 def test_no_answer_in_time() -> None:
     with (
-        judge_server(lambda question: Reply(hangs=True)) as judge,
+        endpoint_server(lambda question: Reply(hangs=True)) as judge,
         pytest.raises(RetryableError, match=r"no answer within 0\.05 s, 2 times in a row"),
     ):
         ask(judge.url, retries=1, timeout_seconds=0.05)
 
 
 def test_nobody_there() -> None:
-    with judge_server(lambda question: prefer("A")) as judge:
+    with endpoint_server(lambda question: prefer("A")) as judge:
         url = judge.url
     with pytest.raises(RetryableError, match=r"cannot be reached \(.*refused.*\), 2 times"):
         ask(url, retries=1)
@@ -118,7 +120,7 @@ def test_nobody_there() -> None:
     ],
 )
 def test_what_no_retry_mends(status: int, error: type[Exception], said: str) -> None:
-    with judge_server(lambda question: Reply(status=status, body=b"too  long")) as judge:
+    with endpoint_server(lambda question: Reply(status=status, body=b"too  long")) as judge:
         with pytest.raises(error) as raised:
             ask(judge.url)
         assert said in str(raised.value)
@@ -127,7 +129,7 @@ def test_what_no_retry_mends(status: int, error: type[Exception], said: str) -> 
 
 def test_a_server_without_tls_is_not_asked_twice() -> None:
     with (
-        judge_server(lambda question: prefer("A")) as judge,
+        endpoint_server(lambda question: prefer("A")) as judge,
         pytest.raises(UnavailableError, match="no secure connection"),
     ):
         ask(judge.url.replace("http:", "https:"), key="secret")
@@ -135,10 +137,10 @@ def test_a_server_without_tls_is_not_asked_twice() -> None:
 
 
 def test_the_key_does_not_follow_a_redirect() -> None:
-    with judge_server(lambda question: prefer("A")) as elsewhere:
+    with endpoint_server(lambda question: prefer("A")) as elsewhere:
         moved = Reply(status=302, headers={"Location": elsewhere.url}, body=b"")
         with (
-            judge_server(lambda question: moved) as judge,
+            endpoint_server(lambda question: moved) as judge,
             pytest.raises(UnavailableError, match="has moved to"),
         ):
             ask(judge.url, key="secret")
@@ -147,19 +149,19 @@ def test_the_key_does_not_follow_a_redirect() -> None:
 
 def test_a_null_text_is_an_empty_judgement() -> None:
     body = json.dumps({"choices": [{"message": {"content": None}}]}).encode()
-    with judge_server(lambda question: Reply(body=body)) as judge:
+    with endpoint_server(lambda question: Reply(body=body)) as judge:
         assert ask(judge.url) == ""
 
 
 def test_half_a_character_can_be_written() -> None:
     body = b'{"choices": [{"message": {"content": "\\ud800 Preferred: Answer (A)"}}]}'
-    with judge_server(lambda question: Reply(body=body)) as judge:
+    with endpoint_server(lambda question: Reply(body=body)) as judge:
         assert ask(judge.url).encode().endswith(b" Preferred: Answer (A)")
 
 
 def test_loopback_is_not_asked_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    with judge_server(lambda question: prefer("A")) as judge:
+    with endpoint_server(lambda question: prefer("A")) as judge:
         assert "Preferred" in ask(judge.url)
 
 
@@ -182,7 +184,7 @@ class _Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
     clock = _Clock()
-    monkeypatch.setattr("megatron_codemix.evaluation.judge.pace.time", clock)
+    monkeypatch.setattr("megatron_codemix.endpoint.pace.time", clock)
     return clock
 
 
@@ -194,19 +196,19 @@ def test_pace_spreads_requests_over_the_minute(clock: _Clock) -> None:
 
 def test_a_retry_waits_as_long_as_it_is_asked_to(clock: _Clock) -> None:
     busy = Reply(status=429, headers={"Retry-After": "17"}, body=b"")
-    with judge_server(first_then_well(busy)) as judge:
+    with endpoint_server(first_then_well(busy)) as judge:
         endpoint = Endpoint(base_url=judge.url, model="m", name="n", retry_seconds=1)
         pace = Pace(None, clock)  # type: ignore[arg-type]  # as above
-        endpoint.ask(endpoint.body("p", "q"), pace, clock)  # type: ignore[arg-type]  # as above
+        endpoint.ask(endpoint.body("p", "q", opening=""), pace, clock)  # type: ignore[arg-type]  # as above
     assert clock.waited == [0, 17, 0]
 
 
 def test_delays_double_up_to_a_minute_with_jitter(clock: _Clock) -> None:
-    with judge_server(lambda question: Reply(status=500, body=b"")) as judge:
+    with endpoint_server(lambda question: Reply(status=500, body=b"")) as judge:
         endpoint = Endpoint(base_url=judge.url, model="m", name="n", retries=8, retry_seconds=1)
         pace = Pace(None, clock)  # type: ignore[arg-type]  # as above
         with pytest.raises(RetryableError):
-            endpoint.ask(endpoint.body("p", "q"), pace, clock)  # type: ignore[arg-type]  # as above
+            endpoint.ask(endpoint.body("p", "q", opening=""), pace, clock)  # type: ignore[arg-type]  # as above
     delays = [seconds for seconds in clock.waited if seconds]
     bounds = [1, 2, 4, 8, 16, 32, 60, 60]
     assert len(delays) == len(bounds)
@@ -217,10 +219,10 @@ def test_delays_double_up_to_a_minute_with_jitter(clock: _Clock) -> None:
 def test_a_stop_ends_the_waiting() -> None:
     stop = threading.Event()
     stop.set()
-    with judge_server(lambda question: prefer("A")) as judge:
+    with endpoint_server(lambda question: prefer("A")) as judge:
         endpoint = Endpoint(base_url=judge.url, model="m", name="n")
         with pytest.raises(Stopped):
-            endpoint.ask(endpoint.body("p", "q"), Pace(None, stop), stop)
+            endpoint.ask(endpoint.body("p", "q", opening=""), Pace(None, stop), stop)
     assert judge.questions == []
 
 

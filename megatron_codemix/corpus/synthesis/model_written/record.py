@@ -1,0 +1,76 @@
+"""An exercise that stands, as a document."""
+
+import ast
+import hashlib
+from dataclasses import asdict
+from random import Random
+from typing import Any
+
+from megatron_codemix.corpus.document import Document
+from megatron_codemix.corpus.synthesis.difficulty import difficulty
+from megatron_codemix.corpus.synthesis.documents.shapes import SHAPES
+from megatron_codemix.corpus.synthesis.documents.shapes import Exercise as Written
+from megatron_codemix.corpus.synthesis.model_written.trial import Tried
+from megatron_codemix.corpus.synthesis.problem import Solution
+from megatron_codemix.corpus.synthesis.record import Kept, near_duplicate_keys
+
+SOURCE = "synthetic_model"
+METHOD = "model-written"
+FAMILY = "model-written"
+
+
+def kept(tried: Tried, seed_document: Document, model: str, seed: int) -> Kept:
+    """Of the same origin as the document that suggested it, so that a split does not part them.
+    The licence is unknown: the model's own terms decide it."""
+    exercise = tried.exercise
+    solutions = (
+        Solution("first answer", exercise.solution),
+        Solution("second answer", tried.second_solution),
+    )
+    written = Written(
+        name=exercise.name,
+        signature=_signature(exercise.solution, exercise.name),
+        summary="",
+        statement=exercise.statement,
+        solutions=solutions,
+        tests=tried.tests,
+    )
+    rng = Random(f"{seed}/{seed_document.source}/{seed_document.id}")
+    shapes = [
+        one for one in SHAPES if one.name != "docstring" or not _has_docstring(exercise.solution)
+    ]
+    shape = rng.choices(shapes, [one.weight for one in shapes])[0]
+    text = shape.write(written, rng)
+    metadata: dict[str, Any] = {
+        "family": FAMILY,
+        "method": METHOD,
+        "language": "python",
+        "shape": shape.name,
+        "name": exercise.name,
+        "spec": {"model": model, "seed_document": seed_document.id},
+        "statement": exercise.statement,
+        "solutions": [asdict(one) for one in solutions],
+        "tests": [asdict(one) for one in tried.tests],
+        "difficulty": difficulty(exercise.solution),
+        "mutation": {**asdict(tried.mutation), "score": round(tried.mutation.score, 3)},
+    }
+    name = hashlib.blake2b(f"{exercise.statement}\0{text}".encode(), digest_size=8).hexdigest()
+    identity = f"{SOURCE}/{name}"
+    document = Document(identity, SOURCE, identity, seed_document.origin, None, text, metadata)
+    return Kept(document, near_duplicate_keys(exercise.statement, exercise.solution))
+
+
+def _function(source: str, name: str) -> ast.FunctionDef:
+    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    return next(node for node in reversed(functions) if node.name == name)
+
+
+def _signature(source: str, name: str) -> str:
+    function = _function(source, name)
+    returns = "" if function.returns is None else f" -> {ast.unparse(function.returns)}"
+    return f"def {name}({ast.unparse(function.args)}){returns}:"
+
+
+def _has_docstring(source: str) -> bool:
+    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    return any(ast.get_docstring(node) is not None for node in functions)

@@ -1,0 +1,147 @@
+"""Whether what a model wrote is right: two solutions that it gave independently agree, and the
+inputs tell small errors from the right program.
+
+Nobody vouches for these programs: each runs in a sandbox of its own, and what it gives is compared
+here, where it has no hand in it.
+"""
+
+import ast
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from megatron_codemix.corpus.synthesis.model_written.exercise import LEAST_INPUTS, Exercise
+from megatron_codemix.corpus.synthesis.values import same
+from megatron_codemix.corpus.synthesis.verification.batch import (
+    LEAST_SCORE,
+    NUM_EDGE_CASES,
+    NUM_MUTANTS,
+    Mutation,
+    Rejected,
+)
+from megatron_codemix.corpus.synthesis.verification.batch import Test as ProblemTest
+from megatron_codemix.corpus.synthesis.verification.bundle import program
+from megatron_codemix.sandbox.limits import MIB, Limits
+from megatron_codemix.sandbox.sandbox import Sandbox
+
+LIMITS = Limits(
+    wall_seconds=60.0, cpu_seconds=20, memory_bytes=512 * MIB, output_bytes=4 * MIB, processes=4
+)
+_INSIDE = "megatron_codemix.corpus.synthesis.model_written.inside"
+_LEAST_RESULTS = 3
+"""Different ones: a function that nearly always gives the same is no exercise."""
+_LEAST_TESTS = 5
+"""Kept with an exercise, though fewer may be enough to notice all mutants."""
+_MOST_FAILED = 0.25
+"""Of the inputs: a model may give some that its own statement does not allow."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """An exercise that stands. `tests`: edge cases first, then those that mutants fail on."""
+
+    exercise: Exercise
+    second_solution: str
+    tests: tuple[ProblemTest, ...]
+    mutation: Mutation
+
+
+class NoAnswerError(Exception):
+    """The process ended without one; says how."""
+
+
+def try_exercise(
+    exercise: Exercise, second_solution: str, sandbox: Sandbox, seed: str
+) -> Tried | Rejected:
+    """Runs three processes: both solutions, and the mutants of the first."""
+    try:
+        results = run_solution(sandbox, exercise.solution, exercise.name, exercise.inputs)
+        pairs = list(zip(exercise.inputs, results, strict=True))
+        kept = [(given, text) for given, (is_value, text) in pairs if is_value]
+        if len(kept) < max(LEAST_INPUTS, (1 - _MOST_FAILED) * len(results)):
+            said = next(text for is_value, text in results if not is_value)
+            return Rejected("the solution fails", said)
+        inputs, expected = [given for given, _ in kept], [text for _, text in kept]
+        if len(set(expected)) < _LEAST_RESULTS:
+            return Rejected("constant", expected[0])
+        second = run_solution(sandbox, second_solution, exercise.name, inputs)
+        for given, one, other in zip(inputs, expected, second, strict=True):
+            if not agrees(one, other):
+                return Rejected("the solutions disagree", f"{given}: {one}, and {other[1]}")
+        mutants = _run(sandbox, exercise.solution, exercise.name, inputs, NUM_MUTANTS, seed)
+    except NoAnswerError as error:
+        return Rejected("the sandbox ended it", str(error))
+    return _judged(exercise, second_solution, inputs, expected, mutants)
+
+
+def run_solution(
+    sandbox: Sandbox, source: str, name: str, inputs: Sequence[str]
+) -> list[tuple[bool, str]]:
+    """For each input whether the solution gives a value, and its source text or what was wrong.
+    Raises NoAnswerError."""
+    answer = _run(sandbox, source, name, inputs, 0, "")
+    return list(_results(answer, len(inputs)))
+
+
+def agrees(expected: str, result: tuple[bool, str]) -> bool:
+    """Whether a result is a value equal to what is expected, of equal types throughout."""
+    is_value, text = result
+    if not is_value:
+        return False
+    try:
+        return same(ast.literal_eval(text), ast.literal_eval(expected))
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return False
+
+
+def _run(
+    sandbox: Sandbox, source: str, name: str, inputs: Sequence[str], mutants: int, seed: str
+) -> Any:
+    job = {"source": source, "name": name, "calls": list(inputs), "mutants": mutants, "seed": seed}
+    outcome = sandbox.run(program(_INSIDE), stdin=json.dumps(job).encode())
+    if outcome.status != "passed":
+        last = outcome.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise NoAnswerError(f"{outcome.status}: {last[:200]}" if last else outcome.status)
+    try:
+        return json.loads(outcome.stdout)
+    except (ValueError, RecursionError) as error:
+        raise NoAnswerError("no answer that can be read") from error
+
+
+def _results(answer: Any, count: int) -> Iterator[tuple[bool, str]]:
+    """What a program has sent, if it looks like results at all."""
+    if not isinstance(answer, list) or len(answer) != count:
+        raise NoAnswerError("no answer that can be read")
+    for one in answer:
+        if not isinstance(one, list) or len(one) != 2 or not isinstance(one[1], str):
+            raise NoAnswerError("no answer that can be read")
+        yield one[0] is True, one[1]
+
+
+def _judged(
+    exercise: Exercise,
+    second_solution: str,
+    inputs: list[str],
+    expected: list[str],
+    answer: Any,
+) -> Tried | Rejected:
+    if not isinstance(answer, list) or not all(isinstance(one, dict) for one in answer):
+        raise NoAnswerError("no answer that can be read")
+    places, killed = list(range(min(NUM_EDGE_CASES, len(inputs)))), 0
+    for mutant in answer:
+        results = list(_results(mutant.get("results"), len(inputs)))
+        order = [*places, *(place for place in range(len(inputs)) if place not in places)]
+        killer = next((one for one in order if not agrees(expected[one], results[one])), None)
+        if killer is not None:
+            killed += 1
+            if killer not in places:
+                places.append(killer)
+    mutation = Mutation(len(answer), killed, killed, len(answer) - killed)
+    if mutation.score < LEAST_SCORE:
+        return Rejected("mutation score", f"{killed} of {len(answer)}")
+    needed = len(places)
+    places += [place for place in range(len(inputs)) if place not in places]
+    taken = sorted(places[: max(_LEAST_TESTS, needed)])
+    tests = tuple(ProblemTest(inputs[place], expected[place]) for place in taken)
+    return Tried(exercise, second_solution, tests, mutation)
