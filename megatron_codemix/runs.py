@@ -11,6 +11,7 @@ This is the contract between training, evaluation, study and report, which never
       skipped.jsonl                   steps whose batch was passed over because of its loss
       checkpoints/iter_0004000/       complete only once `complete.json` in it exists
       attempts/3/                     plan.json, provenance.json, rank logs
+      chat_template.jinja             of conversations, where the run has learned answers alone
       evaluation/<task>.jsonl         a line per item, and <task>.summary.json; of the first 50
                                       items alone <task>.first50.jsonl
 """
@@ -27,6 +28,7 @@ State = Literal["pending", "running", "done", "failed"]
 
 _LOG_SUFFIXES = {".out", ".err", ".log", ".txt"}
 COMPLETE_MARKER = "complete.json"
+CHAT_TEMPLATE = "chat_template.jinja"
 HELDOUT = "heldout"
 """The task of bits per byte on held-out documents."""
 EVALUATED_TASKS = "tasks.json"
@@ -86,6 +88,10 @@ class RunDirectory:
     @property
     def skipped(self) -> Path:
         return self.path / "skipped.jsonl"
+
+    @property
+    def chat_template(self) -> Path:
+        return self.path / CHAT_TEMPLATE
 
     @property
     def checkpoints(self) -> Path:

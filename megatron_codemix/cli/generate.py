@@ -19,6 +19,7 @@ from megatron_codemix.cli.model_ranks import (
     Tensor,
 )
 from megatron_codemix.cli.unused import refuse_unused
+from megatron_codemix.corpus.instructions.template import PLAIN, load_template
 from megatron_codemix.endpoint.loopback import is_loopback
 from megatron_codemix.errors import DataError, UnavailableError
 from megatron_codemix.evaluation.completing import Completion, complete
@@ -192,6 +193,8 @@ def _serve(
     # Here, and not in the rank: a port that is taken is told at once.
     server = ApiServer(host, port, key=key) if ranks.is_first else None
     name = ranks.directory.path.resolve().name
+    tuned = ranks.directory.chat_template
+    template = load_template(tuned) if tuned.exists() else PLAIN
 
     def body(model: "LanguageModel") -> None:
         assert server is not None
@@ -206,6 +209,7 @@ def _serve(
                 server,
                 model,
                 name=name,
+                template=template,
                 max_waiting=max_waiting,
                 should_stop=lambda: stop.count > 0,
                 on_ready=tell,

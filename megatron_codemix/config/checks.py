@@ -12,7 +12,7 @@ from megatron_codemix.config.layout_checks import (
     check_trained_layout,
     divisors_text,
 )
-from megatron_codemix.config.mixture_checks import check_mixture
+from megatron_codemix.config.mixture_checks import check_mixture, weighted_sources
 from megatron_codemix.config.overrides import check_overrides
 from megatron_codemix.config.plan import phase_samples
 from megatron_codemix.config.precision_checks import check_precision
@@ -47,6 +47,7 @@ def check_all_but_layout(config: RunConfig) -> list[str]:
         *check_precision(config),
         *_check_initialisation(config),
         *_check_validation(config),
+        *_check_instruct(config),
     ]
 
 
@@ -195,6 +196,32 @@ def _check_validation(config: RunConfig) -> list[str]:
         "validation: no source has a held-out shard to score; set data.sources.<name>.validation, "
         "or leave out the section"
     ]
+
+
+def _check_instruct(config: RunConfig) -> list[str]:
+    """What learning answers alone asks for. Whether sources have answers is found where they are
+    opened."""
+    if config.train.stage != "instruct":
+        return []
+    problems = []
+    if config.init_from is None:
+        problems.append(
+            "train.stage: instruct tunes a model that has learned to write, and init_from is "
+            "missing; name the run that it starts from"
+        )
+    if not config.data.document_mask:
+        problems.append(
+            "data.document_mask: false, and train.stage is instruct; a conversation would see the "
+            "ones before it in its sample; set it to true"
+        )
+    read = weighted_sources(config.data)
+    problems += [
+        f"data.sources.{name}.fill_in_the_middle: moves tokens, so that answers could not be told "
+        "from the rest; leave it out with train.stage: instruct"
+        for name, source in config.data.sources.items()
+        if source.fill_in_the_middle is not None and name in read
+    ]
+    return problems
 
 
 def _check_initialisation(config: RunConfig) -> list[str]:

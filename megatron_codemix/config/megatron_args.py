@@ -154,6 +154,11 @@ def _require_plain_samples(config: RunConfig) -> None:
         for option in SAMPLE_OPTIONS
         if getattr(source, option) is not None and name in read
     ]
+    if config.train.stage != "pretrain":
+        problems.append(
+            f"train.stage: {config.train.stage} learns answers alone; pretrain_gpt.py has no flag "
+            "for it"
+        )
     if config.data.document_mask:
         problems.append(
             "data.document_mask: Megatron-LM's --reset-attention-mask puts the end-of-document "

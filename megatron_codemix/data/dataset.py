@@ -7,6 +7,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from megatron_codemix.data.answers import (
+    PackedConversations,
+    learn_answers,
+    pack_conversations,
+)
 from megatron_codemix.data.arguments import whole_number
 from megatron_codemix.data.batches import Batch, allocate_batch, sample_numbers
 from megatron_codemix.data.gather import SourceRows, label_parts, row_parts
@@ -45,20 +50,23 @@ class MixtureDataset:
         seed: int,
         start_cursors: Mapping[str, int] | None = None,
         document_mask: bool = False,
+        answers_only: bool = False,
         num_threads: int = 1,
     ) -> None:
         """Opens the shards of all sources that have a weight at some time; reads no token.
 
         start_cursors: samples that each source has given before this phase; absent is 0, and names
         without a weight are handed on. document_mask: batches have document_ids, and
-        positions that restart at each document. num_threads: that copy a batch.
+        positions that restart at each document. answers_only: of conversations what the assistant
+        writes is learned, and packing cuts them at their end. num_threads: that copy a batch.
         Raises TypeError or ValueError on numbers that make no sense, DataError on an unknown name,
-        a damaged shard or one too short, or shards of different tokenizers.
+        a damaged shard or one too short, shards of different tokenizers, or, where answers are
+        to be learned alone, one without answers or with a transform.
         """
         self.mixture = Mixture(plan)
         self.source_names = self.mixture.source_names
         self.sequence_length = whole_number(sequence_length, "sequence_length", least=1)
-        self.document_mask = document_mask
+        self.document_mask, self.answers_only = document_mask, answers_only
         self._start_cursors = dict.fromkeys(self.source_names, 0) | dict(start_cursors or {})
         self._num_threads = whole_number(num_threads, "num_threads", least=1)
         self._specs = {spec.name: spec for spec in sources}
@@ -76,6 +84,8 @@ class MixtureDataset:
                 "use order: stateless"
             )
         self._shards = open_shards(prefixes, self.source_names, sequence_length)
+        if answers_only:
+            _require_answers(self._shards, self._specs)
         self._seed = seed
         self._windows = WindowBatches()
         self._gather: tuple[list[npt.NDArray[np.integer]], TokenGather] | None = None
@@ -86,6 +96,18 @@ class MixtureDataset:
         return {source.name: source.order.samples_per_epoch for source in self._sources}
 
     @functools.cached_property
+    def packed_conversations(self) -> dict[str, PackedConversations]:
+        """What packing does with the conversations of each source, where answers alone are
+        learned."""
+        if not self.answers_only:
+            return {}
+        return {
+            name: pack_conversations(shard, self.sequence_length)
+            for name, shard in self._shards.items()
+            if self._specs[name].packing is not None
+        }
+
+    @functools.cached_property
     def _sources(self) -> list[Source]:
         return [
             Source(self._specs[name], shard, order, self._start_cursors[name])
@@ -94,13 +116,19 @@ class MixtureDataset:
 
     @functools.cached_property
     def _reads_windows(self) -> bool:
-        return reads_windows(self._sources)
+        return reads_windows(self._sources) and not self.answers_only
 
     def _orders(self) -> Sequence[SampleOrder]:
         megatron, length = self.mixture.megatron, self.sequence_length
         if megatron is None:
             return [
-                _stateless_order(self._specs[name], shard, length, source_key(self._seed, name))
+                _stateless_order(
+                    self._specs[name],
+                    shard,
+                    length,
+                    source_key(self._seed, name),
+                    self.packed_conversations.get(name),
+                )
                 for name, shard in self._shards.items()
             ]
         orders = [
@@ -168,11 +196,15 @@ class MixtureDataset:
             return
         parts = row_parts(pieces)
         counts = self._current_gather().tokens_and_labels(parts, into.tokens, into.labels, fill=0)
+        labels = label_parts(parts)
         if into.document_ids is not None:
             # An input belongs to the document of the token that it predicts (data/documents.py).
-            self._fill_documents(label_parts(parts), into.document_ids, into.position_ids)
+            self._fill_documents(labels, into.document_ids, into.position_ids)
         if any(source.has_padding for source in self._sources):
             mask_padding(into, counts)
+        if self.answers_only:
+            shards = (source.shard for source in self._sources)
+            learn_answers(into.loss_mask, labels, [one.answers for one in shards if one.answers])
         if any(self._sources[piece.source].transform for piece in pieces):
             self._transform(into, pieces, draws)
         if into.document_ids is None and self._reads_windows:
@@ -229,11 +261,32 @@ class MixtureDataset:
 
 
 def _stateless_order(
-    spec: SourceSpec, shard: TokenShard, sequence_length: int, key: int
+    spec: SourceSpec,
+    shard: TokenShard,
+    sequence_length: int,
+    key: int,
+    packed: PackedConversations | None,
 ) -> SampleOrder:
     if spec.packing == "best_fit":
-        return BestFitOrder(shard.lengths, shard.offsets, sequence_length, key)
+        kept = None if packed is None else packed.lengths
+        return BestFitOrder(shard.lengths, shard.offsets, sequence_length, key, kept)
     return StatelessOrder(shard.num_tokens, sequence_length, key)
+
+
+def _require_answers(shards: Mapping[str, TokenShard], specs: Mapping[str, SourceSpec]) -> None:
+    problems = [
+        f"{shard.prefix}: holds no answers, and answers alone are to be learned; prepare it from "
+        "conversations (`codemix corpus instructions`)"
+        for shard in shards.values()
+        if shard.answers is None
+    ]
+    problems += [
+        f"source {name!r}: has a transform, which moves tokens, and answers alone are to be learned"
+        for name in shards
+        if specs[name].transform is not None
+    ]
+    if problems:
+        raise DataError("\n".join(problems))
 
 
 def _check_names(

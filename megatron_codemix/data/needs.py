@@ -32,7 +32,7 @@ def check_needs(config: RunConfig) -> Needs:
         _check_loader,
         _check_trackers,
         check_held_out,
-        lambda config: notes.extend(_repeated(config)),
+        lambda config: notes.extend(_notes_of_data(config)),
     ]
     problems = [problem for check in checks for problem in _problems_of(check, config)]
     return Needs(list(dict.fromkeys(problems)), [*notes, *unread_sources(config)])
@@ -89,9 +89,18 @@ def _check_trackers(config: RunConfig) -> None:
             require_tracker(package)
 
 
-def _repeated(config: RunConfig) -> list[str]:
-    """Raises CodemixError: what training would refuse."""
+def _notes_of_data(config: RunConfig) -> list[str]:
+    """What is read often, and what is cut. Raises CodemixError: what training would refuse."""
     data = resolve_data(config)
-    data.dataset()  # refuses a sequence longer than a shard, or samples unlike the parent's
+    # Refuses a sequence longer than a shard, or samples unlike the parent's.
+    dataset = data.dataset()
     last = readings(config, data.mixture, data.states)[-1]
-    return repetitions({name: source.epochs for name, source in last.sources.items()})
+    cut = [
+        f"data.sources.{name}: {packed.num_cut} of {len(packed.lengths)} conversations are longer "
+        f"than a sample and cut at its end; {packed.num_left_out} of these have no answer before "
+        "the cut and are left out"
+        for name, packed in dataset.packed_conversations.items()
+        if packed.num_cut
+    ]
+    repeated = repetitions({name: source.epochs for name, source in last.sources.items()})
+    return [*cut, *repeated]

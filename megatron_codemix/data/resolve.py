@@ -15,7 +15,9 @@ from typing import Any
 from megatron_codemix.config.identity import run_identity
 from megatron_codemix.config.mixture_checks import weighted_sources
 from megatron_codemix.config.schema import RunConfig, SourceConfig
+from megatron_codemix.corpus.instructions.template import ChatTemplate
 from megatron_codemix.corpus.split import Split
+from megatron_codemix.data.conversations import conversation_problems, template_of
 from megatron_codemix.data.dataset import MixtureDataset
 from megatron_codemix.data.mixture.caps import SourceState, plan_mixture, source_states
 from megatron_codemix.data.mixture.plan import MixturePlan
@@ -56,6 +58,8 @@ class DataPlan:
     states: dict[str, SourceState] = field(default_factory=dict)
     """Of the sources that the mixture reads."""
     document_mask: bool = False
+    chat_template: ChatTemplate | None = None
+    """Of conversations whose answers alone are learned; None where all tokens are."""
     inherited: dict[str, Inherited] = field(default_factory=dict)
     """State of every source that the chain of parents has read; {} for a first phase or with
     data.restart."""
@@ -84,6 +88,7 @@ class DataPlan:
             seed=self.seed,
             start_cursors={name: state.cursor for name, state in self.inherited.items()},
             document_mask=self.document_mask,
+            answers_only=self.chat_template is not None,
         )
         if self.inherited:
             self._require_samples_of_parent(dataset.samples_per_epoch)
@@ -108,6 +113,7 @@ class DataPlan:
             "start_cursors": {name: state.cursor for name, state in self.inherited.items()},
             "tokenizer_hash": self.tokenizer_hash,
             "manifest_hashes": self.manifest_hashes,
+            **({"chat_template": self.chat_template.hash} if self.chat_template else {}),
         }
 
 
@@ -139,6 +145,8 @@ def resolve_data(config: RunConfig) -> DataPlan:
             continue
         specs[name] = SourceSpec(name, shards[name].prefix, source.packing, transform)
     problems += _trained_on(config)
+    manifests = {name: shard.manifest for name, shard in shards.items()}
+    problems += conversation_problems(config, manifests)
     if problems:
         raise ConfigError(problems)
     parents = parents_of(config)
@@ -155,9 +163,10 @@ def resolve_data(config: RunConfig) -> DataPlan:
         sequence_length=config.data.sequence_length,
         seed=config.train.seed,
         tokenizer_hash=tokenizer.hash,
-        manifest_hashes={name: shard.manifest.content_hash for name, shard in shards.items()},
+        manifest_hashes={name: one.content_hash for name, one in manifests.items()},
         states={name: states[name] for name in mixture.source_names},
         document_mask=config.data.document_mask,
+        chat_template=template_of(config, manifests),
         inherited=inherited,
         parent_identity=_identity(parents[-1].run) if parents else None,
     )

@@ -56,9 +56,12 @@ class Tokenizer:
         self.end_of_document_id = vocabulary[self.end_of_document]
         if "ByteLevel" not in json.dumps(record.get("decoder")):
             raise DataError(f"{path}: not a byte-level tokenizer; only those are supported")
-        self._added = {
-            int(entry["id"]): entry["content"] for entry in record.get("added_tokens") or []
-        }
+        added = record.get("added_tokens") or []
+        self._added = {int(entry["id"]): entry["content"] for entry in added}
+        self.special_tokens: list[str] = [
+            entry["content"] for entry in added if entry.get("special")
+        ]
+        """Those of the added tokens that no text can spell, unless `matches_special_tokens`."""
 
     def __reduce__(self) -> Any:
         make = partial(
@@ -84,6 +87,12 @@ class Tokenizer:
         encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
+    def encode_with_places(self, text: str) -> tuple[npt.NDArray[np.int32], list[tuple[int, int]]]:
+        """Tokens of a text, and the characters [start, stop) that each stands for; of white space
+        some tokenizers tell an empty range."""
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        return np.array(encoding.ids, dtype=np.int32), list(encoding.offsets)
+
     def decode(self, ids: Sequence[int] | npt.NDArray[np.integer]) -> str:
         """Text that the tokens stand for; bytes that are not UTF-8 (a cut character) become
         U+FFFD.
@@ -93,7 +102,7 @@ class Tokenizer:
 
     def decode_bytes(self, ids: Sequence[int] | npt.NDArray[np.integer]) -> bytes:
         """Bytes that the tokens stand for; of a cut character those that are there."""
-        return b"".join([self._token_bytes[number] for number in ids])
+        return b"".join([self._token_bytes[number] for number in np.asarray(ids).tolist()])
 
     def token_id(self, token: str) -> int | None:
         """Number of a token such as `<|endoftext|>`; None where the vocabulary has none of it."""

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from megatron_codemix.corpus.instructions.template import CHATML_TOKENS
 from megatron_codemix.corpus.output_place import require_file_place
 from megatron_codemix.corpus.readers import InputFile, RecordForm, Skipped, read_documents
 from megatron_codemix.corpus.split import require_validation_fraction, split_of
@@ -49,12 +50,17 @@ class TrainedTokenizer:
 
 
 def require_trainable(
-    vocabulary_size: int, validation_fraction: float, out: Path, *, fill_in_the_middle: bool = False
+    vocabulary_size: int,
+    validation_fraction: float,
+    out: Path,
+    *,
+    fill_in_the_middle: bool = False,
+    chatml: bool = False,
 ) -> None:
     """Raises DataError for arguments of `train_tokenizer` that no corpus can meet."""
-    num_special = 1 + len(FILL_IN_THE_MIDDLE) * fill_in_the_middle
+    num_special = len(_special_tokens(fill_in_the_middle=fill_in_the_middle, chatml=chatml))
     if vocabulary_size < NUM_BYTES + num_special:
-        asked = ", fill-in-the-middle" if fill_in_the_middle else ""
+        asked = (", fill-in-the-middle" if fill_in_the_middle else "") + (", chatml" * chatml)
         raise DataError(
             f"vocabulary of {vocabulary_size}: at least {NUM_BYTES + num_special} "
             f"(every byte, end of document{asked})"
@@ -72,20 +78,25 @@ def train_tokenizer(
     max_bytes: int = _MAX_TRAINING_BYTES,
     text_field: str = "text",
     fill_in_the_middle: bool = False,
+    chatml: bool = False,
     advance: Callable[[int], None] | None = None,
 ) -> TrainedTokenizer:
     """Trains on the same number of bytes of each source of the corpus folder, held-out documents
-    left out. `fill_in_the_middle`: its three tokens are among the entries.
+    left out. `fill_in_the_middle`, `chatml`: their three and two tokens are among the entries.
 
     `advance` is told of UTF-8 bytes read; the corpus is read twice. The same corpus gives the same
     file. Left as it is where `out` was trained with equal arguments. Raises DataError.
     """
     start = time.monotonic()
     require_trainable(
-        vocabulary_size, validation_fraction, out, fill_in_the_middle=fill_in_the_middle
+        vocabulary_size,
+        validation_fraction,
+        out,
+        fill_in_the_middle=fill_in_the_middle,
+        chatml=chatml,
     )
     files = source_files(corpus)
-    special_tokens = [END_OF_DOCUMENT, *(FILL_IN_THE_MIDDLE if fill_in_the_middle else ())]
+    special_tokens = _special_tokens(fill_in_the_middle=fill_in_the_middle, chatml=chatml)
     arguments = {
         "vocabulary_size": vocabulary_size,
         "validation_fraction": validation_fraction,
@@ -126,6 +137,11 @@ def train_tokenizer(
         record_path, {"arguments": arguments, "result": asdict(trained) | {"path": out.name}}
     )
     return trained
+
+
+def _special_tokens(*, fill_in_the_middle: bool, chatml: bool) -> list[str]:
+    middle = FILL_IN_THE_MIDDLE if fill_in_the_middle else ()
+    return [END_OF_DOCUMENT, *middle, *(CHATML_TOKENS if chatml else ())]
 
 
 def _training_record(path: Path) -> Path:

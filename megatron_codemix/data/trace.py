@@ -3,6 +3,7 @@ it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,18 @@ _SAMPLES_AT_ONCE = 1 << 12
 @dataclass(frozen=True)
 class TracedSpan:
     """Tokens first_token .. last_token (both included) of a document. `record` is its line of
-    documents.jsonl; `text` is decoded on demand."""
+    documents.jsonl; `text` is decoded on demand, in `pieces` that are learned or not."""
 
     document: int
     first_token: int
     last_token: int
     record: dict[str, Any]
     text: str | None
+    learned: list[tuple[int, int]] | None
+    """Where answers alone are learned: first and last token of each run of the document's tokens
+    that counts in the loss."""
+    pieces: list[tuple[str, bool]] | None = None
+    """Where answers alone are learned: (text, whether it is learned), on demand."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,10 @@ class RunReader:
         for row, number, parts in zip(rows, numbers, spans, strict=True):
             name, cursor = self.dataset.locate(number)
             epoch = cursor // self.dataset.source(name).order.samples_per_epoch
-            found = [self._span(span, records, tokenizer) for span in parts]
+            found = [
+                self._span(span, records, tokenizer, opens_sample=place == 0)
+                for place, span in enumerate(parts)
+            ]
             traced.append(TracedSample(number, row, name, epoch, found))
         return traced
 
@@ -148,13 +157,34 @@ class RunReader:
         span: DocumentSpan,
         records: dict[tuple[str, int], dict[str, Any]],
         tokenizer: Tokenizer | None,
+        *,
+        opens_sample: bool,
     ) -> TracedSpan:
-        text = None
+        """opens_sample: its first token is an input alone, and no label."""
+        tokens = self.dataset.source(span.source).shard.document(span.document)
+        tokens = tokens[span.first_token : span.last_token + 1]
+        runs = self._runs(span, opens_sample=opens_sample) if self.dataset.answers_only else None
+        first, text, learned, pieces = span.first_token, None, None, None
         if tokenizer is not None:
-            tokens = self.dataset.source(span.source).shard.document(span.document)
-            text = tokenizer.decode(tokens[span.first_token : span.last_token + 1])
+            text = tokenizer.decode(tokens)
+        if runs is not None:
+            learned = [(first + a, first + b - 1) for a, b, is_learned in runs if is_learned]
+            if tokenizer is not None:
+                pieces = [(tokenizer.decode(tokens[a:b]), is_learned) for a, b, is_learned in runs]
         record = records.get((span.source, span.document), {})
-        return TracedSpan(span.document, span.first_token, span.last_token, record, text)
+        return TracedSpan(
+            span.document, span.first_token, span.last_token, record, text, learned, pieces
+        )
+
+    def _runs(self, span: DocumentSpan, *, opens_sample: bool) -> list[tuple[int, int, bool]]:
+        """[start, stop) in the span of tokens that are all learned, or all not."""
+        shard = self.dataset.source(span.source).shard
+        assert shard.answers is not None, shard.prefix
+        begin = int(shard.document_bounds(np.array([span.document]))[0][0])
+        learned = shard.answers.between(begin + span.first_token, begin + span.last_token + 1)
+        learned[0] &= not opens_sample
+        edges = [0, *(np.flatnonzero(np.diff(learned)) + 1).tolist(), len(learned)]
+        return [(start, stop, bool(learned[start])) for start, stop in pairwise(edges)]
 
 
 def _require_recorded(run: RunDirectory, plan: DataPlan) -> DataPlan:

@@ -1,14 +1,18 @@
 """Bits per byte on the held-out documents of each source of a run.
 
 bits per byte = (sum of the token losses in nats) / ln 2 / (UTF-8 bytes of the scored tokens).
-Unlike the loss per token it can be compared between tokenizers.
+Unlike the loss per token it can be compared between tokenizers. Of conversations the answers are
+scored (data/held_out_windows.py).
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
 
 from megatron_codemix.data.held_out import MAX_DOCUMENT_WINDOWS, HeldOutSource
 from megatron_codemix.data.held_out_windows import Window, cut_document
+from megatron_codemix.errors import DataError
 from megatron_codemix.evaluation.engine.requests import LanguageModel, Score, ScoreRequest
 from megatron_codemix.evaluation.tasks.run import TaskResult
 from megatron_codemix.files import Json
@@ -34,10 +38,11 @@ class HeldOutTask:
 
     def run(self, model: LanguageModel) -> TaskResult:
         """Items are documents."""
-        windows = [
-            (number, window)
+        parts = [
+            (number, window.document, request)
             for number, source in enumerate(self.sources)
             for window in _windows(source, model.max_length)
+            for request in _requests(window)
         ]
         found: dict[int, float] = {}
 
@@ -45,14 +50,14 @@ class HeldOutTask:
             [score] = scores
             found[number] = score.log_likelihood
 
-        model.score([_request(window) for _, window in windows], keep)
-        nats = {number: -value for number, value in found.items()}
+        model.score([request for _, _, request in parts], keep)
         lengths = model.tokenizer.token_byte_lengths
         totals: dict[tuple[int, int], list[float]] = {}
-        for number, (source, window) in enumerate(windows):
-            total = totals.setdefault((source, window.document), [0, 0, 0.0])
-            counts = (lengths[window.labels].sum(), len(window.labels), nats[number])
-            totals[source, window.document] = [a + b for a, b in zip(total, counts, strict=True)]
+        for number, (source, document, request) in enumerate(parts):
+            [tokens] = request.continuations
+            total = totals.setdefault((source, document), [0, 0, 0.0])
+            counts = (lengths[tokens].sum(), len(tokens), -found[number])
+            totals[source, document] = [a + b for a, b in zip(total, counts, strict=True)]
         items = [
             _item(source, document, totals.get((number, document), [0, 0, 0.0]))
             for number, source in enumerate(self.sources)
@@ -68,9 +73,15 @@ class HeldOutTask:
 
 
 def summarize(lines: Iterable[Mapping[str, Json]], source: str) -> dict[str, Json]:
-    """Totals and bits per byte over the lines of one source."""
+    """Totals and bits per byte over the lines of one source. Raises DataError where nothing was
+    scored."""
     rows = [line for line in lines if line["source"] == source]
     nats, size = math.fsum(row["nats"] for row in rows), sum(row["bytes"] for row in rows)
+    if not size:
+        raise DataError(
+            f"source {source!r}: no answer within the held-out text that is scored; raise "
+            "--max-bytes-per-source"
+        )
     return {
         "documents": len(rows),
         "bytes": size,
@@ -88,8 +99,15 @@ def _windows(source: HeldOutSource, length: int) -> list[Window]:
     ]
 
 
-def _request(window: Window) -> ScoreRequest:
-    return ScoreRequest(context=window.inputs[:1].tolist(), continuations=[window.labels.tolist()])
+def _requests(window: Window) -> Iterator[ScoreRequest]:
+    """One for all labels; of a conversation one for each answer, behind all that stands before
+    it."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], window.scored, [False]])))
+    tokens = [*window.inputs[:1].tolist(), *window.labels.tolist()]
+    for start, stop in edges.reshape(-1, 2).tolist():
+        yield ScoreRequest(
+            context=tokens[: start + 1], continuations=[tokens[start + 1 : stop + 1]]
+        )
 
 
 def _item(source: HeldOutSource, document: int, totals: Sequence[float]) -> dict[str, Json]:

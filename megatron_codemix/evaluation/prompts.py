@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from megatron_codemix.corpus.instructions.template import PLAIN, ChatRenderer
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import without_lone_surrogates
 
@@ -12,7 +13,7 @@ END_OF_ANSWER = "\nInstruction:"
 """Where a base model has finished the answer and begins an instruction of its own."""
 END_OF_TURN = "\nUser:"
 """The same in a conversation."""
-_ROLES = {"system": "System", "developer": "System", "user": "User", "assistant": "Assistant"}
+_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,13 @@ def instruction_text(instruction: str, context: str = "") -> str:
 
 
 def conversation_text(messages: list[tuple[str, str]]) -> str:
-    """(role, text) of each message, in the same manner; ends where the assistant's turn begins.
+    """(role, text) of each message by the plain chat template; ends where the assistant's turn
+    begins.
 
     Raises KeyError with a role that it does not know.
     """
-    turns = [f"{_ROLES[role]}: {text}\n" for role, text in messages]
-    return "".join(turns) + "Assistant:"
+    turns = [{"role": _ROLES[role], "content": text} for role, text in messages]
+    return ChatRenderer(PLAIN).render(turns, add_generation_prompt=True).text
 
 
 def read_prompts(path: Path) -> list[Prompt]:

@@ -9,6 +9,10 @@ import torch
 from megatron_codemix.checkpoints import refusing_damage, require_unchanged
 from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.corpus.instructions.template import (
+    ChatRenderer,
+    ChatTemplate,
+)
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.errors import ConfigError, RunError
 from megatron_codemix.files import (
@@ -64,6 +68,7 @@ def export(
     family = family_of(config.model)
     _require_place(out, overwrite=overwrite)
     tokenizer = _tokenizer(config, run)
+    template = _template(run)
     with refusing_damage(folder):
         require_unchanged(folder, advance)
     stored = StoredWeights(folder)
@@ -83,7 +88,7 @@ def export(
                     )
                 for name, values in zip(part.theirs, part.split(weight), strict=True):
                     writer.write(name, values)
-        _write_descriptions(temporary, config, family, tokenizer, dtype)
+        _write_descriptions(temporary, config, family, tokenizer, dtype, template)
     return Exported(
         architecture=family.architecture,
         num_parameters=plan.num_parameters,
@@ -132,17 +137,30 @@ def _tokenizer(config: RunConfig, run: RunDirectory) -> Tokenizer:
     return tokenizer
 
 
+def _template(run: RunDirectory) -> ChatTemplate | None:
+    """Of the conversations that it was tuned on, or that came with it when it was imported."""
+    path = run.chat_template
+    return ChatTemplate(path.name, path.read_text(encoding="utf-8")) if path.exists() else None
+
+
 def _write_descriptions(
-    folder: Path, config: RunConfig, family: Family, tokenizer: Tokenizer, dtype: Dtype
+    folder: Path,
+    config: RunConfig,
+    family: Family,
+    tokenizer: Tokenizer,
+    dtype: Dtype,
+    template: ChatTemplate | None,
 ) -> None:
-    """Shape, defaults of generation, tokenizer. The end-of-document token also stands before the
-    first document, as in training."""
+    """Shape, defaults of generation, tokenizer with its chat template. The end-of-document token
+    also stands before the first document, as in training; where a turn ends with a token of its
+    own, generation stops at that as well."""
     end, length = tokenizer.end_of_document_id, config.data.sequence_length
     record = config_json(
         config.model, family, sequence_length=length, end_of_document_id=end, dtype=dtype
     )
     write_json(folder / _CONFIG, record)
-    write_json(folder / "generation_config.json", {"bos_token_id": end, "eos_token_id": end})
+    stops = {"bos_token_id": end, "eos_token_id": _ends_of_text(tokenizer, template)}
+    write_json(folder / "generation_config.json", stops)
     write_text(folder / "tokenizer.json", tokenizer.content)
     token = tokenizer.end_of_document
     write_json(
@@ -153,5 +171,17 @@ def _write_descriptions(
             "eos_token": token,
             "model_max_length": length,
             "clean_up_tokenization_spaces": False,
+            **({"chat_template": template.source} if template else {}),
         },
     )
+
+
+def _ends_of_text(tokenizer: Tokenizer, template: ChatTemplate | None) -> int | list[int]:
+    """What a generated text ends with."""
+    end = tokenizer.end_of_document_id
+    if template is None or not template.marks_answers:
+        return end
+    renderer = ChatRenderer(template, tokenizer.special_tokens, tokenizer.end_of_document)
+    token = renderer.frame()[1].strip()
+    number = tokenizer.token_id(token) if token in tokenizer.special_tokens else None
+    return end if number in (None, end) else [end, number]

@@ -103,6 +103,8 @@ def import_into(
             save.finish()
         rewrite_jsonl(run.ledger, [line])
         write_text(run.path / "tokenizer.json", source.tokenizer.content)
+        if source.chat_template is not None:  # beside its tokenizer
+            write_text(run.chat_template, source.chat_template)
         write_text(run.config, dump_yaml(config))
         run.write_status(Status(identity=identity, state="done", step=_STEP, num_steps=_STEP))
 

@@ -16,7 +16,7 @@ from megatron_codemix.files import read_json
 from megatron_codemix.hugging_face.safetensors_files import SafetensorsFolder
 from megatron_codemix.hugging_face.shape import Family, head_width, model_of, query_groups
 from megatron_codemix.hugging_face.tensors import parts_of
-from megatron_codemix.runs import RunDirectory
+from megatron_codemix.runs import CHAT_TEMPLATE, RunDirectory
 
 _TRAINING_ONLY = {"init_std", "z_loss"}
 """Fields of the model that a configuration may set otherwise than config.json."""
@@ -36,6 +36,8 @@ class Import:
     """As config.json has it: its vocabulary may count padding rows behind the tokenizer's."""
     config: RunConfig
     tokenizer: Tokenizer
+    chat_template: str | None
+    """In Jinja, as the folder has it."""
 
     @property
     def is_bf16(self) -> bool:
@@ -75,7 +77,8 @@ def prepare_import(
             "tokenizer": {"path": str(tokenizer.path)},
         },
     )
-    tree.pop("init_from", None)  # it has no parent
+    tree.pop("init_from", None)  # it has no parent, so it is no tuning of one
+    tree = {**tree, "train": {**(tree.get("train") or {}), "stage": "pretrain"}}
     config = build_run_config(tree, str(config_path))
     asked, wanted = _resolved(config.model), _resolved(ours)
     problems = [
@@ -94,7 +97,21 @@ def prepare_import(
         model=model,
         config=config,
         tokenizer=tokenizer,
+        chat_template=_chat_template(folder),
     )
+
+
+def _chat_template(folder: Path) -> str | None:
+    """In a file of its own, or in the tokenizer's configuration. Raises DataError."""
+    place = folder / CHAT_TEMPLATE
+    try:
+        if place.exists():
+            return place.read_text(encoding="utf-8")
+        place = folder / "tokenizer_config.json"
+        found = read_json(place).get("chat_template") if place.exists() else None
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError(f"{place}: cannot be read ({error})") from error
+    return found if isinstance(found, str) else None  # a list: several, none of which is the one
 
 
 def _require_tensors(weights: SafetensorsFolder, model: ModelConfig, family: Family) -> None:

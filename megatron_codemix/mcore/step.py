@@ -41,8 +41,8 @@ class StepResult:
 
     @property
     def loss_nats(self) -> float:
-        """Mean loss of a token."""
-        return float(self.source_nats.sum() / self.source_tokens.sum())
+        """Mean loss of a token; 0 where none counted, as in windows without an answer."""
+        return float(self.source_nats.sum() / max(1, self.source_tokens.sum()))
 
 
 def train_step(
@@ -68,7 +68,7 @@ def train_step(
         source_tokens=totals[1].astype(np.int64),
         source_samples=totals[2].astype(np.int64),
         grad_norm=float(grad_norm),
-        z_loss_nats=float(totals[3].sum() / totals[1].sum()),
+        z_loss_nats=float(totals[3].sum() / max(1.0, totals[1].sum())),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from megatron_codemix.config.mixture_checks import weighted_sources
 from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.data.conversations import conversation_problems
 from megatron_codemix.data.shards.manifest import Manifest
 from megatron_codemix.data.tokenizer import tokenizer_hash
 from megatron_codemix.errors import DataError
@@ -74,7 +75,7 @@ class Inventory:
                     f"{manifest.tokenizer_hash[:8]}, "
                     f"{config.tokenizer.path} is {wanted[:8]}; prepare the shard again"
                 )
-        return problems
+        return [*problems, *conversation_problems(config, self.manifests(config))]
 
     def _check_vocabulary(self, config: RunConfig) -> list[str]:
         entries = self.tokenizer_entries(config.tokenizer.path)

@@ -10,7 +10,7 @@ that is a number of tokens, so that the same file runs at any size.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -223,17 +223,18 @@ def _absolute_paths(defaults: Tree, root: Path | None, folder: Path) -> Tree:
             return text if root is None else text.replace(DATA_ROOT, str(root))
         return str((folder / text).absolute())
 
-    def resolve_all(section: Any) -> Any:  # Any: as above
+    def resolve_all(section: Any, fields: Collection[str]) -> Any:  # Any: as above
         if not isinstance(section, Mapping):
             return section
-        return {key: resolve(value) for key, value in section.items()}
+        return {key: resolve(v) if key in fields else v for key, v in section.items()}
 
     resolved = dict(defaults)
     if "tokenizer" in defaults:
-        resolved["tokenizer"] = resolve_all(defaults["tokenizer"])
+        resolved["tokenizer"] = resolve_all(defaults["tokenizer"], ("path",))
     data = defaults.get("data")
     if isinstance(data, Mapping) and isinstance(data.get("sources"), Mapping):
-        sources = {name: resolve_all(source) for name, source in data["sources"].items()}
+        files = ("train", "validation")
+        sources = {name: resolve_all(one, files) for name, one in data["sources"].items()}
         resolved["data"] = {**data, "sources": sources}
     return resolved
 

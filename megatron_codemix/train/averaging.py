@@ -80,4 +80,6 @@ def average_into(
     torch.distributed.destroy_process_group()
     rewrite_jsonl(out.ledger, [line for line in read_jsonl(last.ledger) if line["step"] <= step])
     write_text(out.config, last.config.read_text(encoding="utf-8"))
+    if last.chat_template.exists():
+        write_text(out.chat_template, last.chat_template.read_text(encoding="utf-8"))
     out.write_status(Status(identity=identity, state="done", step=step, num_steps=step))

@@ -152,8 +152,11 @@ def _field(model: ModelConfig, name: str) -> Any:  # Any: whatever the field hol
 
 
 def save_config(phase: Phase) -> None:
-    """Writes the resolved configuration into the run directory."""
+    """Writes the resolved configuration into the run directory, and of a run that learns answers
+    alone the chat template of its conversations."""
     write_text(phase.run.config, dump_yaml(phase.config))
+    if phase.data.chat_template is not None:
+        write_text(phase.run.chat_template, phase.data.chat_template.source)
 
 
 def start_attempt(phase: Phase) -> int:

@@ -71,6 +71,8 @@ class Trainer:
             width_ratio=width_ratio(config.model),
         )
         self.dataset: MixtureDataset = phase.data.dataset()
+        if parallel.rank == 0:
+            _tell_of_cut_conversations(self.dataset)
         self.ledger = Ledger(phase.data, self.dataset.samples_per_epoch)
         self.guard = LossGuard(config.train.spike)
         self.skipped = phase.run.skipped_steps()
@@ -260,3 +262,17 @@ class Trainer:
         self.status = replace(self.status, step=self.step, **changes)
         if self.parallel.rank == 0:
             self.status = self.phase.run.write_status(self.status)
+
+
+def _tell_of_cut_conversations(dataset: MixtureDataset) -> None:
+    for name, packed in dataset.packed_conversations.items():
+        if packed.num_cut:
+            log.info(
+                "source %s: %d of %d conversations are longer than a sample of %d tokens and cut "
+                "at its end; of these %d have no answer before the cut and are left out",
+                name,
+                packed.num_cut,
+                len(packed.lengths),
+                dataset.sequence_length,
+                packed.num_left_out,
+            )

@@ -1,6 +1,7 @@
 """Held-out losses while a phase is trained, with the model as it lies.
 
-Bits per byte are those of `codemix evaluate`: the same documents, cut into the same windows.
+Bits per byte are those of `codemix evaluate`: the same documents, cut into the same windows; of
+conversations the answers alone.
 """
 
 import math
@@ -16,6 +17,7 @@ from megatron_codemix.data.batches import Batch
 from megatron_codemix.data.held_out import MAX_DOCUMENT_WINDOWS, HeldOutSource, held_out_sources
 from megatron_codemix.data.held_out_windows import Window, cut_document
 from megatron_codemix.data.tokenizer import Tokenizer
+from megatron_codemix.errors import DataError
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.scoring import GroupedBatch, group_nats
 from megatron_codemix.train.phase import Phase
@@ -38,7 +40,7 @@ class Validator:
     """Scores the held-out windows of a phase's sources. Every rank has one."""
 
     def __init__(self, phase: Phase, parallel: ModelParallel, backend: Backend) -> None:
-        """Raises DataError if no source has held-out documents."""
+        """Raises DataError if no source has held-out documents, or of one nothing is scored."""
         asked = phase.config.validation
         assert asked is not None, "a phase without validation has no Validator"
         self.asked, self.parallel, self.backend = asked, parallel, backend
@@ -51,8 +53,10 @@ class Validator:
         bytes_of = Tokenizer.load(phase.config.tokenizer.path).token_byte_lengths
         self.tokens, self.bytes = (np.zeros(self._num_groups, np.int64) for _ in range(2))
         for row in rows:
-            np.add.at(self.tokens, row.groups, 1)
-            np.add.at(self.bytes, row.groups, bytes_of[row.window.labels])
+            groups, scored = row.groups[row.window.scored], row.window.labels[row.window.scored]
+            np.add.at(self.tokens, groups, 1)
+            np.add.at(self.bytes, groups, bytes_of[scored])
+        self._require_scored()
         self.microbatches = list(self._batches(rows))
 
     @property
@@ -83,6 +87,16 @@ class Validator:
             if self.asked.by_document_length:
                 sources[name]["by_document_length"] = _buckets(*(array.sum(0) for array in own))
         return {"step": step, "sources": sources}
+
+    def _require_scored(self) -> None:
+        """Raises DataError for a source of which nothing is scored."""
+        by_source = self.bytes.reshape(len(self.names), -1).sum(1)
+        empty = [name for name, size in zip(self.names, by_source, strict=True) if not size]
+        if empty:
+            raise DataError(
+                f"validation: no answer within the held-out text that is scored of "
+                f"{', '.join(empty)}; raise validation.max_bytes_per_source"
+            )
 
     def _rows(self, number: int, source: HeldOutSource) -> Iterator[_Row]:
         """Windows of the source of this number."""
@@ -115,7 +129,7 @@ class Validator:
         for place, row in enumerate(rows):
             count = len(row.window.labels)
             tokens[place, :count], labels[place, :count] = row.window.inputs, row.window.labels
-            groups[place, :count], mask[place, :count] = row.groups, 1.0
+            groups[place, :count], mask[place, :count] = row.groups, row.window.scored
             source_id[place] = row.source
         batch = Batch(
             tokens=tokens,

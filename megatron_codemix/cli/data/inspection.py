@@ -68,6 +68,13 @@ def _print_summary(summary: ShardSummary) -> None:
         f"{summary.bytes_per_token:.2f} bytes a token"
     )
     print(f"licences: {', '.join(f'{name} {n}' for name, n in manifest.licences.items())}")
+    if manifest.answers is not None:
+        answers = manifest.answers
+        print(
+            f"conversations by the chat template {answers.template} "
+            f"({answers.template_sha256[:8]}): {counted(answers.num_learned, 'token')} of answers, "
+            f"{answers.num_learned / max(1, manifest.num_tokens):.1%}"
+        )
     percentiles = ", ".join(
         f"{share}%: {value:.0f}" for share, value in summary.length_percentiles.items()
     )
@@ -81,6 +88,12 @@ def _print_summary(summary: ShardSummary) -> None:
         print(f"  {name:>16s} {count:8d} {bar}")
     if summary.packing is not None:
         print(_packing_line(summary.packing))
+    if summary.num_cut_conversations is not None:
+        print(
+            f"where answers alone are learned: conversations cut at the end of a sample: "
+            f"{summary.num_cut_conversations}, of these left out, without an answer before the "
+            f"cut: {summary.num_unanswered_conversations}"
+        )
     for sample in summary.samples:
         print("---")
         print(sample)

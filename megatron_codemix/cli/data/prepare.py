@@ -50,6 +50,13 @@ def prepare(
     validation_fraction: Fraction = VALIDATION_FRACTION,
     text_field: TextField = "text",
     origin_field: OriginField = "origin",
+    chat_template: Annotated[
+        str,
+        typer.Option(
+            help="Of conversations: plain, chatml, a file in Jinja, or auto: the one beside the "
+            "tokenizer, else chatml where it has its tokens, else plain."
+        ),
+    ] = "auto",
     workers: Annotated[
         int, typer.Option(min=1, help="Processes; 1 is this one, with a thread for each core.")
     ] = 1,
@@ -67,6 +74,7 @@ def prepare(
         validation_fraction=validation_fraction,
         text_field=text_field,
         origin_field=origin_field,
+        chat_template=chat_template,
         advance=lambda amount: None,
     )
     plan = plan_preparation(corpus, preparation, source)
@@ -77,6 +85,7 @@ def prepare(
                 "out": str(out),
                 "todo": sorted(plan.todo),
                 "finished": sorted(plan.finished),
+                "chat_templates": {name: one.name for name, one in plan.templates.items()},
                 "text_bytes": plan.text_bytes,
                 "disk_bytes": plan.disk_bytes,
             },
@@ -93,6 +102,7 @@ def prepare(
             validation_fraction=validation_fraction,
             text_field=text_field,
             origin_field=origin_field,
+            chat_template=chat_template,
             num_workers=workers,
             part=part,
             advance=advance,

@@ -28,12 +28,19 @@ def tokenizer(
         bool,
         typer.Option("--fill-in-the-middle", help="With the tokens that fill-in-the-middle needs."),
     ] = False,
+    chatml: Annotated[
+        bool, typer.Option("--chatml", help="With the tokens of the chat template chatml.")
+    ] = False,
     dry_run: DryRun = False,
     json: JsonOption = False,
 ) -> None:
     """Train a byte-level BPE on the same number of bytes of each source, held-out text left out."""
     require_trainable(
-        vocabulary_size, validation_fraction, out, fill_in_the_middle=fill_in_the_middle
+        vocabulary_size,
+        validation_fraction,
+        out,
+        fill_in_the_middle=fill_in_the_middle,
+        chatml=chatml,
     )
     files = source_files(corpus)
     sizes = source_sizes(corpus, files)
@@ -51,6 +58,7 @@ def tokenizer(
             validation_fraction=validation_fraction,
             text_field=text_field,
             fill_in_the_middle=fill_in_the_middle,
+            chatml=chatml,
             advance=advance,
         )
     if json:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from megatron_codemix.cli.data.options import JsonOption, counted, print_json
-from megatron_codemix.data.trace import Reading, TracedSample, trace_chain, trace_step
+from megatron_codemix.data.trace import Reading, TracedSample, TracedSpan, trace_chain, trace_step
 from megatron_codemix.errors import RunError
 
 app = typer.Typer()
@@ -52,10 +52,18 @@ def _print_step(samples: list[TracedSample], *, as_json: bool) -> None:
             about = "  ".join(
                 str(record[key]) for key in ("id", "path", "licence") if record.get(key)
             )
-            print(f"  document {span.document}, tokens {span.first_token} to {span.last_token}  "
-                  f"{about}")  # fmt: skip
-            if span.text is not None:
-                print("".join(f"    {line}\n" for line in span.text.splitlines()), end="")
+            print(f"  document {span.document}, tokens {span.first_token} to {span.last_token}"
+                  f"{_learned(span)}  {about}")  # fmt: skip
+            for piece, is_learned in span.pieces or ([(span.text, False)] if span.text else []):
+                mark = "  + " if is_learned else "    "
+                print("".join(f"{mark}{line}\n" for line in piece.splitlines()), end="")
+
+
+def _learned(span: TracedSpan) -> str:
+    """`, learned 5 to 17, 30 to 42`; nothing where all tokens are."""
+    if span.learned is None:
+        return ""
+    return ", learned " + (", ".join(f"{a} to {b}" for a, b in span.learned) or "none")
 
 
 def _print_readings(readings: list[Reading], *, as_json: bool) -> None:

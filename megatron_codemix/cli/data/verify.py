@@ -30,7 +30,7 @@ def verify(
     total = sum(
         count_blocks(shard_file(prefix, suffix).stat().st_size)
         for prefix in prefixes
-        for suffix in (".bin", ".idx")
+        for suffix in (".bin", ".idx", ".answers")
         if shard_file(prefix, suffix).is_file()
     )
     with progress_bar("verify", total, "blocks") as advance:

@@ -39,6 +39,11 @@ class RampUpConfig(Section):
 class TrainConfig(Section):
     """How much, in what batches, from which seed."""
 
+    stage: Literal["pretrain", "instruct"] = "pretrain"
+    """`pretrain`: every token is learned. `instruct`: of conversations what the assistant writes,
+    and the end of the document behind the last answer. It needs `init_from`, `data.document_mask`
+    and sources that were prepared from conversations; packing cuts a conversation that is longer
+    than a sample at its end."""
     train_tokens: PositiveTokens
     """Tokens of this phase; rounded to the nearest whole step, at least one (recorded in the
     plan)."""

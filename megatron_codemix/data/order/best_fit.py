@@ -17,7 +17,7 @@ class BestFitOrder:
 
     A row of sequence_length + 1 tokens opens with the token that stands before its first piece in
     the shard: an end-of-document token, or where a long document was cut the token before the cut;
-    so each token of the shard is a label exactly once in an epoch. The rows are the same in every
+    so each token that is packed is a label exactly once in an epoch. The rows are the same in every
     epoch, their order is a keyed permutation of its own.
 
     Holds 12 bytes for each piece of a document and 8 for each row; building takes 40 more for each
@@ -30,15 +30,18 @@ class BestFitOrder:
         offsets: npt.NDArray[np.int64],
         sequence_length: int,
         key: int,
+        kept: npt.NDArray[np.int32] | None = None,
     ) -> None:
         """lengths, offsets: tokens of each document and where they start, as in the shard. key:
-        source_key. Raises DataError if the documents are empty."""
+        source_key. kept: how many of each document's tokens are packed, from its first one on;
+        absent: all. Raises DataError if the documents are empty."""
         self.sequence_length = sequence_length
         self.key = key
         self._num_tokens = int(lengths.sum(dtype=np.int64))
-        if self._num_tokens == 0:
+        kept = lengths if kept is None else kept
+        if not kept.any():
             raise DataError("no document has a token, so there is nothing to pack")
-        packed = pack_best_fit(lengths, sequence_length)
+        packed = pack_best_fit(kept, sequence_length)
         self._row_start = packed.row_start
         self._first = offsets[packed.document] + packed.offset
         self._length = packed.length

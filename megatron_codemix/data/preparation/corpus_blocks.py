@@ -15,6 +15,7 @@ import numpy.typing as npt
 import orjson
 
 from megatron_codemix.corpus.document import Document
+from megatron_codemix.corpus.instructions.template import ChatTemplate, RenderedChat
 from megatron_codemix.corpus.readers import (
     FieldsSeen,
     InputFile,
@@ -24,11 +25,18 @@ from megatron_codemix.corpus.readers import (
     text_of,
 )
 from megatron_codemix.corpus.split import SPLITS, split_of
+from megatron_codemix.data.preparation.conversations import (
+    FLAGGED,
+    METADATA,
+    ConversationEncoder,
+    has_conversation,
+)
 from megatron_codemix.data.preparation.fast_encoder import FastEncoder
 from megatron_codemix.data.preparation.input_blocks import Piece
 from megatron_codemix.data.preparation.runs import ENTRY, KEY_BYTES, Documents, RunWriter
 from megatron_codemix.data.shards.layout import token_dtype
 from megatron_codemix.data.tokenizer import Tokenizer
+from megatron_codemix.errors import DataError
 
 Advance = Callable[[int], None]
 
@@ -45,21 +53,30 @@ class CorpusEncoder:
         validation_fraction: float,
         text_field: str,
         origin_field: str,
+        chat_template: ChatTemplate | None = None,
     ) -> None:
+        """chat_template: of a source of conversations; their text is what it makes of them."""
         self.columns: Sequence[str] = (
             *(text_field, origin_field),
             *("id", "path", "licence", "license"),
+            *((METADATA,) if chat_template else ()),
         )
         self._tokenizer, self._source = tokenizer, source
         self._validation_fraction = validation_fraction
         self._form = RecordForm(text_field=text_field, origin_field=origin_field)
+        self._template = chat_template
+        self._dtype = FLAGGED if chat_template else token_dtype(tokenizer.vocabulary_size)
         self._encoder: FastEncoder | None = None
+        self._chats: ConversationEncoder | None = None
 
     def load(self) -> None:
         """Loads the fast encoder, once for all processes that are forked."""
+        if self._template is not None:
+            self._chats = ConversationEncoder(self._tokenizer, self._template)
+            return
         self._encoder = FastEncoder(
             self._tokenizer,
-            dtype=token_dtype(self._tokenizer.vocabulary_size),
+            dtype=self._dtype,
             end_of_document=self._tokenizer.end_of_document_id,
         )
 
@@ -73,9 +90,9 @@ class CorpusEncoder:
         licences: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
         parts = []
         for piece in pieces:
-            documents = self._documents(file, piece, skipped)
+            documents, chats = self._documents(file, piece, skipped)
             if documents:
-                part = self._tokenised(documents)
+                part = self._described(documents, *self._tokenised(documents, chats))
                 parts.append(part)
                 advance(int(part.entries["num_bytes"].sum()))
             for document in documents:
@@ -89,26 +106,48 @@ class CorpusEncoder:
             "skipped_names": skipped.names,
         }
 
-    def _documents(self, file: InputFile, piece: Piece, skipped: Skipped) -> list[Document]:
-        documents = []
+    def _documents(
+        self, file: InputFile, piece: Piece, skipped: Skipped
+    ) -> tuple[list[Document], list[RenderedChat]]:
+        """Of a source of conversations also what they are rendered to."""
+        documents, chats = [], []
         wanted = FieldsSeen(file.path, self._form.text_field, "--text-field")
         for position, record in piece.records:
             place = f"{file.name}@{position}"
             if record is None:
                 skipped.add("not UTF-8", place)
                 continue
-            text = text_of(record, wanted, position)
+            if self._chats is not None:
+                chats.append(self._chats.render(record, f"{file.path}: the record at {position}"))
+                text = chats[-1].text
+            elif has_conversation(record):
+                raise DataError(
+                    f"{file.path}: the record at {position} is a conversation, and the first of "
+                    "its source is none; put conversations into sources of their own"
+                )
+            else:
+                text = text_of(record, wanted, position)
             if not text or text.isspace():
                 skipped.add("empty", place)
             else:
                 documents.append(document_of(record, text, self._source, place, self._form))
-        return documents
+        return documents, chats
 
-    def _tokenised(self, documents: list[Document]) -> Documents:
+    def _tokenised(
+        self, documents: list[Document], chats: list[RenderedChat]
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
+        """(tokens of all, tokens of each)."""
+        if self._chats is not None:
+            self._chats.prove(self._source, chats)
+            return self._chats.encode(chats)
         texts = [document.text for document in documents]
         assert self._encoder is not None, "load() comes first"
         self._encoder.prove(self._source, texts)
-        tokens, lengths = self._encoder.encode(texts)
+        return self._encoder.encode(texts)
+
+    def _described(
+        self, documents: list[Document], tokens: npt.NDArray[Any], lengths: npt.NDArray[np.int32]
+    ) -> Documents:
         entries = np.zeros(len(documents), dtype=ENTRY)
         entries["num_tokens"] = lengths
         keys, lines = bytearray(), []
@@ -126,10 +165,9 @@ class CorpusEncoder:
         return Documents(entries, tokens, b"".join(lines))
 
     def _write(self, folder: Path, parts: list[Documents], splits: npt.NDArray[np.bytes_]) -> None:
-        dtype = token_dtype(self._tokenizer.vocabulary_size)
         block = Documents(
             np.concatenate([np.empty(0, ENTRY), *(part.entries for part in parts)]),
-            np.concatenate([np.empty(0, dtype), *(part.tokens for part in parts)]),
+            np.concatenate([np.empty(0, self._dtype), *(part.tokens for part in parts)]),
             b"".join(part.lines for part in parts),
         )
         parts.clear()

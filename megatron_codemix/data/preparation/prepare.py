@@ -8,16 +8,19 @@ bytes that an undisturbed run gives.
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from megatron_codemix.corpus.instructions.template import ChatTemplate
 from megatron_codemix.corpus.output_place import require_folder_place
 from megatron_codemix.corpus.readers import InputFile
 from megatron_codemix.corpus.split import SPLITS, Split, require_validation_fraction
 from megatron_codemix.corpus.store import hash_files, place_of, source_files, source_sizes
 from megatron_codemix.data.preparation.blocks import WHOLE, BlockJob, Part
+from megatron_codemix.data.preparation.conversations import choose_template, holds_conversations
 from megatron_codemix.data.preparation.corpus_blocks import CorpusEncoder
 from megatron_codemix.data.preparation.first_look import require_documents
 from megatron_codemix.data.preparation.lock import has_locks, is_alone, preparing
@@ -72,18 +75,26 @@ class Preparation:
     validation_fraction: float = VALIDATION_FRACTION
     text_field: str = "text"
     origin_field: str = "origin"
+    chat_template: str = "auto"
+    """See choose_template; of the sources that hold conversations."""
     block_bytes: int = BLOCK_BYTES
     num_workers: int = 1
     part: Part = WHOLE
     advance: Advance
 
+    @cached_property
+    def template(self) -> ChatTemplate:
+        """Of the sources that hold conversations. Raises DataError."""
+        return choose_template(self.chat_template, self.tokenizer)
+
     @property
     def splits(self) -> tuple[Split, ...]:
         return SPLITS if self.validation_fraction > 0 else ("train",)
 
-    def inputs(self, files: Sequence[InputFile]) -> dict[str, Any]:
+    def inputs(self, files: Sequence[InputFile], template: ChatTemplate | None) -> dict[str, Any]:
         """All that decides a source's shards; a shard with equal inputs is finished."""
         return {
+            **({"chat_template": template.hash} if template else {}),
             "order_version": _ORDER_VERSION,
             "corpus_file": files[0].name if len(files) == 1 else place_of(files).name,
             "corpus_sha256": hash_files(files),
@@ -102,6 +113,8 @@ class PreparationPlan:
     files: dict[str, tuple[InputFile, ...]]
     todo: dict[str, dict[str, Any]]
     finished: dict[str, dict[Split, Manifest]]
+    templates: dict[str, ChatTemplate]
+    """Of the sources that hold conversations."""
     text_bytes: int
     """Of the sources to do: as recorded in corpus.json, else guessed."""
     disk_bytes: int
@@ -114,9 +127,10 @@ def plan_preparation(
     require_validation_fraction(preparation.validation_fraction)
     require_folder_place(preparation.out, "the token shards")
     files = _wanted(source_files(corpus), sources, corpus)
+    templates = _templates(preparation, files)
     todo, finished = {}, {}
     for name, parts in files.items():
-        inputs = preparation.inputs(parts)
+        inputs = preparation.inputs(parts, templates.get(name))
         found = _finished(preparation, name, inputs)
         if found is None:
             todo[name] = inputs
@@ -126,7 +140,25 @@ def plan_preparation(
     text_bytes = sum(sizes[name] for name in todo)
     itemsize = token_dtype(preparation.tokenizer.vocabulary_size).itemsize
     # At most a token every two bytes of text; blocks and shards lie side by side for a while.
-    return PreparationPlan(files, todo, finished, text_bytes, 2 * text_bytes * itemsize // 2)
+    disk_bytes = 2 * text_bytes * itemsize // 2
+    return PreparationPlan(files, todo, finished, templates, text_bytes, disk_bytes)
+
+
+def _templates(
+    preparation: Preparation, files: Mapping[str, Sequence[InputFile]]
+) -> dict[str, ChatTemplate]:
+    """Raises DataError where a template was asked for and no source holds a conversation."""
+    found = {
+        name: preparation.template
+        for name, parts in files.items()
+        if holds_conversations(parts, preparation.block_bytes)
+    }
+    if preparation.chat_template != "auto" and not found:
+        raise DataError(
+            f"--chat-template {preparation.chat_template}: no source holds conversations "
+            f"({', '.join(files)}); `codemix corpus instructions` makes such a source"
+        )
+    return found
 
 
 def prepare_corpus(
@@ -138,6 +170,7 @@ def prepare_corpus(
     validation_fraction: float = VALIDATION_FRACTION,
     text_field: str = "text",
     origin_field: str = "origin",
+    chat_template: str = "auto",
     block_bytes: int = BLOCK_BYTES,
     num_workers: int = 1,
     part: Part = WHOLE,
@@ -157,6 +190,7 @@ def prepare_corpus(
         validation_fraction=validation_fraction,
         text_field=text_field,
         origin_field=origin_field,
+        chat_template=chat_template,
         block_bytes=block_bytes,
         num_workers=num_workers,
         part=part,
@@ -184,7 +218,8 @@ def prepare_corpus(
                 # Of a run that was killed at its very end.
                 _forget_unused(preparation, works_of(out, name))
             for name, inputs in plan.todo.items():
-                work = _encode_source(preparation, name, plan.files[name], inputs)
+                template = plan.templates.get(name)
+                work = _encode_source(preparation, name, plan.files[name], inputs, template)
                 if part == WHOLE:
                     shards[name], left_out = write_sorted_shards(work, out)
                     skipped += left_out
@@ -252,7 +287,11 @@ def _forget_unused(preparation: Preparation, works: Sequence[Path]) -> None:
 
 
 def _encode_source(
-    preparation: Preparation, source: str, files: tuple[InputFile, ...], inputs: dict[str, Any]
+    preparation: Preparation,
+    source: str,
+    files: tuple[InputFile, ...],
+    inputs: dict[str, Any],
+    template: ChatTemplate | None,
 ) -> Path:
     """Tokenises what is not there yet; returns the folder of the blocks."""
     tokenizer = preparation.tokenizer
@@ -269,6 +308,7 @@ def _encode_source(
         vocabulary_size=tokenizer.vocabulary_size,
         end_of_document_id=tokenizer.end_of_document_id,
         inputs=inputs,
+        chat_template=template,
     ).save(work)
     encoder = CorpusEncoder(
         tokenizer,
@@ -276,6 +316,7 @@ def _encode_source(
         preparation.validation_fraction,
         preparation.text_field,
         preparation.origin_field,
+        template,
     )
     job = BlockJob(files, encoder, work, preparation.block_bytes)
     part = preparation.part

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from megatron_codemix.corpus.instructions.template import ChatTemplate
 from megatron_codemix.corpus.split import Split
 from megatron_codemix.data.preparation.blocks import (
     BlockFolders,
@@ -22,6 +23,7 @@ from megatron_codemix.data.preparation.blocks import (
     remove_removed,
     remove_work,
 )
+from megatron_codemix.data.preparation.conversations import FLAGGED, unflagged
 from megatron_codemix.data.preparation.lock import has_locks, preparing
 from megatron_codemix.data.preparation.parts import missing_parts
 from megatron_codemix.data.preparation.runs import (
@@ -59,6 +61,8 @@ class SourceRecord:
     vocabulary_size: int
     end_of_document_id: int
     inputs: dict[str, Any]
+    chat_template: ChatTemplate | None = None
+    """Of a source of conversations, whose blocks hold flagged tokens (see conversations.py)."""
 
     def save(self, work: Path) -> None:
         """Unless it is there: the folder's name has the hash of what decides it."""
@@ -70,7 +74,12 @@ class SourceRecord:
         """Raises DataError."""
         try:
             record = read_json(work / _RECORD)
-            return cls(**(record | {"splits": tuple(record["splits"])}))
+            template = record.get("chat_template")
+            read = {
+                "splits": tuple(record["splits"]),
+                "chat_template": template and ChatTemplate(**template),
+            }
+            return cls(**(record | read))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{work}: no folder of a prepared part ({error}); prepare the source again"
@@ -207,11 +216,16 @@ def _write_shard(
     for summary in summaries:
         licences.update(summary["licences"][split])
     num_bytes = 0
-    with TokenShardWriter(prefix, dtype) as writer:
+    run_dtype = FLAGGED if record.chat_template else dtype
+    with TokenShardWriter(prefix, dtype, record.chat_template) as writer:
         with atomic_path(lines_path) as temporary, open(temporary, "wb") as lines:
             runs = [block / split for block in folders]
-            for documents in _merged(runs, dtype, work / f"merged-{split}"):
-                writer.append_block(documents.tokens, documents.entries["num_tokens"])
+            for documents in _merged(runs, run_dtype, work / f"merged-{split}"):
+                tokens, learned = documents.tokens, None
+                if record.chat_template is not None:
+                    tokens, learned = unflagged(tokens)
+                lengths = documents.entries["num_tokens"]
+                writer.append_block(tokens.astype(dtype, copy=False), lengths, learned)
                 lines.write(documents.lines)
                 num_bytes += int(documents.entries["num_bytes"].sum())
         manifest = writer.finish(

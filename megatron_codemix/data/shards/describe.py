@@ -42,11 +42,12 @@ def describe_shard(
     """
     require_source_name(source)
     existing = None if is_replacing else require_describable(prefix, tokenizer, source, split)
+    _refuse_lost_answers(prefix, existing)
     shard = open_unchecked(prefix)
     documents = shard_file(prefix, ".documents.jsonl")
     blocks_path = shard_file(prefix, ".blocks")
     with atomic_path(blocks_path) as temporary, open(temporary, "w+b") as blocks:
-        for suffix in (".bin", ".idx"):
+        for suffix in _hashed_suffixes(existing):
             hash_blocks(shard_file(prefix, suffix), blocks, advance)
         root = finish_tree(blocks)
         if existing is not None:
@@ -72,6 +73,22 @@ def describe_shard(
     )
     manifest.save(shard_file(prefix, ".manifest.json"))
     return manifest
+
+
+def _hashed_suffixes(existing: Manifest | None) -> tuple[str, ...]:
+    has_answers = existing is not None and existing.answers is not None
+    return (".bin", ".idx", ".answers") if has_answers else (".bin", ".idx")
+
+
+def _refuse_lost_answers(prefix: Path, existing: Manifest | None) -> None:
+    """A manifest written anew cannot say which tokens are answers."""
+    is_kept = existing is not None and existing.answers is not None
+    path = shard_file(prefix, ".answers")
+    if path.exists() and (not is_kept or not _has_its_documents(prefix, existing)):
+        raise DataError(
+            f"{path}: is of a shard of conversations, whose manifest only `codemix data prepare` "
+            "writes; prepare it again, or remove this file and have all tokens learned alike"
+        )
 
 
 def bytes_to_read(prefix: Path) -> int:
@@ -127,8 +144,10 @@ def _short(value: str) -> str:
     return value[:8] if len(value) == 64 else value  # 64: a sha256
 
 
-def _has_its_documents(prefix: Path, manifest: Manifest) -> bool:
+def _has_its_documents(prefix: Path, manifest: Manifest | None) -> bool:
     documents = shard_file(prefix, ".documents.jsonl")
+    if manifest is None:
+        return False
     return documents.is_file() and manifest.origin.get("documents_sha256") == hash_file(documents)
 
 

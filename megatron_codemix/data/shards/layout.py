@@ -12,8 +12,8 @@ _MAX_UINT16_VOCABULARY = 65_535
 def shard_file(prefix: Path, suffix: str) -> Path:
     """`<prefix><suffix>`; the prefix may have dots of its own.
 
-    Suffixes: .bin (tokens), .idx (borders of documents), .blocks (hashes), .manifest.json, and
-    .documents.jsonl (a line for each document).
+    Suffixes: .bin (tokens), .idx (borders of documents), .blocks (hashes), .manifest.json,
+    .documents.jsonl (a line for each document), and of conversations .answers (a bit a token).
     """
     return prefix.with_name(prefix.name + suffix)
 

@@ -7,12 +7,30 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from megatron_codemix.corpus.instructions.template import ChatTemplate
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import hash_json, write_json
 
 FORMAT_VERSION = 2
 
 _DIGEST = "fields_sha256"
+
+
+class ChatAnswers(BaseModel):
+    """Of a shard of conversations: how they were rendered, and how many tokens are answers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    template: str
+    """Name of the chat template."""
+    template_sha256: str
+    template_source: str
+    num_learned: int = Field(ge=0)
+    """Tokens whose bit in `.answers` is set."""
+
+    @property
+    def chat_template(self) -> ChatTemplate:
+        return ChatTemplate(self.template, self.template_source)
 
 
 class Manifest(BaseModel):
@@ -36,9 +54,12 @@ class Manifest(BaseModel):
     licences: dict[str, int]
     """Documents under each licence; `unknown` where the corpus does not say."""
     blocks_root: str
-    """Of the tree of hashes in `.blocks`, over every byte of .bin and .idx (see block_hashes)."""
+    """Of the tree of hashes in `.blocks`, over every byte of .bin and .idx, and of .answers where
+    there are some (see block_hashes)."""
     origin: dict[str, Any]
     """What the shard was made from: corpus file and hash, split, versions."""
+    answers: ChatAnswers | None = None
+    """Of a shard of conversations, which has `.answers`: its bytes are in `blocks_root` too."""
 
     @property
     def content_hash(self) -> str:
@@ -59,8 +80,13 @@ class Manifest(BaseModel):
 
     def save(self, path: Path) -> None:
         """Writes the manifest with a digest of its fields, atomically."""
-        fields = self.model_dump(mode="json")
+        fields = self._fields()
         write_json(path, {**fields, _DIGEST: hash_json(fields)})
+
+    def _fields(self) -> dict[str, Any]:
+        """Without answers where there are none, as in manifests of older versions."""
+        fields = self.model_dump(mode="json", exclude={_DIGEST})
+        return {name: value for name, value in fields.items() if name != "answers" or value}
 
     @classmethod
     def load(cls, path: Path) -> "Manifest":
@@ -68,7 +94,7 @@ class Manifest(BaseModel):
         was written. One without a digest, as older versions wrote them, is taken as it is."""
         try:
             recorded = _RecordedManifest.model_validate_json(path.read_bytes())
-            fields = recorded.model_dump(mode="json", exclude={_DIGEST})
+            fields = recorded._fields()
             if recorded.fields_sha256 not in (None, hash_json(fields)):
                 raise DataError(_edited(path))
             return cls(**fields)

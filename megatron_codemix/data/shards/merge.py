@@ -16,10 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from megatron_codemix.corpus.instructions.template import ChatTemplate
 from megatron_codemix.data.shards.block_hashes import finish_tree, hash_blocks
 from megatron_codemix.data.shards.index_file import HEADER_BYTES, read_header
 from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.manifest import Manifest
+from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.data.shards.unchecked_shard import open_unchecked
 from megatron_codemix.data.shards.writer import TokenShardWriter
 from megatron_codemix.errors import DataError
@@ -70,10 +72,16 @@ def merge_shards(
             _require_unchanged(prefix, manifests[number], advance)
     for leftover in out.parent.glob(f".{out.name}.*.tmp"):  # of a killed run
         leftover.unlink()
-    with TokenShardWriter(out, next(iter(dtypes.values()))) as writer:
+    template = _template(manifests)
+    with TokenShardWriter(out, next(iter(dtypes.values())), template) as writer:
         for prefix in prefixes:
+            answers = None if template is None else TokenShard.open(prefix).answers
+            first = 0
             for tokens, lengths in _pieces(prefix, writer.dtype):
-                writer.append_block(tokens, lengths)
+                stop = first + len(tokens)
+                learned = None if answers is None else answers.between(first, stop)
+                writer.append_block(tokens, lengths, learned)
+                first = stop
                 advance(tokens.nbytes)
         if fields is None:
             writer.finish_files()
@@ -87,7 +95,8 @@ def bytes_to_read(prefixes: Sequence[Path]) -> int:
     """What a merge of these shards will tell `advance` of: tokens, before that what is hashed."""
     paths = [shard_file(prefix, ".bin") for prefix in prefixes]
     if all(shard_file(prefix, ".manifest.json").exists() for prefix in prefixes):
-        paths += [shard_file(prefix, suffix) for prefix in prefixes for suffix in (".bin", ".idx")]
+        suffixes = (".bin", ".idx", ".answers")
+        paths += [shard_file(prefix, suffix) for prefix in prefixes for suffix in suffixes]
     return sum(path.stat().st_size for path in paths if path.exists())
 
 
@@ -108,6 +117,16 @@ def _joined_fields(
     same = ["split", "tokenizer_hash", "vocabulary_size", "end_of_document_id"]
     same += ["source"] if source is None else []
     problems = []
+    templates = [manifest.answers and manifest.answers.template_sha256 for manifest in manifests]
+    if len(set(templates)) > 1:
+        found = ", ".join(
+            f"{p} {m.answers.template if m.answers else 'none'}"
+            for p, m in zip(prefixes, manifests, strict=True)
+        )
+        problems.append(
+            f"the shards differ in their chat template: {found}; prepare them with one "
+            "(--chat-template)"
+        )
     for name in same:
         values = [getattr(manifest, name) for manifest in manifests]
         if len(set(values)) > 1:
@@ -137,6 +156,12 @@ def _joined_fields(
     }
 
 
+def _template(manifests: Sequence[Manifest] | None) -> ChatTemplate | None:
+    """Of shards of conversations, which all have one."""
+    answers = manifests[0].answers if manifests else None
+    return None if answers is None else answers.chat_template
+
+
 def _finished(out: Path, fields: dict[str, Any]) -> MergedShard | None:
     try:
         manifest = Manifest.load(shard_file(out, ".manifest.json"))
@@ -153,7 +178,7 @@ def _finished(out: Path, fields: dict[str, Any]) -> MergedShard | None:
 
 def _require_unchanged(prefix: Path, manifest: Manifest, advance: Advance) -> None:
     with tempfile.TemporaryFile() as blocks:
-        for suffix in (".bin", ".idx"):
+        for suffix in (".bin", ".idx", *((".answers",) if manifest.answers else ())):
             hash_blocks(shard_file(prefix, suffix), blocks, advance)
         if finish_tree(blocks) != manifest.blocks_root:
             raise DataError(

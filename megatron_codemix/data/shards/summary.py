@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from megatron_codemix.data.answers import pack_conversations
 from megatron_codemix.data.order.best_fit import PackingReport, describe_packing
 from megatron_codemix.data.shards.manifest import Manifest
 from megatron_codemix.data.shards.token_shard import TokenShard
@@ -31,6 +32,11 @@ class ShardSummary:
     longest: int
     packing: PackingReport | None
     """What packing by best fit would do; None without a sequence length."""
+    num_cut_conversations: int | None
+    """Longer than a sample, which are cut at its end where answers alone are learned; None without
+    a sequence length or answers."""
+    num_unanswered_conversations: int | None
+    """Of these, those that are left out: their first answer is behind the cut."""
     samples: list[str]
 
 
@@ -59,6 +65,9 @@ def summarise_shard(
     elif tokenizer is not None and sequence_length is not None:
         samples = _windows(shard, tokenizer, num_samples, sequence_length)
     lengths = shard.lengths if shard.num_documents else np.zeros(1, np.int32)
+    packed = None
+    if sequence_length is not None and shard.answers is not None:
+        packed = pack_conversations(shard, sequence_length)
     values = np.percentile(lengths, _PERCENTILES).tolist()
     return ShardSummary(
         prefix=str(prefix),
@@ -70,6 +79,8 @@ def summarise_shard(
         shortest=int(lengths.min()),
         longest=int(lengths.max()),
         packing=describe_packing(shard.lengths, sequence_length) if sequence_length else None,
+        num_cut_conversations=None if packed is None else packed.num_cut,
+        num_unanswered_conversations=None if packed is None else packed.num_left_out,
         samples=samples,
     )
 

@@ -1,4 +1,5 @@
-"""Token shards in Megatron's format: `<prefix>.bin`, `.idx`, `.blocks` and `.manifest.json`.
+"""Token shards in Megatron's format: `<prefix>.bin`, `.idx`, `.blocks` and `.manifest.json`; of
+conversations also `.answers`.
 
 A document is one sequence of the index and ends with the end-of-document token. Opening reads the
 manifest, the index's header and the sizes, so it costs the same at any size (0.1 ms); a block of 64
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from megatron_codemix.data.shards.answers import Answers, num_answer_bytes
 from megatron_codemix.data.shards.block_hashes import BLOCK_BYTES, HashTree, count_blocks
 from megatron_codemix.data.shards.checked_file import CheckedBlocks, CheckedFile
 from megatron_codemix.data.shards.document_index import DocumentIndex
@@ -38,6 +40,7 @@ class _Files(NamedTuple):
     bin: CheckedFile
     idx: CheckedFile
     documents: DocumentIndex
+    answers: Answers | None
 
 
 class TokenShard:
@@ -50,6 +53,8 @@ class TokenShard:
     """All tokens, mapped. [num_tokens] Call `check` for what is about to be read of it."""
     num_documents: int
     num_tokens: int
+    answers: Answers | None
+    """Which tokens the assistant has written; None where documents are no conversations."""
 
     def __init__(self, prefix: Path, files: _Files) -> None:
         self.prefix = prefix
@@ -61,7 +66,7 @@ class TokenShard:
         return cls(Path(prefix), _open_files(Path(prefix)))
 
     def _use(self, files: _Files) -> None:
-        self._states, self.manifest, self._bin, self._idx, self._documents = files
+        self._states, self.manifest, self._bin, self._idx, self._documents, self.answers = files
         self.dtype = np.dtype(self.manifest.dtype)
         self.data = self._bin.data.view(self.dtype)
         self.num_documents = self.manifest.num_documents
@@ -112,15 +117,20 @@ class TokenShard:
 
     @property
     def num_blocks(self) -> int:
-        """Blocks that are hashed: those of the .bin, then those of the .idx."""
-        return self._bin.num_blocks + self._idx.num_blocks
+        """Blocks that are hashed: of the .bin, then of the .idx, then of the .answers."""
+        return sum(file.num_blocks for file in self._hashed)
+
+    @property
+    def _hashed(self) -> list[CheckedFile]:
+        return [self._bin, self._idx, *([self.answers.file] if self.answers else [])]
 
     def check_block(self, block: int) -> None:
         """Hashes one of the `num_blocks`, unless it was before. Raises DataError."""
-        if block < self._bin.num_blocks:
-            self._bin.check_block(block)
-        else:
-            self._idx.check_block(block - self._bin.num_blocks)
+        for file in self._hashed:
+            if block < file.num_blocks:
+                file.check_block(block)
+                return
+            block -= file.num_blocks
 
     def check_structure(self) -> None:
         """Reads the whole index. Raises DataError where documents do not follow one another."""
@@ -133,7 +143,7 @@ class TokenShard:
         hashed anew when touched. Raises DataError where the content is another or files are gone.
         Called where an epoch begins: tokens read before are not checked again within it.
         """
-        if _states(self.prefix) == self._states:
+        if _states(self.prefix, has_answers=self.answers is not None) == self._states:
             return False
         files = _open_files(self.prefix)
         was, now = self.manifest.content_hash, files.manifest.content_hash
@@ -146,18 +156,19 @@ class TokenShard:
         return True
 
 
-def _states(prefix: Path) -> tuple[FileState, ...]:
-    return tuple(
-        file_state(shard_file(prefix, suffix))
-        for suffix in (".manifest.json", ".bin", ".idx", ".blocks")
-    )
+def _states(prefix: Path, *, has_answers: bool) -> tuple[FileState, ...]:
+    suffixes = (".manifest.json", ".bin", ".idx", ".blocks", *((".answers",) * has_answers))
+    return tuple(file_state(shard_file(prefix, suffix)) for suffix in suffixes)
 
 
 def _open_files(prefix: Path) -> _Files:
     if not shard_file(prefix, ".manifest.json").exists():
         raise DataError(_missing_manifest(prefix))
-    states = _states(prefix)  # before the files are read: what changes meanwhile is noticed later
+    # Before the files are read: what changes meanwhile is noticed later.
+    states = _states(prefix, has_answers=False)
     manifest = Manifest.load(shard_file(prefix, ".manifest.json"))
+    if manifest.answers is not None:
+        states = (*states, file_state(shard_file(prefix, ".answers")))
     idx_path = shard_file(prefix, ".idx")
     header = read_header(idx_path)
     said = (manifest.dtype, manifest.num_documents, manifest.num_documents + 1)
@@ -169,10 +180,11 @@ def _open_files(prefix: Path) -> _Files:
         )
     itemsize = header.dtype.itemsize
     bin_bytes = manifest.num_tokens * itemsize
-    bin_blocks = count_blocks(bin_bytes)
+    bin_blocks, idx_blocks = count_blocks(bin_bytes), count_blocks(header.num_bytes)
+    answer_bytes = num_answer_bytes(manifest.num_tokens) if manifest.answers else 0
     tree = HashTree(
         shard_file(prefix, ".blocks"),
-        bin_blocks + count_blocks(header.num_bytes),
+        bin_blocks + idx_blocks + count_blocks(answer_bytes),
         manifest.blocks_root,
     )
     bin_path = shard_file(prefix, ".bin")
@@ -180,7 +192,12 @@ def _open_files(prefix: Path) -> _Files:
     bin_file = CheckedFile(bin_path, bin_bytes, itemsize, tree, 0, inspect)
     idx_file = CheckedFile(idx_path, header.num_bytes, 1, tree, bin_blocks)
     documents = DocumentIndex(idx_file, header, manifest.num_tokens)
-    return _Files(states, manifest, bin_file, idx_file, documents)
+    answers = None
+    if manifest.answers is not None:
+        path, first = shard_file(prefix, ".answers"), bin_blocks + idx_blocks
+        bits = CheckedFile(path, answer_bytes, 1, tree, first)
+        answers = Answers(bits, manifest.num_tokens)
+    return _Files(states, manifest, bin_file, idx_file, documents, answers)
 
 
 class _Vocabulary:

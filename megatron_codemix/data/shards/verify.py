@@ -69,6 +69,7 @@ def _verify(
     except DataError as error:
         return VerifiedShard(prefix, 0, [str(error)])
     listing = threads.submit(_documents_problems, prefix, shard.manifest)
+    answers = threads.submit(_answers_problems, shard)
     index = threads.submit(_index_problems, shard)
     blocks = [
         threads.submit(_block_problems, shard, first, min(first + BLOCKS_AT_ONCE, shard.num_blocks))
@@ -77,7 +78,7 @@ def _verify(
     problems = list(_gather(blocks, advance, shard.num_blocks))
     # What lies in the wrong place is no news where its hash is wrong.
     if not problems:
-        problems += index.result()
+        problems += [*index.result(), *answers.result()]
     if not problems:
         # Only an index that is right says where documents end.
         ends = partial(_count_unended, shard)
@@ -113,6 +114,25 @@ def _index_problems(shard: TokenShard) -> list[str]:
     except DataError as error:
         return [str(error)]
     return []
+
+
+def _answers_problems(shard: TokenShard) -> list[str]:
+    """Where the bits are not as many as the manifest says, or one stands behind the last token."""
+    said, found = shard.manifest.answers, shard.answers
+    if said is None or found is None:
+        return []
+    number = int(np.bitwise_count(found.file.data).sum(dtype=np.int64))
+    if number == said.num_learned and not (shard.num_tokens % 8 and _bits_behind_the_end(shard)):
+        return []
+    return [
+        f"{shard_file(shard.prefix, '.answers')}: {number} tokens are answers, the manifest says "
+        f"{said.num_learned}; prepare the shard again"
+    ]
+
+
+def _bits_behind_the_end(shard: TokenShard) -> bool:
+    assert shard.answers is not None
+    return bool(int(shard.answers.file.data[-1]) >> shard.num_tokens % 8)
 
 
 def _count_unended(shard: TokenShard, first: int) -> int:

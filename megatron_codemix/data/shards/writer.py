@@ -9,10 +9,12 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from megatron_codemix.corpus.instructions.template import ChatTemplate
+from megatron_codemix.data.shards.answers import AnswersWriter
 from megatron_codemix.data.shards.block_hashes import BlockHasher, finish_tree, hash_blocks
 from megatron_codemix.data.shards.index_file import HEADER_BYTES, finish_index
 from megatron_codemix.data.shards.layout import shard_file
-from megatron_codemix.data.shards.manifest import Manifest
+from megatron_codemix.data.shards.manifest import ChatAnswers, Manifest
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import atomic_path, full_disk
 
@@ -26,9 +28,13 @@ class TokenShardWriter:
     up.
     """
 
-    def __init__(self, prefix: Path, dtype: npt.DTypeLike) -> None:
-        """`dtype`: uint16 or int32 (token_dtype)."""
+    def __init__(
+        self, prefix: Path, dtype: npt.DTypeLike, chat_template: ChatTemplate | None = None
+    ) -> None:
+        """`dtype`: uint16 or int32 (token_dtype). chat_template: of a shard of conversations, by
+        which they were rendered; each block then comes with its answers."""
         self.prefix = prefix
+        self._template = chat_template
         self.dtype = np.dtype(dtype)
         self.num_documents = 0
         self.num_tokens = 0
@@ -38,6 +44,10 @@ class TokenShardWriter:
             self._bin = _open_in(stack, shard_file(prefix, ".bin"))
             self._idx = _open_in(stack, shard_file(prefix, ".idx"))
             self._blocks = _open_in(stack, shard_file(prefix, ".blocks"))
+            self._answers = self._answers_path = None
+            if chat_template is not None:
+                file = _open_in(stack, shard_file(prefix, ".answers"))
+                self._answers, self._answers_path = AnswersWriter(prefix, file), Path(file.name)
             self._idx.write(bytes(HEADER_BYTES))  # its counts are known at the end
             self._open = stack.pop_all()
         self._hasher = BlockHasher(self._blocks)
@@ -56,8 +66,13 @@ class TokenShardWriter:
         reason = error if error is not None else _AbandonedError()
         self._open.__exit__(type(reason), reason, trace)
 
-    def add_document(self, tokens: npt.NDArray[np.integer] | Sequence[int]) -> None:
-        """Appends a document as it is: the caller has put the end-of-document token.
+    def add_document(
+        self,
+        tokens: npt.NDArray[np.integer] | Sequence[int],
+        learned: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Appends a document as it is: the caller has put the end-of-document token. learned: of a
+        conversation, which tokens are answers.
 
         Raises DataError where it is no list of integers that the shard's type can hold.
         """
@@ -75,15 +90,25 @@ class TokenShardWriter:
                 "token_dtype(vocabulary_size)"
             )
         self.append_block(
-            np.ascontiguousarray(array, dtype=self.dtype), np.array([len(array)], np.int32)
+            np.ascontiguousarray(array, dtype=self.dtype), np.array([len(array)], np.int32), learned
         )
 
-    def append_block(self, tokens: npt.NDArray[Any], lengths: npt.NDArray[np.integer]) -> None:
+    def append_block(
+        self,
+        tokens: npt.NDArray[Any],
+        lengths: npt.NDArray[np.integer],
+        learned: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
         """Appends whole documents that lie one after another in `tokens`, of the shard's type.
 
-        lengths: tokens of each. Costs a copy to the file and its hash, whatever their number.
+        lengths: tokens of each. learned: of conversations, which tokens are answers [tokens]. Costs
+        a copy to the file and its hash, whatever their number.
         """
         assert tokens.dtype == self.dtype, (tokens.dtype, self.dtype)
+        assert (learned is None) == (self._answers is None), "answers belong to conversations"
+        if self._answers is not None and learned is not None:
+            assert learned.shape == tokens.shape, (learned.shape, tokens.shape)
+            self._answers.append(learned)
         sizes: npt.NDArray[np.int32] = lengths.astype(np.int32)
         assert int(sizes.sum(dtype=np.int64)) == len(tokens), (int(sizes.sum()), len(tokens))
         self._seen.add(tokens, sizes, self.num_tokens, self.num_documents)
@@ -130,10 +155,21 @@ class TokenShardWriter:
             num_documents=self.num_documents,
             num_tokens=self.num_tokens,
             blocks_root=root,
+            answers=self._described_answers(),
             **fields,
         )
         manifest.save(shard_file(self.prefix, ".manifest.json"))
         return manifest
+
+    def _described_answers(self) -> ChatAnswers | None:
+        if self._template is None or self._answers is None:
+            return None
+        return ChatAnswers(
+            template=self._template.name,
+            template_sha256=self._template.hash,
+            template_source=self._template.source,
+            num_learned=self._answers.num_learned,
+        )
 
     def finish_files(self) -> str:
         """Puts .bin, .idx and .blocks in place without a manifest: what Megatron reads. Returns the
@@ -144,11 +180,16 @@ class TokenShardWriter:
             self._hasher.finish()
             self._idx.flush()
             hash_blocks(Path(self._idx.name), self._blocks, lambda num_bytes: None)
+            if self._answers is not None and self._answers_path is not None:
+                self._answers.finish()
+                hash_blocks(self._answers_path, self._blocks, lambda num_bytes: None)
             root = finish_tree(self._blocks)
         except OSError as error:
             raise full_disk(error, shard_file(self.prefix, ".idx")) from error
         # A manifest says that the shard is whole: the old one goes before its files do.
         shard_file(self.prefix, ".manifest.json").unlink(missing_ok=True)
+        if self._answers is None:  # those of the shard that stood here before
+            shard_file(self.prefix, ".answers").unlink(missing_ok=True)
         self._open.close()
         return root
 

@@ -5,14 +5,17 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
+from megatron_codemix.corpus.instructions.template import PLAIN, ChatRenderer, ChatTemplate
+from megatron_codemix.data.preparation.conversations import encode_chat
 from megatron_codemix.data.tokenizer import Tokenizer
+from megatron_codemix.errors import DataError
 from megatron_codemix.evaluation.engine.requests import Generation, GenerationRequest
 from megatron_codemix.evaluation.prompts import (
     END_OF_TURN,
-    conversation_text,
 )
 from megatron_codemix.evaluation.sampling import Sampling
 from megatron_codemix.evaluation.serving.errors import ApiError, bad_request
@@ -41,6 +44,14 @@ class Served:
     name: str
     tokenizer: Tokenizer
     max_length: int
+    template: ChatTemplate = PLAIN
+    """Of the conversations that it was tuned on."""
+
+    @cached_property
+    def chat(self) -> ChatRenderer:
+        """Renders conversations as in training."""
+        tokenizer = self.tokenizer
+        return ChatRenderer(self.template, tokenizer.special_tokens, tokenizer.end_of_document)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +76,19 @@ def read_completions(body: Body, served: Served) -> Call:
 
 
 def read_chat(body: Body, served: Served) -> Call:
-    """Of `/v1/chat/completions`; the messages become one text. Raises ApiError."""
+    """Of `/v1/chat/completions`; the messages become one text by the chat template. Raises
+    ApiError."""
     refuse_others(body, READ_BY_CHAT)
     _require_model(body, served)
-    text = conversation_text(_messages(body.get("messages")))
-    return _call(body, [_encode(text, served)], served, is_chat=True)
+    messages = [
+        {"role": "system" if role == "developer" else role, "content": text}
+        for role, text in _messages(body.get("messages"))
+    ]
+    try:
+        chat = served.chat.render(messages, add_generation_prompt=True)
+    except DataError as error:
+        raise bad_request(str(error), "messages") from error
+    return _call(body, [encode_chat(served.tokenizer, chat)], served, is_chat=True)
 
 
 def answer(call: Call, generations: Sequence[Generation], served: Served) -> dict[str, Any]:
@@ -83,7 +102,7 @@ def answer(call: Call, generations: Sequence[Generation], served: Served) -> dic
         "choices": [
             {
                 "index": index,
-                **_content(generation.text, is_chat=call.is_chat),
+                **_content(generation.text, served, is_chat=call.is_chat),
                 "finish_reason": _FINISH[generation.finish_reason],
                 "logprobs": None,
             }
@@ -98,10 +117,17 @@ def answer(call: Call, generations: Sequence[Generation], served: Served) -> dic
     }
 
 
-def _content(text: str, *, is_chat: bool) -> dict[str, Any]:
-    if is_chat:  # the space behind "Assistant:"
-        return {"message": {"role": "assistant", "content": text.removeprefix(" ")}}
+def _content(text: str, served: Served, *, is_chat: bool) -> dict[str, Any]:
+    if is_chat:
+        before, after = served.chat.frame()
+        content = text.removeprefix(before).removesuffix(after)
+        return {"message": {"role": "assistant", "content": content}}
     return {"text": text}
+
+
+def _end_of_turn(served: Served) -> str:
+    """Of a template whose turns end with no more than a line, the beginning of the next one."""
+    return served.chat.frame()[1].strip() or END_OF_TURN
 
 
 def _require_model(body: Body, served: Served) -> None:
@@ -165,7 +191,7 @@ def _message(value: Any, place: str) -> tuple[str, str]:
         content = "".join(_part(part, place) for part in content)
     if not isinstance(content, str):
         raise bad_request(f"{place}: 'content' is a text, or a list of text parts", place)
-    return value["role"], content
+    return value["role"], without_lone_surrogates(content)
 
 
 def _part(part: Any, place: str) -> str:
@@ -182,7 +208,7 @@ def _call(body: Body, prompts: list[list[int]], served: Served, *, is_chat: bool
     seed = integer(body, "seed", -_MAX_SEED - 1, _MAX_SEED)
     sampling = Sampling(
         max_new_tokens=max_tokens,
-        stop=(*stop_texts(body), *((END_OF_TURN,) if is_chat else ())),
+        stop=(*stop_texts(body), *((_end_of_turn(served),) if is_chat else ())),
         temperature=number(body, "temperature", 1.0),
         top_p=number(body, "top_p", 1.0),
         seed=secrets.randbits(63) if seed is None else seed & _MAX_SEED,

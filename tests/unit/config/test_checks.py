@@ -12,6 +12,11 @@ from megatron_codemix.errors import ConfigError
 
 Changed = Callable[..., RunConfig]
 
+INSTRUCT = [
+    "train.stage=instruct",
+    "data.document_mask=true",
+    "init_from={run: x, load: weights}",
+]
 EXPERTS = "model.moe={num_experts: 8, top_k: 2, balance_coefficient: 0.01}"
 
 
@@ -72,6 +77,15 @@ def test_a_good_configuration_has_no_problems(changed: Changed) -> None:
         (
             ["train.ramp_up={start_sequences: 4, increment_sequences: 4, over_tokens: 0.5M}"],
             "train.ramp_up.over_tokens: 500K of the 500K train.train_tokens leave no whole step",
+        ),
+        (
+            ["train.stage=instruct", "data.document_mask=true"],
+            "train.stage: instruct tunes a model that has learned to write, and init_from is",
+        ),
+        ([*INSTRUCT, "data.document_mask=false"], "data.document_mask: false, and train.stage is"),
+        (
+            [*INSTRUCT, "data.sources.code.fill_in_the_middle={rate: 0.5, spm_rate: 0.5}"],
+            "data.sources.code.fill_in_the_middle: moves tokens, so that answers could not be told",
         ),
         (["layout.virtual_pipeline=2"], "layout.virtual_pipeline: 2 needs layout.pipeline > 1"),
         (
@@ -211,6 +225,8 @@ def test_all_problems_come_together(changed: Changed) -> None:
         ["layout.overlap_param_gather=true", "layout.overlap_grad_reduce=true"],
         ["schedule.min_lr=3e-4"],
         ["data.restart=true", "init_from={run: x, load: weights}"],
+        INSTRUCT,
+        [*INSTRUCT, "data.sources.markup.fill_in_the_middle={rate: 0.5, spm_rate: 0.5}"],
     ],
 )
 def test_what_is_allowed(changed: Changed, overrides: list[str]) -> None:

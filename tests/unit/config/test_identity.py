@@ -57,6 +57,7 @@ DECIDES = [
     "train.train_tokens=1M",
     "train.global_batch_sequences=32",
     "train.seed=2",
+    "train.stage=instruct",
     "train.ramp_up={start_sequences: 4, increment_sequences: 4, over_tokens: 32768}",
     "train.spike={deviations: 6}",
     "precision.kind=bf16",

@@ -82,6 +82,15 @@ def test_paths_are_absolute_and_data_stands_for_its_root(tmp_path: Path) -> None
     assert config.tokenizer.path == tmp_path / "../tokenizer.json"
 
 
+def test_what_is_no_path_stays_as_it_is(tmp_path: Path) -> None:
+    text = STUDY.replace(
+        'code: {train: "{data}/code_train"', 'code: {packing: best_fit, train: "a"'
+    )
+    spec = load_study(write_study(tmp_path, text), data_root=tmp_path / "d")
+    source = expand(spec).nodes["single/text"].config.data.sources["code"]
+    assert (source.packing, source.train) == ("best_fit", tmp_path / "a")
+
+
 def test_defaults_extend_a_file_relative_to_the_study(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "models/base.yaml").write_text(

@@ -233,3 +233,17 @@ def test_a_branch_from_a_checkpoint_that_is_not_kept_is_refused(tmp_path: Path) 
     far = BRANCH.replace("at_tokens: 256M", "at_tokens: 900M")
     with pytest.raises(ConfigError, match="behind the end of the parent"):
         expand(load_study(write_study(tmp_path, far)))
+
+
+def test_tuning_wants_conversations(tmp_path: Path) -> None:
+    asked = "set: {data.mixture.weights: {text: 0.75, code: 0.25}}"
+    tuned = (
+        "set: {train.stage: instruct, data.document_mask: true,"
+        " data.mixture.weights: {text: 0.75, code: 0.25}}"
+    )
+    assert asked in STUDY
+    with pytest.raises(ConfigError) as caught:
+        small_tree(tmp_path, STUDY.replace(asked, tuned))
+    assert len(caught.value.problems) == 2
+    assert "data.sources.code.train" in caught.value.problems[0]
+    assert "holds no conversations" in caught.value.problems[0]
