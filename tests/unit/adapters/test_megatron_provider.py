@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +16,7 @@ from megatron_codemix.adapters.megatron_provider import (
     datasets_provider,
 )
 from megatron_codemix.errors import ConfigError
+from tests.helpers.megatron_core import import_megatron
 from tests.helpers.shards import END_OF_DOCUMENT, VOCABULARY_SIZE, write_random_shard
 
 SEQUENCE = 48  # of documents of at most 40 tokens: each sample holds several
@@ -58,17 +58,10 @@ class MegatronTokenizer:
 @pytest.fixture(scope="module")
 def gpt():
     """megatron-core's module of GPTDataset."""
-    with warnings.catch_warnings():
-        # At import it warns of the GPU packages that it does without.
-        warnings.simplefilter("ignore")
-        from megatron.core.datasets import gpt_dataset
-    return gpt_dataset
+    return import_megatron("megatron.core.datasets.gpt_dataset")
 
 
 def gpt_dataset(gpt, prefix, cache, sample_format: dict[str, bool], num_samples=NUM_SAMPLES):
-    from megatron.core.datasets.indexed_dataset import IndexedDataset
-    from megatron.core.datasets.utils import Split
-
     config = gpt.GPTDatasetConfig(
         random_seed=SEED,
         sequence_length=SEQUENCE,
@@ -77,9 +70,9 @@ def gpt_dataset(gpt, prefix, cache, sample_format: dict[str, bool], num_samples=
         tokenizer=MegatronTokenizer(),
         **sample_format,
     )
-    indexed = IndexedDataset(str(prefix))
+    indexed = gpt.IndexedDataset(str(prefix))
     documents = np.arange(len(indexed), dtype=np.int32)
-    return gpt.GPTDataset(indexed, str(prefix), documents, num_samples, Split.train, config)
+    return gpt.GPTDataset(indexed, str(prefix), documents, num_samples, gpt.Split.train, config)
 
 
 FORMATS = [

@@ -1,11 +1,11 @@
 """Under `make test-native` these tests run against an instrumented build of the extension."""
 
-import importlib
 import os
-import warnings
 from pathlib import Path
 
 import pytest
+
+from tests.helpers.megatron_core import import_megatron
 
 SANITIZED_BUILD = os.environ.get("CODEMIX_SANITIZED_BUILD")
 
@@ -22,19 +22,16 @@ def _extension_is_the_instrumented_one() -> None:
 @pytest.fixture(scope="session")
 def gpt_dataset():
     """megatron-core's module of index builders in Python."""
-    return _import_megatron("megatron.core.datasets.gpt_dataset")
+    return _not_sanitized("megatron.core.datasets.gpt_dataset")
 
 
 @pytest.fixture(scope="session")
 def helpers():
     """megatron-core's index builders in C++."""
-    return _import_megatron("megatron.core.datasets.helpers")
+    return _not_sanitized("megatron.core.datasets.helpers")
 
 
-def _import_megatron(name: str):
+def _not_sanitized(name: str):
     if SANITIZED_BUILD is not None:
         pytest.skip("torch is not run under the sanitizers; the numpy oracle is")
-    with warnings.catch_warnings():
-        # At import it warns of the GPU packages that it does without.
-        warnings.simplefilter("ignore")
-        return importlib.import_module(name)
+    return import_megatron(name)

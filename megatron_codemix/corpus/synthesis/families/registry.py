@@ -17,14 +17,14 @@ from megatron_codemix.corpus.synthesis.problem import Family
 FAMILIES: tuple[Family, ...] = (
     Lists(),
     Graphs(),
-    Arithmetic(),
-    Strings(),
-    Dictionaries(),
-    Recursion(),
     Intervals(),
     DataClasses(),
     NumberTheory(),
     Parsing(),
+    Arithmetic(),
+    Strings(),
+    Dictionaries(),
+    Recursion(),
     Simulation(),
     DynamicProgramming(),
 )

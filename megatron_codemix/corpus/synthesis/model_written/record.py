@@ -29,7 +29,6 @@ def kept(tried: Tried, seed_document: Document, model: str, seed: int) -> Kept:
     )
     written = Written(
         name=exercise.name,
-        signature=_signature(exercise.solution, exercise.name),
         summary="",
         statement=exercise.statement,
         solutions=solutions,
@@ -58,17 +57,6 @@ def kept(tried: Tried, seed_document: Document, model: str, seed: int) -> Kept:
     identity = f"{SOURCE}/{name}"
     document = Document(identity, SOURCE, identity, seed_document.origin, None, text, metadata)
     return Kept(document, near_duplicate_keys(exercise.statement, exercise.solution))
-
-
-def _function(source: str, name: str) -> ast.FunctionDef:
-    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
-    return next(node for node in reversed(functions) if node.name == name)
-
-
-def _signature(source: str, name: str) -> str:
-    function = _function(source, name)
-    returns = "" if function.returns is None else f" -> {ast.unparse(function.returns)}"
-    return f"def {name}({ast.unparse(function.args)}){returns}:"
 
 
 def _has_docstring(source: str) -> bool:

@@ -145,6 +145,8 @@ def run(engine: Any, program: dict[str, Any], limits: dict[str, int]) -> dict[st
         answer = _answer(engine, program, limits)
     except Exception as error:
         message = str(error).strip().splitlines() or [""]
+        if message == ["null"]:  # the engine's, where no memory is left to make an error of
+            message = ["null (thrown, or out of memory for the error itself)"]
         return {"error": f"{type(error).__name__}: {message[0][:300]}"}
     if len(answer) > _MAX_RESULT_BYTES:
         return {"error": f"results of more than {_MAX_RESULT_BYTES} characters"}

@@ -1,4 +1,3 @@
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.data.shards.writer import TokenShardWriter
 from megatron_codemix.data.source import SourceSpec
 from megatron_codemix.errors import ConfigError, DataError
+from tests.helpers.megatron_core import import_megatron
 
 VOCABULARY_SIZE = 5000
 SEED = 1234
@@ -27,24 +27,17 @@ class MegatronTokenizer:
 @pytest.fixture(scope="module")
 def megatron():
     """megatron-core's datasets."""
-    with warnings.catch_warnings():
-        # At import it warns of the GPU packages that it does without.
-        warnings.simplefilter("ignore")
-        from megatron.core.datasets import (
-            blended_megatron_dataset_builder,
-            gpt_dataset,
-            indexed_dataset,
-            utils,
-        )
+    blended = import_megatron("megatron.core.datasets.blended_megatron_dataset_builder")
+    gpt_dataset = import_megatron("megatron.core.datasets.gpt_dataset")
 
-        class Modules:
-            Builder = blended_megatron_dataset_builder.BlendedMegatronDatasetBuilder
-            GPTDataset = gpt_dataset.GPTDataset
-            GPTDatasetConfig = gpt_dataset.GPTDatasetConfig
-            IndexedDataset = indexed_dataset.IndexedDataset
-            Split = utils.Split
+    class Modules:
+        Builder = blended.BlendedMegatronDatasetBuilder
+        GPTDataset = gpt_dataset.GPTDataset
+        GPTDatasetConfig = gpt_dataset.GPTDatasetConfig
+        IndexedDataset = gpt_dataset.IndexedDataset
+        Split = gpt_dataset.Split
 
-        return Modules
+    return Modules
 
 
 def write_shard(prefix: Path, num_documents: int, longest: int, dtype=np.uint16) -> Path:

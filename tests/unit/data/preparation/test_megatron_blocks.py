@@ -1,13 +1,11 @@
 """The drop-in for Megatron-LM's preprocess_data.py against its path with megatron-core itself."""
 
 import gzip
-import importlib
 import json
 import os
 import random
 import subprocess
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,7 @@ from megatron_codemix.data.tokenizer import END_OF_DOCUMENT
 from megatron_codemix.data.tokenizer_training import train_tokenizer
 from megatron_codemix.errors import ConfigError, DataError
 from megatron_codemix.files import read_jsonl
+from tests.helpers.megatron_core import import_megatron
 
 ROOT = Path(__file__).parents[4]
 WORDS = ("alpha", "beta", "gamma", "value", "return", "import", "\u00e9t\u00e9", "\ua7cf", "  ")
@@ -58,10 +57,7 @@ def lines_of(entries: Sequence[dict[str, Any]]) -> bytes:
 
 @pytest.fixture(scope="module")
 def indexed_dataset() -> Any:
-    with warnings.catch_warnings():
-        # At import megatron-core warns of the GPU packages that it does without.
-        warnings.simplefilter("ignore")
-        return importlib.import_module("megatron.core.datasets.indexed_dataset")
+    return import_megatron("megatron.core.datasets.indexed_dataset")
 
 
 @pytest.fixture(scope="module")

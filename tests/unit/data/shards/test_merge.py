@@ -1,11 +1,9 @@
 """Joining shards, against megatron-core's own."""
 
-import importlib
 import json
 import os
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from megatron_codemix.data.shards.verify import verify_shards
 from megatron_codemix.data.shards.writer import TokenShardWriter
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import hash_file
+from tests.helpers.megatron_core import import_megatron
 
 ROOT = Path(__file__).parents[4]
 
@@ -54,9 +53,7 @@ def join(prefixes: list[Path], out: Path, **options: Any) -> MergedShard:
 
 def megatron_merge(prefixes: list[Path], out: Path) -> None:
     """Megatron-LM's tools/merge_datasets.py."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of GPU packages, at import
-        module: Any = importlib.import_module("megatron.core.datasets.indexed_dataset")
+    module = import_megatron("megatron.core.datasets.indexed_dataset")
     builder = module.IndexedDatasetBuilder(f"{out}.bin", dtype=np.uint16)
     for prefix in prefixes:
         builder.add_index(str(prefix))

@@ -125,7 +125,7 @@ Array<int64_t> FindNgrams(const NgramIndex& index, const WordCharacters& charact
 
 }  // namespace
 
-void BindTexts(py::module_& module) {
+void BindNgrams(py::module_& module) {
   py::class_<WordCharacters>(module, "WordCharacters")
       .def(py::init(&MakeWordCharacters), py::arg("lower_case").noconvert())
       .def("join_words", &JoinWords, "text"_a)
