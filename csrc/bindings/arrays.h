@@ -6,8 +6,8 @@
 
 #include <cstdint>
 
-#include "check.h"
-#include "span.h"
+#include "common/check.h"
+#include "common/span.h"
 
 namespace codemix {
 

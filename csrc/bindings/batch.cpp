@@ -3,7 +3,7 @@
 #include <memory>
 #include <vector>
 
-#include "batch_reader.h"
+#include "batch/batch_reader.h"
 #include "bindings/arrays.h"
 #include "bindings/bound_gather.h"
 #include "bindings/module.h"

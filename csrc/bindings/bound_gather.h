@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
+#include "batch/token_gather.h"
 #include "bindings/arrays.h"
-#include "token_gather.h"
 
 namespace codemix {
 

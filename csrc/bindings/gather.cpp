@@ -3,11 +3,11 @@
 #include <utility>
 #include <vector>
 
+#include "batch/document_positions.h"
+#include "batch/token_gather.h"
 #include "bindings/arrays.h"
 #include "bindings/bound_gather.h"
 #include "bindings/module.h"
-#include "document_positions.h"
-#include "token_gather.h"
 
 namespace codemix {
 

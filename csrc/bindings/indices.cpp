@@ -3,12 +3,12 @@
 
 #include "bindings/arrays.h"
 #include "bindings/module.h"
-#include "blending_index.h"
-#include "document_and_sample_index.h"
-#include "document_index.h"
-#include "mersenne_twister.h"
-#include "sample_index.h"
-#include "shuffle_index.h"
+#include "megatron/blending_index.h"
+#include "megatron/document_and_sample_index.h"
+#include "megatron/document_index.h"
+#include "megatron/mersenne_twister.h"
+#include "megatron/sample_index.h"
+#include "megatron/shuffle_index.h"
 
 namespace codemix {
 

@@ -3,9 +3,9 @@
 
 #include "bindings/arrays.h"
 #include "bindings/module.h"
-#include "earliest_deadline_order.h"
-#include "period_table.h"
-#include "split_tree.h"
+#include "mixture/earliest_deadline_order.h"
+#include "mixture/period_table.h"
+#include "mixture/split_tree.h"
 
 namespace codemix {
 

@@ -8,9 +8,9 @@
 #include "bindings/arrays.h"
 #include "bindings/module.h"
 #include "bindings/strings.h"
-#include "minhash.h"
-#include "ngram_index.h"
-#include "word_ngrams.h"
+#include "text/minhash.h"
+#include "text/ngram_index.h"
+#include "text/word_ngrams.h"
 
 namespace codemix {
 

@@ -6,8 +6,8 @@
 
 #include "bindings/arrays.h"
 #include "bindings/module.h"
-#include "keyed_permutation.h"
-#include "window_order.h"
+#include "order/keyed_permutation.h"
+#include "order/window_order.h"
 
 namespace codemix {
 

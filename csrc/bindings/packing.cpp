@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "best_fit.h"
+#include "batch/best_fit.h"
 #include "bindings/arrays.h"
 #include "bindings/module.h"
 

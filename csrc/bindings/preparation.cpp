@@ -9,7 +9,7 @@
 #include "bindings/arrays.h"
 #include "bindings/module.h"
 #include "bindings/strings.h"
-#include "bpe_encoder.h"
+#include "bpe/bpe_encoder.h"
 
 namespace codemix {
 

@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "batch/unchecked_blocks.h"
 #include "bindings/arrays.h"
 #include "bindings/module.h"
-#include "unchecked_blocks.h"
 
 namespace codemix {
 

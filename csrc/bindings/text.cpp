@@ -9,11 +9,11 @@
 
 #include "bindings/arrays.h"
 #include "bindings/module.h"
-#include "character_table.h"
-#include "private_marks.h"
-#include "text_classifier.h"
-#include "text_repetition.h"
-#include "text_statistics.h"
+#include "text/character_table.h"
+#include "text/private_marks.h"
+#include "text/text_classifier.h"
+#include "text/text_repetition.h"
+#include "text/text_statistics.h"
 
 namespace codemix {
 

@@ -26,8 +26,8 @@ def pack_best_fit(document_lengths: npt.NDArray[np.int32], row_length: int) -> P
 
     Documents longer than a row are cut into full rows and a rest; rests and shorter documents are
     taken longest first, each into the fullest row that has room (Ding et al. 2024, arXiv
-    2404.10830; csrc/best_fit.h has the ties). Packed rows come first, full rows of long documents
-    after them; empty documents are nowhere.
+    2404.10830; csrc/batch/best_fit.h has the ties). Packed rows come first, full rows of long
+    documents after them; empty documents are nowhere.
     Raises TypeError on another dtype, ValueError on a negative length or row_length < 1.
     """
     lengths = np.ascontiguousarray(document_lengths)

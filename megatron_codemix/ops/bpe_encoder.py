@@ -40,7 +40,7 @@ class AddedToken(NamedTuple):
 
 
 class WordPattern(NamedTuple):
-    """How a text is cut into words: by GPT-4's pattern (csrc/bpe_split.cpp), with at most
+    """How a text is cut into words: by GPT-4's pattern (csrc/bpe/bpe_split.cpp), with at most
     `numbers_at_once` (1 or 3) in a word, or by GPT-2's. `isolates_digits`: as CharacterClass.DIGIT,
     before all else."""
 

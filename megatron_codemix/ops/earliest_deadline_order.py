@@ -16,8 +16,8 @@ def build_earliest_deadline_order(
     With k sources of weights w, sum W, and x_i the draws of source i among the first n samples:
     |x_i - n w_i / W| <= 1 - 1/(2k - 2) for every i and n (0 for k = 1), the best that any order can
     promise. The order repeats after W / gcd(w) samples. Integer arithmetic only, so the same on
-    every machine. The algorithm is in csrc/earliest_deadline_order.h (R. Tijdeman, "The chairman
-    assignment problem", Discrete Mathematics 32, 1980).
+    every machine. The algorithm is in csrc/mixture/earliest_deadline_order.h (R. Tijdeman, "The
+    chairman assignment problem", Discrete Mathematics 32, 1980).
 
     `counts` are the draws per source so far, from which the order goes on as if it had never
     stopped; None starts it. Draw numbers go on from them too.

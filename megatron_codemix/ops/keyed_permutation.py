@@ -10,8 +10,8 @@ def permute(positions: npt.NDArray[np.int64], size: int, key: int) -> npt.NDArra
     """The entries at `positions` of the permutation of 0 .. size - 1 that `key` (64 bits) names.
 
     A table by Fisher-Yates up to 65,536 entries, a Feistel network with cycle walking above, up to
-    2^62 (csrc/keyed_permutation.h has both in full). Integer arithmetic only, so the same on every
-    machine. Raises ValueError on a position outside [0, size).
+    2^62 (csrc/order/keyed_permutation.h has both in full). Integer arithmetic only, so the same on
+    every machine. Raises ValueError on a position outside [0, size).
     """
     return _C.permute(np.ascontiguousarray(positions), size, key)
 

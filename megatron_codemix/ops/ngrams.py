@@ -28,7 +28,7 @@ WITHOUT_SPACES = (
 )
 """Scripts without spaces between words, as ranges for a regular expression."""
 _NUM_CODES = 0x110000
-_IS_WORD = 1 << 31  # csrc/word_ngrams.h: kIsWord
+_IS_WORD = 1 << 31  # csrc/text/word_ngrams.h: kIsWord
 
 
 @cache

@@ -257,7 +257,7 @@ def fill_document_positions(
 
 
 class SplitTree:
-    """See ops.SplitTree. In exact fractions, from the definition in csrc/split_tree.h."""
+    """See ops.SplitTree. In exact fractions, from the definition in csrc/mixture/split_tree.h."""
 
     def __init__(
         self,

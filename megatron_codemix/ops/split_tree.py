@@ -9,8 +9,9 @@ from megatron_codemix.ops.extension import _C
 class SplitTree:
     """A tree that deals samples to sources by weights on straight lines between knots.
 
-    Stateless and exact: csrc/split_tree.h defines the order. Each prefix is as close to the plan as
-    the tree's shape promises; draws of a source are 0, 1, 2, ... in the order of the samples.
+    Stateless and exact: csrc/mixture/split_tree.h defines the order. Each prefix is as close to the
+    plan as the tree's shape promises; draws of a source are 0, 1, 2, ... in the order of the
+    samples.
     """
 
     def __init__(

@@ -54,7 +54,7 @@ class WordStatistics(NamedTuple):
 
 
 class Repetition(NamedTuple):
-    """See csrc/text_repetition.h for what lines, paragraphs and repeated n-grams are."""
+    """See csrc/text/text_repetition.h for what lines, paragraphs and repeated n-grams are."""
 
     num_characters: int
     num_lines: int
@@ -70,7 +70,7 @@ class Repetition(NamedTuple):
 
 
 class MarkKind(IntEnum):
-    """See csrc/private_marks.h."""
+    """See csrc/text/private_marks.h."""
 
     AT = 0
     FOUR_NUMBERS = 1
@@ -88,7 +88,7 @@ class Mark(NamedTuple):
     end: int
 
 
-# The bits of csrc/character_table.h.
+# The bits of csrc/text/character_table.h.
 _SPACE, _LINE_BREAK, _ALPHABETIC, _ALPHANUMERIC, _SYMBOL = 1, 2, 4, 8, 16
 _LINE_BREAKS = "\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029"
 
@@ -156,7 +156,7 @@ def _mark_finder(literals: tuple[str, ...]) -> "_C.MarkFinder":
 
 class TextClassifier:
     """Labels of texts by a quantised fastText model (.ftz), such as lid.176, which knows 176
-    languages: the same as fastText's own, ten times as fast (csrc/text_classifier.h)."""
+    languages: the same as fastText's own, ten times as fast (csrc/text/text_classifier.h)."""
 
     def __init__(self, file: bytes) -> None:
         """file: the model's bytes. Raises ValueError where they are none, or one of another

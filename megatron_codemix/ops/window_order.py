@@ -9,7 +9,8 @@ PartArrays = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.
 
 
 class WindowOrder:
-    """Windows of sequence_length + 1 tokens, epoch after epoch; csrc/window_order.h defines which.
+    """Windows of sequence_length + 1 tokens, epoch after epoch: csrc/order/window_order.h defines
+    which.
 
     Holds no index: up to 65,536 windows in an epoch, the tables of the latest two. Threads may
     share it. A window is called by its cursor: its number over all epochs, from 0.

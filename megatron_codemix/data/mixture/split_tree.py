@@ -104,7 +104,8 @@ def error_bounds(tree: Tree, names: Sequence[str], units: Units) -> dict[str, fl
     """The most by which each source can ever differ from its plan, in samples.
 
     A side of a node errs by at most 1/2 plus its largest share of the node's weight times the
-    node's own error (csrc/split_tree.h). Between knots a share is between its values at them.
+    node's own error (csrc/mixture/split_tree.h). Between knots a share is between its values at
+    them.
     """
     columns = dict(zip(names, units.T, strict=True))
     bounds: dict[str, float] = {}

@@ -2,7 +2,8 @@
 else with `tokenizers`.
 
 The proof: a sample of each source, and a text with each added token, must give the same tokens with
-both. What the encoder leaves alone (csrc/bpe_encoder.h) goes to `tokenizers`, document by document.
+both. What the encoder leaves alone (csrc/bpe/bpe_encoder.h) goes to `tokenizers`, document by
+document.
 """
 
 import logging

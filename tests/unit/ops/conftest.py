@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.megatron_core import import_megatron
-
 SANITIZED_BUILD = os.environ.get("CODEMIX_SANITIZED_BUILD")
 
 
@@ -34,4 +32,6 @@ def helpers():
 def _not_sanitized(name: str):
     if SANITIZED_BUILD is not None:
         pytest.skip("torch is not run under the sanitizers; the numpy oracle is")
+    from tests.helpers.megatron_core import import_megatron
+
     return import_megatron(name)
