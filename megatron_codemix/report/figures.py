@@ -19,7 +19,7 @@ _SMOOTHED_STEPS = 9
 """Steps in the running mean of a loss curve: single small batches scatter more than variants
 differ."""
 
-_SIZE_INCHES = (6.0, 3.6)
+SIZE_INCHES = (6.0, 3.6)
 """Small, so that the text is still readable when a phone shrinks the figure."""
 
 
@@ -104,7 +104,7 @@ def _loss_picture(
     source: str, curves: Mapping[str, Curve], suffix: str, colours: Mapping[str, str]
 ) -> Picture:
     with mpl.rc_context(LOOK):
-        figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
+        figure = Figure(figsize=SIZE_INCHES, layout="constrained")
         axes = figure.add_subplot()
         for number, (variant, curve) in enumerate(curves.items()):
             colour = colours[variant]
@@ -120,7 +120,7 @@ def _loss_picture(
         figure.legend(fontsize=8, loc="outside lower center", ncols=2)
         title = f"Training loss on {source}{suffix}"
         alt = f"{title}: {', '.join(curves)}; dotted lines mark where a phase begins"
-        return Picture(title=title, alt=alt, uri=_data_uri(figure))
+        return Picture(title=title, alt=alt, uri=data_uri(figure))
 
 
 def tick_words(tokens: float, longest: float) -> str:
@@ -135,7 +135,7 @@ def _relative_picture(
     sources = list(rows[0]["heldout"])
     others = [row for row in rows if row["name"] != baseline]
     with mpl.rc_context(LOOK):
-        figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
+        figure = Figure(figsize=SIZE_INCHES, layout="constrained")
         axes = figure.add_subplot()
         width = 0.8 / max(1, len(others))
         for number, row in enumerate(others):
@@ -150,10 +150,10 @@ def _relative_picture(
         figure.legend(fontsize=8, loc="outside lower center", ncols=2)
         title = f"Held-out loss against {baseline}{suffix}"
         alt = f"{title}, by source; bars below zero are better"
-        return Picture(title=title, alt=alt, uri=_data_uri(figure))
+        return Picture(title=title, alt=alt, uri=data_uri(figure))
 
 
-def _data_uri(figure: Figure) -> str:
+def data_uri(figure: Figure) -> str:
     """The figure as SVG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata=UNDATED)

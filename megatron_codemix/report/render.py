@@ -4,11 +4,10 @@ network."""
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import BaseLoader, Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -130,24 +129,14 @@ def _has_cells(report: Report) -> bool:
 
 
 def _render(template: str, report: Report, *, pictures: list[Picture], is_html: bool) -> str:
-    environment = Environment(
-        loader=BaseLoader(),
-        autoescape=is_html,
-        finalize=None if is_html else _markdown,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment(is_html=is_html)
     environment.filters |= {
         "percent": percent,
-        "number": _grouped,
-        "duration": format_duration,
         "layout": layout_words,
         "agreed": _agreed_words,
         "score": score_words,
     }
-    text = resources.files(__package__).joinpath("templates", template).read_text(encoding="utf-8")
-    return environment.from_string(text).render(
+    return environment.get_template(template).render(
         report=report,
         pictures=pictures,
         sources=held_out_sources(report),
@@ -156,6 +145,20 @@ def _render(template: str, report: Report, *, pictures: list[Picture], is_html: 
         has_cells=_has_cells(report),
         has_seed_cells=any(row["cell"] for row in report["seeds"]),
     )
+
+
+def page_environment(*, is_html: bool) -> Environment:
+    """For the templates of this package; what they are given is escaped."""
+    environment = Environment(
+        loader=PackageLoader(__package__),
+        autoescape=is_html,
+        finalize=None if is_html else _markdown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": grouped, "duration": format_duration}
+    return environment
 
 
 def _markdown(value: Any) -> Any:  # Any: whatever a template puts out
@@ -172,5 +175,6 @@ def _agreed_words(value: str | list[str] | None) -> str:
     return value if isinstance(value, str) else ", ".join(value)
 
 
-def _grouped(number: float | None) -> str:
+def grouped(number: float | None) -> str:
+    """`12,345`; a dash where there is no number."""
     return "-" if number is None else f"{number:,.0f}"

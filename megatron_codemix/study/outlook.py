@@ -124,10 +124,10 @@ def _phase_outlook(tree: StudyTree, node: PhaseNode) -> PhaseOutlook:
         first_lr=first,
         peak_lr=peak,
         final_lr=final,
-        mixture={name: round(n / samples, 6) for name, n in _planned_samples(node).items()},
+        mixture={name: round(n / samples, 6) for name, n in planned_samples(node).items()},
         schedule=describe_mixtures(config),
         is_constant=len(courses_of(config)) == 1 and courses_of(config)[0].is_constant,
-        epochs=_epochs(tree, node),
+        epochs=chain_epochs(tree, node),
         layout=layout_text(config.layout, plan.data_parallel),
     )
 
@@ -140,7 +140,7 @@ def _rate_at_start(tree: StudyTree, node: PhaseNode) -> float | None:
     return curve(parents).at(batch_sizes(parents[-1].config).tokens(steps))
 
 
-def _planned_samples(node: PhaseNode, steps: int | None = None) -> dict[str, float]:
+def planned_samples(node: PhaseNode, steps: int | None = None) -> dict[str, float]:
     """Samples of each source that the phase is to read, or its first `steps`."""
     assert node.mixture is not None, f"{node.key} was not looked up"
     mixture = Mixture(node.mixture)
@@ -151,14 +151,25 @@ def _planned_samples(node: PhaseNode, steps: int | None = None) -> dict[str, flo
     return dict(zip(mixture.source_names, planned, strict=True))
 
 
-def _epochs(tree: StudyTree, node: PhaseNode) -> dict[str, float | None]:
+def chain_tokens(tree: StudyTree, node: PhaseNode) -> dict[str, float]:
+    """Tokens of each source that the chain up to `node` reads."""
+    tokens: dict[str, float] = {}
+    chain = tree.chain(node)
+    for phase, steps in zip(chain, taken_steps(chain), strict=True):
+        for name, samples in planned_samples(phase, steps).items():
+            length = phase.config.data.sequence_length
+            tokens[name] = tokens.get(name, 0.0) + samples * length
+    return dict(sorted(tokens.items()))
+
+
+def chain_epochs(tree: StudyTree, node: PhaseNode) -> dict[str, float | None]:
     """Passes over each source that the chain up to `node` reads; samples are cut one token longer
     than the sequence."""
     epochs: dict[str, float | None] = {}
     chain = tree.chain(node)
     for phase, steps in zip(chain, taken_steps(chain), strict=True):
         config = phase.config
-        for name, samples in _planned_samples(phase, steps).items():
+        for name, samples in planned_samples(phase, steps).items():
             manifest = tree.inventory.manifest(config.data.sources[name].train)
             if manifest is None:
                 epochs[name] = None

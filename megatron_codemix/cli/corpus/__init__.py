@@ -13,9 +13,20 @@ from megatron_codemix.cli.corpus import (
     local,
     recipe,
     split,
+    stats,
     synthesize,
 )
 
 app = typer.Typer(help="Raw text before tokens.", no_args_is_help=True, add_completion=False)
-for _group in (local, recipe, filters, dedup, decontaminate, synthesize, instructions, split):
+for _group in (
+    local,
+    recipe,
+    filters,
+    dedup,
+    decontaminate,
+    synthesize,
+    instructions,
+    split,
+    stats,
+):
     app.add_typer(_group.app)

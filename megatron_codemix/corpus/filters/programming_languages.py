@@ -53,11 +53,12 @@ def programming_language(document: Document) -> str | None:
     if isinstance(given, str) and given:
         name = given.lower().replace(" ", "-")
         return _ALIASES.get(name, name)
-    return _language_of_path(document.path)
+    return language_of_path(document.path)
 
 
 @lru_cache(maxsize=64)  # several rules ask for the same document
-def _language_of_path(path: str) -> str | None:
+def language_of_path(path: str) -> str | None:
+    """Its name by the name or suffix of the file; None where they do not tell."""
     name = path.rpartition("/")[2].lower()
     return _BY_NAME.get(name) or _BY_SUFFIX.get("." + name.rpartition(".")[2])
 

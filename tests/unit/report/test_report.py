@@ -5,7 +5,6 @@ import io
 import json
 import math
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from megatron_codemix.report.tables import (
 from megatron_codemix.study.spec import load_study
 from megatron_codemix.study.state import StudyRecord, write_record
 from megatron_codemix.study.tree import expand, identify
+from tests.helpers.html_page import Page
 from tests.helpers.study_files import (
     STUDY,
     small_tree,
@@ -42,34 +42,6 @@ NATS = {
     "balanced-then-text": {"text": 2100 * LN2, "code": 3000 * LN2},
     "cooldown": {"text": 1900 * LN2, "code": 3200 * LN2},
 }
-VOID = {"meta", "link", "img", "br", "hr", "input"}
-
-
-class Page(HTMLParser):
-    """Checks that tags are balanced; collects images, texts and everything a browser would
-    fetch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.images: list[dict[str, str | None]] = []
-        self.fetched: list[str] = []
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in VOID:
-            self.open.append(tag)
-        values = dict(attrs)
-        if tag == "img":
-            self.images.append(values)
-        self.fetched += [values[key] or "" for key in ("src", "href", "srcset") if key in values]
-        assert tag not in ("script", "iframe", "object", "link")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def test_relative_change_is_against_the_baseline() -> None:
