@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from megatron_codemix.corpus.document import JsonValue
+from megatron_codemix.corpus.filters.policy import default_policy
 from megatron_codemix.corpus.readers import InputFile
 from megatron_codemix.corpus.statistics.count import CorpusCounts
 from megatron_codemix.corpus.statistics.languages import expected_shares
@@ -58,6 +59,7 @@ def _source(name: str, counts: SourceCounts, files: tuple[InputFile, ...]) -> di
             "natural": counts.natural.to_json(),
             "programming": counts.programming.to_json(),
             "expected_percent": expected_shares(name),
+            "is_prose": default_policy(name) == "prose",
         },
         "synthetic": counts.synthetic.to_json(),
         "not_read": counts.skipped.to_json(),

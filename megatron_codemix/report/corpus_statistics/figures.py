@@ -98,8 +98,10 @@ def _is_beside_paper(languages: Mapping[str, Json]) -> bool:
 
 
 def told_kind(languages: Mapping[str, Json]) -> str:
-    """The kind of language that is shown of a source: `natural` where one is known."""
-    return "natural" if _known(languages["natural"]) else "programming"
+    """The kind of language that is shown of a source: `natural` of prose, whatever its files are
+    called, and where one is known."""
+    is_natural = languages["is_prose"] or _known(languages["natural"])
+    return "natural" if is_natural else "programming"
 
 
 def drop_picture(stage: str, sources: Mapping[str, Json]) -> Picture | None:
