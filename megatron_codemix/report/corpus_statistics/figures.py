@@ -213,7 +213,7 @@ def _length_picture(lengths: Mapping[str, Json]) -> Picture:
             axes.yaxis.set_major_locator(MaxNLocator(2, integer=True))
             highest = max(counts)
             axes.yaxis.set_major_formatter(lambda y, _, top=highest: _count_words(y, top))
-        rows[-1].xaxis.set_major_formatter(lambda length, _: format_bytes(length))
+        rows[-1].xaxis.set_major_formatter(lambda length, _: _byte_words(length))
         rows[-1].set_xlabel("bytes of a document; the line is the median")
         figure.supylabel("documents", fontsize=9)
         title = "Lengths of documents"
@@ -271,15 +271,20 @@ def _format(axes: Axes, longest: float, *, as_bytes: bool) -> None:
     elif as_bytes:
         # Round numbers of the unit that the longest bar is told in.
         unit = 1024 ** int(math.log(max(longest, 1), 1024))
-        ticks = [unit * tick for tick in MaxNLocator(4).tick_values(0, longest / unit)]
+        round_numbers = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(0, longest / unit)
+        ticks = [unit * tick for tick in round_numbers]
         axes.set_xticks([tick for tick in ticks if tick <= 1.05 * longest])
-        axes.xaxis.set_major_formatter(lambda value, _: format_bytes(value))
+        axes.xaxis.set_major_formatter(lambda value, _: _byte_words(value))
     else:
         axes.xaxis.set_major_formatter(lambda value, _: _count_words(value, longest))
 
 
 def _count_words(value: float, longest: float) -> str:
     return "0" if value == 0 else tick_words(value, longest)
+
+
+def _byte_words(value: float) -> str:
+    return format_bytes(value).replace(".0 ", " ")
 
 
 def _all_values(sets: Sequence[Bars]) -> list[float]:
