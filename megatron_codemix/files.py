@@ -88,7 +88,7 @@ def unusable_path(error: OSError) -> UnavailableError | None:
     if error.filename is None:
         return None
     path = Path(os.fsdecode(error.filename))
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         readable = full_disk(error, path)
         assert isinstance(readable, UnavailableError), error
         return readable
@@ -104,7 +104,13 @@ def unusable_path(error: OSError) -> UnavailableError | None:
 
 
 def full_disk(error: OSError, path: Path) -> OSError | UnavailableError:
-    """`error` itself, or the readable error where it says that the disk under `path` is full."""
+    """`error` itself, or the readable error where it says that the disk under `path` is full, or
+    holds no larger files."""
+    if error.errno == errno.EFBIG:
+        return UnavailableError(
+            f"{path}: grows larger than files may be here (`ulimit -f`, or the file system's "
+            "limit); raise it, or write elsewhere (nothing half-written is kept)"
+        )
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return error
     return UnavailableError(

@@ -19,7 +19,7 @@ from megatron_codemix.cli.model_ranks import (
     Tensor,
 )
 from megatron_codemix.cli.unused import refuse_unused
-from megatron_codemix.corpus.instructions.template import PLAIN, load_template
+from megatron_codemix.corpus.instructions.template import PLAIN, ChatTemplate, load_template
 from megatron_codemix.endpoint.loopback import is_loopback
 from megatron_codemix.errors import DataError, UnavailableError
 from megatron_codemix.evaluation.completing import Completion, complete
@@ -38,6 +38,7 @@ DEFAULT_MAX_NEW_TOKENS = 128
 _OF_TEXTS = (
     "prompt",
     "prompts",
+    "chat",
     "out",
     "max_new_tokens",
     "temperature",
@@ -61,6 +62,14 @@ def command(
             help="A prompt on each line; of .jsonl its `prompt`, or `instruction` and `context`."
         ),
     ] = None,
+    chat: Annotated[
+        bool,
+        typer.Option(
+            "--chat",
+            help="Prompts are what a user says: asked by the run's chat template (of a base model: "
+            "plain), and the answer is written without what the template puts around it.",
+        ),
+    ] = False,
     max_new_tokens: Annotated[
         int, typer.Option(help="Longest continuation, in tokens.")
     ] = DEFAULT_MAX_NEW_TOKENS,
@@ -116,21 +125,23 @@ def command(
     )
     for name, problem in sampling.problems(ranks.config.data.sequence_length):
         raise typer.BadParameter(problem, param_hint=f"--{name.replace('_', '-')}")
-    texts = _texts(prompt or [], prompts)
+    texts = _texts(prompt or [], prompts, is_chat=chat)
     if out is not None:
         _require_writable(out)
 
     def body(model: "LanguageModel") -> None:
-        _write(model, texts, sampling, num_samples, out, as_json=json)
+        template = _template(ranks) if chat else None
+        _write(model, texts, sampling, num_samples, out, template, as_json=json)
 
     ranks.run(body)
 
 
-def _texts(given: list[str], file: Path | None) -> list[str]:
+def _texts(given: list[str], file: Path | None, *, is_chat: bool) -> list[str]:
     if "" in given:
         raise typer.BadParameter("a prompt is empty; give some text", param_hint="--prompt")
     texts = [without_lone_surrogates(text) for text in given]
-    texts += [prompt.text for prompt in (read_prompts(file) if file else [])]
+    read = read_prompts(file) if file else []
+    texts += [prompt.said if is_chat else prompt.text for prompt in read]
     if not texts:
         raise typer.BadParameter("give --prompt, --prompts or --serve", param_hint="--prompt")
     return texts
@@ -149,6 +160,7 @@ def _write(
     sampling: Sampling,
     num_samples: int,
     out: Path | None,
+    template: ChatTemplate | None,
     *,
     as_json: bool,
 ) -> None:
@@ -169,7 +181,7 @@ def _write(
             if out is not None:
                 advance()
 
-        completions = complete(model, texts, sampling, num_samples, tell)
+        completions = complete(model, texts, sampling, num_samples, tell, template)
     if out is not None:
         rewrite_jsonl(out, [asdict(one) for one in completions])
     num_cut = sum(one.cut_prompt_tokens > 0 for one in completions[::num_samples])
@@ -193,8 +205,7 @@ def _serve(
     # Here, and not in the rank: a port that is taken is told at once.
     server = ApiServer(host, port, key=key) if ranks.is_first else None
     name = ranks.directory.path.resolve().name
-    tuned = ranks.directory.chat_template
-    template = load_template(tuned) if tuned.exists() else PLAIN
+    template = _template(ranks)
 
     def body(model: "LanguageModel") -> None:
         assert server is not None
@@ -216,6 +227,12 @@ def _serve(
             )
 
     ranks.run(body, is_server=True)
+
+
+def _template(ranks: ModelRanks) -> ChatTemplate:
+    """Of the run's conversations; the plain one where it has learned none."""
+    tuned = ranks.directory.chat_template
+    return load_template(tuned) if tuned.exists() else PLAIN
 
 
 def _api_key(file: Path | None) -> str | None:

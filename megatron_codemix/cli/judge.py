@@ -14,6 +14,7 @@ from megatron_codemix.evaluation.judge.comparison import SUMMARY, compare
 from megatron_codemix.evaluation.judge.own_runs import (
     Place,
     answer_file,
+    chat_template_of,
     is_run,
     run_version,
     served,
@@ -119,6 +120,7 @@ def command(
                     "b": str(b),
                     "prompts": str(prompts),
                     "cut_prompts": {"a": answers_a.num_cut, "b": answers_b.num_cut},
+                    "chat_templates": {"a": _template_record(a), "b": _template_record(b)},
                 },
             )
     if json:
@@ -148,10 +150,18 @@ def _answers(
         if not side.is_file():
             raise DataError(f"{side}: neither a run directory nor a file of answers")
         return read_answers(side, asked, is_limited=is_cut)
-    prompts = out / "prompts.jsonl"
-    rewrite_jsonl(prompts, [{"prompt": prompt.text} for prompt in asked])
+    is_chat = chat_template_of(side) is not None
+    prompts = out / ("prompts.chat.jsonl" if is_chat else "prompts.jsonl")
+    texts = [prompt.said if is_chat else prompt.text for prompt in asked]
+    rewrite_jsonl(prompts, [{"prompt": text} for text in texts])
     made = answer_file(side, prompts, out, max_new_tokens=tokens, nproc=nproc)
     return read_answers(made, asked, is_limited=False)
+
+
+def _template_record(side: Path) -> dict[str, str] | None:
+    """By which template a run was asked; None of a base model, or of a file of answers."""
+    template = chat_template_of(side) if is_run(side) else None
+    return None if template is None else {"name": template.name, "sha256": template.hash}
 
 
 def _print_summary(summary: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from megatron_codemix.units import format_count
 
 _WEIGHT_TOLERANCE = 1e-6  # six decimals, as people write thirds; quantising makes the sum exact
 _SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_MAX_SOURCE_NAME = 100  # files, whose names have 255 bytes, are called after it
 
 
 def check_mixture(config: RunConfig) -> list[str]:
@@ -80,6 +81,8 @@ def weighted_sources(data: DataConfig) -> set[str]:
 
 def source_name_problem(name: str) -> str | None:
     """What is wrong with the name of a source, wherever it is given."""
+    if len(name) > _MAX_SOURCE_NAME:
+        return f"a source's name has at most {_MAX_SOURCE_NAME} characters"
     if _SOURCE_NAME.fullmatch(name):
         return None
     return "a source's name is part of file and metric names; use letters, digits, '_' and '-'"

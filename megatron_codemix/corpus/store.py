@@ -153,6 +153,10 @@ def source_files(folder: Path) -> dict[str, tuple[InputFile, ...]]:
     Raises DataError: no such folder, no source in it, a file and a folder for one source, a stage
     that has not finished.
     """
+    if folder.is_file():
+        raise DataError(
+            f"{folder}: is a file; a corpus is a folder, with a file or folder a source"
+        )
     if not folder.is_dir():
         raise DataError(
             f"{folder}: no such corpus folder; `codemix corpus local {folder}` makes one"
@@ -169,7 +173,7 @@ def source_files(folder: Path) -> dict[str, tuple[InputFile, ...]]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.name == DROPPED_FOLDER:
             continue
-        name = _source_of(path)
+        name = source_of(path)
         files = _files_of(path, folder, known)
         if name is None or not files:
             continue
@@ -214,7 +218,7 @@ def _guessed_bytes(file: InputFile) -> int:
     return factor * file.path.stat().st_size
 
 
-def _source_of(path: Path) -> str | None:
+def source_of(path: Path) -> str | None:
     """The source whose file or folder this is."""
     if path.is_dir():
         return path.name
@@ -242,12 +246,14 @@ def _recorded_files(record: CorpusRecord | None) -> dict[str, CorpusFile]:
 def _require_all_parts(
     folder: Path, record: CorpusRecord | None, found: Mapping[str, Sequence[InputFile]]
 ) -> None:
-    """A source may have been taken out of a corpus, a part of a source is missing."""
+    """A source may have been taken out of a corpus, with its folder; a part of a source is
+    missing."""
     present = {file.name for files in found.values() for file in files}
-    for name in found.keys() & (record.sources.keys() if record else ()):
+    for name in record.sources if record else ():
         assert record is not None
         missing = [one.file for one in record.sources[name].files if one.file not in present]
-        if missing and len(missing) < len(record.sources[name].files):
+        is_there = name in found or (folder / name).is_dir()
+        if missing and is_there:
             raise DataError(
                 f"{folder}: {missing[0]} is missing ({len(missing)} of "
                 f"{len(record.sources[name].files)} parts of source {name!r}); give the command "

@@ -4,6 +4,7 @@ documents.
 
 import json
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ import orjson
 import zstandard
 
 from megatron_codemix.corpus.document import Document, JsonValue
+from megatron_codemix.errors import DataError
 from megatron_codemix.files import atomic_path, hash_file
 
 SUFFIX = ".jsonl.zst"
@@ -45,12 +47,14 @@ class RecordWriter:
     context manager."""
 
     def __init__(self, path: Path) -> None:
-        self._atomic = atomic_path(path)
-        temporary = self._atomic.__enter__()
-        self._raw = open(temporary, "wb")  # noqa: SIM115 - closed in __exit__
         # With a checksum, so that what is damaged later is refused and not read.
         compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-        self._stream = compressor.stream_writer(self._raw, closefd=False)
+        with ExitStack() as stack:
+            temporary = stack.enter_context(atomic_path(path))
+            raw = stack.enter_context(open(temporary, "wb"))
+            self._stream = compressor.stream_writer(raw, closefd=False)
+            stack.push(self._finish)  # where it fails, the others are told
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> "RecordWriter":
         return self
@@ -61,10 +65,16 @@ class RecordWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with self._raw:
-            if error is None:
-                self._stream.close()  # type: ignore[no-untyped-call] # zstandard's, in part untyped
-        self._atomic.__exit__(kind, error, trace)
+        self._stack.__exit__(kind, error, trace)
+
+    def _finish(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._stream.close()  # type: ignore[no-untyped-call] # zstandard's, in part untyped
 
     def add(self, record: dict[str, JsonValue]) -> None:
         """Writes a line."""
@@ -72,11 +82,18 @@ class RecordWriter:
 
 
 def encoded(record: dict[str, JsonValue]) -> bytes:
-    """The record as a line of UTF-8, its fields by name."""
+    """The record as a line of UTF-8, its fields by name. Raises DataError: nested too deep."""
     try:
         return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SORT_KEYS)
-    except TypeError:  # a number of more than 64 bits
+    except TypeError:  # a number of more than 64 bits, more than 254 levels
+        pass
+    try:
         return json.dumps(record, ensure_ascii=False, sort_keys=True).encode() + b"\n"
+    except RecursionError as error:
+        raise DataError(
+            f"document {record.get('id')!r}: its metadata is nested too deep to be written; take "
+            "it out of the input"
+        ) from error
 
 
 def utf8_bytes(text: str) -> int:

@@ -26,6 +26,13 @@ class Prompt:
     context: str = ""
     """What the instruction is about, where it is given beside it."""
 
+    @property
+    def said(self) -> str:
+        """What a user would say in a conversation; joined as those are that models are tuned on."""
+        if self.instruction is None:
+            return self.text
+        return f"{self.instruction}\n\n{self.context}" if self.context else self.instruction
+
 
 def instruction_text(instruction: str, context: str = "") -> str:
     """The prompt for a model that was trained on documents and knows no turns."""

@@ -1,5 +1,6 @@
 """Tuning on conversations: what is learned, scored, traced, resumed and exported."""
 
+import hashlib
 import json
 import signal
 import urllib.request
@@ -20,6 +21,7 @@ from megatron_codemix.evaluation.judge.own_runs import served
 from megatron_codemix.files import read_json, read_jsonl
 from megatron_codemix.runs import RunDirectory
 from tests.helpers.commands import codemix, codemix_stopped
+from tests.helpers.endpoint_server import endpoint_server
 from tests.helpers.instructing import (
     INSTRUCTIONS,
     LENGTH,
@@ -28,6 +30,7 @@ from tests.helpers.instructing import (
     write_pretraining,
     write_tuning,
 )
+from tests.helpers.judge_server import prefer_longer
 
 STEP = 8 * LENGTH
 VALIDATE = f"validation={{every_tokens: {6 * STEP}, max_bytes_per_source: 1500}}"
@@ -271,6 +274,35 @@ def test_a_served_run_is_asked_as_its_training_data_asks(folder: Path, tmp_path:
     ends = read_json(out / "generation_config.json")["eos_token_id"]
     kept = written[: min([written.index(end) for end in ends if end in written], default=5)]
     assert found["choices"][0]["message"]["content"] == tokenizer.decode(kept)
+
+
+def test_a_judge_asks_a_tuned_run_by_its_template(folder: Path, tmp_path: Path) -> None:
+    out = exported(folder / "child", tmp_path / "child")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(out)
+    answers = tmp_path / "b.jsonl"
+    answers.write_text('{"instruction": "Add.", "answer": "y"}\n')
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"instruction": "Add.", "context": "2 and 2"}\n')
+    with endpoint_server(prefer_longer) as server:
+        done = codemix(
+            *("judge", folder / "child", answers, "--prompts", prompts, "--out", tmp_path / "out"),
+            *("--judge", server.url, "--model", "judge", "--max-new-tokens", "5", "--json"),
+        )
+    assert done.returncode == 0, done.stderr
+    template = hashlib.sha256(CHATML.source.encode()).hexdigest()
+    told = json.loads(done.stdout)["chat_templates"]
+    assert (told["a"]["sha256"], told["b"]) == (template, None)
+    [file] = (tmp_path / "out").glob("answers.*.jsonl")
+    [answer] = map(json.loads, file.read_text().splitlines())
+    assert answer["prompt"] == "Add.\n\n2 and 2"
+    said = [{"role": "user", "content": answer["prompt"]}]
+    prompt = tokenizer.apply_chat_template(said, add_generation_prompt=True, return_dict=True)
+    model = transformers.AutoModelForCausalLM.from_pretrained(out).eval()
+    made = model.generate(torch.tensor([prompt["input_ids"]]), max_new_tokens=5, do_sample=False)
+    written = made[0, len(prompt["input_ids"]) :].tolist()
+    ends = read_json(out / "generation_config.json")["eos_token_id"]
+    kept = written[: min([written.index(end) for end in ends if end in written], default=5)]
+    assert answer["completion"] == tokenizer.decode(kept)
 
 
 def refused(*arguments: str | Path) -> str:

@@ -50,7 +50,7 @@ def instructions(
     """
     asked = InstructionFiles(
         patterns=files,
-        source=source or f"{kind}_instructions",
+        source=f"{kind}_instructions" if source is None else source,
         licence=licence,
         leaves_out_bad=leave_out_bad,
     )

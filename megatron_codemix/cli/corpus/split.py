@@ -20,7 +20,7 @@ from megatron_codemix.cli.corpus.stage_command import (
     print_outcome,
 )
 from megatron_codemix.corpus.split import SPLITS
-from megatron_codemix.corpus.stages.split_stage import SplitStage
+from megatron_codemix.corpus.stages.split_stage import SplitStage, require_split_place
 
 app = typer.Typer()
 
@@ -54,6 +54,7 @@ def split(
         dry_run=dry_run,
         as_json=json,
     )
+    require_split_place(out)
     outcomes = {
         side: carry_out(SplitStage(side, validation_fraction), replace(request, out=out / side))
         for side in SPLITS

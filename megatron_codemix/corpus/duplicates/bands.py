@@ -48,4 +48,7 @@ def bands_for(jaccard: float) -> Bands:
             bands = Bands(MAX_HASHES // rows, rows)
             if bands.probability(jaccard) >= _MIN_PROBABILITY:
                 return bands
-    raise DataError(f"near-duplicates from similarity {jaccard}: give one from 0.03 to 0.99")
+    raise DataError(
+        f"near-duplicates from similarity {jaccard}: give one from 0.03 to 0.99, or seek exact "
+        "duplicates alone (--exact-only)"
+    )

@@ -24,9 +24,17 @@ from megatron_codemix.corpus.readers import (
     document_of,
     find_files,
 )
-from megatron_codemix.corpus.store import CorpusRecord, CorpusSource, StageRecord, load_corpus
+from megatron_codemix.corpus.store import (
+    DROPPED_FOLDER,
+    CorpusRecord,
+    CorpusSource,
+    StageRecord,
+    load_corpus,
+    source_of,
+)
 from megatron_codemix.corpus.writer import SUFFIX, CorpusFile, write_documents
 from megatron_codemix.errors import DataError
+from megatron_codemix.locks import exclusive_once
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +128,8 @@ class _Reading:
         if count == 0 or self.asked.leaves_out_bad:
             return
         by_reason = ", ".join(f"{reason} {n}" for reason, n in sorted(bad.counts.items()))
+        if not self.problems:  # what the reader could not read
+            self.problems += [f"{names[0]}: {reason}" for reason, names in bad.names.items()]
         raise DataError(
             *self.problems,
             f"{file.place}: {count} of its records cannot be used ({by_reason}); correct them, or "
@@ -136,6 +146,21 @@ def build_instructions(
     Raises DataError: bad records, no conversation at all, a folder that holds another corpus.
     """
     start = time.monotonic()
+    _plan(out, asked)  # nothing is written where it refuses
+    made = [place for place in (out, *out.parents) if not place.exists()]
+    try:
+        # One after another: each adds to the record of all.
+        with exclusive_once(out / ".instructions.lock", "codemix corpus instructions", 0):
+            return _build(out, asked, advance, start)
+    finally:
+        for place in made:
+            if place.exists() and not any(place.iterdir()):
+                place.rmdir()
+
+
+def _build(
+    out: Path, asked: InstructionFiles, advance: Advance | None, start: float
+) -> Instructions:
     files, record = _plan(out, asked)
     options = _options(asked, files)
     stages = {stage.options["source"]: stage for stage in record.stages}
@@ -145,7 +170,13 @@ def build_instructions(
         return Instructions(out, asked.source, entry.files[0], entry.licences, {}, 0.0, True)
     reading = _Reading(asked)
     documents = reading.documents(files, advance or (lambda num_characters: None))
-    file, licences = write_documents(out, asked.source + SUFFIX, documents)
+    mark = _mark(out, asked)
+    mark.touch()
+    try:
+        file, licences = write_documents(out, asked.source + SUFFIX, documents)
+    except BaseException:
+        mark.unlink()
+        raise
     stages[asked.source] = StageRecord(
         "instructions",
         options,
@@ -154,6 +185,7 @@ def build_instructions(
     )
     sources = record.sources | {asked.source: CorpusSource((file,), licences)}
     CorpusRecord(dict(sorted(sources.items())), tuple(stages.values())).save(out)
+    mark.unlink()
     skipped, seconds = reading.skipped.counts, time.monotonic() - start
     return Instructions(out, asked.source, file, licences, skipped, seconds, False)
 
@@ -178,7 +210,10 @@ def plan_instructions(out: Path, asked: InstructionFiles) -> InstructionsPlan:
 
 def _plan(out: Path, asked: InstructionFiles) -> tuple[Sequence[OpenFile], CorpusRecord]:
     """Files, and what is in the folder already."""
-    if problem := source_name_problem(asked.source):
+    problem = source_name_problem(asked.source)
+    if asked.source == DROPPED_FOLDER:
+        problem = "is the folder of what is left out; give it another name"
+    if problem:
         raise DataError(f"source {asked.source!r}: {problem}")
     require_folder_place(out, "the corpus")
     files = find_files(asked.patterns)
@@ -190,7 +225,20 @@ def _plan(out: Path, asked: InstructionFiles) -> tuple[Sequence[OpenFile], Corpu
             f"{out}: holds a corpus that another command made, which would lose track of this "
             "source; name another folder"
         )
+    for path in sorted(out.iterdir()) if out.is_dir() else []:
+        is_known = asked.source in record.sources or _mark(out, asked).exists()
+        is_ours = is_known and path.name == asked.source + SUFFIX
+        if source_of(path) == asked.source and not is_ours:
+            raise DataError(
+                f"{path}: was not made by this command, and is source {asked.source!r} of this "
+                "folder; name another folder, or another --source"
+            )
     return files, record
+
+
+def _mark(out: Path, asked: InstructionFiles) -> Path:
+    """A file that is there while the source is written, and after a kill until it is."""
+    return out / f".{asked.source}.partial"
 
 
 def _options(asked: InstructionFiles, files: Sequence[OpenFile]) -> dict[str, JsonValue]:

@@ -1,19 +1,22 @@
 """Records of instruction files: JSON lines, one JSON list as Alpaca's files are, or Parquet."""
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import orjson
+
+from megatron_codemix.corpus.instructions.json_list import list_items
 from megatron_codemix.corpus.readers import OpenFile, Skipped, read_chunks
-from megatron_codemix.corpus.readers.chunks import whole_content, without_compression
-from megatron_codemix.corpus.readers.json_lines import NotJsonError, json_records, parse_json
+from megatron_codemix.corpus.readers.chunks import without_compression
+from megatron_codemix.corpus.readers.json_lines import json_records
 from megatron_codemix.corpus.readers.parquet import is_parquet, open_parquet, row_group
 from megatron_codemix.errors import DataError
 
 Fields = dict[str, Any]  # Any: JSON values
 
 _LINES = (".jsonl", ".ndjson", ".json")
-_MAX_LIST_BYTES = 1 << 30  # all of it is in memory, some five times over
 
 
 def read_records(file: OpenFile, bad: Skipped) -> Iterator[tuple[str, Fields]]:
@@ -25,7 +28,7 @@ def read_records(file: OpenFile, bad: Skipped) -> Iterator[tuple[str, Fields]]:
     if is_parquet(file.name):
         yield from _rows(file, bad)
     elif name.endswith(".json") and _begins_list(file):
-        yield from _of_list(file)
+        yield from _of_list(file, bad)
     elif name.endswith(_LINES):
         for number, record in json_records(file, bad):
             yield f"line {number}", record
@@ -41,22 +44,26 @@ def _begins_list(file: OpenFile) -> bool:
     return next(chunks, b"").lstrip().startswith(b"[")
 
 
-def _of_list(file: OpenFile) -> Iterator[tuple[str, Fields]]:
-    content = whole_content(file, _MAX_LIST_BYTES)
-    if content is None:
-        raise DataError(
-            f"{file.place}: a list of more than {_MAX_LIST_BYTES >> 30} GiB; write an object a line"
-        )
-    try:
-        values = parse_json(content)
-    except UnicodeError as error:
-        raise DataError(f"{file.place}: is not UTF-8; convert it") from error
-    except NotJsonError as error:
-        raise DataError(f"{file.place}: the list is not JSON ({error})") from error
-    for number, value in enumerate(values):
+def _of_list(file: OpenFile, bad: Skipped) -> Iterator[tuple[str, Fields]]:
+    for number, value in enumerate(list_items(file)):
         if not isinstance(value, dict):
             raise DataError(f"{file.place}: item {number} is not an object")
-        yield f"item {number}", value
+        if _is_utf8(value):
+            yield f"item {number}", value
+        else:
+            bad.add("not UTF-8", f"{file.name}:item {number}")
+
+
+def _is_utf8(value: Fields) -> bool:
+    """JSON's \\ud800 escapes can spell what UTF-8 cannot."""
+    try:
+        orjson.dumps(value)
+    except TypeError:  # or what orjson alone cannot write
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            return False
+    return True
 
 
 def _rows(file: OpenFile, bad: Skipped) -> Iterator[tuple[str, Fields]]:

@@ -27,10 +27,12 @@ from megatron_codemix.corpus.store import (
     CorpusSource,
     StageRecord,
     load_corpus,
+    source_of,
 )
 from megatron_codemix.corpus.writer import SUFFIX, write_documents
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import require_free_bytes
+from megatron_codemix.locks import exclusive_once
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,8 @@ SOURCE_BYTES = 16_000_000
 seconds.
 """
 _COLLECTOR_VERSION = 1  # raise when the same machine would give another corpus
+
+PARTIAL = ".partial"
 
 STAGE = "local"
 """What corpus.json calls this way of making a corpus."""
@@ -95,8 +99,8 @@ def build_local_corpus(
         (out / CORPUS_FILE).unlink(missing_ok=True)  # before the first of its files goes
         for entry in sources.values():
             os.replace(folder / entry.files[0].file, out / entry.files[0].file)
-    stage = StageRecord(STAGE, arguments, dropped=left_out)
-    CorpusRecord(sources, (stage,), _environment()).save(out)
+        stage = StageRecord(STAGE, arguments, dropped=left_out)
+        CorpusRecord(sources, (stage,), _environment()).save(out)
     return LocalCorpus(out, sources, _counts(stage), time.monotonic() - start, False)
 
 
@@ -137,25 +141,44 @@ def _require_sensible(out: Path, source_bytes: int) -> None:
     if source_bytes <= 0:
         raise DataError(f"source bytes {source_bytes}: nothing can be taken; give more than 0")
     require_folder_place(out, "the corpus")
-    if (out / PARTS_FOLDER).exists():
+    _require_own_place(out)
+
+
+def _require_own_place(out: Path) -> None:
+    """Raises DataError where what is in the folder would be lost, or be a second file of a
+    source."""
+    record = load_corpus(out)
+    is_another = record is not None and [stage.name for stage in record.stages] != [STAGE]
+    if is_another or (out / PARTS_FOLDER).exists():
         raise DataError(f"{out}: holds a corpus of another command; name another folder")
+    is_killed = (out / PARTIAL).is_dir()  # between its files and its record
+    own = {source + SUFFIX for source in SOURCES} if record or is_killed else set()
+    for path in sorted(out.iterdir()) if out.is_dir() else []:
+        if path.name not in own and source_of(path) in SOURCES:
+            raise DataError(
+                f"{path}: was not made by this command, and is source {source_of(path)!r} of this "
+                "folder; name another folder"
+            )
 
 
 @contextlib.contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
     """A folder inside `out` that is gone afterwards, and `out` with it where nothing came of
-    it."""
-    folder = out / ".partial"
-    if folder.is_dir():  # of a killed run
-        shutil.rmtree(folder)
+    it. Raises RunError where another process has one."""
+    folder = out / PARTIAL
     made = [place for place in (out, *out.parents) if not place.exists()]
-    folder.mkdir(parents=True)
     try:
-        yield folder
+        with exclusive_once(out / ".local.lock", "codemix corpus local", wait_seconds=0):
+            if folder.is_dir():  # of a killed run
+                shutil.rmtree(folder)
+            folder.mkdir()
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder)
     finally:
-        shutil.rmtree(folder)
         for place in made:
-            if not any(place.iterdir()):
+            if place.exists() and not any(place.iterdir()):
                 place.rmdir()
 
 

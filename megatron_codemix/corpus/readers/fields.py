@@ -5,10 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from megatron_codemix.corpus.document import Document, JsonValue, digest
+from megatron_codemix.corpus.readers.json_lines import json_kind
 from megatron_codemix.errors import DataError
 
 _MAX_NAMED = 20
 _USUAL = ("licence", "license", "metadata")
+_ADVICE = (
+    "the records of a corpus have it in 'text': build one from the file with `codemix corpus local "
+    "--text-field` or a recipe"
+)
 
 TextForm = Literal["text", "notebook"]
 FileForm = Literal["by name", "jsonl", "parquet", "plain"]
@@ -24,7 +29,8 @@ class RecordForm:
     looked_at: as `metadata`, for a caller that looks at a field and takes it out again.
     text_form: whether the text is that of a notebook file, which is flattened.
     file_form: what the files are, where their names do not tell.
-    text_option: what names the text field where the form comes from, for errors.
+    text_option: what names the text field where the form comes from, for errors; None: nothing
+    does, since a corpus has its texts in `text`.
     """
 
     text_field: str = "text"
@@ -37,7 +43,7 @@ class RecordForm:
     looked_at: Mapping[str, str] = field(default_factory=dict)
     text_form: TextForm = "text"
     file_form: FileForm = "by name"
-    text_option: str = "--text-field"
+    text_option: str | None = "--text-field"
 
     def columns(self) -> set[str]:
         """The columns of a table that are needed, where they are there."""
@@ -50,11 +56,12 @@ class RecordForm:
 class FieldsSeen:
     """Whether any record of a file has the wanted field, for one clear error where none has.
 
-    option: the flag that names the field.
+    option: the flag that names the field, None where there is none.
     """
 
-    def __init__(self, place: object, field: str, option: str) -> None:
-        self.place, self.field, self.option = place, field, option
+    def __init__(self, place: object, field: str, option: str | None) -> None:
+        self.place, self.field = place, field
+        self.advice = _ADVICE if option is None else f"name the right field with {option}"
         self._names: dict[str, None] = {}
         self._num_records = 0
         self._is_found = False
@@ -63,8 +70,7 @@ class FieldsSeen:
         """names: the columns of a Parquet file; None of another. Raises DataError."""
         if names is not None and self.field.split(".")[0] not in names and self.field not in names:
             raise DataError(
-                f"{self.place}: no column {self.field!r}; it has {', '.join(names)}; name the "
-                f"right one with {self.option}"
+                f"{self.place}: no column {self.field!r}; it has {', '.join(names)}; {self.advice}"
             )
         self._names.update(dict.fromkeys(names or ()))
 
@@ -84,8 +90,7 @@ class FieldsSeen:
             whose = "the only record has" if self._num_records == 1 else "the records have"
             raise DataError(
                 f"{self.place}: no text in field {self.field!r} of {self._num_records} records; "
-                f"{whose} {', '.join(self._names) or 'no fields'}; name the right field with "
-                f"{self.option}"
+                f"{whose} {', '.join(self._names) or 'no fields'}; {self.advice}"
             )
 
 
@@ -109,10 +114,9 @@ def text_of(record: dict[str, Any], wanted: FieldsSeen, number: int) -> str:
         return text
     if text is None:
         return ""
-    found = "a list" if isinstance(text, list) else type(text).__name__
     raise DataError(
-        f"{wanted.place}: the record at {number} has {found} in field {wanted.field!r}, not text; "
-        f"name the right field with {wanted.option}"
+        f"{wanted.place}: the record at {number} has {json_kind(text)} in field {wanted.field!r}, "
+        f"not text; {wanted.advice}"
     )
 
 

@@ -46,8 +46,18 @@ def parse_json(data: bytes) -> JsonValue:
         raise NotJsonError(f"{error.msg} at column {error.colno}") from error
     except UnicodeError:
         raise
-    except (RecursionError, ValueError) as error:  # nested too deep, a number too long
-        raise NotJsonError(str(error)) from error
+    except RecursionError as error:
+        raise NotJsonError("nested too deep") from error
+    except ValueError as error:  # the only other one of the json module, of 4,300 digits or more
+        raise NotJsonError("a whole number of thousands of digits") from error
+
+
+def json_kind(value: JsonValue) -> str:
+    """What kind of value it is, in the words of JSON."""
+    if value is None:
+        return "null"
+    kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
+    return kinds.get(type(value), "a number")
 
 
 def parse_object(line: bytes, place: Callable[[], str]) -> dict[str, Any] | None:
@@ -62,7 +72,7 @@ def parse_object(line: bytes, place: Callable[[], str]) -> dict[str, Any] | None
             f"{place()} is not JSON ({error}); one object a line is expected"
         ) from error
     if not isinstance(value, dict):
-        raise DataError(f"{place()} is a JSON {type(value).__name__}, not an object")
+        raise DataError(f"{place()} is {json_kind(value)}; one object a line is expected")
     return value
 
 

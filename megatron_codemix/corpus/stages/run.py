@@ -2,6 +2,7 @@
 on after a kill: the same bytes in any case.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from megatron_codemix.corpus.output_place import require_folder_place
 from megatron_codemix.corpus.readers import InputFile
+from megatron_codemix.corpus.readers.patterns import is_address
 from megatron_codemix.corpus.stages.finished import (
     FinishedPart,
     remove_strays,
@@ -127,6 +129,7 @@ def run_parts(
         raise DataError(
             f"source {DROPPED_FOLDER!r}: is the folder of what is left out; give it another name"
         )
+    _require_inputs_elsewhere(parts, out)
     record = load_corpus(out)
     has_locks = any((out / PARTS_FOLDER).glob(".*.lock"))  # of a run that was killed at its end
     if not has_locks and _is_complete(record, job, history, parts):
@@ -170,6 +173,19 @@ def _require_place(out: Path, stage: Stage) -> None:
         raise DataError(
             f"{out}: holds what `codemix corpus {name}` has made; name another folder, or remove it"
         )
+
+
+def _require_inputs_elsewhere(parts: Sequence[Part], out: Path) -> None:
+    """Raises DataError where an input is a file in `out`: it would be read again, with what was
+    made of it, by the next call."""
+    folder = str(out.resolve()) + os.sep
+    for part in parts:
+        for file in part.files:
+            if not is_address(file.place) and os.path.realpath(file.place).startswith(folder):
+                raise DataError(
+                    f"{file.place}: is an input, and lies in {out}, which is written; name a "
+                    "folder apart from the input"
+                )
 
 
 def _completed(

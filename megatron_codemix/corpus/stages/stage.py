@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from megatron_codemix.corpus.document import Document, JsonValue
-from megatron_codemix.corpus.readers import read_documents
+from megatron_codemix.corpus.readers import RecordForm, read_documents
 from megatron_codemix.corpus.stages.dropped import Dropped
 from megatron_codemix.corpus.stages.parts import Part
+
+_AS_THEY_ARE = RecordForm(text_option=None)
 
 
 class Stage(Protocol):
@@ -35,4 +37,4 @@ class Stage(Protocol):
 
 def read_part(part: Part, dropped: Dropped) -> Iterator[Document]:
     """All documents of a part, one after another. Raises DataError: damaged files."""
-    yield from read_documents(part.files, part.source, dropped)
+    yield from read_documents(part.files, part.source, dropped, _AS_THEY_ARE)

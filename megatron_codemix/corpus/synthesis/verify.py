@@ -32,7 +32,16 @@ from megatron_codemix.corpus.synthesis.verification.batch import Test as Problem
 from megatron_codemix.errors import DataError
 
 _FIRST_FAILURES = 20
-_NEEDED = ("name", "statement", "solutions", "tests", "mutation", "family")
+_NEEDED = {
+    "name": str,
+    "statement": str,
+    "family": str,
+    "shape": str,
+    "solutions": list,
+    "tests": list,
+    "mutation": dict,
+}
+_OF_TRANSLATED = {"interface": dict}
 Advance = Callable[[int], None]
 
 
@@ -149,19 +158,42 @@ def _sources(folder: Path) -> list[str]:
     if not sources:
         raise DataError(
             f"{folder}: holds none of the sources {', '.join(_CHECKERS)}; `codemix corpus "
-            f"synthesize --out {folder}` makes them"
+            "synthesize` makes a corpus of them"
         )
     return sources
 
 
 def _documents(folder: Path, source: str) -> Iterator[Document]:
     for document in read_documents(source_files(folder)[source], source, Skipped()):
-        if missing := [name for name in _NEEDED if name not in document.metadata]:
+        if wrong := _wrong_fields(document):
             raise DataError(
-                f"{folder}: document {document.id} has no {', '.join(missing)} in its metadata; "
-                "only what `codemix corpus synthesize` wrote can be verified"
+                f"{folder}: document {document.id} has no {', '.join(wrong)} in its metadata, or "
+                "not as `codemix corpus synthesize` writes them, whose documents alone can be "
+                "verified"
             )
         yield document
+
+
+def _wrong_fields(document: Document) -> list[str]:
+    """Fields that verification needs, and which are missing or of another form."""
+    metadata = document.metadata
+    needed = _NEEDED | (_OF_TRANSLATED if document.source == TRANSLATED_SOURCE else {})
+    wrong = [name for name, kind in needed.items() if not isinstance(metadata.get(name), kind)]
+    if wrong:
+        return wrong
+    solutions, tests = metadata["solutions"], metadata["tests"]
+    are_sources = all(
+        isinstance(one, dict) and isinstance(one.get("source"), str) for one in solutions
+    )
+    are_tests = all(
+        isinstance(one, dict) and set(one) == {"arguments", "expected"} for one in tests
+    )
+    checks = {
+        "solutions": are_sources and solutions,
+        "tests": are_tests,
+        "mutation": isinstance(metadata["mutation"].get("score"), int | float),
+    }
+    return [name for name, is_right in checks.items() if not is_right]
 
 
 def _job(document: Document) -> dict[str, Any]:

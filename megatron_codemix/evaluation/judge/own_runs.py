@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from megatron_codemix.corpus.instructions.template import ChatTemplate, load_template
 from megatron_codemix.errors import RetryableError, RunError
 from megatron_codemix.evaluation.serving.server import KEY_VARIABLE
 from megatron_codemix.files import hash_json
@@ -32,16 +33,29 @@ def run_version(run: Path) -> str:
     return f"{status.identity}:{status.num_steps}"
 
 
+def chat_template_of(run: Path) -> ChatTemplate | None:
+    """By which a run is asked; None where it has learned no conversations. Raises DataError."""
+    path = RunDirectory(run).chat_template
+    return load_template(path) if path.exists() else None
+
+
 def answer_file(run: Path, prompts: Path, folder: Path, *, max_new_tokens: int, nproc: int) -> Path:
-    """Greedy answers of a run to the prompts: made, or those that the folder has from an earlier
-    call. Raises RunError where `codemix generate` fails, which has told why on stderr."""
+    """Greedy answers of a run to the prompts, asked by its chat template if it has one: made, or
+    those that the folder has from an earlier call of the same run, prompts and template.
+
+    Raises RunError where `codemix generate` fails, which has told why on stderr.
+    """
     made_of = {"run": run_version(run), "prompts": prompts.read_text(encoding="utf-8")}
+    template = chat_template_of(run)
+    if template is not None:
+        made_of["chat_template"] = template.hash
     version = hash_json({**made_of, "max_new_tokens": max_new_tokens})
     path = folder / f"answers.{version[:12]}.jsonl"
     if path.exists():
         return path
     options = ["--prompts", prompts, "--max-new-tokens", max_new_tokens, "--nproc", nproc]
-    command = _generate(run, *options, "--out", path)
+    as_chat = ["--chat"] if template is not None else []
+    command = _generate(run, *options, *as_chat, "--out", path)
     # Its progress is ours; what it prints is not.
     code = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, preexec_fn=_bound()

@@ -73,7 +73,7 @@ def _answer(record: dict[str, Json], prompt: Prompt, place: str) -> str:
     asked = record.get("instruction", record.get("prompt"))
     if asked is None:
         raise DataError(f"{place}: has neither 'instruction' nor 'prompt', to say what it answers")
-    if asked not in (prompt.instruction, prompt.text):
+    if asked not in (prompt.instruction, prompt.text, prompt.said):
         raise DataError(
             f"{place}: answers {_short(asked)}, where the prompts have "
             f"{_short(prompt.instruction)}; the lines of both files must be in the same order"

@@ -9,14 +9,10 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
-from megatron_codemix.corpus.instructions.template import PLAIN, ChatRenderer, ChatTemplate
-from megatron_codemix.data.preparation.conversations import encode_chat
+from megatron_codemix.corpus.instructions.template import PLAIN, ChatTemplate
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.errors import DataError
 from megatron_codemix.evaluation.engine.requests import Generation, GenerationRequest
-from megatron_codemix.evaluation.prompts import (
-    END_OF_TURN,
-)
 from megatron_codemix.evaluation.sampling import Sampling
 from megatron_codemix.evaluation.serving.errors import ApiError, bad_request
 from megatron_codemix.evaluation.serving.fields import (
@@ -28,6 +24,7 @@ from megatron_codemix.evaluation.serving.fields import (
     refuse_others,
     stop_texts,
 )
+from megatron_codemix.evaluation.turns import Turns
 from megatron_codemix.files import without_lone_surrogates
 
 DEFAULT_MAX_TOKENS = 16
@@ -48,10 +45,9 @@ class Served:
     """Of the conversations that it was tuned on."""
 
     @cached_property
-    def chat(self) -> ChatRenderer:
-        """Renders conversations as in training."""
-        tokenizer = self.tokenizer
-        return ChatRenderer(self.template, tokenizer.special_tokens, tokenizer.end_of_document)
+    def turns(self) -> Turns:
+        """Conversations as in training."""
+        return Turns(self.template, self.tokenizer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +81,10 @@ def read_chat(body: Body, served: Served) -> Call:
         for role, text in _messages(body.get("messages"))
     ]
     try:
-        chat = served.chat.render(messages, add_generation_prompt=True)
+        prompt = served.turns.prompt(messages)
     except DataError as error:
         raise bad_request(str(error), "messages") from error
-    return _call(body, [encode_chat(served.tokenizer, chat)], served, is_chat=True)
+    return _call(body, [prompt], served, is_chat=True)
 
 
 def answer(call: Call, generations: Sequence[Generation], served: Served) -> dict[str, Any]:
@@ -119,15 +115,8 @@ def answer(call: Call, generations: Sequence[Generation], served: Served) -> dic
 
 def _content(text: str, served: Served, *, is_chat: bool) -> dict[str, Any]:
     if is_chat:
-        before, after = served.chat.frame()
-        content = text.removeprefix(before).removesuffix(after)
-        return {"message": {"role": "assistant", "content": content}}
+        return {"message": {"role": "assistant", "content": served.turns.answer(text)}}
     return {"text": text}
-
-
-def _end_of_turn(served: Served) -> str:
-    """Of a template whose turns end with no more than a line, the beginning of the next one."""
-    return served.chat.frame()[1].strip() or END_OF_TURN
 
 
 def _require_model(body: Body, served: Served) -> None:
@@ -208,7 +197,7 @@ def _call(body: Body, prompts: list[list[int]], served: Served, *, is_chat: bool
     seed = integer(body, "seed", -_MAX_SEED - 1, _MAX_SEED)
     sampling = Sampling(
         max_new_tokens=max_tokens,
-        stop=(*stop_texts(body), *((_end_of_turn(served),) if is_chat else ())),
+        stop=(*stop_texts(body), *((served.turns.stop,) if is_chat else ())),
         temperature=number(body, "temperature", 1.0),
         top_p=number(body, "top_p", 1.0),
         seed=secrets.randbits(63) if seed is None else seed & _MAX_SEED,

@@ -129,5 +129,6 @@ def _read(path: Path) -> TaskInfo:
 def _unknown(name: str, ours: Sequence[str], others: Collection[str]) -> str:
     near = difflib.get_close_matches(name, ours, n=3, cutoff=0.6)
     near += difflib.get_close_matches(name, others, n=3 - len(near), cutoff=0.8) if not near else []
-    hint = f"; did you mean {', '.join(near)}?" if near else "; --list-tasks lists those there are"
+    all_names = "; `codemix evaluate --list-tasks` has all"
+    hint = f"; did you mean {', '.join(near)}?" if near else all_names
     return f"--tasks: there is no task or suite '{name}'{hint}"

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import zstandard
 from megatron_codemix.cli.main import main
 from megatron_codemix.corpus.instructions.build import InstructionFiles, build_instructions
 from megatron_codemix.corpus.instructions.chats import BadChatError, messages_of
+from megatron_codemix.corpus.instructions.json_list import list_items
+from megatron_codemix.corpus.readers import InputFile
 from megatron_codemix.corpus.split import split_of
 from megatron_codemix.corpus.store import CorpusRecord, StageRecord
 from megatron_codemix.errors import DataError
@@ -184,11 +187,11 @@ def test_bad_records_are_named_or_left_out_and_counted(tmp_path: Path) -> None:
     ("name", "content", "problem"),
     [
         ("a.jsonl", b'{"instruction": \n', "line 1 is not JSON"),
-        ("a.jsonl", b"[1, 2]\n", "line 1 is a JSON list, not an object"),
+        ("a.jsonl", b"[1, 2]\n", "line 1 is a list; one object a line"),
         ("a.json", b"[1, 2]", "item 0 is not an object"),
         ("a.json", b'[{"instruction": ]', "the list is not JSON"),
         ("a.json", b'[{"instruction": "\xff"}]', "is not UTF-8"),
-        ("a.jsonl", b"[" * 100_000 + b"\n", "line 1 is not JSON"),
+        ("a.jsonl", b"[" * 100_000 + b"\n", "line 1 is not JSON (nested too deep)"),
         ("a.jsonl.gz", gzip.compress(lines(records(3)))[:-9], "truncated or damaged gzip"),
         ("a.csv", b"instruction,output\n", "conversations are read from .jsonl"),
         ("a.jsonl", b"\n", "source 'math' is empty: no conversation in 1 files"),
@@ -197,7 +200,7 @@ def test_bad_records_are_named_or_left_out_and_counted(tmp_path: Path) -> None:
 def test_damaged_files_are_refused(tmp_path: Path, name: str, content: bytes, problem: str) -> None:
     (tmp_path / name).write_bytes(content)
     asked = InstructionFiles(patterns=[str(tmp_path / name)], source="math", leaves_out_bad=True)
-    with pytest.raises(DataError, match=problem):
+    with pytest.raises(DataError, match=re.escape(problem)):
         build_instructions(tmp_path / "out", asked)
     assert not list((tmp_path / "out").glob("*"))
 
@@ -233,3 +236,27 @@ def test_a_corpus_of_another_command_is_not_added_to(tmp_path: Path) -> None:
     asked = InstructionFiles(patterns=[str(tmp_path / "a.jsonl")], source="math")
     with pytest.raises(DataError, match="holds a corpus that another command made"):
         build_instructions(tmp_path, asked)
+
+
+@pytest.mark.parametrize("max_characters", [1, 1 << 20])
+@pytest.mark.parametrize("piece", [1, 7, 1000])
+def test_a_list_is_read_in_pieces_of_any_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int, max_characters: int
+) -> None:
+    monkeypatch.setattr("megatron_codemix.corpus.readers.chunks._CHUNK_BYTES", piece)
+    entries = [{"a": "\u00e9\U0001f600" * n, "b": [n, {"c": None}]} for n in range(30)]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(entries, ensure_ascii=False, indent=2))
+    items = list_items(InputFile(path, "a.json"), max_characters)
+    if max_characters > piece:
+        assert list(items) == entries
+    elif piece == 1:
+        with pytest.raises(DataError, match="an item of more than 0 MiB"):
+            list(items)
+
+
+@pytest.mark.parametrize("text", ["[", "[1", "[1,", "[1,]", "[1 2]", "[1]]", "[1] x", '["a]', "{}"])
+def test_a_list_that_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DataError, match="the list is not JSON"):
+        list(list_items(InputFile(tmp_path / "a.json", "a.json")))

@@ -28,7 +28,7 @@ def test_unknown_names_are_told_together_with_the_nearest() -> None:
     assert boolq == "--tasks: there is no task or suite 'bolq'; did you mean boolq?"
     assert "did you mean paper_a" in paper_a
     assert lambada.endswith("did you mean lambada_openai?")
-    assert nothing.endswith("--list-tasks lists those there are")
+    assert nothing.endswith("`codemix evaluate --list-tasks` has all")
 
 
 def test_names_of_the_harness_are_let_through() -> None:

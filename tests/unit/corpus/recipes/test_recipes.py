@@ -476,7 +476,7 @@ def test_a_field_that_no_record_has_is_named_as_the_recipe_names_it(
     tmp_path: Path, recipe: Path, stack: Path
 ):
     recipe.write_text(RECIPE.replace("text_field: content", "text_field: body"))
-    with pytest.raises(DataError, match=r"no column 'body'; it has .*right one with text_field"):
+    with pytest.raises(DataError, match=r"no column 'body'; it has .*right field with text_field"):
         run(load_recipe(recipe, {"stack": str(stack)}), tmp_path / "out")
 
 

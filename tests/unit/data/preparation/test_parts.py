@@ -137,7 +137,7 @@ def test_refused_input_leaves_nothing_behind(tmp_path: Path, tokenizer: Path, nu
     prepare(corpus, tokenizer, out, sources=["text"])
     before = contents(out)
     append_bad_record(corpus, "code")
-    with pytest.raises(DataError, match="has int in field 'text', not text"):
+    with pytest.raises(DataError, match="has a number in field 'text', not text"):
         prepare(corpus, tokenizer, out, block_bytes=SMALL_BLOCK, num_workers=num_workers)
     assert contents(out) == before
     assert not (out / PARTIAL).exists()
@@ -172,7 +172,7 @@ def test_a_refused_file_leaves_nothing_beside_megatrons_shard(tmp_path: Path, to
     corpus = write_corpus(tmp_path / "corpus")
     append_bad_record(corpus, "text")
     (tmp_path / "out").mkdir()
-    with pytest.raises(DataError, match="has int in field 'text', not text"):
+    with pytest.raises(DataError, match="has a number in field 'text', not text"):
         preprocess(
             [InputFile(corpus / name, name) for name in ("code.jsonl", "text.jsonl")],
             Tokenizer.load(tokenizer),

@@ -6,7 +6,9 @@ import pytest
 
 from megatron_codemix.corpus.instructions.template import CHATML, CHATML_TOKENS, PLAIN, ChatTemplate
 from megatron_codemix.data.tokenizer import Tokenizer
+from megatron_codemix.evaluation.completing import complete
 from megatron_codemix.evaluation.engine.requests import Generation
+from megatron_codemix.evaluation.sampling import Sampling
 from megatron_codemix.evaluation.serving.calls import Served, answer, read_chat
 from megatron_codemix.evaluation.serving.errors import ApiError
 from tests.helpers.conversations import (
@@ -14,6 +16,7 @@ from tests.helpers.conversations import (
     transformers_tokenizer,
     write_merging_tokenizer,
 )
+from tests.helpers.language_models import ByteModel
 
 ASKED = [
     {"role": "developer", "content": "Be brief."},
@@ -78,3 +81,16 @@ def test_a_template_that_refuses_a_chat_is_the_callers_error(tmp_path: Path) -> 
     served = serve(tmp_path, ChatTemplate("t", refusing))
     with pytest.raises(ApiError, match=r"does not take the conversation \(long\)"):
         read_chat({"model": "tiny", "messages": ASKED}, served)
+
+
+@pytest.mark.parametrize("template", [None, PLAIN])
+def test_completions_of_a_tuned_run_are_answers(
+    tmp_path: Path, template: ChatTemplate | None
+) -> None:
+    model = ByteModel(tmp_path, 512)
+    sampling = Sampling(max_new_tokens=4, stop=("x",))
+    [one] = complete(model, ["Hi"], sampling, 1, lambda _: None, template)
+    [request] = model.generated
+    asked, stop = ("Hi", ("x",)) if template is None else ("User: Hi\nAssistant:", ("x", "\nUser:"))
+    assert (model.tokenizer.decode(request.prompt), request.stop) == (asked, stop)
+    assert one.prompt == "Hi"
