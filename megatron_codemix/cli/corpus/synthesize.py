@@ -92,7 +92,11 @@ def synthesize(
         replies=replies,
     )
     if written is not None and (families or translate):
-        raise DataError("--family and --translate are for drawn problems; leave out --endpoint")
+        raise DataError(
+            "--family and --translate are for problems drawn from the grammar, and --endpoint has "
+            "a model write them: run the command once for each, into two folders; a mixture takes "
+            "sources of both"
+        )
     chosen = [one.name for one in chosen_families(families or [])]
     languages = list(dict.fromkeys(translate or []))
     if dry_run:
@@ -160,7 +164,8 @@ def _print(result: Synthesized) -> None:
     for source, number in result.sources.items():
         print(f"  {source}: {number} documents")
     print(
-        f"mean mutation score {result.mutation_score:.3f}, mean difficulty {result.difficulty:.2f}"
+        f"{100 * result.distinct_statements:.1f}% of the statements distinct, mean mutation score "
+        f"{result.mutation_score:.3f}, mean difficulty {result.difficulty:.2f}"
     )
     rejected = ", ".join(f"{reason} {number}" for reason, number in sorted(result.rejected.items()))
     print(f"of {result.candidates} candidates left out: {rejected or 'nothing'}")

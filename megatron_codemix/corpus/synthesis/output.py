@@ -20,6 +20,7 @@ from megatron_codemix.corpus.store import (
     StageRecord,
     load_corpus,
 )
+from megatron_codemix.corpus.synthesis.distinct import key, normalised_statement
 from megatron_codemix.corpus.writer import SUFFIX, CorpusFile, encoded, write_documents
 from megatron_codemix.errors import DataError
 
@@ -38,6 +39,8 @@ class Synthesized:
     families: dict[str, int]
     sources: dict[str, int]
     """Documents of each source: that of the problems, and of those in other languages."""
+    distinct_statements: float
+    """Share of the problems' statements that are left apart once they are normalised."""
     mutation_score: float
     """Mean over the problems."""
     difficulty: float
@@ -56,6 +59,8 @@ class _Totals:
     families: Counter[str] = field(default_factory=Counter)
     score: float = 0.0
     difficulty: float = 0.0
+    statements: set[bytes] = field(default_factory=set)
+    """Keys of the normalised ones."""
 
     def passing(self, documents: Iterator[Document]) -> Iterator[Document]:
         for document in documents:
@@ -63,6 +68,7 @@ class _Totals:
             self.families[document.metadata["family"]] += 1
             self.score += document.metadata["mutation"]["score"]
             self.difficulty += document.metadata["difficulty"]
+            self.statements.add(key(normalised_statement(document.metadata["statement"])))
             yield document
 
 
@@ -125,6 +131,7 @@ class Output:
             "sha256": totals.content.hexdigest(),
             "families": dict(sorted(totals.families.items())),
             "sources": {name: one.num_documents for name, one in sources.items()},
+            "distinct_statements": round(len(totals.statements) / count, 4),
             "mutation_score": round(totals.score / count, 4),
             "difficulty": round(totals.difficulty / count, 4),
             "candidates": candidates,

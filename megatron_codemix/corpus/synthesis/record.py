@@ -8,7 +8,7 @@ from typing import Any
 from megatron_codemix.corpus.document import Document
 from megatron_codemix.corpus.synthesis.difficulty import difficulty
 from megatron_codemix.corpus.synthesis.distinct import key, normalised_statement, skeleton
-from megatron_codemix.corpus.synthesis.documents.shapes import SHAPES, Exercise
+from megatron_codemix.corpus.synthesis.documents.shapes import Exercise, drawn_shape
 from megatron_codemix.corpus.synthesis.verification.batch import Verified
 
 SOURCE = "synthetic"
@@ -42,13 +42,13 @@ def kept(verified: Verified, statement: str, rng: Random) -> Kept:
         solutions=problem.solutions,
         tests=verified.tests,
     )
-    shape = rng.choices([one.name for one in SHAPES], [one.weight for one in SHAPES])[0]
-    text = next(one for one in SHAPES if one.name == shape).write(exercise, rng)
+    shape = drawn_shape(exercise, rng)
+    text = shape.write(exercise, rng)
     metadata: dict[str, Any] = {
         "family": problem.family,
         "method": METHOD,
         "language": "python",
-        "shape": shape,
+        "shape": shape.name,
         "name": problem.name,
         "spec": problem.spec,
         "statement": statement,

@@ -198,6 +198,8 @@ class Record:
 
 def literal(value: Value) -> str:
     """Source text of a value, strings in double quotes. A set is written in order."""
+    if type(value) is int:  # by far the most
+        return str(value)
     match value:
         case bool() | int() | None:
             return repr(value)
@@ -219,6 +221,18 @@ def literal(value: Value) -> str:
             inside = ", ".join(f"{name}={literal(one)}" for name, one in value.fields)
             return f"{value.name}({inside})"
     raise AssertionError(f"{value!r} is no value of a problem")
+
+
+def copied(value: Value) -> Value:
+    """With lists, dictionaries and sets of its own; the rest cannot be changed."""
+    kind = type(value)
+    if kind is list:
+        return [copied(one) for one in value]
+    if kind is tuple:
+        return tuple([copied(one) for one in value])
+    if kind is dict:
+        return {key: copied(one) for key, one in value.items()}
+    return set(value) if kind is set else value
 
 
 def same(one: Value, other: Value) -> bool:

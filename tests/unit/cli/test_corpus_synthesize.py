@@ -31,6 +31,7 @@ def test_the_same_command_gives_the_same_hash_and_what_it_wrote_verifies(
     assert said[0]["count"] == 5
     assert said[0]["families"] == {"lists": 5}
     assert {"mutation_score", "difficulty", "rejected", "candidates", "seconds"} <= said[0].keys()
+    assert said[0]["distinct_statements"] == 1.0
     assert main(["corpus", "verify", str(tmp_path / "one"), "--json"]) == EXIT_DONE
     found = json.loads(capsys.readouterr().out)
     assert (found["documents"], found["failed"], found["distinct_statements"]) == (5, 0, 1.0)
@@ -48,6 +49,26 @@ def test_an_unknown_family_is_refused(tmp_path: Path, capsys: pytest.CaptureFixt
     asked = ["corpus", "synthesize", "--out", str(tmp_path / "out"), "--count", "5", "--seed", "1"]
     assert main([*asked, "--family", "poetry"]) == EXIT_INPUT
     assert "'poetry'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--count", "0"], "--count"),
+        (["--count", "5", "--translate", "ruby"], "'ruby'; there is javascript"),
+        (["--count", "5", "--translate", "javascript", "--endpoint", "http://127.0.0.1:9/v1"],
+         "into two folders"),
+        (["--count", "5", "--model", "any"], "only with --endpoint"),
+        (["--count", "5", "--endpoint", "http://127.0.0.1:9/v1"], "--model and --seed-documents"),
+    ],
+)  # fmt: skip
+def test_options_that_cannot_be_are_refused(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["corpus", "synthesize", "--out", str(tmp_path / "out"), "--seed", "1", *options]
+    assert main(asked) == EXIT_INPUT
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_without_synthetic_code_is_refused(

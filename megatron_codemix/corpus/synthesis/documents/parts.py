@@ -8,6 +8,7 @@ from megatron_codemix.corpus.synthesis.problem import Solution
 from megatron_codemix.corpus.synthesis.verification.batch import Test
 from megatron_codemix.corpus.synthesis.writing.source import WIDTH, wrapped
 
+_INDENT = "    "
 _SHOWN = 130
 """Arguments of more characters are no example for a reader."""
 
@@ -40,13 +41,13 @@ def assertion(name: str, test: Test) -> str:
     """`assert f(1) == 2`, with `is` for what is one of a kind; broken where it is long."""
     sign = "is" if test.expected in ("True", "False", "None") else "=="
     line = f"assert {call(name, test)} {sign} {test.expected}"
-    if len(line) <= WIDTH - 4:
+    if len(line) <= WIDTH - len(_INDENT):
         return line
+    statements = (f"result = {call(name, test)}", f"assert result {sign} {test.expected}")
     return "\n".join(
-        [
-            *wrapped(f"result = {call(name, test)}").split("\n"),
-            *wrapped(f"assert result {sign} {test.expected}").split("\n"),
-        ]
+        part.removeprefix(_INDENT)  # broken as inside a function, where most of them stand
+        for one in statements
+        for part in wrapped(f"{_INDENT}{one}").split("\n")
     )
 
 

@@ -2,7 +2,7 @@
 tests."""
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -39,6 +39,13 @@ class Shape:
     name: str
     weight: float
     write: Callable[[Exercise, Random], str]
+    fits: Callable[[Exercise], bool] = lambda exercise: True
+
+
+def drawn_shape(exercise: Exercise, rng: Random, without: Collection[str] = ()) -> Shape:
+    """One of those that fit; none of the names that are left out."""
+    fitting = [one for one in SHAPES if one.fits(exercise) and one.name not in without]
+    return rng.choices(fitting, [one.weight for one in fitting])[0]
 
 
 def _doctests(exercise: Exercise, tests: Sequence[Test]) -> list[str]:
@@ -90,10 +97,15 @@ def _exercise(exercise: Exercise, rng: Random) -> str:
     )
 
 
+def _has_no_class(exercise: Exercise) -> bool:
+    """Two classes of one name in one document would be told apart by nobody."""
+    return not any(
+        line.startswith("class ") for one in exercise.solutions for line in one.source.split("\n")
+    )
+
+
 def _two_ways(exercise: Exercise, rng: Random) -> str:
     """Markdown: statement, examples, two solutions and that they agree."""
-    if any("class " in one.source for one in exercise.solutions):
-        return _exercise(exercise, rng)  # two classes of one name would be told apart by nobody
     first, second = rng.sample(list(exercise.solutions), 2)
     shown = examples(rng, exercise.tests, 3)
     listed = "\n".join(
@@ -204,7 +216,7 @@ def _printed(expected: str) -> str:
 SHAPES: tuple[Shape, ...] = (
     Shape("docstring", 2.5, _docstring),
     Shape("exercise", 2.0, _exercise),
-    Shape("two ways", 1.2, _two_ways),
+    Shape("two ways", 1.2, _two_ways, _has_no_class),
     Shape("module", 1.2, _module),
     Shape("tested module", 1.3, _tested_module),
     Shape("tests first", 0.9, _tests_first),

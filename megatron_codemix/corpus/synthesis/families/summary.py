@@ -84,7 +84,9 @@ class Summary:
         """A verb or adjective that names of functions begin with."""
         return {
             "sum": "sum_of", "list": "list", "longest run": "longest_run_of", "any": "has",
-            "all": "all", "distinct": "distinct", "balance": "balance_of",
+            "all": "all", "distinct": "different_values_of", "balance": "balance_of",
+            "largest": "largest_value_of", "smallest": "smallest_value_of",
+            "first": "first_value_of", "last": "last_value_of",
             "spread": "spread_of", "alternating": "alternating_sum_of", "checksum": "checksum_of",
         }.get(self.kind, self.kind)  # fmt: skip
 

@@ -21,7 +21,13 @@ class Subject:
     is_pronoun_clear: bool = False
 
     def possessive(self) -> str:
-        return "its" if self.phrase == "it" else f"{self.phrase}'s"
+        if self.phrase == "it":
+            return "its"
+        return f"{self.phrase}'" if self.phrase.endswith("s") else f"{self.phrase}'s"
+
+    def is_long(self) -> bool:
+        """Whether it is not plain where a possessive, or what follows, belongs to."""
+        return " of " in self.phrase
 
 
 Subjects = Mapping[str, Subject]
@@ -57,7 +63,8 @@ class Part:
     def is_negative(self) -> bool:
         """Then nothing may be left out behind it: "is not even or prime" would say something
         else."""
-        return " not " in self.text or self.text.startswith("<does>")
+        words = (" not ", " no ", " without ")
+        return any(one in self.text for one in words) or self.text.startswith("<does>")
 
     def is_of_another(self) -> bool:
         """Whether it is about neither the item nor something of the item's."""

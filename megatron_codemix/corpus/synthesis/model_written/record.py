@@ -8,8 +8,8 @@ from typing import Any
 
 from megatron_codemix.corpus.document import Document
 from megatron_codemix.corpus.synthesis.difficulty import difficulty
-from megatron_codemix.corpus.synthesis.documents.shapes import SHAPES
 from megatron_codemix.corpus.synthesis.documents.shapes import Exercise as Written
+from megatron_codemix.corpus.synthesis.documents.shapes import drawn_shape
 from megatron_codemix.corpus.synthesis.model_written.trial import Tried
 from megatron_codemix.corpus.synthesis.problem import Solution
 from megatron_codemix.corpus.synthesis.record import Kept, near_duplicate_keys
@@ -35,10 +35,8 @@ def kept(tried: Tried, seed_document: Document, model: str, seed: int) -> Kept:
         tests=tried.tests,
     )
     rng = Random(f"{seed}/{seed_document.source}/{seed_document.id}")
-    shapes = [
-        one for one in SHAPES if one.name != "docstring" or not _has_docstring(exercise.solution)
-    ]
-    shape = rng.choices(shapes, [one.weight for one in shapes])[0]
+    has_docstring = any(_has_docstring(one.source) for one in solutions)
+    shape = drawn_shape(written, rng, without=["docstring"] if has_docstring else [])
     text = shape.write(written, rng)
     metadata: dict[str, Any] = {
         "family": FAMILY,

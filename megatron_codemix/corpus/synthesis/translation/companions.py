@@ -1,6 +1,5 @@
 """Verified problems in JavaScript, each beside the Python that it comes from."""
 
-import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -23,7 +22,7 @@ from megatron_codemix.corpus.synthesis.translation.javascript import (
 )
 from megatron_codemix.corpus.synthesis.translation.translate import Translation
 from megatron_codemix.corpus.synthesis.translation.wording import in_javascript
-from megatron_codemix.corpus.synthesis.values import Int, literal
+from megatron_codemix.corpus.synthesis.values import Int, copied, literal
 from megatron_codemix.corpus.synthesis.verification.batch import NUM_INPUTS, Verified
 
 SOURCE = "synthetic_javascript"
@@ -93,7 +92,7 @@ def _more_cases(problem: Problem, seed: str) -> list[Case]:
     return [
         Case(
             ", ".join(map(literal, arguments)),
-            literal(problem.oracle(*copy.deepcopy(arguments))),
+            literal(problem.oracle(*copied(arguments))),
         )
         for arguments in islice(problem.inputs(Random(seed)), NUM_INPUTS)
     ]

@@ -47,6 +47,18 @@ function compare(a, b) {
   return a < b ? -1 : a > b ? 1 : 0;
 }"""
     ),
+    "maxOr": Helper(
+        """/** The largest of some numbers, or what is given besides where there are none. */
+function maxOr(numbers, otherwise) {
+  return numbers.length > 0 ? Math.max(...numbers) : otherwise;
+}"""
+    ),
+    "minOr": Helper(
+        """/** The smallest of some numbers, or what is given besides where there are none. */
+function minOr(numbers, otherwise) {
+  return numbers.length > 0 ? Math.min(...numbers) : otherwise;
+}"""
+    ),
     "isEqual": Helper(
         """/** Whether two values hold the same. */
 function isEqual(a, b) {

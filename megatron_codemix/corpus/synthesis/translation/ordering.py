@@ -129,6 +129,8 @@ class Ordering(Sequences):
                 else self._best(items, name, self.kind(node), key)
             )
             return conditional(test, found, otherwise)
+        if is_number:
+            return self.helper(f"{name}Or", items, otherwise)
         with self.temporaries("best", "next", instead=_BEST) as (best, item):
             chosen = self._preferred(name, self.kind(node), key, best, item)
             start = Code(f"{best} === null ? {item} : {chosen.at(4)}", 3)

@@ -1,7 +1,6 @@
 """Sends problems to the sandbox, many at a time, and says which of them are right and well
 tested."""
 
-import copy
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from random import Random
 from typing import Any
 
 from megatron_codemix.corpus.synthesis.problem import Arguments, Problem
-from megatron_codemix.corpus.synthesis.values import Value, literal
+from megatron_codemix.corpus.synthesis.values import Value, copied, literal
 from megatron_codemix.corpus.synthesis.verification.bundle import program
 from megatron_codemix.corpus.synthesis.verification.inside.mutants import DECISIVE
 from megatron_codemix.errors import UnavailableError
@@ -91,7 +90,7 @@ class _Trial:
             if text in self.seen:
                 continue
             self.seen.add(text)
-            expected = self.problem.oracle(*copy.deepcopy(arguments))
+            expected = self.problem.oracle(*copied(arguments))
             _check_value(expected)
             for one in self.problem.properties:
                 if not one.check(arguments, expected):

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 WIDTH = 88
 _OPEN = {"(": ")", "[": "]", "{": "}"}
+_PLUS_MINUS = re.compile(r" \+ -(\w+)(?=$|[)\],]| [-+] )")
+"""The negative of a name or number added: where nothing binds it to what stands behind."""
 _BREAKS = (" for ", " if ", " else ", " and ", " or ")
 
 
@@ -53,7 +55,7 @@ def module(parts: Sequence[str], imports: Sequence[str] = ()) -> str:
     part is what the module is for; functions before it that nothing names are left out."""
     head = ["\n".join(imports)] if imports else []
     text = "\n\n\n".join(part.strip("\n") for part in [*head, *_named(parts)] if part)
-    return "\n".join(wrapped(line) for line in text.split("\n")) + "\n"
+    return "\n".join(wrapped(_PLUS_MINUS.sub(r" - \1", line)) for line in text.split("\n")) + "\n"
 
 
 def _named(parts: Sequence[str]) -> list[str]:

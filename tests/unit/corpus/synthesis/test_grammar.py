@@ -19,7 +19,7 @@ from megatron_codemix.corpus.synthesis.grammar.drawing import (
     draw_test,
     draw_text,
 )
-from megatron_codemix.corpus.synthesis.grammar.english import Subject
+from megatron_codemix.corpus.synthesis.grammar.english import Condition, Part, Subject
 from megatron_codemix.corpus.synthesis.grammar.integer_tests import INTEGER_TESTS
 from megatron_codemix.corpus.synthesis.grammar.integers import INTEGERS
 from megatron_codemix.corpus.synthesis.grammar.node import Naming, Node, Rule, Variable, leaf
@@ -175,3 +175,17 @@ def test_a_seed_decides_the_tree() -> None:
 )
 def test_the_opposite_of_a_test_is_written_as_one_would(code: Code, opposite: str) -> None:
     assert negated(code).text == opposite
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "clause"),
+    [
+        ("<is> not a square", "<is> even", "it is not a square or it is even"),
+        ("<contains> no digit", "<contains> an a", "it contains no digit or it contains an a"),
+        ("<is> written without 3", "<is> odd", "it is written without 3 or it is odd"),
+        ("<is> even", "<is> not prime", "it is even or not prime"),
+    ],
+)
+def test_behind_a_negation_nothing_is_left_out(first: str, second: str, clause: str) -> None:
+    condition = Condition((Part("that", first), Part("that", second)), "or")
+    assert condition.clause() == clause

@@ -170,3 +170,32 @@ def test_mutants_are_drawn_by_the_seed_and_found_again_by_their_places() -> None
 def test_a_wrong_solution_is_named(source: str, error: str) -> None:
     verdict = judge(job(source, [case("[]", "1")]))
     assert error in verdict["error"]
+
+
+MEMO = """
+def f(n: int) -> int:
+    known = {}
+
+    def at(i: int) -> int:
+        if i not in known:
+            known[i] = i if i < 2 else at(i - 1) + at(i - 2)
+        return known[i]
+
+    return at(n)
+"""
+FIRST = """
+def f(words: list[str]) -> dict[int, str]:
+    table = {}
+    for word in words:
+        if len(word) not in table:
+            table[len(word)] = word
+    return table
+"""
+
+
+def test_to_forget_what_is_known_is_no_mutant_but_to_replace_the_first_is() -> None:
+    always = [text for what, text in mutated(MEMO) if what == "condition always true"]
+    assert len(always) == 1  # of the conditional expression alone
+    assert "if i not in known" in always[0]
+    assert [what for what, _ in mutated(FIRST)].count("condition always true") == 1
+    assert judge(job(MEMO, [case("5", "5"), case("9", "34")]))["error"] is None

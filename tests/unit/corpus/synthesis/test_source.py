@@ -72,3 +72,16 @@ def test_functions_that_nothing_names_are_left_out_of_a_module() -> None:
     unused = ["def a():\n    pass", "def b():\n    a()", "def c():\n    pass"]
     used = ["def d():\n    pass", "def main():\n    return [d(), 'abc']"]
     assert module([*unused, *used]) == "\n\n\n".join(used) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "written"),
+    [
+        ("    return size + -second", "    return size - second"),
+        ("    f(a + -3)", "    f(a - 3)"),
+        ("    return a + -b % 5", "    return a + -b % 5"),
+        ("    return a + -b * c", "    return a + -b * c"),
+    ],
+)
+def test_a_negative_is_subtracted_where_that_is_the_same(line: str, written: str) -> None:
+    assert module([f"def f():\n{line}"]).split("\n")[1] == written

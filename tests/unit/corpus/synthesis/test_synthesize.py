@@ -18,12 +18,14 @@ from megatron_codemix.corpus.synthesis import synthesize as module
 from megatron_codemix.corpus.synthesis.blocks import Order, make_block
 from megatron_codemix.corpus.synthesis.blocks import read_documents as read_block
 from megatron_codemix.corpus.synthesis.distinct import normalised_statement, skeleton
+from megatron_codemix.corpus.synthesis.documents.parts import test_function as written_tests
 from megatron_codemix.corpus.synthesis.documents.shapes import SHAPES, Exercise
 from megatron_codemix.corpus.synthesis.problem import Solution
 from megatron_codemix.corpus.synthesis.synthesize import synthesize
 from megatron_codemix.corpus.synthesis.verification.batch import Test as ProblemTest
 from megatron_codemix.corpus.synthesis.verification.inside.documents import recheck
 from megatron_codemix.corpus.synthesis.verify import verify_corpus
+from megatron_codemix.corpus.synthesis.writing.source import WIDTH
 from megatron_codemix.corpus.writer import encoded, write_documents
 from megatron_codemix.errors import DataError, UnavailableError
 from megatron_codemix.sandbox.sandbox import Sandbox
@@ -278,3 +280,10 @@ def test_records_hold_what_the_contract_says(made: Path) -> None:
         assert one.id == one.origin
         assert len(metadata["solutions"]) >= 2
         assert encoded(one.to_record())
+
+
+def test_long_assertions_fit_the_width_inside_a_function() -> None:
+    for length in range(60, 100):
+        test = ProblemTest(", ".join(["17"] * (length // 4)), "[" + ", ".join(["3"] * 9) + "]")
+        for line in written_tests("count_something", [test], "count_something").split("\n"):
+            assert len(line) <= WIDTH

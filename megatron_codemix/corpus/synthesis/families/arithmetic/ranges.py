@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
+from megatron_codemix.corpus.synthesis.families.naming import adjective
 from megatron_codemix.corpus.synthesis.grammar.drawing import (
     NothingDrawn,
     draw_integer,
@@ -310,8 +311,15 @@ def draw_ranges(rng: Random) -> Problem:
     if value.range()[0] < 0 and kind in ("largest", "first", "product"):
         raise NothingDrawn
     noun = "pairs" if is_pairs else "numbers"
-    verb = {"count": "count", "sum": "add_up", "list": "list", "first": "first_of"}.get(kind, kind)
-    word = rng.choice(["special", "good", "chosen", "fitting", "such"])
+    verb = {
+        "count": "count",
+        "sum": "add_up",
+        "list": "list",
+        "first": "value_of_first",
+        "product": "product_of",
+        "largest": "largest_of",
+    }.get(kind, kind)
+    word = adjective(rng, test) or rng.choice(["special", "good", "chosen", "fitting"])
     return Ranges(
         f"{verb}_{word}_{noun}", kind, is_pairs, bounds, variables, test, value, uses_bound
     ).problem()

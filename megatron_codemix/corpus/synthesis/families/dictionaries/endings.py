@@ -134,15 +134,12 @@ class TableEnding:
         names = self._naming(naming)
         key, value = self.words.key, self.value.python(names)
         test = self.test.python(names) if self.test is not None else None
-        uses_value = self.reads("v")
-        is_numbered = self.kind in ("table", "sum", "best", "ranking")
-        self.kind not in ("sum", "count") or self.reads("k")
-        reads = uses_value and (is_numbered or self.test is not None)
-        rows = (
-            f"for {key}, {self.words.value} in {table}.items()"
-            if reads
-            else f"for {key} in {table}"
-        )
+        if not self.reads("v"):
+            rows = f"for {key} in {table}"
+        elif self.kind in ("sum", "count") and not self.reads("k"):
+            rows = f"for {self.words.value} in {table}.values()"
+        else:
+            rows = f"for {key}, {self.words.value} in {table}.items()"
         condition = f" if {test:or}" if test is not None else ""
         is_whole = not condition and self.value.rule is None
         if self.kind in ("best", "ranking"):

@@ -17,7 +17,7 @@ from megatron_codemix.corpus.synthesis.grammar.drawing import (
     draw_test,
     draw_text,
 )
-from megatron_codemix.corpus.synthesis.grammar.english import Subject
+from megatron_codemix.corpus.synthesis.grammar.english import Subject, plural
 from megatron_codemix.corpus.synthesis.grammar.node import Kind, Naming, Node, Variable
 from megatron_codemix.corpus.synthesis.problem import Arguments, Parameter, Problem, Solution
 from megatron_codemix.corpus.synthesis.values import Int, ListOf, Str, TupleOf, Type, Value
@@ -50,28 +50,33 @@ THEMES = (
     Theme("names", "name", "a list of names (texts)", "str", Str(1), (1, 8)),
     Theme("tags", "tag", "a list of tags (texts)", "str", Str(1), (1, 8)),
     Theme(
-        "sales", "sale", "a list of tuples `(product, amount)`, a text and an integer", "str",
-        Str(1), (1, 8), True, "product", "amount",
+        "sales", "sale",
+        "a list of tuples `(product, amount)`, the name of a product and an integer",
+        "str", Str(1), (1, 8), True, "product", "amount",
     ),
     Theme(
-        "payments", "payment", "a list of tuples `(person, amount)`, a text and an integer", "str",
-        Str(1), (1, 8), True, "person", "amount",
+        "payments", "payment",
+        "a list of tuples `(person, amount)`, the name of a person and an integer",
+        "str", Str(1), (1, 8), True, "person", "amount",
     ),
     Theme(
-        "results", "result", "a list of tuples `(team, score)`, a text and an integer", "str",
-        Str(1), (1, 8), True, "team", "score",
+        "results", "result",
+        "a list of tuples `(team, score)`, the name of a team and an integer",
+        "str", Str(1), (1, 8), True, "team", "score",
     ),
     Theme(
-        "visits", "visit", "a list of tuples `(page, duration)`, a text and an integer", "str",
-        Str(1), (1, 8), True, "page", "duration",
+        "visits", "visit",
+        "a list of tuples `(page, duration)`, the name of a page and an integer",
+        "str", Str(1), (1, 8), True, "page", "duration",
     ),
 )  # fmt: skip
 _AMOUNT = (-20, 60)
 _MEASURES: tuple[Measure, ...] = ("count", "sum", "largest", "smallest", "first", "last")
 _WEIGHTS = (2, 2, 1, 1, 1, 1)
-_VERBS = {
-    "table": "table_of", "keys": "list", "best": "best", "ranking": "rank", "sum": "total_over",
-    "count": "count",
+_NAMES = {
+    "table": "{value}_by_{key}", "keys": "{keys}_of_{items}", "best": "best_{key}_of_{items}",
+    "ranking": "{keys}_by_{value}", "sum": "sum_over_{keys}_of_{items}",
+    "count": "count_{keys}_of_{items}",
 }  # fmt: skip
 
 
@@ -89,11 +94,14 @@ class Grouping:
     measure: Measure
     ending: TableEnding
 
+    def row(self, element: Value) -> dict[str, Value]:
+        return {"x": element[0], "y": element[1]} if self.theme.is_pairs else {"x": element}
+
     def table(self, given: Sequence[Value]) -> dict[Value, Value]:
         """Groups first, then what each of them comes to."""
         groups: list[tuple[Value, list[Value]]] = []
         for element in given:
-            row = {"x": element[0], "y": element[1]} if self.theme.is_pairs else {"x": element}
+            row = self.row(element)
             if self.test is not None and not self.test.evaluate(row):
                 continue
             key, value = self.key.evaluate(row), self.value.evaluate(row)
@@ -121,7 +129,7 @@ class Grouping:
     def _subjects(self) -> dict[str, Subject]:
         if self.theme.is_pairs:
             return {
-                "x": Subject(f"the {self.theme.key}"),
+                "x": Subject(f"the {self.theme.key}'s name"),
                 "y": Subject(f"the {self.theme.value}"),
             }
         return {"x": Subject(f"the {self.theme.singular}", True)}
@@ -364,8 +372,9 @@ def draw_grouping(rng: Random) -> Problem:
     )
     value_variable = Variable("v", Int(*value_range), "int", value_range)
     ending = draw_table_ending(rng, key_variable, value_variable, key_type, words, samples)
-    verb = _VERBS[ending.kind]
-    name = f"{verb}_{words.key}_{rng.choice(['groups', 'classes', theme.plural])}"
+    name = _NAMES[ending.kind].format(
+        value=words.value, key=words.key, keys=plural(words.key), items=theme.plural
+    )
     return Grouping(theme, name, item, amount, test, key, value, measure, ending).problem()
 
 
@@ -420,9 +429,14 @@ def _samples(
     grouping = Grouping(theme, "f", item, amount, test, key, value, measure, ending)
     found: list[dict[str, Value]] = []
     source = inputs_of(theme, rng)
+    values_of_key: dict[Value, set[Value]] = {}
     for _ in range(60):
         (given,) = next(source)
         found += [{"k": own, "v": number} for own, number in grouping.table(given).items()]
+        for row in map(grouping.row, given):
+            values_of_key.setdefault(key.evaluate(row), set()).add(value.evaluate(row))
+    if measure != "count" and all(len(values) == 1 for values in values_of_key.values()):
+        raise NothingDrawn  # the key says it already
     if len(found) < 40 or len({str(one["k"]) for one in found}) < 3:
         raise NothingDrawn
     return found[:120]

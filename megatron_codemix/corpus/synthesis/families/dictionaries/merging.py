@@ -93,7 +93,8 @@ class Merging:
             else:
                 change = self.changes[side].phrase(rng, subjects)
                 model.append(f"of a {noun} that is only a key of `{name}`, the {what} is {change}")
-        nodes = [self.both, *self.changes]
+        pairs = zip(self.rests, self.changes, strict=True)
+        nodes = [self.both, *(change for rest, change in pairs if rest == "change")]
         notes = sorted(self.ending.notes().union(*(one.notes() for one in nodes)))
         given = [Given(name, "a dictionary from names (texts) to integers") for name in self.tables]
         return phrased(

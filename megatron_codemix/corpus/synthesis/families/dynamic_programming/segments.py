@@ -169,7 +169,7 @@ class Segments:
             with block.inside("for start in range(end):"):
                 self._values(block, naming, "start", "end")
                 known = "" if is_count or not test else "answers[start] is not None"
-                tests = " and ".join(one for one in (known, _grouped(test)) if one)
+                tests = f"{known} and {_grouped(test)}" if known else test
                 store = "ways += answers[start]" if is_count else (
                     f"options.append(answers[start] + {cost})")  # fmt: skip
                 if tests:

@@ -80,7 +80,7 @@ class Ending:
             if is_itself:
                 return f"the numbers of all {nouns} {such}, as a list in ascending order"
             return (
-                f"a list with one entry for each {noun} {such}, in ascending order of the {nouns}' "
+                f"a list with one entry for each {noun} {such}, in ascending order of their "
                 f"numbers: {of}"
             )
         if self.kind == "sum":

@@ -90,7 +90,9 @@ class Shortest:
                 "v": Subject(f"the {theme.place}'s number"),
                 "d": Subject("its distance"),
             }
-            which = f"that can be reached from {theme.place} `start`, itself included,"
+            which = (
+                f"that can be reached from {theme.place} `start` ({theme.place} `start` included)"
+            )
             result = self.ending.say(rng, theme.place, theme.places, which, subjects)
             notes = sorted({*self.cost.notes(), *self.ending.notes()})
         return self.frame.statement(rng, model=model, result=result, notes=notes)

@@ -211,8 +211,10 @@ class Operators:
         chosen = {
             "left": f'{depth}words[place] in ("{one}", "{two}")',
             "right": f'{depth}split == 0 and words[place] in ("{one}", "{two}")',
-            "tight": f'{depth}(words[place] == "{two}" or words[place] == "{one}" and '
-            f'words[split] != "{two}")',
+            "tight": _in_depth(
+                depth,
+                f'words[place] == "{two}" or words[place] == "{one}" and words[split] != "{two}"',
+            ),
         }[self.order]
         head = "    depth = 0\n" if self.has_brackets else ""
         opened = ""
@@ -324,6 +326,10 @@ class Operators:
             inputs=self.inputs,
             summary="The value of an expression with operators of its own.",
         )
+
+
+def _in_depth(depth: str, test: str) -> str:
+    return f"{depth}({test})" if depth else test
 
 
 def draw_operators(rng: Random) -> Problem:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from random import Random
 
+from megatron_codemix.corpus.synthesis.families.naming import adjective
 from megatron_codemix.corpus.synthesis.families.pipeline.counted import (
     Balance,
     Count,
@@ -291,7 +292,7 @@ def _can_count(course: Course) -> bool:
 
 
 def _default(course: Course) -> Value:
-    if course.items.variable.kind == "str":
+    if course.items.variable.kind in ("str", "char"):
         return course.rng.choice(["", "none", "?"])
     return course.rng.choice([0, -1, -1, 0, 100])
 
@@ -365,5 +366,11 @@ _QUALIFIERS = {
 def qualifier(rng: Random, course: Course) -> str:
     """A word for a function's name that one of the stages suggests, with an underscore, or
     nothing."""
-    names = [_QUALIFIERS.get(stage.spec()[0], ("",)) for stage in course.stages]
-    return rng.choice(rng.choice(names)) if names else ""
+    if not course.stages:
+        return ""
+    stage = rng.choice(course.stages)
+    if isinstance(stage, Keep) and len(stage.test.arguments) == 1:
+        word = adjective(rng, stage.test)
+        if word:
+            return f"{word}_"
+    return rng.choice(_QUALIFIERS.get(stage.spec()[0], ("",)))

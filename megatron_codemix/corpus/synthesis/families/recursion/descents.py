@@ -190,7 +190,7 @@ class Descent:
 
 
 def draw_descent(rng: Random) -> Problem:
-    number = Variable("n", Int(1, 60), "int", (0, 120))
+    number = Variable("n", Int(6, 60), "int", (1, 120))  # it is read from the border on only
     test = draw_test(rng, [number], 2 if rng.random() < 0.3 else 1)
     steps = []
     for _ in range(2):
@@ -211,6 +211,6 @@ def draw_descent(rng: Random) -> Problem:
         if border > 3
         else (draw_integer(rng, [base_number], 0))
     )
-    word = rng.choice(["descend", "measure", "weight", "rank", "depth", "charge", "level"])
-    name = f"{word}_{rng.choice(['of', 'value', 'down', 'number'])}".replace("_of", "")
+    word = rng.choice(["rest", "measure", "weight", "rank", "depth", "charge", "level"])
+    name = f"{word}_of_{rng.choice(['number', 'integer', 'n'])}" if rng.random() < 0.7 else word
     return Descent(name, border, base, test, first, second).problem()

@@ -121,8 +121,8 @@ class Sequence:
     def _returns(self) -> Type:
         return ListOf(Int()) if self.kind == "list" else Int()
 
-    def _ending(self, block: Block, naming: Naming, terms: str) -> None:
-        """`terms`: a list that reaches as far as is needed."""
+    def _ending(self, block: Block, naming: Naming, terms: str, up_to_n: str) -> None:
+        """`terms`: a list that reaches as far as is needed; `up_to_n`: that up to a(n)."""
         goal = self.goal.python(naming.renamed({"t": "term"}))
         if self.kind == "first":
             with (
@@ -135,9 +135,9 @@ class Sequence:
         block.add(
             {
                 "term": f"return {terms}[n]",
-                "list": f"return {terms}[: n + 1]",
-                "sum": f"return sum({terms}[: n + 1])",
-                "count": f"return sum(1 for term in {terms}[: n + 1] if {goal:or})",
+                "list": f"return {up_to_n}",
+                "sum": f"return sum({up_to_n})",
+                "count": f"return sum(1 for term in {up_to_n} if {goal:or})",
             }[self.kind]
         )
 
@@ -154,7 +154,7 @@ class Sequence:
                 block.add(f"terms.append({reduced(self.yes, naming, self.modulus)})")
             with block.inside("else:"):
                 block.add(f"terms.append({reduced(self.no, naming, self.modulus)})")
-        self._ending(block, naming, "terms")
+        self._ending(block, naming, "terms", "terms[: n + 1]")
         return solution("list", self._signature(), block, naming)
 
     def _uses_n(self) -> bool:
@@ -184,7 +184,7 @@ class Sequence:
         else:
             last = f"n + {_SEARCH + 1}" if self.kind == "first" else "n + 1"
             block.add(f"terms = [term_at(index) for index in range({last})]")
-            self._ending(block, naming, "terms")
+            self._ending(block, naming, "terms", "terms")
         return solution("recursive", self._signature(), block, naming)
 
     def _pair(self) -> Solution:

@@ -167,10 +167,8 @@ class Registers:
         one, two = self.names
         first, second = self._rules(body.naming, one, two, f"new_{one}")
         head = f"def next_state({one}: int, {two}: int) -> tuple[int, int]:\n"
-        if self.at_once:
-            body.parts.append(f"{head}    return {first}, {second}")
-        else:
-            body.parts.append(f"{head}    new_{one} = {first}\n    return new_{one}, {second}")
+        lines = [f"new_{one} = {first}", f"new_{two} = {second}", f"return new_{one}, new_{two}"]
+        body.parts.append(head + "\n".join(f"    {line}" for line in lines))
         add_lines(
             body.block,
             f"""

@@ -6,6 +6,7 @@ takes it back, so that a program is parsed once for all its mutants.
 
 import ast
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 Undo = Callable[[], None]
@@ -49,11 +50,35 @@ def plus(one: Any, other: Any) -> Any:
 
 def sites(tree: ast.Module) -> list[Site]:
     """All places of a program where a mutation makes sense, in order of the source."""
+    memos = {id(test) for test in _memo_tests(tree)}
     found: list[Site] = []
     for statement in tree.body:
         if isinstance(statement, ast.FunctionDef | ast.ClassDef):
-            found += [site for node in _inner_nodes(statement) for site in _sites_of(node)]
+            for node in _inner_nodes(statement):
+                is_memo = isinstance(node, ast.If) and id(node.test) in memos
+                found += [one for one in _sites_of(node) if not (is_memo and one.what == ALWAYS)]
     return found
+
+
+def _memo_tests(tree: ast.Module) -> Iterator[ast.expr]:
+    """`key not in known` with `return known[key]` behind what it guards: to work it out each time
+    gives the same, only more slowly, so that no test could notice."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        for statement, following in pairwise(body if isinstance(body, list) else []):
+            match statement, following:
+                case (
+                    ast.If(
+                        test=ast.Compare(
+                            left=key,
+                            ops=[ast.NotIn()],  # codespell:ignore
+                            comparators=[known],
+                        ) as test,
+                        orelse=[],
+                    ),
+                    ast.Return(value=ast.Subscript(value=read, slice=place)),
+                ) if (ast.dump(key), ast.dump(known)) == (ast.dump(place), ast.dump(read)):
+                    yield test
 
 
 def _inner_nodes(root: ast.AST) -> Iterator[ast.AST]:
