@@ -127,16 +127,25 @@ def memory_of(function: str, **arguments: Any) -> Memory:  # Any: JSON values
     return Memory(**json.loads(result.stdout.splitlines()[-1]))
 
 
-def tree_memory_of(function: str, **arguments: Any) -> int:  # Any: JSON values
+def tree_memory_of(
+    function: str,
+    *,
+    poll_seconds: float = POLL_SECONDS,
+    **arguments: Any,  # Any: JSON values
+) -> int:
     """As memory_of for work that starts processes: the most bytes that all of them had together,
-    the interpreter's included, shared pages counted once; looked at every POLL_SECONDS."""
+    the interpreter's included, shared pages counted once; looked at every `poll_seconds`."""
     command = [sys.executable, "-m", __name__, function, json.dumps(arguments)]
     peak = 0
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=_ENVIRONMENT) as process:
         root = psutil.Process(process.pid)
-        while process.poll() is None:
-            peak = max(peak, _shared_once([root, *root.children(recursive=True)]))
-            time.sleep(POLL_SECONDS)
+        try:
+            while process.poll() is None:
+                peak = max(peak, _shared_once([root, *root.children(recursive=True)]))
+                time.sleep(poll_seconds)
+        except BaseException:
+            process.kill()  # its workers end with it
+            raise
     if process.returncode != 0:
         raise subprocess.CalledProcessError(process.returncode, command)
     return peak

@@ -1,25 +1,24 @@
 """`codemix bench`: ours beside a peer, measured on this machine."""
 
-import json as json_module
-import os
-import platform
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from megatron_codemix.bench.data.suite import SECTIONS, require_sections, run_sections
 from megatron_codemix.bench.rows import TABLE_HEAD, Row, format_row
+from megatron_codemix.cli import bench_corpus
+from megatron_codemix.cli.bench_report import print_json
 from megatron_codemix.errors import EXIT_BUG
 from megatron_codemix.obs.progress import progress_bar
 
 app = typer.Typer(
     help="Ours beside a peer, measured on this machine.", no_args_is_help=True, add_completion=False
 )
+app.add_typer(bench_corpus.app)
 
 
 @app.command()
@@ -80,7 +79,7 @@ def checkpoint(
         place = folder or Path(tempfile.gettempdir())
         rows = checkpoint_rows(place, scale=scale, repeats=repeats, finished=advance)
     if json:
-        _print_json("checkpoint", rows, scale=scale)
+        print_json("checkpoint", rows, scale=scale)
     else:
         print("\n".join([TABLE_HEAD, *map(format_row, rows)]))
     if check and any(row.met is False for row in rows):
@@ -185,7 +184,7 @@ def scaling(
     with progress_bar("bench scaling", draws * len(LADDERS), "draws") as advance:
         rows = list(coverage_rows(draws=draws, seed=seed, finished=advance))
     if json:
-        _print_json("scaling", rows, draws=draws, seed=seed)
+        print_json("scaling", rows, draws=draws, seed=seed)
     else:
         print("\n".join([TABLE_HEAD, *map(format_row, rows)]))
     if check and any(row.met is False for row in rows):
@@ -237,7 +236,7 @@ def chaos(
     with progress_bar("bench chaos", asked.num_starts, "runs") as advance:
         result = run_chaos(place, asked, finished=lambda what: advance(1))
     if json:
-        _print_json(
+        print_json(
             "chaos",
             result.rows,
             identical=result.identical,
@@ -283,38 +282,6 @@ def _print_sections(
             if not json:
                 print(format_row(row), flush=True)
     if json:
-        _print_json(bench, rows, scale=scale)
+        print_json(bench, rows, scale=scale)
     if check and any(row.met is False for row in rows):
         raise typer.Exit(EXIT_BUG)
-
-
-def _print_json(name: str, rows: list[Row], **more: Any) -> None:  # Any: JSON values
-    from megatron_codemix.train.provenance import source_commit
-
-    report = {
-        "bench": name,
-        "commit": source_commit(),
-        "machine": _machine(),
-        **more,
-        "rows": [row.as_dict() for row in rows],
-    }
-    print(json_module.dumps(report, indent=1))
-
-
-def _machine() -> dict[str, Any]:
-    """What the figures depend on; not the host's name, which is nobody's business."""
-    return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-    }
-
-
-def _processor() -> str:
-    if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()

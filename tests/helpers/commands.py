@@ -55,12 +55,15 @@ class Command:
         cwd: Path | None = None,
         *,
         are_streams_one: bool = True,
+        leads_group: bool = False,
     ) -> None:
+        """leads_group: whether it gets a process group of its own, with the processes that it
+        starts."""
         self.arguments = ["codemix", *map(str, arguments)]
         self._folder = Path(tempfile.mkdtemp(prefix="codemix-test-command-"))
         self._stdout = self._folder / "stdout"
         self._stderr = self._stdout if are_streams_one else self._folder / "stderr"
-        place = (cwd or Path.cwd(), self._stdout, self._stderr)
+        place = (cwd or Path.cwd(), self._stdout, self._stderr, leads_group)
         self._process = server.context().Process(
             target=_run, args=(self.arguments, ENVIRONMENT, *place)
         )
@@ -75,6 +78,14 @@ class Command:
     def poll(self) -> int | None:
         """The same."""
         code: int | None = self.returncode
+        return code
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code once it has ended; TimeoutExpired where it has not by then."""
+        self._process.join(timeout)
+        code = self.poll()
+        if code is None:
+            raise subprocess.TimeoutExpired(self.arguments, timeout or 0)
         return code
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
@@ -103,9 +114,16 @@ class Command:
 
 
 def _run(
-    arguments: list[str], environment: Mapping[str, str], cwd: Path, stdout: Path, stderr: Path
+    arguments: list[str],
+    environment: Mapping[str, str],
+    cwd: Path,
+    stdout: Path,
+    stderr: Path,
+    leads_group: bool,
 ) -> None:
     """The command, in its process."""
+    if leads_group:
+        os.setsid()
     from megatron_codemix.cli.main import main
 
     for number, path in ((1, stdout), (2, stderr)):

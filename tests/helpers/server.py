@@ -22,6 +22,7 @@ _PRELOADED = [
     "megatron_codemix.cli.train",
     "megatron_codemix.cli.evaluate",
     "megatron_codemix.cli.data",
+    "megatron_codemix.cli.corpus",
     "megatron_codemix.cli.study",
     "megatron_codemix.scaling.analysis",
     "tests.helpers.commands",

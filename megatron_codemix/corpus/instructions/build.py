@@ -25,6 +25,7 @@ from megatron_codemix.corpus.readers import (
     find_files,
 )
 from megatron_codemix.corpus.store import (
+    CORPUS_FILE,
     DROPPED_FOLDER,
     CorpusRecord,
     CorpusSource,
@@ -168,6 +169,7 @@ def _build(
     if known and entry and known.options == options and entry.is_whole(out):
         log.info("%s: source %s is complete, nothing to do", out, asked.source)
         return Instructions(out, asked.source, entry.files[0], entry.licences, {}, 0.0, True)
+    _remove_remnants(out, asked.source)
     reading = _Reading(asked)
     documents = reading.documents(files, advance or (lambda num_characters: None))
     mark = _mark(out, asked)
@@ -188,6 +190,13 @@ def _build(
     mark.unlink()
     skipped, seconds = reading.skipped.counts, time.monotonic() - start
     return Instructions(out, asked.source, file, licences, skipped, seconds, False)
+
+
+def _remove_remnants(out: Path, source: str) -> None:
+    """What killed runs have half written."""
+    for name in (source + SUFFIX, CORPUS_FILE):
+        for remnant in out.glob(f".{name}.*.tmp"):
+            remnant.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
