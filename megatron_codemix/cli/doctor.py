@@ -4,6 +4,7 @@ import importlib.metadata
 import importlib.util
 import json as json_module
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -27,6 +28,13 @@ _WANTED_DISK_BYTES = 1 * _GIB
 _WANTED_MEMORY_BYTES = 2 * _GIB
 _COLLECTIVES_SECONDS = 60.0
 _MISSING = "missing: "
+_EXTRAS = {
+    "eval": "benchmarks: evaluate --tasks",
+    "curate": "corpora: filter, dedup, synthesize --translate",
+    "laws": "RegMix by boosted trees",
+    "trackers": "TensorBoard and W&B",
+}
+"""Optional dependencies by name, and what needs them."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class Check:
 
     name: str
     ok: bool
-    """False where something that every run needs is missing; what only GPUs need never fails."""
+    """False where something that every run needs is missing; what only some need never fails."""
     detail: str
 
 
@@ -51,6 +59,7 @@ def command(
         _disk(Path.cwd()),
         _memory(),
         Check("cores", True, str(len(os.sched_getaffinity(0)))),
+        *(_extra(name, use) for name, use in _EXTRAS.items()),
         *_gpu_checks(),
     ]
     report = {
@@ -78,7 +87,7 @@ def _print_screen(report: dict[str, Any]) -> None:  # Any: the JSON form
         lead = f"{mark:<6}{check['name']:<14}"
         print(textwrap.fill(lead + check["detail"], width, subsequent_indent=" " * len(lead)))
     if report["ok"]:
-        print(f"\nready to run on the {report['backend']} back end (--: only GPUs need it)")
+        print(f"\nready to run on the {report['backend']} back end (--: optional, or for GPUs)")
     else:
         print("\nnot ready: see FAIL above")
 
@@ -166,6 +175,24 @@ def _container_limit_bytes() -> int | None:
     limit = Path("/sys/fs/cgroup/memory.max")
     text = limit.read_text().strip() if limit.exists() else "max"
     return int(text) if text.isdecimal() else None
+
+
+def _extra(name: str, use: str) -> Check:
+    """Whether all packages of an extra are there, as the installed project names them."""
+    try:
+        requirements = importlib.metadata.requires("megatron_codemix") or []
+    except importlib.metadata.PackageNotFoundError:
+        return Check(f"[{name}]", True, "not known: the project itself is not installed")
+    wanted = [
+        found[0]
+        for requirement in requirements
+        if re.search(rf"""extra\s*==\s*["']{name}["']""", requirement)
+        and (found := re.match(r"[\w.-]+", requirement))
+    ]
+    missing = [one for one in wanted if _installed_version(one) is None]
+    if missing:
+        return Check(f"[{name}]", True, f"{_MISSING}{', '.join(missing)} ({use})")
+    return Check(f"[{name}]", True, f"{', '.join(wanted)} ({use})")
 
 
 def _gpu_checks() -> list[Check]:

@@ -143,12 +143,14 @@ def _datatrove(bands: Bands) -> tuple[Any, Any]:  # Any: datatrove is untyped
     """Its module, and its configuration. Half a second: only where it is used."""
     try:
         from datatrove.pipeline.dedup import minhash  # type: ignore[import-untyped] # ships none
+
+        # Here, as it looks for a package of hashes, which datatrove does not bring.
+        config = minhash.MinhashConfig(num_buckets=bands.num_bands, hashes_per_bucket=bands.rows)
     except ImportError as error:
         raise UnavailableError(
-            f"near-duplicates need datatrove ({error}): pip install 'megatron_codemix[curate]', "
-            "or look for exact ones only"
+            f"near-duplicates need datatrove and what it imports ({error}): pip install "
+            "'megatron_codemix[curate]', or look for exact ones with --exact-only"
         ) from error
-    config = minhash.MinhashConfig(num_buckets=bands.num_bands, hashes_per_bucket=bands.rows)
     return minhash, config
 
 

@@ -63,7 +63,7 @@ def find_exact(parts: Sequence[Ranked], drops: DropsWriter, *, work: Path) -> No
 def _records(part: Ranked) -> Iterator[npt.NDArray[np.void]]:
     for documents in part.fingerprints.chunks():
         digests = part.fingerprints.digests(documents)
-        digests["low"] += np.uint64(part.group) * _OF_GROUP
+        digests["low"] += np.array([part.group], np.uint64) * _OF_GROUP  # an array wraps silently
         records = np.empty(len(documents), _RECORD)
         records["key"] = digests.view("S16")
         records["priority"] = part.priority
