@@ -71,12 +71,13 @@ def nested(levels: int) -> bytes:
         ("code__jsonl", GOOD + b"[1]\n", "line 5 is a list; one object"),
         ("code__jsonl", GOOD + lines({"text": 12}), "the record at 5 has a number in field 'text'"),
         ("code__jsonl", lines({"body": "b"}), "`codemix corpus local --text-field` or a recipe"),
-        ("code__jsonl__gz", gzip.compress(GOOD)[:-9], "truncated or damaged gzip"),
+        ("code__jsonl__gz", gzip.compress(GOOD, mtime=0)[:-9], "truncated or damaged gzip"),
         ("code__jsonl__zst", zstandard.compress(GOOD)[:-3], "truncated zstd"),
         ("code__parquet", b"PAR1" + GOOD, "truncated or damaged Parquet"),
         ("corpus__json", b"{", "not a corpus record"),
         ("notes__txt", b"hello", "holds no source"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",  # not the bytes
 )
 def test_input_that_no_stage_can_read(
     tmp_path: Path, capsys: Capture, name: str, content: bytes, problem: str

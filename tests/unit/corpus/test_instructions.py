@@ -192,7 +192,7 @@ def test_bad_records_are_named_or_left_out_and_counted(tmp_path: Path) -> None:
         ("a.json", b'[{"instruction": ]', "the list is not JSON"),
         ("a.json", b'[{"instruction": "\xff"}]', "is not UTF-8"),
         ("a.jsonl", b"[" * 100_000 + b"\n", "line 1 is not JSON (nested too deep)"),
-        ("a.jsonl.gz", gzip.compress(lines(records(3)))[:-9], "truncated or damaged gzip"),
+        ("a.jsonl.gz", gzip.compress(lines(records(3)), mtime=0)[:-9], "truncated or damaged gzip"),
         ("a.csv", b"instruction,output\n", "conversations are read from .jsonl"),
         ("a.jsonl", b"\n", "source 'math' is empty: no conversation in 1 files"),
     ],
