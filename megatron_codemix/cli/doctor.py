@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -59,7 +60,7 @@ def command(
         _disk(Path.cwd()),
         _memory(),
         Check("cores", True, str(len(os.sched_getaffinity(0)))),
-        *(_extra(name, use) for name, use in _EXTRAS.items()),
+        Check("extras", True, _extras()),
         *_gpu_checks(),
     ]
     report = {
@@ -177,22 +178,29 @@ def _container_limit_bytes() -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def _extra(name: str, use: str) -> Check:
-    """Whether all packages of an extra are there, as the installed project names them."""
+def _extras() -> str:
+    """Which extras lack packages, as the installed project names them."""
     try:
         requirements = importlib.metadata.requires("megatron_codemix") or []
     except importlib.metadata.PackageNotFoundError:
-        return Check(f"[{name}]", True, "not known: the project itself is not installed")
-    wanted = [
-        found[0]
-        for requirement in requirements
-        if re.search(rf"""extra\s*==\s*["']{name}["']""", requirement)
-        and (found := re.match(r"[\w.-]+", requirement))
+        return "not known: the project itself is not installed"
+    missing = {name: _missing_packages(name, requirements) for name in _EXTRAS}
+    lacking = [
+        f"{', '.join(packages)} of [{name}] ({_EXTRAS[name]})"
+        for name, packages in missing.items()
+        if packages
     ]
-    missing = [one for one in wanted if _installed_version(one) is None]
-    if missing:
-        return Check(f"[{name}]", True, f"{_MISSING}{', '.join(missing)} ({use})")
-    return Check(f"[{name}]", True, f"{', '.join(wanted)} ({use})")
+    if lacking:
+        return _MISSING + "; ".join(lacking)
+    return ", ".join(f"[{name}]" for name in _EXTRAS)
+
+
+def _missing_packages(extra: str, requirements: Sequence[str]) -> list[str]:
+    marker = re.compile(rf"""extra\s*==\s*["']{extra}["']""")
+    names = [
+        re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in requirements if marker.search(text)
+    ]
+    return [name for name in names if _installed_version(name) is None]
 
 
 def _gpu_checks() -> list[Check]:

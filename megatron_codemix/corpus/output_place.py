@@ -1,8 +1,11 @@
-"""Checks where a command is to write, before it works for it."""
+"""Checks where a command is to write, before it works for it; names what goes from there."""
 
+import logging
 from pathlib import Path
 
 from megatron_codemix.errors import DataError
+
+log = logging.getLogger(__name__)
 
 
 def require_folder_place(path: Path, purpose: str) -> None:
@@ -25,3 +28,10 @@ def require_file_place(path: Path, usual_name: str) -> None:
             f"{path / usual_name}"
         )
     require_folder_place(path.parent, usual_name)
+
+
+def announce_replaced(place: Path, *, is_plan: bool = False) -> None:
+    """One line about what was made there and goes. is_plan: nothing is done yet, and the same
+    command without --dry-run would do it."""
+    what = "would be replaced" if is_plan else "is replaced"
+    log.warning("%s: was made from other input or options, %s", place, what)

@@ -86,6 +86,13 @@ class CorpusRecord:
     stages: tuple[StageRecord, ...] = ()
     environment: dict[str, JsonValue] = field(default_factory=dict)
 
+    @property
+    def maker(self) -> str:
+        """What has written it, for messages."""
+        return (
+            f"`codemix corpus {self.stages[-1].name}`" if self.stages else "no command of codemix"
+        )
+
     def save(self, folder: Path) -> None:
         """To be called once all files are in place."""
         record = {
@@ -159,7 +166,8 @@ def source_files(folder: Path) -> dict[str, tuple[InputFile, ...]]:
         )
     if not folder.is_dir():
         raise DataError(
-            f"{folder}: no such corpus folder; `codemix corpus local {folder}` makes one"
+            f"{folder}: no such corpus folder; check the name, or make it with the command that it "
+            "is to come from (`codemix corpus --help` lists them)"
         )
     record = load_corpus(folder)
     if record is None and (folder / PARTS_FOLDER).is_dir():
@@ -246,16 +254,17 @@ def _recorded_files(record: CorpusRecord | None) -> dict[str, CorpusFile]:
 def _require_all_parts(
     folder: Path, record: CorpusRecord | None, found: Mapping[str, Sequence[InputFile]]
 ) -> None:
-    """A source may have been taken out of a corpus, with its folder; a part of a source is
-    missing."""
+    """Raises DataError where a file that corpus.json lists is not there, be it a part of a source
+    or all of it: read without it, the corpus would be another one than its record says."""
     present = {file.name for files in found.values() for file in files}
-    for name in record.sources if record else ():
-        assert record is not None
-        missing = [one.file for one in record.sources[name].files if one.file not in present]
-        is_there = name in found or (folder / name).is_dir()
-        if missing and is_there:
-            raise DataError(
-                f"{folder}: {missing[0]} is missing ({len(missing)} of "
-                f"{len(record.sources[name].files)} parts of source {name!r}); give the command "
-                "that made the corpus again"
-            )
+    problems = []
+    for name, source in record.sources.items() if record else ():
+        missing = [one.file for one in source.files if one.file not in present]
+        if missing:
+            of_all = f"{len(missing)} of {len(source.files)} parts of source {name!r}"
+            problems.append(f"{missing[0]} is missing ({of_all})")
+    if problems:
+        raise DataError(
+            f"{folder}: {'; '.join(problems)}; give the command that made the corpus again. Of a "
+            f"source that is to be left out, take the entry in {CORPUS_FILE} out too"
+        )

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ from megatron_codemix.corpus.instructions.template import CHATML_TOKENS
 from megatron_codemix.corpus.output_place import require_file_place
 from megatron_codemix.corpus.readers import InputFile, RecordForm, Skipped, read_documents
 from megatron_codemix.corpus.split import require_validation_fraction, split_of
-from megatron_codemix.corpus.store import hash_files, place_of, source_files
+from megatron_codemix.corpus.stages.run import wanted_files
+from megatron_codemix.corpus.store import hash_files, place_of
 from megatron_codemix.data.tokenizer import END_OF_DOCUMENT, NUM_BYTES, Tokenizer, tokenizer_hash
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import read_json, write_json, write_text
+from megatron_codemix.units import format_bytes
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ _ORDER_KEY = b"megatron_codemix tokenizer sample v1"
 _MAX_RUN = 1024
 _LONG_RUN = re.compile(rf"\S{{{_MAX_RUN + 1},}}|\s{{{_MAX_RUN + 1},}}")
 _MAX_TRAINING_BYTES = 8_000_000  # of each source; more does not change 8,192 entries visibly
+_MIN_SHARE = 0.5  # of the text that could be trained on: below, the smallest source is warned of
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ def train_tokenizer(
     vocabulary_size: int,
     out: Path,
     *,
+    sources: Sequence[str] | None = None,
     validation_fraction: float = 0.05,
     max_bytes: int = _MAX_TRAINING_BYTES,
     text_field: str = "text",
@@ -81,8 +85,9 @@ def train_tokenizer(
     chatml: bool = False,
     advance: Callable[[int], None] | None = None,
 ) -> TrainedTokenizer:
-    """Trains on the same number of bytes of each source of the corpus folder, held-out documents
-    left out. `fill_in_the_middle`, `chatml`: their three and two tokens are among the entries.
+    """Trains on the same number of bytes of each source of the corpus folder (or of `sources`),
+    held-out documents left out; warns where a small source keeps much of the others out.
+    `fill_in_the_middle`, `chatml`: their three and two tokens are among the entries.
 
     `advance` is told of UTF-8 bytes read; the corpus is read twice. The same corpus gives the same
     file. Left as it is where `out` was trained with equal arguments. Raises DataError.
@@ -95,7 +100,7 @@ def train_tokenizer(
         fill_in_the_middle=fill_in_the_middle,
         chatml=chatml,
     )
-    files = source_files(corpus)
+    files = wanted_files(corpus, sources)
     special_tokens = _special_tokens(fill_in_the_middle=fill_in_the_middle, chatml=chatml)
     arguments = {
         "vocabulary_size": vocabulary_size,
@@ -187,7 +192,7 @@ class TrainingSample:
     ) -> None:
         self._advance = advance
         self._files, self._fraction = files, validation_fraction
-        self._form = RecordForm(text_field=text_field)
+        self._form = RecordForm(text_field=text_field, text_option="--text-field")
         # What cannot be read is named in this pass, not again in the second.
         skipped = {name: Skipped() for name in sorted(files)}
         sizes = {name: self._document_sizes(name, skipped[name]) for name in skipped}
@@ -204,8 +209,9 @@ class TrainingSample:
             if num_empty := left_out.counts.get("empty"):
                 text = "source %s: records skipped, empty: %d (%s)"
                 log.warning(text, name, num_empty, ", ".join(left_out.names["empty"][:3]))
-        smallest = min(sum(size for _, size in entries) for entries in sizes.values())
-        budget = min(max_bytes, smallest)
+        available = {name: sum(size for _, size in entries) for name, entries in sizes.items()}
+        budget = min(max_bytes, *available.values())
+        _warn_of_smallest(available, budget, max_bytes)
         self.bytes_per_source = dict.fromkeys(sizes, budget)
         self._chosen = {name: _chosen(entries, budget) for name, entries in sizes.items()}
         self.num_cut_runs = 0
@@ -234,6 +240,23 @@ class TrainingSample:
                 self._advance(len(document.text.encode()))
             if split_of(document.origin, self._fraction) == "train":
                 yield document.text
+
+
+def _warn_of_smallest(available: Mapping[str, int], budget: int, max_bytes: int) -> None:
+    """Where most of the text is left out because as little is taken of each source as the smallest
+    one has."""
+    could_be = sum(min(size, max_bytes) for size in available.values())
+    if budget * len(available) >= _MIN_SHARE * could_be:
+        return
+    smallest = min(available, key=lambda name: available[name])
+    log.warning(
+        "source %s: has only %s to train on, and no more is taken of any source: %s of %s in all; "
+        "the tokenizer will be poor. Give it more documents, or name the other sources (--source)",
+        smallest,
+        format_bytes(budget),
+        format_bytes(budget * len(available)),
+        format_bytes(could_be),
+    )
 
 
 def _cut(text: str, runs: Sequence[re.Match[str]]) -> Iterator[str]:

@@ -59,11 +59,11 @@ class Inventory:
         found = {name: self.manifest(source.train) for name, source in config.data.sources.items()}
         return {name: manifest.content_hash for name, manifest in found.items() if manifest}
 
-    def check_fit(self, config: RunConfig) -> list[str]:
+    def check_fit(self, config: RunConfig, *, is_trained: bool = True) -> list[str]:
         """Where model, tokenizer and shards of `config` do not fit one another, as far as the files
-        are there."""
+        are there. is_trained: whether the model matters."""
         wanted = self.tokenizer_hash(config.tokenizer.path)
-        problems = self._check_vocabulary(config)
+        problems = self._check_vocabulary(config) if is_trained else []
         read = weighted_sources(config.data)
         for name, source in config.data.sources.items():
             manifest = self.manifest(source.train)

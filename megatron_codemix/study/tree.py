@@ -116,15 +116,17 @@ def expand(spec: StudySpec) -> StudyTree:
     return tree
 
 
-def identify(tree: StudyTree) -> StudyTree:
+def identify(tree: StudyTree, *, is_trained: bool = True) -> StudyTree:
     """`tree` with the identity of each phase whose data is there; `inventory.missing` names what is
-    not.
+    not. is_trained: whether the models have to fit the tokenizer; not for a look at the data alone.
 
     Raises ConfigError where shards and tokenizer do not fit, DataError where a file is damaged.
     """
     inventory = Inventory()
     problems = dict.fromkeys(
-        problem for node in tree.nodes.values() for problem in inventory.check_fit(node.config)
+        problem
+        for node in tree.nodes.values()
+        for problem in inventory.check_fit(node.config, is_trained=is_trained)
     )
     if problems:
         raise ConfigError(list(problems))

@@ -64,10 +64,11 @@ def decontaminate(
     dry_run: DryRun = False,
     json: JsonOption = False,
 ) -> None:
-    """A corpus without the items of the evaluations whose data is in --data-dir.
+    """Leave out the items of evaluations.
 
-    OUT/contamination.json and .txt say for each task how many of its items were found, and show
-    some beside the documents that hold them.
+    They are those of the tasks whose data is in --data-dir. OUT/contamination.json and .txt say
+    for each task how many of its items were found, and show some beside the documents that hold
+    them.
     """
     names = [name for given in tasks or [] for name in given.split(",")]
     sought, missing = evaluation_tasks(names, data_dir, ngram=ngram, code_ngram=code_ngram)

@@ -1,5 +1,7 @@
 """`codemix corpus dedup`."""
 
+import logging
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,10 +21,13 @@ from megatron_codemix.cli.corpus.stage_command import (
     print_outcome,
 )
 from megatron_codemix.corpus.document import JsonValue
-from megatron_codemix.corpus.duplicates.run import dedup_corpus, plan_dedup
+from megatron_codemix.corpus.duplicates.report import Loss, great_losses
+from megatron_codemix.corpus.duplicates.run import Deduplicated, dedup_corpus, plan_dedup
 from megatron_codemix.corpus.duplicates.search import JACCARD, SearchOptions
 from megatron_codemix.corpus.duplicates.stage import REPORT_FILE
 from megatron_codemix.obs.progress import progress_bar
+
+log = logging.getLogger(__name__)
 
 app = typer.Typer()
 
@@ -60,7 +65,7 @@ def dedup(
     dry_run: DryRun = False,
     json: JsonOption = False,
 ) -> None:
-    """The same text once: without exact duplicates and near-duplicates.
+    """Keep one of each text, and of those nearly the same.
 
     Near-duplicates are found by MinHash, and go only where a document stays that is like them.
     OUT/duplicates.json says between which sources they were, and shows some.
@@ -93,9 +98,29 @@ def dedup(
         keep_dropped=keep_dropped,
         progress=progress_bar,
     )
+    losses = _losses(made)
     if json:
-        print_json(outcome_json(made.corpus) | {"duplicates": made.report})
-        return
+        lost = [loss._asdict() for loss in losses]
+        print_json(outcome_json(made.corpus) | {"duplicates": made.report, "great_losses": lost})
+    else:
+        _print(made, out)
+    for loss in losses:
+        kept = ", ".join(f"{count} for {other}" for other, count in loss.kept.items())
+        log.warning(
+            "%s has lost %d of its %d documents to other sources (%s): --keep-first %s leaves out "
+            "theirs instead, --within compares documents of one source only",
+            *(loss.source, loss.num_lost, loss.num_read, kept, loss.source),
+        )
+
+
+def _losses(made: Deduplicated) -> list[Loss]:
+    record = made.corpus.record
+    if made.report is None or record is None:
+        return []
+    return great_losses(made.report["pairs"], record.stages[-1].num_read)
+
+
+def _print(made: Deduplicated, out: Path) -> None:
     print_outcome(made.corpus)
     if made.report is not None:
         _print_pairs(made.report)

@@ -72,8 +72,11 @@ def filter_(
         ),
     ] = False,
 ) -> None:
-    """Keeps the documents worth learning from: every source goes through the rules of a policy,
-    each drop with a reason; encodings are repaired, private data masked."""
+    """Keep the documents worth learning from.
+
+    Every source goes through the rules of a policy, each drop with a reason; encodings are
+    repaired, private data masked.
+    """
     sources = list(wanted_files(corpus, source))
     policies = choose_policies(corpus, sources, _policies(policy or []), _overrides(rule or []))
     request = Request(

@@ -40,23 +40,26 @@ def instructions(
         bool,
         typer.Option("--leave-out-bad", help="Leave out, and count, what is no conversation."),
     ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Put them in place of other files of the source.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Conversations as a source of a corpus: chats (`messages`, or ShareGPT's `conversations`), or
-    Alpaca's `instruction`, `input` and `output`.
+    """Make a source of conversations.
 
-    `codemix data prepare` makes tokens of it that know which of them are answers.
+    Chats (`messages`, or ShareGPT's `conversations`), or Alpaca's `instruction`, `input` and
+    `output`. `codemix data prepare` makes tokens of it that know which of them are answers.
     """
     asked = InstructionFiles(
         patterns=files,
         source=f"{kind}_instructions" if source is None else source,
         licence=licence,
         leaves_out_bad=leave_out_bad,
+        replaces=replace,
     )
-    plan = plan_instructions(out, asked)
     if dry_run:
-        print_plan(asdict(plan), as_json=json)
+        print_plan(asdict(plan_instructions(out, asked)), as_json=json)
         return
     with progress_bar("instructions", None, "bytes") as advance:
         result = build_instructions(out, asked, advance)

@@ -52,10 +52,10 @@ def local(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Code, markup and English prose that this machine has, or your own files in their place.
+    """Make a corpus of this machine's files, or of your own.
 
-    Patterns are globs or folders; files are JSON lines (.jsonl, .jsonl.gz, .jsonl.zst), Parquet, or
-    one document a file.
+    Three sources: code, markup and English prose. Patterns are globs or folders; files are JSON
+    lines (.jsonl, .jsonl.gz, .jsonl.zst), Parquet, or one document a file.
     """
     _refuse_extra(context.args)
     given = {"text": text, "code": code, "markup": markup}
@@ -102,6 +102,7 @@ def _print(result: LocalCorpus, *, as_json: bool) -> None:
             "folder": str(result.folder),
             "sources": {name: source_json(entry) for name, entry in result.sources.items()},
             "skipped": result.skipped,
+            "left_out": result.left_out,
             "seconds": result.seconds,
             "was_complete": result.was_complete,
         }
@@ -112,6 +113,8 @@ def _print(result: LocalCorpus, *, as_json: bool) -> None:
             f"{name:10s} {entry.num_documents:7d} documents  {format_bytes(entry.num_bytes):>10s}"
             f"  {result.folder / entry.files[0].file}"
         )
-    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(result.skipped.items()))
-    print(f"left out: {reasons or 'nothing'}")
+    for source, counts in result.left_out.items():
+        whose = "own files" if source in result.own_sources else "this machine"
+        reasons = ", ".join(f"{reason} {count}" for reason, count in counts.items())
+        print(f"left out of {source} ({whose}): {reasons or 'nothing'}")
     print("complete already" if result.was_complete else f"in {format_duration(result.seconds)}")

@@ -7,7 +7,10 @@ from typing import Annotated, Literal
 import typer
 
 from megatron_codemix.cli.endpoint_options import api_key, is_endpoint_url
-from megatron_codemix.corpus.synthesis.model_written.generate import synthesize_with_model
+from megatron_codemix.corpus.synthesis.model_written.generate import (
+    plan_with_model,
+    synthesize_with_model,
+)
 from megatron_codemix.corpus.synthesis.model_written.rounds import Manner
 from megatron_codemix.corpus.synthesis.output import Synthesized
 from megatron_codemix.endpoint.endpoint import Endpoint
@@ -77,14 +80,32 @@ class ModelOptions:
     retry_seconds: float
     replies: Path | None
 
-    def plan(self) -> dict[str, object]:
-        """What is asked for, for --dry-run."""
+    def plan(self, out: Path, *, count: int, seed: int, workers: int) -> dict[str, object]:
+        """What is asked for, for --dry-run. Raises DataError as `run` does."""
         endpoint = self._endpoint()
+        assert self.seed_documents is not None
+        is_complete = plan_with_model(
+            out,
+            count=count,
+            seed=seed,
+            seed_corpus=self.seed_documents,
+            endpoint=endpoint,
+            manner=self._manner(workers),
+        )
         return {
+            "is_complete": is_complete,
             "endpoint": endpoint.base_url,
             "model": endpoint.model,
             "seed_documents": str(self.seed_documents),
         }
+
+    def _manner(self, workers: int) -> Manner:
+        return Manner(
+            concurrency=self.concurrency,
+            requests_per_minute=self.requests_per_minute,
+            temperature=self.temperature,
+            trials=workers,
+        )
 
     def _endpoint(self) -> Endpoint:
         """Raises DataError for options that are missing, BadParameter for what is no URL."""
@@ -114,12 +135,6 @@ class ModelOptions:
     def run(self, out: Path, *, count: int, seed: int, workers: int) -> Synthesized:
         endpoint = self._endpoint()
         assert self.seed_documents is not None
-        manner = Manner(
-            concurrency=self.concurrency,
-            requests_per_minute=self.requests_per_minute,
-            temperature=self.temperature,
-            trials=workers,
-        )
         with progress_bar("synthesize", None, "replies") as advance:
             return synthesize_with_model(
                 out,
@@ -127,7 +142,7 @@ class ModelOptions:
                 seed=seed,
                 seed_corpus=self.seed_documents,
                 endpoint=endpoint,
-                manner=manner,
+                manner=self._manner(workers),
                 replies_file=self.replies,
                 advance=advance,
             )

@@ -23,7 +23,7 @@ from megatron_codemix.corpus.recipes.inputs import recipe_inputs
 from megatron_codemix.corpus.recipes.schema import RecipeSpec, load_recipe
 from megatron_codemix.corpus.recipes.stage import RecipeStage
 from megatron_codemix.corpus.stages.parts import ALL, Part, dealt, parts_of
-from megatron_codemix.corpus.stages.run import CorpusResult, num_todo, run_parts
+from megatron_codemix.corpus.stages.run import CorpusResult, plan_parts, run_parts
 from megatron_codemix.obs.progress import progress_bar
 from megatron_codemix.resources import find_example
 from megatron_codemix.units import format_bytes, format_count
@@ -59,14 +59,17 @@ def recipe(
     dry_run: DryRun = False,
     json: JsonOption = False,
 ) -> None:
-    """Read the data sets that a recipe names, here or at an address, into a corpus of parts."""
+    """Make one corpus of the data sets that a recipe names.
+
+    They lie here, or at an address.
+    """
     spec = load_recipe(_found(recipe), dict(map(root_of, root or [])))
     parts = parts_of(recipe_inputs(spec, source))
     stage = RecipeStage(spec, source)
     share = task or ALL
     own = dealt(parts, share)
     if dry_run:
-        todo = num_todo(stage, own, out, keep_dropped=keep_dropped)
+        todo = plan_parts(stage, own, out, sources=source, keep_dropped=keep_dropped)
         print_plan(_plan(spec, own, out) | {"parts_to_do": todo}, as_json=json)
         return
     guess = _GUESSED_COMPRESSION * sum(part.num_bytes for part in own)
@@ -75,6 +78,7 @@ def recipe(
             stage,
             parts,
             out,
+            sources=source,
             workers=workers,
             share=share,
             keep_dropped=keep_dropped,
@@ -125,10 +129,21 @@ def _print_beside_expected(spec: RecipeSpec, result: CorpusResult) -> None:
             note = f" ({expected.note})" if expected.note else ""
             print(f"{name}: the whole is said to have {', '.join(said)}{note}")
         counts = tallies.get(name, {}).get("language", {})
-        languages = sorted(counts, key=lambda language: -counts[language])
-        missing = [one for one in expected.language_percent if one not in counts]
-        for language in (*languages, *missing):
-            percent = 100 * counts.get(language, 0) / max(1, entry.num_documents)
-            wanted = expected.language_percent.get(language)
-            beside = "" if wanted is None else f"  expected {wanted:6.2f}%"
-            print(f"    {language:20s} {counts.get(language, 0):9d}  {percent:6.2f}%{beside}")
+        if counts or expected.language_percent:
+            _print_languages(name, entry.num_documents, counts, expected.language_percent)
+
+
+def _print_languages(
+    source: str, num_documents: int, counts: dict[str, int], expected: dict[str, float]
+) -> None:
+    """counts: documents by language, of those whose language is known."""
+    unknown = num_documents - sum(counts.values())
+    shown = dict(sorted(counts.items(), key=lambda item: -item[1]))
+    shown |= {language: 0 for language in expected if language not in counts}
+    shown |= {"(not known)": unknown} if unknown else {}
+    print(f"{source}: documents by language")
+    for language, count in shown.items():
+        wanted = expected.get(language)
+        beside = "" if wanted is None else f"  expected {wanted:6.2f}%"
+        percent = 100 * count / max(1, num_documents)
+        print(f"    {language:20s} {count:9d}  {percent:6.2f}%{beside}")

@@ -1,5 +1,6 @@
 """`codemix corpus split`."""
 
+import logging
 from dataclasses import replace
 from typing import Annotated
 
@@ -20,8 +21,14 @@ from megatron_codemix.cli.corpus.stage_command import (
     print_outcome,
 )
 from megatron_codemix.corpus.split import SPLITS
-from megatron_codemix.corpus.stages.split_stage import SplitStage, require_split_place
+from megatron_codemix.corpus.stages.run import CorpusResult
+from megatron_codemix.corpus.stages.split_stage import (
+    SplitStage,
+    empty_sides,
+    require_split_place,
+)
 
+log = logging.getLogger(__name__)
 app = typer.Typer()
 
 
@@ -39,10 +46,10 @@ def split(
     dry_run: DryRun = False,
     json: JsonOption = False,
 ) -> None:
-    """Two corpora, OUT/train and OUT/validation, of the documents that `codemix data` would train
-    on and of those that it would hold out.
+    """Make two corpora, one for training, one held out.
 
-    Prepare them with --validation-fraction 0: each is one side already.
+    OUT/train and OUT/validation have the documents that `codemix data` would train on, and those
+    that it would hold out. Prepare them with --validation-fraction 0: each is one side already.
     """
     request = Request(
         corpus=corpus,
@@ -59,6 +66,10 @@ def split(
         side: carry_out(SplitStage(side, validation_fraction), replace(request, out=out / side))
         for side in SPLITS
     }
+    for side, outcome in outcomes.items():
+        if isinstance(outcome, CorpusResult) and outcome.record is not None:
+            for problem in empty_sides(side, outcome.record):
+                log.warning("%s", problem)
     if json:
         print_json({side: outcome_json(outcome) for side, outcome in outcomes.items()})
         return

@@ -14,7 +14,7 @@ from megatron_codemix.corpus.document import JsonValue
 from megatron_codemix.corpus.stages.parts import ALL, Share, dealt, parts_of
 from megatron_codemix.corpus.stages.run import (
     CorpusResult,
-    num_todo,
+    plan_parts,
     require_apart,
     run_stage,
     wanted_files,
@@ -104,11 +104,15 @@ def carry_out(stage: Stage, request: Request) -> Outcome:
 def _plan(stage: Stage, request: Request, sizes: dict[str, int]) -> dict[str, JsonValue]:
     require_apart(request.corpus, request.out)
     parts = dealt(parts_of(wanted_files(request.corpus, request.sources)), request.share or ALL)
+    parts_to_do = plan_parts(
+        stage, parts, request.out, sources=request.sources, keep_dropped=request.keep_dropped
+    )
+    options = {"options": stage.options()} if request.as_json else stage.summary()
     return {
         "out": str(request.out),
-        "options": stage.options(),
+        **options,
         "parts": len(parts),
-        "parts_to_do": num_todo(stage, parts, request.out, keep_dropped=request.keep_dropped),
+        "parts_to_do": parts_to_do,
         "text_bytes": sizes,
     }
 

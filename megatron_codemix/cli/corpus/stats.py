@@ -1,6 +1,7 @@
 """`codemix corpus stats`."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,11 +9,12 @@ import typer
 
 from megatron_codemix.cli.corpus.stage_command import Corpus, JsonOption, Workers, print_json
 from megatron_codemix.corpus.output_place import require_file_place
+from megatron_codemix.corpus.readers import InputFile
 from megatron_codemix.corpus.split import require_validation_fraction
 from megatron_codemix.corpus.statistics.count import CorpusCounts, count_corpus, dropped_files
 from megatron_codemix.corpus.statistics.source_counts import CountOptions
 from megatron_codemix.corpus.statistics.summary import summarise
-from megatron_codemix.corpus.store import DROPPED_FOLDER, source_files, source_sizes
+from megatron_codemix.corpus.store import DROPPED_FOLDER, hash_files, source_files, source_sizes
 from megatron_codemix.data.preparation.prepare import VALIDATION_FRACTION
 from megatron_codemix.errors import DataError
 from megatron_codemix.obs.progress import progress_bar
@@ -62,14 +64,17 @@ def stats(
     workers: Workers = 1,
     json: JsonOption = False,
 ) -> None:
-    """A page about a corpus: sizes, languages, duplicates, what was left out, samples to read, and
-    how often a study would read it."""
+    """Make a page about a corpus, with figures and samples.
+
+    Sizes, languages, duplicates, what was left out, samples to read, and how often a study would
+    read it.
+    """
     require_validation_fraction(validation_fraction)
     refuse_without(study, data=data, scale=scale)
     files = source_files(corpus)
     page = out or _beside(corpus)
     require_writable(page)
-    question = _question(study, data, scale, tokenizer, list(files))
+    question = _question(study, data, scale, tokenizer, files)
     options = CountOptions(
         num_samples=samples,
         seed=seed,
@@ -129,7 +134,7 @@ def _question(
     data: Path | None,
     scale: str | None,
     tokenizer: Path | None,
-    sources: list[str],
+    files: Mapping[str, Sequence[InputFile]],
 ) -> "TokenQuestion | None":
     """None where no tokens are asked for. Raises ConfigError, DataError."""
     if study is None and tokenizer is None:
@@ -138,8 +143,12 @@ def _question(
     from megatron_codemix.report.corpus_statistics.epochs import token_question
     from megatron_codemix.study.tree import expand, identify
 
-    tree = None if study is None else identify(expand(read_study(study, data, scale, None)))
-    return token_question(tree, tokenizer, sources)
+    tree = None
+    if study is not None:
+        tree = identify(expand(read_study(study, data, scale, None)), is_trained=False)
+    # Every file is read for its hash, which only a study's shards are compared with.
+    hashes = {name: "" if tree is None else hash_files(parts) for name, parts in files.items()}
+    return token_question(tree, tokenizer, hashes)
 
 
 def _print(page: Path, figures: dict[str, Any]) -> None:  # Any: JSON values
@@ -153,6 +162,8 @@ def _print(page: Path, figures: dict[str, Any]) -> None:  # Any: JSON values
     there = figures["duplicates"]["still_there"]["in_all"]
     error = f" (+-{there['error']})" if there["error"] else ""
     print(f"exact duplicates: {there['documents']}{error}")
+    for line in figures["tokens"]["other_shards"] if figures["tokens"] else ():
+        print(f"note: {line}")
     study = figures["tokens"] and figures["tokens"]["study"]
     for warning in study["warnings"] if study else ():
         print(f"note: {warning}; beyond 4 epochs repeated data is worth less than new data")

@@ -27,6 +27,7 @@ from megatron_codemix.cli.corpus.stage_command import Corpus, DryRun, JsonOption
 from megatron_codemix.cli.dry_run import print_plan
 from megatron_codemix.corpus.synthesis.blocks import chosen_families
 from megatron_codemix.corpus.synthesis.output import Synthesized
+from megatron_codemix.corpus.synthesis.synthesize import plan_synthesis
 from megatron_codemix.corpus.synthesis.synthesize import synthesize as run_synthesis
 from megatron_codemix.corpus.synthesis.verify import verify_corpus
 from megatron_codemix.errors import DataError
@@ -68,10 +69,11 @@ def synthesize(
     dry_run: DryRun = False,
     json: JsonOption = False,
 ) -> None:
-    """Exercises with statement, solutions and tests, drawn from a grammar and verified.
+    """Make exercises whose solutions and tests are verified.
 
-    Each solution has run in the sandbox against an independent oracle, and its tests notice small
-    errors put into it. The same seed gives the same corpus, whatever the number of workers.
+    They are drawn from a grammar. Each solution has run in the sandbox against an independent
+    oracle, and its tests notice small errors put into it. The same seed gives the same corpus,
+    whatever the number of workers.
 
     With --endpoint a language model writes them, seeded by documents; two solutions that it gives
     independently have to agree. Every reply is kept, so that nothing is asked twice.
@@ -100,9 +102,14 @@ def synthesize(
     chosen = [one.name for one in chosen_families(families or [])]
     languages = list(dict.fromkeys(translate or []))
     if dry_run:
-        drawn = {"families": chosen, "languages": languages}
-        plan = {"out": str(out), "count": count, "seed": seed}
-        print_plan(plan | (drawn if written is None else written.plan()), as_json=json)
+        if written is not None:
+            asked = written.plan(out, count=count, seed=seed, workers=workers)
+        else:
+            is_complete = plan_synthesis(
+                out, count=count, seed=seed, families=chosen, languages=languages
+            )
+            asked = {"is_complete": is_complete, "families": chosen, "translations": languages}
+        print_plan({"out": str(out), "count": count, "seed": seed} | asked, as_json=json)
         return
     if written is not None:
         result = written.run(out, count=count, seed=seed, workers=workers)
@@ -138,9 +145,9 @@ def verify(
     corpus: Corpus,
     json: JsonOption = False,
 ) -> None:
-    """Run every solution, test and text of a synthetic corpus again, from its files alone.
+    """Run a synthetic corpus again, to see that all of it holds.
 
-    Exit code 2 where one fails.
+    Every solution, test and text, from its files alone. Exit code 2 where one fails.
     """
     with progress_bar("verify", None, "documents") as advance:
         found = verify_corpus(corpus, advance)

@@ -5,7 +5,13 @@ from typing import Annotated
 
 import typer
 
-from megatron_codemix.cli.data.options import DryRun, JsonOption, counted, print_json
+from megatron_codemix.cli.data.options import (
+    DryRun,
+    JsonOption,
+    answer_words,
+    counted,
+    print_json,
+)
 from megatron_codemix.cli.dry_run import print_plan
 from megatron_codemix.data.preparation.sorted_shards import (
     merge_parts,
@@ -89,6 +95,8 @@ def _merge_parts(places: list[Path], *, dry_run: bool, as_json: bool) -> None:
         for split, entry in splits.items():
             documents = counted(entry.num_documents, "document")
             print(f"{source}.{split}: {documents}, {counted(entry.num_tokens, 'token')}")
+            if words := answer_words(entry):
+                print(f"    {words}")
 
 
 def _counts(entry: Manifest) -> dict[str, int]:

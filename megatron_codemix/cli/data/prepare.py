@@ -12,7 +12,9 @@ from megatron_codemix.cli.data.options import (
     OriginField,
     TextField,
     TokenizerFile,
+    answer_words,
     print_json,
+    shard_counts,
 )
 from megatron_codemix.cli.dry_run import print_plan
 from megatron_codemix.data.preparation.blocks import WHOLE, Part
@@ -113,12 +115,7 @@ def prepare(
 def _print_prepared(result: PreparedCorpus, *, as_json: bool) -> None:
     if as_json:
         shards = {
-            source: {
-                split: entry.model_dump(
-                    mode="json", include={"num_documents", "num_tokens", "num_bytes", "dtype"}
-                )
-                for split, entry in splits.items()
-            }
+            source: {split: shard_counts(entry) for split, entry in splits.items()}
             for source, splits in result.shards.items()
         }
         print_json(
@@ -138,6 +135,8 @@ def _print_prepared(result: PreparedCorpus, *, as_json: bool) -> None:
                 f"{source + '.' + split:24s} {entry.num_documents:8d} documents "
                 f"{entry.num_tokens:12d} tokens  {format_bytes(entry.num_bytes):>10s} of text"
             )
+            if words := answer_words(entry):
+                print(f"    {words}")
     for reason, count in sorted(result.skipped.items()):
         print(f"skipped, {reason}: {count}")
     if result.waiting:

@@ -8,7 +8,8 @@ import typer
 
 from megatron_codemix.cli.data.options import DryRun, Fraction, JsonOption, TextField, print_json
 from megatron_codemix.cli.dry_run import print_plan
-from megatron_codemix.corpus.store import source_files, source_sizes
+from megatron_codemix.corpus.stages.run import wanted_files
+from megatron_codemix.corpus.store import source_sizes
 from megatron_codemix.data.preparation.prepare import VALIDATION_FRACTION
 from megatron_codemix.data.tokenizer_training import require_trainable, train_tokenizer
 from megatron_codemix.obs.progress import progress_bar
@@ -22,6 +23,9 @@ def tokenizer(
     corpus: Annotated[Path, typer.Argument(help="Corpus folder, as `codemix corpus` makes it.")],
     out: Annotated[Path, typer.Option(help="The tokenizer.json to write.")],
     vocabulary_size: Annotated[int, typer.Option(help="Entries, end of document included.")],
+    source: Annotated[
+        list[str] | None, typer.Option(help="Train on this source only. May be repeated.")
+    ] = None,
     validation_fraction: Fraction = VALIDATION_FRACTION,
     text_field: TextField = "text",
     fill_in_the_middle: Annotated[
@@ -34,7 +38,11 @@ def tokenizer(
     dry_run: DryRun = False,
     json: JsonOption = False,
 ) -> None:
-    """Train a byte-level BPE on the same number of bytes of each source, held-out text left out."""
+    """Train a byte-level BPE on the same number of bytes of each source, held-out text left out.
+
+    As much is taken of each as the smallest source has, up to 8 MB: leave a tiny one out by naming
+    the others with --source.
+    """
     require_trainable(
         vocabulary_size,
         validation_fraction,
@@ -42,7 +50,7 @@ def tokenizer(
         fill_in_the_middle=fill_in_the_middle,
         chatml=chatml,
     )
-    files = source_files(corpus)
+    files = wanted_files(corpus, source)
     sizes = source_sizes(corpus, files)
     if dry_run:
         plan = {"out": str(out), "vocabulary_size": vocabulary_size, "text_bytes": sizes}
@@ -55,6 +63,7 @@ def tokenizer(
             corpus,
             vocabulary_size,
             out,
+            sources=source,
             validation_fraction=validation_fraction,
             text_field=text_field,
             fill_in_the_middle=fill_in_the_middle,

@@ -18,6 +18,7 @@ from megatron_codemix.corpus.contamination.report import (
 )
 from megatron_codemix.corpus.document import Document, JsonValue
 from megatron_codemix.corpus.stages.dropped import Dropped
+from megatron_codemix.corpus.stages.finished import remove_remnants
 from megatron_codemix.corpus.stages.parts import Part
 from megatron_codemix.corpus.stages.stage import Stage, read_part
 from megatron_codemix.corpus.store import PARTS_FOLDER
@@ -79,9 +80,9 @@ class DecontaminateStage(Stage):
             else:
                 dropped.change(CUT)
                 yield replace(document, text=rest)
-        write_json(
-            self._hits_path(part), {task: counted.to_json() for task, counted in hits.items()}
-        )
+        path = self._hits_path(part)
+        remove_remnants(path)
+        write_json(path, {task: counted.to_json() for task, counted in hits.items()})
 
     def _count(self, document: Document, found: FoundItems, hits: dict[str, TaskHits]) -> None:
         assert self._index is not None
@@ -123,6 +124,8 @@ class DecontaminateStage(Stage):
             for task, counted in read_json(self._hits_path(part)).items():
                 hits.setdefault(task, TaskHits()).merge(TaskHits.from_json(counted))
         rows = report(self._tasks, hits)
+        for name in (TEXT_FILE, REPORT_FILE):
+            remove_remnants(self._out / name)
         write_text(self._out / TEXT_FILE, as_text(rows))
         write_json(self._out / REPORT_FILE, rows)
         return rows

@@ -1,6 +1,6 @@
 """What duplicates there were: between which sources, how many alike, and some to read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -85,6 +85,34 @@ def summarise(found: Found, sources: Sequence[str]) -> Summary:
                 examples.append(gone)
     sizes, counts = np.unique(found.cluster_sizes, return_counts=True)
     return Summary(pairs, dict(zip(sizes.tolist(), counts.tolist(), strict=True)), examples)
+
+
+class Loss(NamedTuple):
+    """Of its `num_read` documents a source has lost `num_lost` since documents of other sources
+    stay: source of these -> how many."""
+
+    source: str
+    num_lost: int
+    num_read: int
+    kept: dict[str, int]
+
+
+def great_losses(
+    pairs: Mapping[Kind, Mapping[str, Mapping[str, int]]], num_read: Mapping[str, int]
+) -> list[Loss]:
+    """Sources that lose more than half of their documents to others: seldom what is wanted. pairs:
+    as those of a summary."""
+    losses = []
+    for source, total in num_read.items():
+        kept: dict[str, int] = {}
+        for rows in pairs.values():
+            for other, count in rows.get(source, {}).items():
+                if other != source:
+                    kept[other] = kept.get(other, 0) + count
+        num_lost = sum(kept.values())
+        if 2 * num_lost > total:
+            losses.append(Loss(source, num_lost, total, kept))
+    return losses
 
 
 class Shown(NamedTuple):

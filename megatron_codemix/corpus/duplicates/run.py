@@ -82,7 +82,7 @@ def dedup_corpus(
         with progress(step, total, unit) as advance:
             run_tasks(job, tasks, workers, advance)
 
-    is_left = num_todo(stage, parts, out, keep_dropped=keep_dropped) > 0
+    is_left = num_todo(stage, parts, out, sources=sources, keep_dropped=keep_dropped) > 0
     lock = out / PARTS_FOLDER / "dedup.lock"  # not hidden, as the locks of the stage are
     with exclusive_once(lock, "dedup of a corpus", _WAIT_SECONDS):
         stage.remove_leftovers()

@@ -38,6 +38,19 @@ class FilterStage(Stage):
         unicode_version = unicodedata.unidata_version
         return {"version": _VERSION, "unicode": unicode_version, "policies": policies}
 
+    def summary(self) -> dict[str, JsonValue]:
+        """The policy of each source, and the rules of it by name."""
+        rules = {
+            source: ", ".join(rule.name for rule in policy.rules) or "no rule"
+            for source, policy in self._policies.items()
+        }
+        return {
+            "policies": {
+                source: f"{policy.name} ({rules[source]})"
+                for source, policy in self._policies.items()
+            }
+        }
+
     def load(self) -> None:
         count_lines("")  # its table of characters
         for policy in self._policies.values():

@@ -16,7 +16,7 @@ from megatron_codemix.corpus.document import Document, JsonValue, digest
 from megatron_codemix.corpus.instructions.chats import BadChatError, first_question, messages_of
 from megatron_codemix.corpus.instructions.records import Fields, read_records
 from megatron_codemix.corpus.instructions.template import PLAIN, ChatRenderer
-from megatron_codemix.corpus.output_place import require_folder_place
+from megatron_codemix.corpus.output_place import announce_replaced, require_folder_place
 from megatron_codemix.corpus.readers import (
     OpenFile,
     RecordForm,
@@ -58,6 +58,8 @@ class InstructionFiles:
     leaves_out_bad: bool = False
     """Whether records that are no conversation with an answer are left out, and counted; else they
     are refused."""
+    replaces: bool = False
+    """Whether they may take the place of other files that the source was made from."""
 
 
 @dataclass(frozen=True)
@@ -143,8 +145,10 @@ def build_instructions(
 ) -> Instructions:
     """Writes the source into the corpus folder `out`, beside others that this has written.
 
-    A complete source of the same files is left as it is. `advance` is told of characters of text.
-    Raises DataError: bad records, no conversation at all, a folder that holds another corpus.
+    A complete source of the same files is left as it is; one of the same files with other options
+    is replaced. `advance` is told of characters of text. Raises DataError: bad records, no
+    conversation at all, a folder that holds another corpus, a source of other files unless
+    `asked.replaces`.
     """
     start = time.monotonic()
     _plan(out, asked)  # nothing is written where it refuses
@@ -162,13 +166,14 @@ def build_instructions(
 def _build(
     out: Path, asked: InstructionFiles, advance: Advance | None, start: float
 ) -> Instructions:
-    files, record = _plan(out, asked)
-    options = _options(asked, files)
+    files, record, options = _checked(out, asked)
     stages = {stage.options["source"]: stage for stage in record.stages}
     known, entry = stages.get(asked.source), record.sources.get(asked.source)
     if known and entry and known.options == options and entry.is_whole(out):
         log.info("%s: source %s is complete, nothing to do", out, asked.source)
         return Instructions(out, asked.source, entry.files[0], entry.licences, {}, 0.0, True)
+    if _is_other(record, options):
+        announce_replaced(out / (asked.source + SUFFIX))
     _remove_remnants(out, asked.source)
     reading = _Reading(asked)
     documents = reading.documents(files, advance or (lambda num_characters: None))
@@ -206,13 +211,15 @@ class InstructionsPlan:
     out: str
     source: str
     files: int
-    num_bytes: int
+    file_bytes: int
     """Of the files, as they are."""
 
 
 def plan_instructions(out: Path, asked: InstructionFiles) -> InstructionsPlan:
     """Checks names and places; writes nothing. Raises DataError."""
-    files, _ = _plan(out, asked)
+    files, record, options = _checked(out, asked)
+    if _is_other(record, options):
+        announce_replaced(out / (asked.source + SUFFIX), is_plan=True)
     size = sum(file.num_bytes() for file in files)
     return InstructionsPlan(str(out), asked.source, len(files), size)
 
@@ -231,7 +238,7 @@ def _plan(out: Path, asked: InstructionFiles) -> tuple[Sequence[OpenFile], Corpu
         record.sources and not record.stages
     ):
         raise DataError(
-            f"{out}: holds a corpus that another command made, which would lose track of this "
+            f"{out}: holds a corpus that {record.maker} has made, which would lose track of this "
             "source; name another folder"
         )
     for path in sorted(out.iterdir()) if out.is_dir() else []:
@@ -243,6 +250,43 @@ def _plan(out: Path, asked: InstructionFiles) -> tuple[Sequence[OpenFile], Corpu
                 "folder; name another folder, or another --source"
             )
     return files, record
+
+
+def _checked(
+    out: Path, asked: InstructionFiles
+) -> tuple[Sequence[OpenFile], CorpusRecord, dict[str, JsonValue]]:
+    """As `_plan`, and all that decides the source, which takes reading the files."""
+    files, record = _plan(out, asked)
+    options = _options(asked, files)
+    _require_same_files(out, asked, record, options)
+    return files, record, options
+
+
+def _require_same_files(
+    out: Path, asked: InstructionFiles, record: CorpusRecord, options: dict[str, JsonValue]
+) -> None:
+    """Raises DataError where the source would lose the conversations of other files."""
+    known, entry = _recorded(record, asked.source), record.sources.get(asked.source)
+    if known is None or entry is None or asked.replaces or known["files"] == options["files"]:
+        return
+    names = [name for name, _ in known["files"]]
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    raise DataError(
+        f"{out / entry.files[0].file}: source {asked.source!r} holds {entry.num_documents} "
+        f"conversations of other files, or of these before they changed ({shown}); give all files "
+        "of a source in one command, or name another --source, or give --replace"
+    )
+
+
+def _recorded(record: CorpusRecord, source: str) -> dict[str, JsonValue] | None:
+    """The options that the source was made with."""
+    found = [stage.options for stage in record.stages if stage.options["source"] == source]
+    return found[0] if found else None
+
+
+def _is_other(record: CorpusRecord, options: dict[str, JsonValue]) -> bool:
+    """Whether the source is there, made from other files or by other options."""
+    return _recorded(record, options["source"]) not in (None, options)
 
 
 def _mark(out: Path, asked: InstructionFiles) -> Path:

@@ -17,8 +17,8 @@ from megatron_codemix.corpus.document import Document, JsonValue, normalise
 from megatron_codemix.corpus.duplicates.contained import ExactDuplicates, drop_contained
 from megatron_codemix.corpus.local import collect
 from megatron_codemix.corpus.local.installed import Machine, python_version, this_machine
-from megatron_codemix.corpus.local.own_files import SOURCES, OwnFiles
-from megatron_codemix.corpus.output_place import require_folder_place
+from megatron_codemix.corpus.local.own_files import SOURCES, OwnFiles, why_empty
+from megatron_codemix.corpus.output_place import announce_replaced, require_folder_place
 from megatron_codemix.corpus.readers import RecordForm, Skipped
 from megatron_codemix.corpus.store import (
     CORPUS_FILE,
@@ -59,6 +59,11 @@ class LocalCorpus:
     folder: Path
     sources: dict[str, CorpusSource]
     skipped: dict[str, int]
+    """Of all sources together, by reason."""
+    left_out: dict[str, dict[str, int]]
+    """By source, then by reason."""
+    own_sources: list[str]
+    """Those that the user's files have replaced."""
     seconds: float
     was_complete: bool
 
@@ -81,7 +86,7 @@ def build_local_corpus(
     """
     start = time.monotonic()
     _require_sensible(out, source_bytes)
-    form = RecordForm(text_field=text_field, origin_field=origin_field)
+    form = RecordForm(text_field=text_field, origin_field=origin_field, text_option="--text-field")
     own = OwnFiles.of_patterns(patterns or {}, form)
     arguments = _arguments(own, source_bytes)
     complete = _complete(out, arguments)
@@ -91,17 +96,21 @@ def build_local_corpus(
     own_bytes = sum(file.num_bytes() for files in own.files.values() for file in files)
     require_free_bytes(out, 3 * source_bytes + 2 * own_bytes, "the corpus")
     left_out = {source: Skipped() for source in SOURCES}
-    local = _of_this_machine(
-        machine or this_machine(), own, source_bytes, left_out, advance or _ignore
-    )
     with _new_folder(out) as folder:
-        sources = _write(folder, local, own, left_out, advance or _ignore)
+        # The user's files first: what is wrong with them is said before this machine is read.
+        duplicates = _of_own_files(own)
+        if _is_other(load_corpus(out), arguments):
+            announce_replaced(out)
+        local = _of_this_machine(
+            machine or this_machine(), own, source_bytes, left_out, advance or _ignore
+        )
+        sources = _write(folder, local, own, duplicates, left_out, advance or _ignore)
         (out / CORPUS_FILE).unlink(missing_ok=True)  # before the first of its files goes
         for entry in sources.values():
             os.replace(folder / entry.files[0].file, out / entry.files[0].file)
         stage = StageRecord(STAGE, arguments, dropped=left_out)
         CorpusRecord(sources, (stage,), _environment()).save(out)
-    return LocalCorpus(out, sources, _counts(stage), time.monotonic() - start, False)
+    return _result(out, sources, stage, time.monotonic() - start, was_complete=False)
 
 
 @dataclass(frozen=True)
@@ -124,13 +133,18 @@ def plan_local_corpus(
     origin_field: str = "origin",
     source_bytes: int = SOURCE_BYTES,
 ) -> LocalPlan:
-    """Checks the patterns and writes nothing. Raises DataError as `build_local_corpus` does."""
+    """Checks the patterns, and every file up to its first document; writes nothing. Raises
+    DataError as `build_local_corpus` does."""
     _require_sensible(out, source_bytes)
-    form = RecordForm(text_field=text_field, origin_field=origin_field)
+    form = RecordForm(text_field=text_field, origin_field=origin_field, text_option="--text-field")
     own = OwnFiles.of_patterns(patterns, form)
+    own.require_usable()
+    arguments = _arguments(own, source_bytes)
+    if _is_other(load_corpus(out), arguments):
+        announce_replaced(out, is_plan=True)
     return LocalPlan(
         out=str(out),
-        is_complete=_complete(out, _arguments(own, source_bytes)) is not None,
+        is_complete=_complete(out, arguments) is not None,
         own_files={source: len(files) for source, files in own.files.items()},
         from_this_machine=[source for source in SOURCES if source not in own.files],
         source_bytes=source_bytes,
@@ -148,9 +162,10 @@ def _require_own_place(out: Path) -> None:
     """Raises DataError where what is in the folder would be lost, or be a second file of a
     source."""
     record = load_corpus(out)
-    is_another = record is not None and [stage.name for stage in record.stages] != [STAGE]
-    if is_another or (out / PARTS_FOLDER).exists():
-        raise DataError(f"{out}: holds a corpus of another command; name another folder")
+    if record is not None and [stage.name for stage in record.stages] != [STAGE]:
+        raise DataError(f"{out}: holds a corpus that {record.maker} has made; name another folder")
+    if (out / PARTS_FOLDER).exists():
+        raise DataError(f"{out}: holds what another command has begun; name another folder")
     is_killed = (out / PARTIAL).is_dir()  # between its files and its record
     own = {source + SUFFIX for source in SOURCES} if record or is_killed else set()
     for path in sorted(out.iterdir()) if out.is_dir() else []:
@@ -200,21 +215,43 @@ def _complete(out: Path, arguments: dict[str, JsonValue]) -> LocalCorpus | None:
     record = load_corpus(out)
     if record is None:
         return None
-    if [(stage.name, stage.options) for stage in record.stages] != [(STAGE, arguments)]:
-        log.info("%s: made with other arguments, building it again", out)
+    if _is_other(record, arguments):
         return None
     if not record.is_whole(out):
         log.warning("%s: a source file is missing or damaged, building it again", out)
         return None
-    return LocalCorpus(out, record.sources, _counts(record.stages[0]), 0.0, True)
+    return _result(out, record.sources, record.stages[0], 0.0, was_complete=True)
 
 
-def _counts(stage: StageRecord) -> dict[str, int]:
-    """What was left out of all sources together, by reason."""
+def _is_other(record: CorpusRecord | None, arguments: dict[str, JsonValue]) -> bool:
+    """Whether a corpus of other arguments is on record."""
+    made = [(stage.name, stage.options) for stage in record.stages] if record else None
+    return made not in (None, [(STAGE, arguments)])
+
+
+def _result(
+    out: Path,
+    sources: dict[str, CorpusSource],
+    stage: StageRecord,
+    seconds: float,
+    *,
+    was_complete: bool,
+) -> LocalCorpus:
     total = Skipped()
     for skipped in stage.dropped.values():
         total.merge(skipped)
-    return dict(sorted(total.counts.items()))
+    return LocalCorpus(
+        folder=out,
+        sources=sources,
+        skipped=dict(sorted(total.counts.items())),
+        left_out={
+            source: dict(sorted(skipped.counts.items()))
+            for source, skipped in stage.dropped.items()
+        },
+        own_sources=sorted(stage.options["own_files"]),
+        seconds=seconds,
+        was_complete=was_complete,
+    )
 
 
 def _of_this_machine(
@@ -266,18 +303,35 @@ def _without_duplicates(documents: list[Document], left_out: LeftOut) -> list[Do
     return kept
 
 
-def _write(
-    folder: Path, local: list[Document], own: OwnFiles, left_out: LeftOut, advance: Advance
-) -> dict[str, CorpusSource]:
-    """Two passes over the user's files, which may be larger than memory: what is a duplicate, then
-    the rest.
-    """
+def _of_own_files(own: OwnFiles) -> ExactDuplicates:
+    """What is a duplicate among the user's files: the first of two passes over them, as they may be
+    larger than memory. Raises DataError: a damaged file, a source without text."""
     duplicates = ExactDuplicates()
+    empty = []
+    for source in own.files:
+        skipped = Skipped(is_announced=False)
+        num_documents = 0
+        for document in own.documents(source, skipped):
+            duplicates.add(document)
+            num_documents += 1
+        if num_documents == 0:
+            empty.append(why_empty(source, skipped))
+    if empty:
+        raise DataError("\n".join(empty))
+    return duplicates
+
+
+def _write(
+    folder: Path,
+    local: list[Document],
+    own: OwnFiles,
+    duplicates: ExactDuplicates,
+    left_out: LeftOut,
+    advance: Advance,
+) -> dict[str, CorpusSource]:
+    """duplicates: those among the user's files, which are read a second time here."""
     for document in local:
         duplicates.add(document)
-    for source in own.files:
-        for document in own.documents(source, Skipped(is_announced=False)):
-            duplicates.add(document)
 
     def unique(source: str) -> Iterator[Document]:
         if source in own.files:
@@ -301,35 +355,18 @@ def _write(
     if empty:
         raise DataError(
             "\n".join(
-                _empty(source, left_out[source] if source in own.files else None)
+                why_empty(source, left_out[source]) if source in own.files else _none_here(source)
                 for source in empty
             )
         )
     return sources
 
 
-_IS = {"duplicate": "in the corpus already"}  # other reasons can stand after "is" as they are
-
-
-def _empty(source: str, skipped: Skipped | None) -> str:
-    """Why nothing is left of a source; `skipped` is None where no files were given for it."""
-    if skipped is None:
-        return (
-            f"source {source!r} is empty: this machine has no such files within the limits; give "
-            f"files with --{source}"
-        )
-    total = sum(skipped.counts.values())
-    reasons = [(count, _IS.get(reason, reason)) for reason, count in sorted(skipped.counts.items())]
-    if not reasons:
-        why = "the files hold no text"
-    elif total == 1:
-        why = f"the only record is {reasons[0][1]}"
-    elif len(reasons) == 1:
-        why = f"all {total} records are {reasons[0][1]}"
-    else:
-        each = ", ".join(f"{count} {'is' if count == 1 else 'are'} {why}" for count, why in reasons)
-        why = f"no record of {total} can be used ({each})"
-    return f"source {source!r} is empty: {why}; give other files with --{source}"
+def _none_here(source: str) -> str:
+    return (
+        f"source {source!r} is empty: this machine has no such files within the limits; give "
+        f"files with --{source}"
+    )
 
 
 def _environment() -> dict[str, JsonValue]:

@@ -41,6 +41,25 @@ class OwnFiles:
             raise DataError("\n".join(problems))
         return cls(files, form)
 
+    def require_usable(self) -> None:
+        """Reads every file up to its first document. Raises DataError with what is wrong with each,
+        and with sources that have none."""
+        problems: list[str] = []
+        for source, files in self.files.items():
+            skipped = Skipped(is_announced=False)
+            num_found, num_problems = 0, len(problems)
+            for file in files:
+                try:
+                    num_found += any(
+                        True for _ in read_documents([file], source, skipped, self.form)
+                    )
+                except DataError as error:
+                    problems.append(f"--{source}: {error}")
+            if num_found == 0 and len(problems) == num_problems:
+                problems.append(why_empty(source, skipped))
+        if problems:
+            raise DataError("\n".join(problems))
+
     def documents(self, source: str, skipped: Skipped) -> Iterator[Document]:
         """Of one source, as its files have them."""
         yield from read_documents(self.files[source], source, skipped, self.form)
@@ -50,6 +69,25 @@ class OwnFiles:
         return {
             source: [_fingerprint(file) for file in files] for source, files in self.files.items()
         }
+
+
+_IS = {"duplicate": "in the corpus already"}  # other reasons can stand after "is" as they are
+
+
+def why_empty(source: str, skipped: Skipped) -> str:
+    """Why nothing is left of the files that were given for a source."""
+    total = sum(skipped.counts.values())
+    reasons = [(count, _IS.get(reason, reason)) for reason, count in sorted(skipped.counts.items())]
+    if not reasons:
+        why = "the files hold no text"
+    elif total == 1:
+        why = f"the only record is {reasons[0][1]}"
+    elif len(reasons) == 1:
+        why = f"all {total} records are {reasons[0][1]}"
+    else:
+        each = ", ".join(f"{count} {'is' if count == 1 else 'are'} {why}" for count, why in reasons)
+        why = f"no record of {total} can be used ({each})"
+    return f"source {source!r} is empty: {why}; give other files with --{source}"
 
 
 def _fingerprint(file: Input) -> list[str | int]:

@@ -6,11 +6,11 @@ that is wrong stops with DataError.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from megatron_codemix.corpus.document import Document
+from megatron_codemix.corpus.document import Document, JsonValue
 from megatron_codemix.corpus.readers.chunks import (
     MAX_LINE_BYTES,
     too_long,
@@ -28,10 +28,17 @@ from megatron_codemix.corpus.readers.fields import (
 from megatron_codemix.corpus.readers.files import Input, InputFile, OpenFile, RemoteFile
 from megatron_codemix.corpus.readers.json_lines import SUFFIXES, Unreadable, json_records
 from megatron_codemix.corpus.readers.notebook import NotNotebookError, notebook_text
-from megatron_codemix.corpus.readers.parquet import is_parquet, open_parquet, row_group
+from megatron_codemix.corpus.readers.parquet import (
+    is_parquet,
+    open_parquet,
+    require_columns,
+    row_group,
+)
 from megatron_codemix.corpus.readers.skipped import Skipped
 
 log = logging.getLogger(__name__)
+
+Look = Callable[[Mapping[str, JsonValue]], None]
 
 _AS_THEY_ARE = RecordForm()
 
@@ -43,9 +50,10 @@ def read_documents(
     form: RecordForm = _AS_THEY_ARE,
     *,
     max_bytes: int = MAX_LINE_BYTES,
+    look: Look | None = None,
 ) -> Iterator[Document]:
     """Documents in file order. form: of JSON lines and Parquet. max_bytes: a longer line or file is
-    skipped.
+    skipped. look: is shown each record of JSON lines.
 
     Raises DataError: a truncated or damaged file, a line that is not JSON, a text field that no
     record has, or that holds something else than text. A record where it is missing or null is
@@ -60,6 +68,8 @@ def read_documents(
         seen = FieldsSeen(file.place, form.text_field, form.text_option)
         if kind == "jsonl":
             records = json_records(file, skipped, max_bytes)
+            if look is not None:
+                records = _shown(records, look)
         elif kind == "parquet":
             records = _parquet_records(file, skipped, seen, form)
         else:
@@ -101,6 +111,14 @@ def _from_records(
     seen.require_text()
 
 
+def _shown(
+    records: Iterator[tuple[int, dict[str, Any]]], look: Look
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, record in records:
+        look(record)
+        yield number, record
+
+
 def _parquet_records(
     file: OpenFile, skipped: Skipped, seen: FieldsSeen, form: RecordForm
 ) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -110,6 +128,7 @@ def _parquet_records(
     with ExitStack() as stack:
         table = open_parquet(file, stack)
         seen.require_column(table.schema_arrow.names)
+        require_columns(file, table, form.named)
         for group in range(table.num_row_groups):
             for rows, _ in row_group(file, table, group, columns):
                 for row in rows:

@@ -1,6 +1,6 @@
 """Which fields of a record make a document, and clear errors where they are not there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ class RecordForm:
     metadata: what is kept of a document under which name -> the field that it comes from; where
     nothing is named, all that the record has in `metadata`, as ours do.
     looked_at: as `metadata`, for a caller that looks at a field and takes it out again.
+    named: what names a field -> that field, where a table has to have it.
     text_form: whether the text is that of a notebook file, which is flattened.
     file_form: what the files are, where their names do not tell.
     text_option: what names the text field where the form comes from, for errors; None: nothing
@@ -41,9 +42,10 @@ class RecordForm:
     """`licence` or `license` where it is None."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     looked_at: Mapping[str, str] = field(default_factory=dict)
+    named: Mapping[str, str] = field(default_factory=dict)
     text_form: TextForm = "text"
     file_form: FileForm = "by name"
-    text_option: str | None = "--text-field"
+    text_option: str | None = None
 
     def columns(self) -> set[str]:
         """The columns of a table that are needed, where they are there."""
@@ -56,11 +58,18 @@ class RecordForm:
 class FieldsSeen:
     """Whether any record of a file has the wanted field, for one clear error where none has.
 
-    option: the flag that names the field, None where there is none.
+    option: the flag that names the field, None where there is none. number_of: the number of a
+    record, from one, by what its reader knows it by.
     """
 
-    def __init__(self, place: object, field: str, option: str | None) -> None:
-        self.place, self.field = place, field
+    def __init__(
+        self,
+        place: object,
+        field: str,
+        option: str | None,
+        number_of: Callable[[int], int] = int,
+    ) -> None:
+        self.place, self.field, self.number_of = place, field, number_of
         self.advice = _ADVICE if option is None else f"name the right field with {option}"
         self._names: dict[str, None] = {}
         self._num_records = 0
@@ -106,17 +115,29 @@ def value_of(record: Mapping[str, JsonValue], way: str) -> JsonValue:
     return value
 
 
+def has_field(record: Mapping[str, JsonValue], way: str) -> bool:
+    """Whether the field is there, be it null; or the end of a way such as `meta.set`."""
+    if way in record:
+        return True
+    value: JsonValue = record
+    for name in way.split("."):
+        if not isinstance(value, dict) or name not in value:
+            return False
+        value = value[name]
+    return True
+
+
 def text_of(record: dict[str, Any], wanted: FieldsSeen, number: int) -> str:
     """The text; "" where the field is missing or null. Raises DataError where it holds something
-    else. number: of the record, or its position, for the error."""
+    else. number: as `wanted.number_of` takes it, for the error."""
     text = value_of(record, wanted.field)
     if isinstance(text, str):
         return text
     if text is None:
         return ""
     raise DataError(
-        f"{wanted.place}: the record at {number} has {json_kind(text)} in field {wanted.field!r}, "
-        f"not text; {wanted.advice}"
+        f"{wanted.place}: the record at {wanted.number_of(number)} has {json_kind(text)} in field "
+        f"{wanted.field!r}, not text; {wanted.advice}"
     )
 
 

@@ -1,7 +1,7 @@
 """Rows of Parquet files, a few at a time: memory does not grow with the file or its row groups."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
@@ -47,6 +47,33 @@ def open_parquet(file: OpenFile, stack: ExitStack) -> Any:  # Any: pyarrow is un
         )
     except parquet_errors(arrow) as error:
         raise damaged_parquet(file, error) from error
+
+
+def require_columns(file: OpenFile, table: Any, named: Mapping[str, str]) -> None:
+    """Raises DataError with each column that is not there. named: what names it -> the column, or a
+    way down to it through objects. table: of open_parquet."""
+    schema = table.schema_arrow
+    problems = [
+        f"{file.place}: no column {field!r} for {option}; it has {', '.join(schema.names)}; name "
+        f"the right field with {option}"
+        for option, field in named.items()
+        if not _has_column(schema, field)
+    ]
+    if problems:
+        raise DataError(*problems)
+
+
+def _has_column(schema: Any, way: str) -> bool:  # Any: pyarrow is untyped
+    first, *rest = way.split(".")
+    if way in schema.names or first not in schema.names:
+        return way in schema.names
+    kind = schema.field(first).type
+    for name in rest:
+        names = [kind.field(n).name for n in range(kind.num_fields)]
+        if name not in names:
+            return False
+        kind = kind.field(names.index(name)).type
+    return True
 
 
 def row_group(

@@ -4,12 +4,17 @@ import glob
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replaced
-from pathlib import Path
 
 from megatron_codemix.corpus.readers import FileState, Input, NoFileError, find_files
 from megatron_codemix.corpus.readers.commits import clone_inputs
 from megatron_codemix.corpus.readers.patterns import is_address
-from megatron_codemix.corpus.recipes.schema import CommitsSpec, FilesSpec, RecipeSpec
+from megatron_codemix.corpus.recipes.clones import Clones, find_clones, folders_of, is_clone
+from megatron_codemix.corpus.recipes.schema import (
+    CommitsSpec,
+    FilesSpec,
+    RecipeSpec,
+    SourceSpec,
+)
 from megatron_codemix.errors import DataError
 
 
@@ -21,6 +26,8 @@ class RecipeInput:
     entry: int
     language: str | None = None
     """Where it is known of the whole file."""
+    origin: str | None = None
+    """The clone that it is a file of; None where it is of none."""
 
     @property
     def name(self) -> str:
@@ -34,7 +41,14 @@ class RecipeInput:
         return self.file.num_bytes()
 
     def state(self, known: FileState | None = None) -> FileState:
-        return self.file.state(known)
+        """The origin is part of it: it is in the documents, and a clone may be renamed."""
+        if self.origin is None:
+            return self.file.state(known)
+        whose = f" of {self.origin}"
+        if known is not None:
+            known = known._replace(sha256=known.sha256.removesuffix(whose))
+        state = self.file.state(known)
+        return state._replace(sha256=state.sha256 + whose)
 
 
 def recipe_inputs(
@@ -53,24 +67,53 @@ def recipe_inputs(
         )
     problems: list[str] = []
     found: dict[str, list[RecipeInput]] = {}
+    clones = _all_clones(recipe)
     for name, source in recipe.sources.items():
         if sources is not None and name not in sources:
             continue
         found[name] = []
+        num_before = len(problems)
         for number, entry in enumerate(source.inputs):
             try:
                 if isinstance(entry, FilesSpec):
-                    found[name] += _files(entry, number, recipe.roots)
+                    found[name] += [
+                        replaced(file, origin=clones.origin_of(file.file))
+                        for file in _files(entry, number, recipe.roots)
+                    ]
                 else:
-                    found[name] += _commits(entry, number, recipe.roots)
+                    found[name] += _commits(entry, number, recipe.roots, clones)
             except DataError as error:
                 problems += [f"source {name!r}: {problem}" for problem in error.problems]
         problems += _name_problems(name, found[name])
-        if not found[name] and not problems:
-            problems.append(f"source {name!r}: nothing is there to be read; check the roots")
+        if not found[name] and len(problems) == num_before:
+            problems.append(f"source {name!r}: {_nothing_there(source, recipe.roots)}")
     if problems:
         raise DataError(*problems)
     return found
+
+
+def _nothing_there(source: SourceSpec, roots: Mapping[str, str]) -> str:
+    """What was looked for and where, of a source whose inputs are all optional."""
+    patterns = [
+        pattern
+        for entry in source.inputs
+        for pattern in (entry.files if isinstance(entry, FilesSpec) else entry.clones)
+    ]
+    used = {name: root for name, root in roots.items() if f"{{{name}}}" in "".join(patterns)}
+    places = ", ".join(f"{name}={root}" for name, root in used.items())
+    advice = f"check --root ({places})" if used else "check the patterns"
+    return f"nothing is there to be read: no file matches {', '.join(patterns)}; {advice}"
+
+
+def _all_clones(recipe: RecipeSpec) -> Clones:
+    """Of all sources: a source has the same origins whether it is read alone or with the others."""
+    return find_clones(
+        _filled(pattern, recipe.roots)
+        for source in recipe.sources.values()
+        for entry in source.inputs
+        if isinstance(entry, CommitsSpec)
+        for pattern in entry.clones
+    )
 
 
 def _files(entry: FilesSpec, number: int, roots: Mapping[str, str]) -> Iterator[RecipeInput]:
@@ -118,31 +161,31 @@ def _fixed_folder(pattern: str) -> str:
     return "/".join(parts[: wild[0]] if wild else parts)
 
 
-def _commits(entry: CommitsSpec, number: int, roots: Mapping[str, str]) -> Iterator[RecipeInput]:
+def _commits(
+    entry: CommitsSpec, number: int, roots: Mapping[str, str], clones: Clones
+) -> Iterator[RecipeInput]:
     problems: list[str] = []
     for pattern in entry.clones:
         filled = _filled(pattern, roots)
         if is_address(filled):
             raise DataError(f"{filled}: commits are read of a clone on this machine; clone it")
-        folders = [Path(name) for name in sorted(glob.glob(filled)) if Path(name).is_dir()]
+        folders = folders_of(filled)
         if not folders:
             problems.append(f"{filled}: matches no folder; check the pattern")
         for folder in folders:
+            if glob.has_magic(filled) and not is_clone(folder):
+                problems.append(
+                    f"{folder}: is no git clone, and {pattern} takes every folder for one; move it "
+                    "away, or name the clones one by one in the recipe (clones: [...])"
+                )
+                continue
             try:
-                for commits in clone_inputs(folder, _repository(folder, filled)):
+                for commits in clone_inputs(folder, clones.name(folder)):
                     yield RecipeInput(commits, number)
             except DataError as error:
                 problems += error.problems
     if problems:
         raise DataError(*problems)
-
-
-def _repository(folder: Path, pattern: str) -> str:
-    """`owner/project` where the pattern ends in `*/*`, else `project`."""
-    parts = pattern.rstrip("/").split("/")
-    wild = [number for number, part in enumerate(parts) if glob.has_magic(part)]
-    depth = len(parts) - wild[0] if wild else 1
-    return "/".join(folder.resolve().parts[-depth:]).removesuffix(".git")
 
 
 def _name_problems(source: str, inputs: Sequence[RecipeInput]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from megatron_codemix.config.loader import build_section, load_tree
 from megatron_codemix.config.mixture_checks import source_name_problem
 from megatron_codemix.config.schema import PositiveTokens, Section
 from megatron_codemix.config.schema.fields import PositiveBytes
+from megatron_codemix.corpus.filters.programming_languages import language_of_path
 from megatron_codemix.corpus.store import DROPPED_FOLDER
 from megatron_codemix.errors import ConfigError
 
@@ -70,7 +71,8 @@ class FilesSpec(Section):
     """Field of what names a record; without it, its place in its file does."""
     origin_field: str = "origin"
     """Field that names what a record came from (a repository): records of one origin are all
-    training or all held out. Without it, a record has its id for an origin."""
+    training or all held out. Without it, a record has its id for an origin, a file its name; but
+    files in a folder that an input of `commits` names have that clone, as its commits have."""
     path_field: str = "path"
     """Field of the path of a file in its repository."""
     licence_field: str | None = None
@@ -90,7 +92,8 @@ class CommitsSpec(Section):
 
     kind: Literal["commits"] = "commits"
     clones: Patterns
-    """The folders of the clones. They are whole: neither shallow nor partial."""
+    """The folders of the clones. They are whole: neither shallow nor partial. The origin of all
+    that is read of one, files of other inputs too, is its name."""
 
 
 def _files_by_default(value: Any) -> Any:  # Any: pydantic hands over whatever the file held
@@ -112,7 +115,8 @@ class ExpectedSpec(Section):
     file_bytes: PositiveBytes | None = None
     """Size of the files that are read, as they are (compressed)."""
     language_percent: dict[str, Annotated[float, Field(ge=0, le=100)]] = {}
-    """Share of the documents in each language."""
+    """Share of the documents in each language: one of `languages`, or that of files by their
+    names (`python` of *.py)."""
     note: str | None = None
     """Who says so, and of what, where that is not the source as it is read here."""
 
@@ -126,8 +130,8 @@ class SourceSpec(Section):
     """Licence of the collection, and of a document that names none itself."""
     policy: Literal["code", "markup", "prose", "adjacent", "none"]
     """How `codemix corpus filter` treats it, unless told otherwise."""
-    expected: ExpectedSpec
-    """How much there is."""
+    expected: ExpectedSpec = ExpectedSpec()
+    """How much there is, where anybody says so."""
 
 
 class RecipeSpec(Section):
@@ -193,11 +197,29 @@ def _condition_problems(entry: FilesSpec) -> Iterator[str]:
 
 
 def _share_problems(name: str, source: SourceSpec) -> Iterator[str]:
-    languages = {
-        language
-        for entry in source.inputs
-        if isinstance(entry, FilesSpec)
-        for language in entry.languages or ()
-    }
-    for language in source.expected.language_percent.keys() - languages:
-        yield f"sources.{name}.expected.language_percent.{language}: no input has this language"
+    possible: set[str] = set()
+    for entry in source.inputs:
+        languages = _possible_languages(entry) if isinstance(entry, FilesSpec) else set()
+        if languages is None:
+            return
+        possible |= languages
+    for language in sorted(source.expected.language_percent.keys() - possible):
+        yield (
+            f"sources.{name}.expected.language_percent.{language}: no input has this language, but "
+            f"{', '.join(sorted(possible)) or 'none'}; they come from `languages` (with "
+            "{language} in files, or language_field) or from the names of files (*.py is python)"
+        )
+
+
+def _possible_languages(entry: FilesSpec) -> set[str] | None:
+    """Of the documents; None where only the files themselves tell."""
+    if entry.languages is not None:
+        return set(entry.languages)
+    found = set()
+    for pattern in entry.files:
+        name = pattern.rpartition("/")[2]
+        language = language_of_path(name) if "." in name else None
+        if language is None or entry.format not in ("by name", "plain") or ".ipynb" in name:
+            return None
+        found.add(language)
+    return found

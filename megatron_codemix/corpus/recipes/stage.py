@@ -1,17 +1,28 @@
 """Reads the data sets of a recipe into documents of ours."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from megatron_codemix.corpus.document import Document, JsonValue
+from megatron_codemix.corpus.filters.programming_languages import language_of_path
 from megatron_codemix.corpus.readers import RecordForm, read_documents
 from megatron_codemix.corpus.recipes.inputs import RecipeInput
+from megatron_codemix.corpus.recipes.named_fields import (
+    field_counter,
+    field_problems,
+    named_fields,
+)
 from megatron_codemix.corpus.recipes.schema import ConditionSpec, FilesSpec, RecipeSpec, SourceSpec
 from megatron_codemix.corpus.stages.dropped import Dropped
 from megatron_codemix.corpus.stages.parts import Part
 from megatron_codemix.corpus.stages.stage import Stage
+from megatron_codemix.corpus.store import StageRecord
+from megatron_codemix.errors import DataError
 
-_VERSION = 1  # raise when the same recipe would give other bytes
+log = logging.getLogger(__name__)
+
+_VERSION = 2  # raise when the same recipe would give other bytes
 _CONDITION = "\0{}"  # a field that is looked at and not kept, by its way
 _LANGUAGE = "\0language"
 
@@ -41,10 +52,40 @@ class RecipeStage(Stage):
         for one in part.files:
             assert isinstance(one, RecipeInput), one
             for document in _taken(one, source, part.source, dropped):
-                language = document.metadata.get("language")
-                if isinstance(language, str):
+                language = _language(document, source, one.entry)
+                if language is not None:
                     dropped.tally("language", language)
                 yield document
+
+    def check(self, done: StageRecord) -> None:
+        """A source without a document, or a field that no record has, is a mistake in the recipe.
+        Fields that some records have not got are told."""
+        problems = []
+        for name, num_read in done.num_read.items():
+            source = self._sources[name]
+            for text, is_wrong in field_problems(source, done.tallies.get(name, {})):
+                if is_wrong:
+                    problems.append(f"source {name!r}: {text}; mend the recipe")
+                else:
+                    log.warning("source '%s': %s", name, text)
+            counts = done.dropped[name].counts
+            if num_read == sum(counts.values()):
+                reasons = ", ".join(f"{reason}: {count}" for reason, count in counts.items())
+                problems.append(
+                    f"source {name!r}: no document is left of {num_read} "
+                    f"({reasons or 'no record'}); mend the recipe, or leave the source out"
+                )
+        if problems:
+            raise DataError(*problems)
+
+
+def _language(document: Document, source: SourceSpec, entry: int) -> str | None:
+    """As it is known of the document, else by the name of its file; None where neither tells."""
+    language = document.metadata.get("language")
+    if isinstance(language, str):
+        return language
+    has_path = isinstance(source.inputs[entry], FilesSpec) and source.policy != "prose"
+    return language_of_path(document.path) if has_path else None
 
 
 def _taken(one: RecipeInput, source: SourceSpec, name: str, dropped: Dropped) -> Iterator[Document]:
@@ -54,10 +95,13 @@ def _taken(one: RecipeInput, source: SourceSpec, name: str, dropped: Dropped) ->
             yield _with_licence(document, source)
         return
     names = {spelling: language for language, spelling in (entry.languages or {}).items()}
-    for document in read_documents([one.file], name, dropped, _form(entry)):
+    look = field_counter(entry, one.entry, dropped)
+    for document in read_documents([one.file], name, dropped, _form(entry), look=look):
         values = dict(document.metadata)
         kept = {key: value for key, value in values.items() if not key.startswith("\0")}
         document = _with_licence(replace(document, metadata=kept), source)
+        if one.origin is not None and "origin_field" not in entry.model_fields_set:
+            document = replace(document, origin=one.origin)
         reason = next(
             (reason for test in entry.take if (reason := _refusal(test, values)) is not None), None
         )
@@ -86,6 +130,7 @@ def _form(entry: FilesSpec) -> RecordForm:
         licence_field=entry.licence_field,
         metadata=entry.metadata,
         looked_at=looked_at,
+        named=named_fields(entry),
         text_form=entry.text_form,
         file_form=entry.format,
         id_field=entry.id_field,

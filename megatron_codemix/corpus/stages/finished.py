@@ -97,8 +97,13 @@ def remove_part(out: Path, part: Part) -> None:
         dropped_path(out, part),
     ):
         path.unlink(missing_ok=True)
-        for remnant in path.parent.glob(f".{path.name}.*.tmp"):
-            remnant.unlink(missing_ok=True)
+        remove_remnants(path)
+
+
+def remove_remnants(path: Path) -> None:
+    """Removes what killed processes have half written of a file."""
+    for remnant in path.parent.glob(f".{path.name}.*.tmp"):
+        remnant.unlink(missing_ok=True)
 
 
 def remove_strays(out: Path, parts: Sequence[Part]) -> None:

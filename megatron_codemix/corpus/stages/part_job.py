@@ -13,6 +13,7 @@ from megatron_codemix.corpus.stages.finished import (
     counted,
     dropped_path,
     finished_part,
+    record_path,
     remove_part,
 )
 from megatron_codemix.corpus.stages.parts import Part
@@ -51,6 +52,13 @@ class PartJob:
     def todo(self, parts: Sequence[Part]) -> list[Part]:
         """Those that are not finished."""
         return [part for part in parts if self.finished(part) is None]
+
+    def replaces(self, part: Part) -> bool:
+        """Whether a whole file is there of this part, made from other input or by other options."""
+        found = FinishedPart.load(record_path(self.out, part.source, part.number))
+        if found is None or not found.file.has_its_size(self.out):
+            return False
+        return not found.is_of(part, self.key)
 
     def run(self, part: Part, advance: Advance) -> None:
         """Makes the file of a part, then puts it on record. Raises DataError, UnavailableError."""

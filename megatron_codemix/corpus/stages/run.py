@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from megatron_codemix.corpus.output_place import require_folder_place
+from megatron_codemix.corpus.output_place import announce_replaced, require_folder_place
 from megatron_codemix.corpus.readers import InputFile
 from megatron_codemix.corpus.readers.patterns import is_address
 from megatron_codemix.corpus.stages.finished import (
@@ -37,6 +37,7 @@ from megatron_codemix.workers import run_tasks
 Advance = Callable[[int], None]
 
 _STAGE_FILE = "stage.json"
+_UNKNOWN = "something that no stage of a corpus has made"
 _RECORD_SECONDS = 60.0
 _WAIT_SECONDS = 1.0  # workers of a process that was killed hold its lock until they are gone
 
@@ -72,7 +73,8 @@ def run_stage(
     in parts. `advance` is told of UTF-8 bytes of text that are done.
 
     Raises DataError: no complete corpus, an unknown source, a damaged file, an `out` that holds
-    something else; RunError where another process does the same.
+    something else, such as sources that `sources` leaves out; RunError where another process does
+    the same.
     """
     require_apart(corpus, out)
     return run_parts(
@@ -80,6 +82,7 @@ def run_stage(
         parts_of(wanted_files(corpus, sources), part_bytes),
         out,
         history=history_of(corpus),
+        sources=sources,
         workers=workers,
         share=share,
         keep_dropped=keep_dropped,
@@ -104,10 +107,32 @@ def history_of(corpus: Path) -> tuple[StageRecord, ...]:
     return record.stages if record else ()
 
 
-def num_todo(stage: Stage, parts: Sequence[Part], out: Path, *, keep_dropped: bool = False) -> int:
+def num_todo(
+    stage: Stage,
+    parts: Sequence[Part],
+    out: Path,
+    *,
+    sources: Sequence[str] | None = None,
+    keep_dropped: bool = False,
+) -> int:
     """How many of the parts `run_parts` would make. Raises DataError as it does; writes nothing."""
-    _require_place(out, stage)
+    _require_place(out, stage, sources)
     return len(PartJob(stage, stage.options(), out, keep_dropped).todo(parts))
+
+
+def plan_parts(
+    stage: Stage,
+    parts: Sequence[Part],
+    out: Path,
+    *,
+    sources: Sequence[str] | None = None,
+    keep_dropped: bool = False,
+) -> int:
+    """As `num_todo`; says what `run_parts` would replace."""
+    num_parts = num_todo(stage, parts, out, sources=sources, keep_dropped=keep_dropped)
+    if any(map(PartJob(stage, stage.options(), out, keep_dropped).replaces, parts)):
+        announce_replaced(out, is_plan=True)
+    return num_parts
 
 
 def run_parts(
@@ -116,15 +141,17 @@ def run_parts(
     out: Path,
     *,
     history: Sequence[StageRecord] = (),
+    sources: Sequence[str] | None = None,
     workers: int = 1,
     share: Share = ALL,
     keep_dropped: bool = False,
     advance: Advance | None = None,
 ) -> CorpusResult:
-    """As `run_stage`, from parts of any origin. history: what was done with them before."""
+    """As `run_stage`, from parts of any origin. history: what was done with them before. sources:
+    those that were asked for, None for all; `out` is left with the sources of `parts` alone."""
     start = time.monotonic()
     job = PartJob(stage, stage.options(), out, keep_dropped)
-    _require_place(out, stage)
+    _require_place(out, stage, sources)
     if any(part.source == DROPPED_FOLDER for part in parts):
         raise DataError(
             f"source {DROPPED_FOLDER!r}: is the folder of what is left out; give it another name"
@@ -140,6 +167,8 @@ def run_parts(
     ):
         todo = job.todo(dealt(parts, share))
         require_free_bytes(out, sum(part.num_bytes for part in todo), what)
+        if any(map(job.replaces, todo)):
+            announce_replaced(out)
         if not (out / PARTS_FOLDER / _STAGE_FILE).exists():
             write_json(out / PARTS_FOLDER / _STAGE_FILE, {"name": stage.name})
         if not _is_complete(record, job, history, parts):
@@ -159,19 +188,26 @@ def require_apart(corpus: Path, out: Path) -> None:
         raise DataError(f"{out}: is not apart from the corpus {corpus}; name another folder")
 
 
-def _require_place(out: Path, stage: Stage) -> None:
+def _require_place(out: Path, stage: Stage, sources: Sequence[str] | None) -> None:
     require_folder_place(out, "the corpus")
     try:
         name = read_json(out / PARTS_FOLDER / _STAGE_FILE)["name"]
     except FileNotFoundError:
         if out.is_dir() and any(path.name != PARTS_FOLDER for path in out.iterdir()):
-            raise DataError(
-                f"{out}: holds something that no stage of a corpus has made; name a new folder"
-            ) from None
+            record = load_corpus(out)
+            made = f"a corpus that {record.maker} has made" if record else _UNKNOWN
+            raise DataError(f"{out}: holds {made}; name a new folder") from None
         return
     if name != stage.name:
         raise DataError(
             f"{out}: holds what `codemix corpus {name}` has made; name another folder, or remove it"
+        )
+    there = {path.parent.name for path in (out / PARTS_FOLDER).glob("*/*.json")}
+    others = sorted(there - set(there if sources is None else sources))
+    if others:
+        raise DataError(
+            f"{out}: holds {', '.join(others)} too, which would be lost with --source "
+            f"{' --source '.join(sources or ())}; name another folder, or all of them"
         )
 
 
@@ -198,8 +234,9 @@ def _completed(
     out = job.out
     place = out / PARTS_FOLDER / ".record.lock"
     with exclusive_once(place, "another task", wait_seconds=_RECORD_SECONDS):
-        remove_strays(out, parts)
         made = stage_record(job.stage.name, job.options, parts, finished)
+        job.stage.check(made)
+        remove_strays(out, parts)
         record = CorpusRecord(sources_of(parts, finished), (*history, made))
         record.save(out)
     return record

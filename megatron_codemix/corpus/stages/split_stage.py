@@ -9,8 +9,10 @@ from megatron_codemix.corpus.split import SPLITS, Split, require_validation_frac
 from megatron_codemix.corpus.stages.dropped import Dropped
 from megatron_codemix.corpus.stages.parts import Part
 from megatron_codemix.corpus.stages.stage import Stage, read_part
+from megatron_codemix.corpus.store import CorpusRecord
 from megatron_codemix.errors import DataError
 
+_USE: dict[Split, str] = {"train": "train", "validation": "validate"}
 _LEFT_OUT: dict[Split, str] = {"train": "held out", "validation": "for training"}
 
 
@@ -20,6 +22,24 @@ def require_split_place(out: Path) -> None:
     others = sorted({path.name for path in out.iterdir()} - set(SPLITS)) if out.is_dir() else []
     if others:
         raise DataError(f"{out}: holds something else already ({others[0]}); name a new folder")
+
+
+def empty_sides(side: Split, record: CorpusRecord) -> list[str]:
+    """What is wrong with each source of which this side has got no document, though there are some.
+
+    Asked for, with a validation fraction of 0, it is not wrong.
+    """
+    stage = record.stages[-1]
+    fraction = stage.options["validation_fraction"]
+    if side == "validation" and not fraction:
+        return []
+    return [
+        f"source {name}: {side} has none of its {stage.num_read[name]} documents at validation "
+        f"fraction {fraction:g}, which is nothing to {_USE[side]} with; give it more documents "
+        "(of more origins), or change --validation-fraction"
+        for name, entry in record.sources.items()
+        if stage.num_read[name] and not entry.num_documents
+    ]
 
 
 class SplitStage(Stage):

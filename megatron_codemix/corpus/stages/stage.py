@@ -7,8 +7,9 @@ from megatron_codemix.corpus.document import Document, JsonValue
 from megatron_codemix.corpus.readers import RecordForm, read_documents
 from megatron_codemix.corpus.stages.dropped import Dropped
 from megatron_codemix.corpus.stages.parts import Part
+from megatron_codemix.corpus.store import StageRecord
 
-_AS_THEY_ARE = RecordForm(text_option=None)
+_AS_THEY_ARE = RecordForm()
 
 
 class Stage(Protocol):
@@ -26,6 +27,10 @@ class Stage(Protocol):
         them, and a number that is raised once the same options give other bytes."""
         ...
 
+    def summary(self) -> dict[str, JsonValue]:
+        """What a reader has to know of the options before it runs, in entries of few words."""
+        return {"options": self.options()}
+
     def load(self) -> None:
         """Loads what every process needs (models, indices), once before they are forked."""
         return
@@ -33,6 +38,11 @@ class Stage(Protocol):
     def documents(self, part: Part, dropped: Dropped) -> Iterator[Document]:
         """The documents that stay, in their order; each other one goes to `dropped`."""
         ...
+
+    def check(self, done: StageRecord) -> None:
+        """Called once all parts are made. Raises DataError where they are no corpus that anybody
+        wants; there is no corpus.json then."""
+        return
 
 
 def read_part(part: Part, dropped: Dropped) -> Iterator[Document]:

@@ -83,7 +83,7 @@ class Output:
         part_documents: int = PART_DOCUMENTS,
     ) -> None:
         self.folder = folder
-        self._sources = sources
+        self.sources = sources
         self._options = options
         self._part_documents = part_documents
         self._started = time.monotonic()
@@ -94,7 +94,7 @@ class Output:
         """
         out, record = self.folder, load_corpus(self.folder)
         if record is None:
-            own = {PARTS_FOLDER, *self._sources, *besides}
+            own = {PARTS_FOLDER, *self.sources, *besides}
             there = {one.name for one in out.iterdir()} if out.is_dir() else set()
             if there and not (there <= own and there & {PARTS_FOLDER, *besides}):
                 raise DataError(f"{out}: is not empty; name a new folder for the synthetic corpus")
@@ -119,9 +119,9 @@ class Output:
     ) -> Synthesized:
         """Writes all sources; figures are of the first, the problems' own."""
         totals, others = _Totals(), _Totals()
-        main = self._sources[0]
+        main = self.sources[0]
         sources: dict[str, CorpusSource] = {}
-        for source in self._sources:
+        for source in self.sources:
             counted = totals if source == main else others
             sources[source] = self._parts(source, counted.passing(documents[source]))
             if source != main:
@@ -162,7 +162,7 @@ class Output:
         return CorpusSource(tuple(files), dict(licences))
 
     def _result(self, record: CorpusRecord, *, is_old: bool) -> Synthesized:
-        stage, main = record.stages[-1], self._sources[0]
+        stage, main = record.stages[-1], self.sources[0]
         return Synthesized(
             folder=self.folder,
             count=stage.options["count"],

@@ -63,19 +63,8 @@ def synthesize(
     Raises DataError: a family that does not exist, a folder that holds something else, a count that
     these families do not reach; UnavailableError where nothing can be run in isolation.
     """
-    require_folder_place(out, "the synthetic corpus")
-    if count < 1:
-        raise DataError(f"{count} problems are wanted; ask for at least 1")
-    if unknown := [one for one in languages if one not in LANGUAGES]:
-        raise DataError(
-            f"no translation into {', '.join(map(repr, unknown))}; there is {', '.join(LANGUAGES)}"
-        )
-    names = tuple(one.name for one in chosen_families(families))
-    order = Order(seed, names, block_candidates, tuple(languages))
-    options: dict[str, JsonValue] = {"count": count, "identity": order.identity(), "seed": seed}
-    options |= {"families": list(names), "languages": list(languages)}
-    sources = (SOURCE, *(LANGUAGES[one] for one in languages))
-    output = Output(out, sources, options, part_documents)
+    order = _order(count, seed, families, languages, block_candidates)
+    output = _output(out, count, order, part_documents)
     if (complete := output.complete()) is not None:
         return complete
     lock = out / PARTS_FOLDER / ".synthesize.lock"
@@ -83,12 +72,47 @@ def synthesize(
         blocks = _Blocks(out / PARTS_FOLDER / f"blocks-{order.identity()}", order)
         selection = _select(blocks, count, workers, advance)
         result = output.write(
-            {source: _documents(blocks, selection, source) for source in sources},
+            {source: _documents(blocks, selection, source) for source in output.sources},
             candidates=block_candidates * len(selection.taken),
             rejected=selection.rejected,
         )
         shutil.rmtree(out / PARTS_FOLDER)
     return result
+
+
+def plan_synthesis(
+    out: Path, *, count: int, seed: int, families: Sequence[str], languages: Sequence[str]
+) -> bool:
+    """Whether what `synthesize` would make is there already. Writes nothing; raises DataError as it
+    does."""
+    order = _order(count, seed, families, languages, Order.block_candidates)
+    return _output(out, count, order, PART_DOCUMENTS).complete() is not None
+
+
+def _order(
+    count: int, seed: int, families: Sequence[str], languages: Sequence[str], block_candidates: int
+) -> Order:
+    if count < 1:
+        raise DataError(f"{count} problems are wanted; ask for at least 1")
+    if unknown := [one for one in languages if one not in LANGUAGES]:
+        raise DataError(
+            f"no translation into {', '.join(map(repr, unknown))}; there is {', '.join(LANGUAGES)}"
+        )
+    names = tuple(one.name for one in chosen_families(families))
+    return Order(seed, names, block_candidates, tuple(languages))
+
+
+def _output(out: Path, count: int, order: Order, part_documents: int) -> Output:
+    require_folder_place(out, "the synthetic corpus")
+    options: dict[str, JsonValue] = {
+        "count": count,
+        "identity": order.identity(),
+        "seed": order.seed,
+        "families": list(order.families),
+        "languages": list(order.languages),
+    }
+    sources = (SOURCE, *(LANGUAGES[one] for one in order.languages))
+    return Output(out, sources, options, part_documents)
 
 
 class _Blocks:

@@ -8,7 +8,7 @@ behind the last answer and is learned.
 A special token is one where the template writes it; where a message spells it, it is ordinary text.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,22 +116,23 @@ class ConversationEncoder:
         # int32 holds every token; the ends of documents are put here.
         self._encoder = FastEncoder(tokenizer, dtype=np.int32, end_of_document=None)
 
-    def render(self, fields: Mapping[str, Any], place: str) -> RenderedChat:
-        """The conversation of a record. Raises DataError that names `place`: a record without one,
-        one without an answer or whose text was changed, a template that ends documents itself."""
+    def render(self, fields: Mapping[str, Any], place: Callable[[], str]) -> RenderedChat:
+        """The conversation of a record. Raises DataError that names the `place`: a record without
+        one, one without an answer or whose text was changed, a template that ends documents
+        itself."""
         if not has_conversation(fields):
             raise DataError(
-                f"{place}: is no conversation, and the first record of its source is one; put "
+                f"{place()}: is no conversation, and the first record of its source is one; put "
                 "conversations and other documents into sources of their own"
             )
         try:
             messages = messages_of(fields[METADATA])
-            self._require_its_text(fields, messages, place)
+            self._require_its_text(fields, messages)
             chat = self._renderer.render(messages)
         except BadChatError as error:
-            raise DataError(f"{place}: {METADATA}.{MESSAGES}: {error}") from error
+            raise DataError(f"{place()}: {METADATA}.{MESSAGES}: {error}") from error
         except DataError as error:
-            raise DataError(f"{place}: {error}") from error
+            raise DataError(f"{place()}: {error}") from error
         end = self._tokenizer.end_of_document
         if any(chat.text[start:stop] == end for start, stop in chat.tokens):
             raise DataError(
@@ -140,9 +141,7 @@ class ConversationEncoder:
             )
         return chat
 
-    def _require_its_text(
-        self, fields: Mapping[str, Any], messages: Sequence[Message], place: str
-    ) -> None:
+    def _require_its_text(self, fields: Mapping[str, Any], messages: Sequence[Message]) -> None:
         """A stage that masks or repairs texts does not reach the conversations behind them."""
         text = fields.get("text")
         if isinstance(text, str) and text != self._plain.render(messages).text:

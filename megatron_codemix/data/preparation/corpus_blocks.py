@@ -7,6 +7,7 @@ of a corpus merge into the shard of the whole.
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from megatron_codemix.data.preparation.conversations import (
     has_conversation,
 )
 from megatron_codemix.data.preparation.fast_encoder import FastEncoder
-from megatron_codemix.data.preparation.input_blocks import Piece
+from megatron_codemix.data.preparation.input_blocks import Piece, record_number
 from megatron_codemix.data.preparation.runs import ENTRY, KEY_BYTES, Documents, RunWriter
 from megatron_codemix.data.shards.layout import token_dtype
 from megatron_codemix.data.tokenizer import Tokenizer
@@ -111,19 +112,20 @@ class CorpusEncoder:
     ) -> tuple[list[Document], list[RenderedChat]]:
         """Of a source of conversations also what they are rendered to."""
         documents, chats = [], []
-        wanted = FieldsSeen(file.path, self._form.text_field, "--text-field")
+        number_of = partial(record_number, file)
+        wanted = FieldsSeen(file.path, self._form.text_field, "--text-field", number_of)
         for position, record in piece.records:
             place = f"{file.name}@{position}"
             if record is None:
                 skipped.add("not UTF-8", place)
                 continue
             if self._chats is not None:
-                chats.append(self._chats.render(record, f"{file.path}: the record at {position}"))
+                chats.append(self._chats.render(record, partial(_place, file, position)))
                 text = chats[-1].text
             elif has_conversation(record):
                 raise DataError(
-                    f"{file.path}: the record at {position} is a conversation, and the first of "
-                    "its source is none; put conversations into sources of their own"
+                    f"{_place(file, position)} is a conversation, and the first of its source is "
+                    "none; put conversations into sources of their own"
                 )
             else:
                 text = text_of(record, wanted, position)
@@ -175,6 +177,10 @@ class CorpusEncoder:
         for split in SPLITS:
             with RunWriter(folder / split) as run:
                 run.append(block.in_order(order[splits[order] == split.encode()]))
+
+
+def _place(file: InputFile, position: int) -> str:
+    return f"{file.path}: the record at {record_number(file, position)}"
 
 
 def _line(document: Document, num_bytes: int, num_tokens: int) -> bytes:

@@ -3,6 +3,7 @@ and a document for every split. It reads no further than to the first of each.""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from megatron_codemix.corpus.readers import (
@@ -14,7 +15,7 @@ from megatron_codemix.corpus.readers import (
 )
 from megatron_codemix.corpus.split import Split, split_of
 from megatron_codemix.corpus.store import place_of
-from megatron_codemix.data.preparation.input_blocks import column_names, read_blocks
+from megatron_codemix.data.preparation.input_blocks import column_names, read_blocks, record_number
 from megatron_codemix.errors import DataError
 
 _Text = tuple[int, dict[str, Any], str]
@@ -26,7 +27,7 @@ class _Look:
 
     def __init__(self, file: InputFile, field: str, option: str, skipped: Counter[str]) -> None:
         self._file = file
-        self._seen = FieldsSeen(file.path, field, option)
+        self._seen = FieldsSeen(file.path, field, option, partial(record_number, file))
         self._skipped = skipped
 
     def texts(self, columns: Sequence[str], block_bytes: int) -> Iterator[_Text]:

@@ -29,7 +29,7 @@ _LINE_SUFFIXES = (".jsonl", ".ndjson", ".json")
 
 class Record(NamedTuple):
     """`position`: byte at which the line starts in the (decompressed) file, or number of the
-    Parquet row. `fields` is None where the record is not UTF-8."""
+    Parquet row, from zero; see record_number. `fields` is None where the record is not UTF-8."""
 
     position: int
     fields: dict[str, Any] | None
@@ -165,15 +165,23 @@ def _parsed(file: InputFile, start: int, lines: bytes) -> Piece:
     return Piece(records, len(lines))
 
 
-def _place(file: InputFile, position: int) -> str:
-    """`FILE: line 12`, counted anew: it is asked for once, in an error."""
+def record_number(file: InputFile, position: int) -> int:
+    """Line or row of the record, counted from one as everywhere in errors. The lines are counted
+    anew: it is asked for once."""
+    if is_parquet(file.name):
+        return position + 1
     number, left = 1, position
     for chunk in read_chunks(file):
         number += chunk.count(b"\n", 0, left)
         left -= len(chunk)
         if left <= 0:
             break
-    return f"{file.path}: line {number}"
+    return number
+
+
+def _place(file: InputFile, position: int) -> str:
+    """`FILE: line 12`."""
+    return f"{file.path}: line {record_number(file, position)}"
 
 
 def _parquet_blocks(

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from megatron_codemix.corpus.readers import FieldsSeen, InputFile, text_of
 from megatron_codemix.data.preparation.blocks import WHOLE, BlockJob, block_summary, remove_work
 from megatron_codemix.data.preparation.fast_encoder import FastEncoder
 from megatron_codemix.data.preparation.first_look import require_keys
-from megatron_codemix.data.preparation.input_blocks import Piece, Record
+from megatron_codemix.data.preparation.input_blocks import Piece, Record, record_number
 from megatron_codemix.data.preparation.lock import preparing_shard, shard_lock
 from megatron_codemix.data.preparation.runs import ENTRY, Documents, RunWriter, read_run
 from megatron_codemix.data.shards.layout import shard_file
@@ -106,11 +107,13 @@ class MegatronEncoder:
 
 def _text(file: InputFile, record: Record, key: str) -> str:
     if record.fields is None:
-        raise DataError(f"{file.path}: the record at {record.position} is not UTF-8")
+        number = record_number(file, record.position)
+        raise DataError(f"{file.path}: the record at {number} is not UTF-8")
     text = record.fields.get(key)
     if isinstance(text, str):
         return text
-    return text_of(record.fields, FieldsSeen(file.path, key, "--json-keys"), record.position)
+    seen = FieldsSeen(file.path, key, "--json-keys", partial(record_number, file))
+    return text_of(record.fields, seen, record.position)
 
 
 def _described(fields: dict[str, Any], place: str) -> dict[str, Any]:

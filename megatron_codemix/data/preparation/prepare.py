@@ -18,7 +18,8 @@ from megatron_codemix.corpus.instructions.template import ChatTemplate
 from megatron_codemix.corpus.output_place import require_folder_place
 from megatron_codemix.corpus.readers import InputFile
 from megatron_codemix.corpus.split import SPLITS, Split, require_validation_fraction
-from megatron_codemix.corpus.store import hash_files, place_of, source_files, source_sizes
+from megatron_codemix.corpus.stages.run import wanted_files
+from megatron_codemix.corpus.store import hash_files, place_of, source_sizes
 from megatron_codemix.data.preparation.blocks import WHOLE, BlockJob, Part
 from megatron_codemix.data.preparation.conversations import choose_template, holds_conversations
 from megatron_codemix.data.preparation.corpus_blocks import CorpusEncoder
@@ -126,7 +127,7 @@ def plan_preparation(
     """Hashes the inputs and looks for finished shards; writes nothing. Raises DataError."""
     require_validation_fraction(preparation.validation_fraction)
     require_folder_place(preparation.out, "the token shards")
-    files = _wanted(source_files(corpus), sources, corpus)
+    files = wanted_files(corpus, sources)
     templates = _templates(preparation, files)
     todo, finished = {}, {}
     for name, parts in files.items():
@@ -250,17 +251,6 @@ def warn_of_seen_text(preparation: Preparation) -> None:
 
 def _ignore(amount: int) -> None:
     return None
-
-
-def _wanted(
-    files: dict[str, tuple[InputFile, ...]], sources: Sequence[str] | None, corpus: Path
-) -> dict[str, tuple[InputFile, ...]]:
-    unknown = sorted(set(sources or ()) - set(files))
-    if unknown:
-        raise DataError(
-            f"{corpus}: has no source {', '.join(map(repr, unknown))}; it has {', '.join(files)}"
-        )
-    return {name: parts for name, parts in files.items() if sources is None or name in sources}
 
 
 def _finished(

@@ -1,7 +1,7 @@
 """How often each run of a study reads each source of a corpus."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from megatron_codemix.config.plan import phase_samples
@@ -11,6 +11,7 @@ from megatron_codemix.data.shards.manifest import Manifest
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import Json
+from megatron_codemix.report.corpus_statistics.shards import CorpusSource, difference
 from megatron_codemix.report.corpus_statistics.tokens import (
     SourceTokens,
     estimates_of,
@@ -24,21 +25,28 @@ from megatron_codemix.study.tree import StudyTree
 @dataclass(frozen=True)
 class TokenQuestion:
     """What is asked about tokens: of a study (with identities, so its data was looked for), of one
-    tokenizer, or of a study by another tokenizer than its own where shards are not there yet."""
+    tokenizer, or of a study by another tokenizer than its own where shards are not there yet.
+
+    files_hashes: of each source of the corpus, by which its shards are known; as
+    `store.hash_files` has them.
+    """
 
     tree: StudyTree | None
     tokenizer: Tokenizer | None
+    files_hashes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def needs_sample(self) -> bool:
         """Whether text has to be drawn while the corpus is read."""
-        return self.tokenizer is not None or bool(self.tree and _unprepared(self.tree))
+        if self.tokenizer is not None:
+            return True
+        return self.tree is not None and bool(_unprepared(self.tree) or _foreign(self))
 
 
 def token_question(
-    tree: StudyTree | None, tokenizer: Path | None, sources: Collection[str]
+    tree: StudyTree | None, tokenizer: Path | None, files_hashes: Mapping[str, str]
 ) -> TokenQuestion | None:
-    """None where nothing is asked. sources: of the corpus.
+    """None where nothing is asked. files_hashes: of each source of the corpus.
 
     Raises DataError: a source that neither the corpus nor a prepared shard has, shards and
     tokenizer both missing, no tokenizer.
@@ -46,15 +54,15 @@ def token_question(
     if tree is None:
         return None if tokenizer is None else TokenQuestion(None, Tokenizer.load(tokenizer))
     unprepared = _unprepared(tree)
-    unknown = sorted(set(unprepared) - set(sources))
+    unknown = sorted(set(unprepared) - set(files_hashes))
     if unknown:
         raise DataError(
             f"study {tree.spec.name}: reads {', '.join(map(repr, unknown))}, which the corpus does "
-            f"not have (it has {', '.join(sorted(sources))}), and there is no prepared shard of it "
-            f"({unprepared[unknown[0]]}); name the corpus that has it, or prepare it first"
+            f"not have (it has {', '.join(sorted(files_hashes))}), and there is no prepared shard "
+            f"of it ({unprepared[unknown[0]]}); name the corpus that has it, or prepare it first"
         )
     if tokenizer is not None:
-        return TokenQuestion(tree, Tokenizer.load(tokenizer))
+        return TokenQuestion(tree, Tokenizer.load(tokenizer), files_hashes)
     missing = [path for path in _tokenizers(tree) if not path.is_file()]
     if unprepared and missing:
         raise DataError(
@@ -62,7 +70,7 @@ def token_question(
             f"{', '.join(sorted(unprepared))}, so their tokens cannot be told; make it with "
             "`codemix data tokenizer`, or name one like it with --tokenizer"
         )
-    return TokenQuestion(tree, None)
+    return TokenQuestion(tree, None, files_hashes)
 
 
 def answer(question: TokenQuestion, counts: Mapping[str, SourceCounts]) -> dict[str, Json]:
@@ -73,6 +81,7 @@ def answer(question: TokenQuestion, counts: Mapping[str, SourceCounts]) -> dict[
         return {
             "tokenizer": str(question.tokenizer.path),
             "sources": {name: one.to_json() for name, one in estimates.items()},
+            "other_shards": [],
             "study": None,
         }
     known = _Known(question, counts)
@@ -84,6 +93,7 @@ def answer(question: TokenQuestion, counts: Mapping[str, SourceCounts]) -> dict[
     return {
         "tokenizer": known.tokenizers_used,
         "sources": dict(sorted(sources.items())),
+        "other_shards": list(known.other_shards.values()),
         "study": {
             "name": question.tree.spec.name,
             "token_scale": float(question.tree.spec.token_scale),
@@ -99,14 +109,37 @@ class _Known:
     def __init__(self, question: TokenQuestion, counts: Mapping[str, SourceCounts]) -> None:
         assert question.tree is not None
         self.tree = question.tree
+        self.other_shards: dict[Path, str] = {}
+        """Shards of other text than the corpus's, and what is said about each."""
         self._own = question.tokenizer
+        self._hashes = question.files_hashes
         self._counts = counts
         self._estimates: dict[Path, dict[str, SourceTokens]] = {}
 
     def tokens(self, node: PhaseNode, source: str) -> SourceTokens:
+        """Of the shard that is read, where it is the corpus's; else of the corpus."""
         manifest = _manifest(self.tree, node, source)
-        if manifest is not None:
+        if manifest is None:
+            return self._estimated(node, source)
+        if source not in self._hashes:
             return tokens_of_shard(manifest)
+        of_corpus = CorpusSource(source, self._hashes[source])
+        differs = difference(manifest, of_corpus, self._counts[source])
+        if differs is None:
+            return tokens_of_shard(manifest)
+        has_tokenizer = self._own is not None or node.config.tokenizer.path.is_file()
+        taken = "an estimate of this corpus" if has_tokenizer else "the shard's"
+        prefix = node.config.data.sources[source].train
+        self.other_shards[prefix] = (
+            f"{source}: the shard {prefix} is not of this corpus ({differs}). The tokens and "
+            f"epochs here are {taken}; a run reads the shard. Prepare this corpus, name the one "
+            "that the shard was made of, or give --validation-fraction as it was"
+        )
+        if has_tokenizer:
+            return self._estimated(node, source)
+        return tokens_of_shard(manifest, known_from="shard of other text")
+
+    def _estimated(self, node: PhaseNode, source: str) -> SourceTokens:
         tokenizer = self._own or node.config.tokenizer.path
         path = tokenizer.path if isinstance(tokenizer, Tokenizer) else tokenizer
         if path not in self._estimates:
@@ -129,7 +162,7 @@ def _run(known: _Known, node: PhaseNode) -> dict[str, Json]:
     for name, read in chain_tokens(known.tree, node).items():
         has = known.tokens(_reader(known.tree, node, name), name)
         epochs = by_shards[name]
-        if epochs is None:
+        if epochs is None or has.known_from == "sample":
             epochs = read / has.tokens if has.tokens else None
         sources[name] = {
             "tokens_in_phase": round(own.get(name, 0.0)),
@@ -177,6 +210,20 @@ def _unprepared(tree: StudyTree) -> dict[str, Path]:
         for name in planned_samples(node)
         if _manifest(tree, node, name) is None
     }
+
+
+def _foreign(question: TokenQuestion) -> list[str]:
+    """Sources of the corpus that some phase reads, from a shard that is not on record to be made of
+    the corpus's files."""
+    assert question.tree is not None
+    return [
+        name
+        for node in question.tree.nodes.values()
+        for name in planned_samples(node)
+        if (manifest := _manifest(question.tree, node, name)) is not None
+        and name in question.files_hashes
+        and not CorpusSource(name, question.files_hashes[name]).is_input_of(manifest)
+    ]
 
 
 def _tokenizers(tree: StudyTree) -> list[Path]:

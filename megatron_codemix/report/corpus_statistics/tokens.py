@@ -15,6 +15,7 @@ from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.files import Json
 
 _NORMAL_95 = 1.96
+KnownFrom = Literal["shard", "shard of other text", "sample"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,20 +29,20 @@ class SourceTokens:
     error: float
     bytes_per_token: float | None
     """Without the tokens that end documents; None where there is no text."""
-    known_from: Literal["shard", "sample"]
+    known_from: KnownFrom
 
     def to_json(self) -> dict[str, Json]:
         return asdict(self) | {"tokens": round(self.tokens), "error": round(self.error)}
 
 
-def tokens_of_shard(manifest: Manifest) -> SourceTokens:
+def tokens_of_shard(manifest: Manifest, *, known_from: KnownFrom = "shard") -> SourceTokens:
     """As it was prepared."""
     text_tokens = manifest.num_tokens - manifest.num_documents
     return SourceTokens(
         tokens=manifest.num_tokens,
         error=0.0,
         bytes_per_token=manifest.num_bytes / text_tokens if text_tokens else None,
-        known_from="shard",
+        known_from=known_from,
     )
 
 

@@ -16,7 +16,6 @@ import zstandard
 
 from megatron_codemix.cli.main import main
 from megatron_codemix.corpus.document import digest
-from megatron_codemix.corpus.store import source_files
 from tests.helpers.commands import codemix
 
 Capture = pytest.CaptureFixture[str]
@@ -146,8 +145,27 @@ def test_a_corpus_of_instructions_is_not_one_of_this_machine(
     (tmp_path / "chats.jsonl").write_bytes(CHATS)
     assert main(["corpus", *map(str, chats_into(tmp_path / "out"))]) == 0
     before = (tmp_path / "out" / "corpus.json").read_bytes()
-    assert "a corpus of another command" in refused(capsys, *local_into(tmp_path / "out"))
+    said = refused(capsys, *local_into(tmp_path / "out"))
+    assert "a corpus that `codemix corpus instructions` has made" in said
     assert (tmp_path / "out" / "corpus.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("command", [split_into, chats_into])
+def test_who_made_what_is_in_the_folder_is_said(
+    tmp_path: Path, capsys: Capture, command: Callable[[Path], list[object]]
+) -> None:
+    """Of a corpus by `local`, which has no parts."""
+    write(tmp_path / "corpus", code__jsonl=GOOD)
+    (tmp_path / "chats.jsonl").write_bytes(CHATS)
+    one_each = [
+        (f"--{name}", write(tmp_path / name, one__txt=name.encode()) / "one.txt")
+        for name in ("code", "markup", "text")
+    ]
+    local = ["corpus", "local", tmp_path / "sides" / "train", *sum(one_each, ())]
+    assert main(list(map(str, local))) == 0
+    out = tmp_path / "sides" / ("" if command is split_into else "train")
+    said = refused(capsys, *command(tmp_path / "out")[:-1], out)
+    assert f"{tmp_path}/sides/train: holds a corpus that `codemix corpus local` has made" in said
 
 
 @pytest.mark.parametrize("name", ["", "../x", "/etc", "a/b", "..", "x" * 101, "dropped"])
@@ -167,8 +185,9 @@ def test_the_only_part_of_a_source_that_is_gone_is_missed(tmp_path: Path, capsys
     (out / "code" / "part-00000.jsonl.zst").unlink()
     error = refused(capsys, "split", out, "--out", tmp_path / "split")
     assert "code/part-00000.jsonl.zst is missing (1 of 1 parts of source 'code')" in error
-    (out / "code").rmdir()  # a source that somebody has taken out
-    assert list(source_files(out)) == ["text"]
+    (out / "code").rmdir()
+    assert "is missing (1 of 1 parts" in refused(capsys, "split", out, "--out", tmp_path / "split")
+    assert not (tmp_path / "split").exists()
 
 
 def test_a_recipe_does_not_read_what_it_has_written(tmp_path: Path, capsys: Capture) -> None:

@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from megatron_codemix.cli.main import main
@@ -59,6 +61,38 @@ def test_wrong_input_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFi
         error = capsys.readouterr().err
         assert words in error, error
         assert "Traceback" not in error
+
+
+def test_a_field_that_is_not_there_is_not_advised_to_be_named_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command has no option for it."""
+    (tmp_path / "corpus").mkdir()
+    table = pa.table({"content": ["some words"], "id": ["1"]})
+    pq.write_table(table, tmp_path / "corpus" / "text.parquet")
+    assert main(["corpus", "stats", str(tmp_path / "corpus")]) == EXIT_INPUT
+    error = capsys.readouterr().err
+    assert "no column 'text'" in error
+    assert "codemix corpus local --text-field" in error
+    assert "name the right field" not in error
+    out = ["--out", str(tmp_path / "t.json"), "--vocabulary-size", "300"]
+    assert main(["data", "tokenizer", str(tmp_path / "corpus"), *out]) == EXIT_INPUT
+    assert "name the right field with --text-field" in capsys.readouterr().err
+
+
+def test_the_tokenizer_need_not_be_of_the_studys_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus, data = write_corpus(tmp_path / "corpus"), tmp_path / "data"
+    data.mkdir()
+    tiny.write_tokenizer(data / "tokenizer.json")
+    asked = ["--study", str(write_study(tmp_path)), "--data", str(data)]  # of 64 entries
+    assert main(["corpus", "stats", str(corpus), *asked, "--json"]) == EXIT_DONE
+    told = json.loads(capsys.readouterr().out)["tokens"]
+    assert told["tokenizer"] == str(data / "tokenizer.json")
+    assert told["sources"]["code"]["bytes_per_token"] == 1
+    assert main(["study", "plan", *asked[1:]]) == EXIT_INPUT
+    assert f"model.vocabulary_size to {tiny.VOCABULARY}" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -45,6 +45,24 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert not out.exists()
 
 
+def test_a_dry_run_refuses_what_the_command_refuses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out")
+    asked = ["corpus", "synthesize", "--out", out, "--count", "3", "--family", "lists", "--seed"]
+    assert main([*asked, "1"]) == EXIT_DONE
+    capsys.readouterr()
+    assert main([*asked, "1", "--dry-run", "--json"]) == EXIT_DONE
+    assert json.loads(capsys.readouterr().out)["is_complete"] is True
+    for more in ([], ["--dry-run"]):
+        assert main([*asked, "2", *more]) == EXIT_INPUT
+        assert "another corpus is there" in " ".join(capsys.readouterr().err.split())
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    asked[3] = str(tmp_path / "mine")
+    assert main([*asked, "1", "--dry-run"]) == EXIT_INPUT
+
+
 def test_an_unknown_family_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["corpus", "synthesize", "--out", str(tmp_path / "out"), "--count", "5", "--seed", "1"]
     assert main([*asked, "--family", "poetry"]) == EXIT_INPUT

@@ -138,6 +138,19 @@ def test_python_m_runs_the_same() -> None:
     assert result.stderr.startswith("error: /nowhere.yaml: cannot be read")
 
 
+def test_help_of_corpus_has_a_line_for_each_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """What `Commands` shows is the first paragraph; a name stands at the begin of each line."""
+    assert main(["corpus", "--help"]) == 0
+    table = capsys.readouterr().out.partition(" Commands ")[2].splitlines()[1:]
+    rows = [line.strip("\u2502| ").split(maxsplit=1) for line in table if "." in line]
+    names = [name for name, _ in rows]
+    assert names[:3] == ["local", "recipe", "filter"]
+    assert len(rows) == 10
+    for name, said in rows:
+        assert said.split()[0] in ("Make", "Keep", "Leave", "Run"), (name, said)
+        assert said.endswith("."), (name, said)
+
+
 def test_help_imports_no_command() -> None:
     """`codemix --help` is fast because nothing but the help is loaded."""
     code = (

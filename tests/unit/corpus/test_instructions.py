@@ -227,14 +227,48 @@ def test_the_command_writes_kinds_beside_each_other_and_leaves_finished_ones(
     record = json.loads((out / "corpus.json").read_text())
     assert set(record["sources"]) == {"text_instructions", "code_instructions"}
     (tmp_path / "text.jsonl").write_bytes(lines(records(6)))
-    assert "6 conversations" in run("text")
+    assert "6 conversations" in run("text", "--replace")
+
+
+def test_a_source_of_other_files_stays_unless_its_loss_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where the other file has the same name, in another folder."""
+    out = tmp_path / "out"
+    for name, count in (("one", 5), ("other", 7)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "chats.jsonl").write_bytes(lines(records(count)))
+
+    def run(name: str, *more: str) -> tuple[int, str]:
+        asked = ["corpus", "instructions", str(tmp_path / name / "chats.jsonl"), "--kind", "text"]
+        code = main([*asked, "--out", str(out), *more])
+        return code, " ".join(capsys.readouterr().err.split())
+
+    assert run("one")[0] == 0
+    before = (out / "text_instructions.jsonl.zst").read_bytes()
+    for more in ([], ["--dry-run"]):
+        code, said = run("other", *more)
+        assert code == 2
+        assert "holds 5 conversations of other files" in said
+        assert "--source" in said
+        assert "--replace" in said
+    assert (out / "text_instructions.jsonl.zst").read_bytes() == before
+    place = f"{out / 'text_instructions.jsonl.zst'}: was made from other input or options"
+    assert run("other", "--replace", "--dry-run")[0] == 0
+    assert (out / "text_instructions.jsonl.zst").read_bytes() == before
+    assert run("other", "--replace")[0] == 0
+    assert len(written(out, "text_instructions")) == 7
+    assert run("other", "--licence", "MIT")[0] == 0
+    assert run("other", "--licence", "MIT")[0] == 0
+    announced = [text for text in caplog.messages if "replaced" in text]
+    assert announced == [f"{place}, would be replaced", *2 * [f"{place}, is replaced"]]
 
 
 def test_a_corpus_of_another_command_is_not_added_to(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(lines(records(1)))
     CorpusRecord({}, (StageRecord("filter", {}),)).save(tmp_path)
     asked = InstructionFiles(patterns=[str(tmp_path / "a.jsonl")], source="math")
-    with pytest.raises(DataError, match="holds a corpus that another command made"):
+    with pytest.raises(DataError, match="holds a corpus that `codemix corpus filter` has made"):
         build_instructions(tmp_path, asked)
 
 

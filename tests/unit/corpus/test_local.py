@@ -19,7 +19,8 @@ from megatron_codemix.corpus.local.installed import Machine, package_files, this
 from megatron_codemix.corpus.readers import Skipped, read_documents
 from megatron_codemix.corpus.split import split_of
 from megatron_codemix.corpus.store import load_corpus, source_files
-from megatron_codemix.errors import DataError, UnavailableError
+from megatron_codemix.errors import DataError, RunError, UnavailableError
+from megatron_codemix.locks import exclusive_once
 
 PROSE = "The {name} of the {name} is what you would have if there were no other {name} in it. "
 VALIDATION_FRACTION = 0.05
@@ -115,6 +116,25 @@ def test_a_damaged_source_or_other_arguments_build_it_again(tmp_path: Path, mach
     assert not build_local_corpus(out, machine=machine, source_bytes=9_000_000).was_complete
 
 
+def test_a_corpus_of_other_arguments_is_named_before_it_is_replaced(
+    tmp_path: Path, machine: Machine, caplog: pytest.LogCaptureFixture
+):
+    out = tmp_path / "out"
+
+    def said() -> list[str]:
+        return [text for text in caplog.messages if "was made from other" in text]
+
+    build_local_corpus(out, machine=machine)
+    (out / "code.jsonl.zst").unlink()
+    build_local_corpus(out, machine=machine)
+    assert said() == []
+    plan_local_corpus(out, {}, source_bytes=9_000_000)
+    wanted = [f"{out}: was made from other input or options, would be replaced"]
+    assert said() == wanted
+    build_local_corpus(out, machine=machine, source_bytes=9_000_000)
+    assert said() == [*wanted, f"{out}: was made from other input or options, is replaced"]
+
+
 def test_own_files_take_the_place_of_a_source(tmp_path: Path, machine: Machine):
     lines = [json.dumps({"text": f"line {number} of mine"}) for number in (1, 2, 2)]
     mine = tmp_path / "mine.jsonl"
@@ -192,6 +212,56 @@ def test_what_a_killed_build_left_is_in_nobodys_way(tmp_path: Path, machine: Mac
     assert len(documents_of(tmp_path / "out")["code"]) == 3
 
 
+def test_own_files_are_checked_before_this_machine_is_read(tmp_path: Path, machine: Machine):
+    out, read = tmp_path / "out", list[int]()
+    (tmp_path / "mine.jsonl").write_text('{"content": "of mine"}\n' * 3)
+    (tmp_path / "late.jsonl").write_text('{"text": "of mine"}\n' * 3 + "no JSON\n")
+    for name, problem in (("mine", "'text'.*'?content'?"), ("late", "line 4.*not JSON")):
+        patterns = {"text": [f"{tmp_path}/{name}.jsonl"]}
+        with pytest.raises(DataError, match=problem):
+            build_local_corpus(out, patterns, machine=machine, advance=read.append)
+    with exclusive_once(out / ".local.lock", "another", 0), pytest.raises(RunError):
+        build_local_corpus(out, machine=machine, advance=read.append)
+    assert read == []
+    build_local_corpus(out, machine=machine, advance=read.append)
+    assert sum(read) > 1000
+
+
+def test_a_dry_run_checks_own_files(tmp_path: Path):
+    (tmp_path / "mine.jsonl").write_text('{"content": "of mine"}\n' * 3)
+    (tmp_path / "blank.jsonl").write_text('{"text": " "}\n' * 2)
+    (tmp_path / "good.jsonl").write_text('{"text": " "}\n{"text": "of mine"}\n')
+    given = {name: [f"{tmp_path}/{name}.jsonl"] for name in ("mine", "blank", "good")}
+    wrong = {"text": given["mine"] + given["good"], "code": given["blank"]}
+    with pytest.raises(DataError) as caught:
+        plan_local_corpus(tmp_path / "out", wrong)
+    code, text = str(caught.value).split("\n")
+    assert code.startswith("source 'code' is empty: all 2 records are empty")
+    assert text.startswith(f"--text: {tmp_path}/mine.jsonl: ")
+    assert "content" in text
+    plan = plan_local_corpus(tmp_path / "out", wrong | {"text": given["good"], "code": []})
+    assert plan.own_files == {"text": 1}
+    assert plan_local_corpus(tmp_path / "out", {"text": given["mine"]}, text_field="content")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_left_out_is_told_by_source(tmp_path: Path):
+    """Own files and this machine's apart."""
+    for name in ("code", "text", "markup"):
+        (tmp_path / f"{name}.txt").write_text(f"some {name}")
+    (tmp_path / "code.jsonl").write_text('{"text": "more code"}\n{"text": "more code"}\n')
+    own = [
+        argument
+        for name in ("text", "markup")
+        for argument in (f"--{name}", f"{tmp_path}/{name}.txt")
+    ]
+    done = CliRunner().invoke(
+        app, ["local", str(tmp_path / "out"), *own, "--code", f"{tmp_path}/code.*"]
+    )
+    assert "left out of code (own files): duplicate 1\n" in done.stdout
+    assert "left out of text (own files): nothing\n" in done.stdout
+
+
 def test_sources_of_nothing_are_refused_at_once(tmp_path: Path, machine: Machine):
     for source_bytes in (0, -5_000_000):
         with pytest.raises(DataError, match=f"source bytes {source_bytes}"):
@@ -213,7 +283,10 @@ def test_bad_records_are_named_once(
     assert [text for text in caplog.messages if "mine.jsonl" in text] == [
         f"{tmp_path}/mine.jsonl: line 1 is not UTF-8, skipped"
     ]
-    assert result.skipped["not UTF-8"] == 2  # and one of the machine's
+    assert result.skipped["not UTF-8"] == 2
+    assert result.left_out["text"]["not UTF-8"] == 1
+    assert result.left_out["code"]["not UTF-8"] == 1
+    assert result.own_sources == ["text"]
 
 
 def test_an_unquoted_pattern_gets_a_hint(tmp_path: Path):

@@ -131,6 +131,35 @@ def test_what_is_not_complete_is_refused(tmp_path: Path):
         source_files(folder)
 
 
+@pytest.mark.parametrize("has_folder", [True, False])
+def test_a_source_that_is_missing_as_a_whole_is_noticed(tmp_path: Path, has_folder: bool):
+    folder = write_corpus(tmp_path / "corpus")
+    for path in (folder / "code").iterdir():
+        path.unlink()
+    if not has_folder:
+        (folder / "code").rmdir()
+    with pytest.raises(DataError, match=r"is missing \(2 of 2 parts of source 'code'\)"):
+        source_files(folder)
+    record = json.loads((folder / "corpus.json").read_text())
+    del record["sources"]["code"]  # as the error says, where that is meant
+    (folder / "corpus.json").write_text(json.dumps(record))
+    assert list(source_files(folder)) == ["text"]
+
+
+def test_every_missing_source_is_named(tmp_path: Path):
+    folder = write_corpus(tmp_path / "corpus")
+    (folder / "text.jsonl.zst").unlink()
+    (folder / "code" / "part-00000.jsonl.zst").unlink()
+    with pytest.raises(DataError, match=r"code/part-00000.* is missing.*; text\.jsonl\.zst is"):
+        source_files(folder)
+
+
+def test_a_folder_that_is_not_there_is_not_taken_for_one_of_a_certain_command(tmp_path: Path):
+    with pytest.raises(DataError, match="no such corpus folder; check the name") as raised:
+        source_files(tmp_path / "filtered")
+    assert "corpus local" not in str(raised.value)
+
+
 def test_a_hash_is_known_of_files_that_are_as_recorded(tmp_path: Path):
     folder = write_corpus(tmp_path / "corpus")
     (folder / "text.jsonl.zst").write_bytes(b"another")

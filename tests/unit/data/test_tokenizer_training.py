@@ -57,6 +57,31 @@ def test_every_source_gives_the_same_bytes(tmp_path: Path):
     assert trained.bytes_per_source == {"code": 2000, "text": 2000}
 
 
+def test_a_tiny_source_is_warned_of_and_can_be_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    corpus = write_corpus(tmp_path / "corpus")
+    train_tokenizer(corpus, 300, tmp_path / "t.json")
+    assert "to train on" not in caplog.text
+    train = train_tokenizer(corpus, 300, tmp_path / "t.json", sources=["code"])
+    assert list(train.bytes_per_source) == ["code"]
+    assert not train.was_complete
+    lines = [json.dumps({"origin": str(n), "text": f"note {n}"}) for n in range(8)]
+    (corpus / "papers.jsonl").write_text("\n".join(lines))
+    trained = train_tokenizer(corpus, 300, tmp_path / "t.json", validation_fraction=0.0)
+    assert set(trained.bytes_per_source.values()) == {8 * len("note 0")}
+    (said,) = [line for line in caplog.messages if "to train on" in line]
+    assert said.startswith("source papers: has only 48 B to train on")
+    assert "144 B of" in said
+    assert "(--source)" in said
+    caplog.clear()
+    train_tokenizer(corpus, 300, tmp_path / "t.json", sources=["code", "text"])
+    train_tokenizer(corpus, 300, tmp_path / "t.json", max_bytes=40)
+    assert "to train on" not in caplog.text
+    with pytest.raises(DataError, match="has no source 'paper'; it has code, papers, text"):
+        train_tokenizer(corpus, 300, tmp_path / "t.json", sources=["paper"])
+
+
 def test_a_complete_tokenizer_is_left_alone(tmp_path: Path):
     corpus = write_corpus(tmp_path / "corpus")
     first = train_tokenizer(corpus, 300, tmp_path / "t.json")

@@ -13,7 +13,9 @@ from megatron_codemix.corpus.statistics.count import count_corpus
 from megatron_codemix.corpus.statistics.samples import NUM_PIECES, PIECE_CHARACTERS
 from megatron_codemix.corpus.statistics.source_counts import CountOptions
 from megatron_codemix.corpus.statistics.summary import summarise
-from megatron_codemix.data.tokenizer import Tokenizer
+from megatron_codemix.corpus.store import hash_files, source_files
+from megatron_codemix.data.shards.manifest import Manifest
+from megatron_codemix.data.tokenizer import Tokenizer, tokenizer_hash
 from megatron_codemix.errors import DataError
 from megatron_codemix.report.corpus_statistics.epochs import answer, token_question
 from megatron_codemix.report.corpus_statistics.page import render_page
@@ -27,6 +29,8 @@ from tests.helpers.html_page import Page
 from tests.helpers.study_files import STUDY, small_tree, write_study
 
 OPTIONS = CountOptions(num_samples=2, seed=1, validation_fraction=0.1, has_pieces=True)
+HASHES = {"text": "a" * 64, "code": "b" * 64}
+"""Of files that no shard is made of."""
 OF_BYTES = STUDY.replace("vocabulary_size: 64", f"vocabulary_size: {tiny.VOCABULARY}")
 
 
@@ -60,7 +64,7 @@ def tree_without_shards(folder: Path) -> StudyTree:
 def test_epochs_of_estimated_tokens_are_those_of_a_closed_form(tmp_path: Path) -> None:
     tokens = corpus_of_bytes(tmp_path / "corpus")
     tree = tree_without_shards(tmp_path)
-    question = token_question(tree, None, ["text", "code"])
+    question = token_question(tree, None, HASHES)
     assert question is not None
     assert question.needs_sample
     found = answer(question, count_corpus(tmp_path / "corpus", OPTIONS).sources)
@@ -82,7 +86,7 @@ def test_a_source_read_more_than_four_times_is_warned_of(tmp_path: Path) -> None
     write_source(tmp_path / "corpus" / "text.jsonl", ["a" * 400])
     write_source(tmp_path / "corpus" / "code.jsonl", ["b" * 79])
     tree = tree_without_shards(tmp_path)
-    question = token_question(tree, None, ["text", "code"])
+    question = token_question(tree, None, HASHES)
     assert question is not None
     options = CountOptions(num_samples=0, seed=0, validation_fraction=0, has_pieces=True)
     study = answer(question, count_corpus(tmp_path / "corpus", options).sources)["study"]
@@ -98,15 +102,74 @@ def test_a_source_read_more_than_four_times_is_warned_of(tmp_path: Path) -> None
 
 def test_with_prepared_shards_epochs_are_those_of_the_plan(tmp_path: Path) -> None:
     corpus_of_bytes(tmp_path / "corpus")
-    tree = small_tree(tmp_path)
-    question = token_question(tree, None, ["text", "code"])
+    small_tree(tmp_path)
+    hashes = {}
+    for source, parts in source_files(tmp_path / "corpus").items():
+        hashes[source] = hash_files(parts)
+        change_shard(tmp_path, source, origin={"corpus_sha256": hashes[source]})
+    tree = tree_as_it_is(tmp_path)
+    question = token_question(tree, None, hashes)
     assert question is not None
     assert not question.needs_sample
     found = answer(question, count_corpus(tmp_path / "corpus", OPTIONS).sources)
     assert found["tokenizer"] is None
     assert found["sources"]["text"]["tokens"] == 4001
+    assert found["other_shards"] == []
     for run, phase in zip(found["study"]["runs"], outlook(tree), strict=True):
         assert {name: one["epochs"] for name, one in run["sources"].items()} == phase.epochs
+
+
+def test_a_shard_of_another_corpus_is_not_taken_for_this_ones(tmp_path: Path) -> None:
+    tokens = corpus_of_bytes(tmp_path / "corpus")
+    data = tmp_path / "data"
+    small_tree(tmp_path)
+    write_study(tmp_path, OF_BYTES)
+    tiny.write_tokenizer(data / "tokenizer.json")
+    counts = count_corpus(tmp_path / "corpus", OPTIONS).sources
+    made_by = {"tokenizer_hash": tokenizer_hash(data / "tokenizer.json")}
+    same = {"num_documents": counts["code"].train_documents,
+            "num_bytes": counts["code"].train_bytes}  # fmt: skip
+    change_shard(tmp_path, "text", **made_by, origin={"validation_fraction": 0.02})
+    change_shard(tmp_path, "code", **made_by, **same)
+    change_shard(tmp_path, "markup", **made_by)
+    tree = tree_as_it_is(tmp_path)
+    question = token_question(tree, None, HASHES)
+    assert question is not None
+    assert question.needs_sample
+    found = answer(question, counts)
+    # The shard says 4,001 tokens, 16,004 bytes of 10 documents.
+    assert found["sources"]["text"]["tokens"] == tokens["text"]
+    assert found["sources"]["text"]["known_from"] == "sample"
+    (only,) = found["study"]["runs"][0]["sources"].values()
+    assert only["epochs"] == pytest.approx(640 / tokens["text"])
+    (said,) = found["other_shards"]
+    assert "text_train is not of this corpus (10 documents with 15.6 KiB of text at" in said
+    assert f"{counts['text'].train_documents} documents with" in said
+    # Documents and bytes of the shard of code are those of the corpus.
+    assert found["sources"]["code"]["known_from"] == "shard"
+    assert found["sources"]["code"]["tokens"] == 4001
+    figures = summarise(tmp_path / "corpus", count_corpus(tmp_path / "corpus", OPTIONS))
+    page = Page()
+    page.feed(render_page(figures | {"tokens": found}, OPTIONS))
+    assert page.open == []
+    assert said in page.text
+    (data / "tokenizer.json").unlink()
+    question = token_question(tree_as_it_is(tmp_path), None, HASHES)
+    assert question is not None
+    found = answer(question, counts)
+    assert found["sources"]["text"]["known_from"] == "shard of other text"
+    assert len(found["other_shards"]) == 1
+
+
+def change_shard(folder: Path, source: str, **fields: object) -> None:
+    """A manifest of `small_tree` with other fields."""
+    path = folder / "data" / f"{source}_train.manifest.json"
+    Manifest.load(path).model_copy(update=fields).save(path)
+
+
+def tree_as_it_is(folder: Path) -> StudyTree:
+    """The study beside what is in its folder of data."""
+    return identify(expand(load_study(folder / "study.yaml", data_root=folder / "data")))
 
 
 def test_the_estimate_is_within_its_error(tmp_path: Path) -> None:
@@ -136,15 +199,15 @@ def test_the_estimate_is_within_its_error(tmp_path: Path) -> None:
 def test_errors_name_what_is_missing(tmp_path: Path) -> None:
     tree = tree_without_shards(tmp_path)
     with pytest.raises(DataError, match="'code', which the corpus does not have"):
-        token_question(tree, None, ["text", "kode"])
+        token_question(tree, None, {"text": "a", "kode": "b"})
     (tmp_path / "data" / "tokenizer.json").unlink()
     with pytest.raises(DataError, match="with --tokenizer"):
-        token_question(tree, None, ["text", "code"])
+        token_question(tree, None, HASHES)
     tiny.write_tokenizer(tmp_path / "like_it.json")
-    question = token_question(tree, tmp_path / "like_it.json", ["text", "code"])
+    question = token_question(tree, tmp_path / "like_it.json", HASHES)
     assert question is not None
     assert question.needs_sample
-    assert token_question(None, None, ["text"]) is None
+    assert token_question(None, None, {"text": "a"}) is None
 
 
 def test_the_page_stands_alone_and_shows_texts_as_they_are(tmp_path: Path) -> None:
@@ -170,7 +233,7 @@ def test_the_page_stands_alone_and_shows_texts_as_they_are(tmp_path: Path) -> No
 def test_the_page_has_every_part(tmp_path: Path) -> None:
     """Stages, what was left out, duplicates, contamination, synthetic code, tokens, epochs."""
     corpus_of_bytes(tmp_path / "corpus")
-    question = token_question(tree_without_shards(tmp_path), None, ["text", "code"])
+    question = token_question(tree_without_shards(tmp_path), None, HASHES)
     assert question is not None
     counts = count_corpus(tmp_path / "corpus", OPTIONS)
     figures = summarise(tmp_path / "corpus", counts)

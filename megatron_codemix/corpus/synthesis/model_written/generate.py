@@ -52,18 +52,7 @@ def synthesize_with_model(
     Raises DataError: a folder that holds something else, a corpus whose documents do not suffice;
     what `Asking.run` raises where the endpoint fails, with what is kept and how to go on.
     """
-    require_folder_place(out, "the synthetic corpus")
-    options: dict[str, JsonValue] = {
-        "count": count,
-        "seed": seed,
-        "endpoint": endpoint.name,
-        "model": endpoint.model,
-        "temperature": manner.temperature,
-        "max_tokens": endpoint.max_tokens,
-        "seed_documents": corpus_identity(seed_corpus),
-        "code": code_hash(),
-    }
-    output = Output(out, (SOURCE,), options)
+    output = _output(out, count, seed, seed_corpus, endpoint, manner)
     if (complete := output.complete(besides=frozenset({REPLIES}))) is not None:
         return complete
     with ExitStack() as stack:
@@ -85,6 +74,32 @@ def synthesize_with_model(
         )
         shutil.rmtree(out / PARTS_FOLDER)
     return result
+
+
+def plan_with_model(
+    out: Path, *, count: int, seed: int, seed_corpus: Path, endpoint: Endpoint, manner: Manner
+) -> bool:
+    """Whether what `synthesize_with_model` would make is there already. Writes and asks nothing;
+    raises DataError as it does."""
+    output = _output(out, count, seed, seed_corpus, endpoint, manner)
+    return output.complete(besides=frozenset({REPLIES})) is not None
+
+
+def _output(
+    out: Path, count: int, seed: int, seed_corpus: Path, endpoint: Endpoint, manner: Manner
+) -> Output:
+    require_folder_place(out, "the synthetic corpus")
+    options: dict[str, JsonValue] = {
+        "count": count,
+        "seed": seed,
+        "endpoint": endpoint.name,
+        "model": endpoint.model,
+        "temperature": manner.temperature,
+        "max_tokens": endpoint.max_tokens,
+        "seed_documents": corpus_identity(seed_corpus),
+        "code": code_hash(),
+    }
+    return Output(out, (SOURCE,), options)
 
 
 class _Made:

@@ -230,6 +230,51 @@ def test_the_command(tmp_path: Path) -> None:
     assert "from 0.03 to 0.99" in refused.stderr
 
 
+def write_files_and_commits(folder: Path, num_twice: int) -> Path:
+    """Ten files, of which `num_twice` are in a commit each that has added them, and ten others."""
+    rng = Random(1)
+    entries: dict[str, list[Document]] = {"adjacent": [], "code": []}
+    for number in range(10):
+        lines = [" ".join(random_words(rng, 6)) for _ in range(40)]
+        entries["code"].append(document("\n".join(lines), f"c{number}", "code"))
+        if number >= num_twice:
+            lines = [" ".join(random_words(rng, 6)) for _ in range(40)]
+        added = "".join(f"+{line}\n" for line in lines)
+        text = f"Add\n\ndiff --git a/{number}.py b/{number}.py\nnew file mode 100644\n{added}"
+        entries["adjacent"].append(document(text, f"a{number}", "adjacent"))
+    folder.mkdir()
+    for source, documents in entries.items():
+        records = [one.to_record() | {"origin": "one clone"} for one in documents]
+        lines = [json.dumps(record) + "\n" for record in records]
+        (folder / f"{source}.jsonl").write_text("".join(lines))
+    return folder
+
+
+@pytest.mark.parametrize(("num_twice", "is_told"), [(6, True), (5, False)])
+def test_a_source_that_loses_most_to_another_is_told(
+    tmp_path: Path, num_twice: int, is_told: bool
+) -> None:
+    """A commit that adds a file has its text."""
+    corpus = write_files_and_commits(tmp_path / "corpus", num_twice)
+    asked = ("corpus", "dedup", corpus, "--out")
+    made = codemix(*asked, tmp_path / "out", "--json")
+    lost = {"source": "code", "num_lost": 6, "num_read": 10, "kept": {"adjacent": 6}}
+    assert json.loads(made.stdout)["great_losses"] == ([lost] if is_told else [])
+    said = (
+        "code has lost 6 of its 10 documents to other sources (6 for adjacent): --keep-first code "
+        "leaves out theirs instead, --within compares documents of one source only"
+    )
+    assert (said in made.stderr) == is_told
+    assert (said in codemix(*asked, tmp_path / "out").stderr) == is_told, "complete already"
+    within = codemix(*asked, tmp_path / "within", "--within", "--json")
+    assert json.loads(within.stdout)["sources"]["code"]["num_documents"] == 10
+    assert "has lost" not in within.stderr
+    first = codemix(*asked, tmp_path / "first", "--keep-first", "code", "--json")
+    sources = json.loads(first.stdout)["sources"]
+    assert sources["code"]["num_documents"] == 10
+    assert sources["adjacent"]["num_documents"] == 10 - num_twice
+
+
 def test_a_kill_while_leftovers_are_removed_changes_no_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -155,6 +155,10 @@ def test_the_command_says_what_it_has_done(tmp_path):
     plan = codemix(*arguments, "--dry-run", "--json")
     assert json.loads(plan.stdout)["options"]["policies"]["text"]["policy"] == "prose"
     assert not out.exists()
+    shown = codemix(*arguments, "--dry-run").stdout
+    assert "policies         code: code (" in shown
+    assert "floats" in shown
+    assert not any(mark in shown for mark in ("contains_0x", "{", "MIT"))
     done = codemix(*arguments, "--json", "--keep-dropped")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

@@ -173,6 +173,7 @@ def test_code_adjacent_text_is_of_three_sources(tmp_path: Path):
         "<commit_before>a<commit_msg>b<commit_after>c"
     ]
     assert [one.text for one in found["notebooks"]] == ["```python\nx = 1\n```\n"]
+    assert found["notebooks"][0].origin == "owner/repository0", "as the files of the_stack.yaml"
     assert found["notebooks"][0].metadata["language"] == "python"
     assert [one.text for one in found["stackexchange"]] == ["text StackExchange"]
     assert found["stackexchange"][0].licence == "CC-BY-SA-4.0"
@@ -259,9 +260,6 @@ def test_own_repositories_give_code_markup_notebooks_and_commits(tmp_path: Path)
         (clone / name).unlink()
     with pytest.raises(DataError, match="source 'markup': nothing is there to be read"):
         recipe_inputs(spec)
-    shutil.rmtree(clone / ".git")
-    with pytest.raises(DataError, match=r"source 'adjacent': .*git cannot read it as a clone"):
-        recipe_inputs(spec, ["adjacent"])
 
 
 # Parts, tasks, kills.
@@ -420,6 +418,12 @@ def test_the_command_says_what_it_would_do_and_does_it(tmp_path: Path, recipe: P
     assert "another language" in again
     assert "code: the whole is said to have 1K tokens" in again
     assert "69.23%" in again, "9 of 13 documents are Python"
+    before = contents(tmp_path / "out")
+    for extra in ((), ("--dry-run",)):
+        refused = codemix(*asked, "--source", "code", *extra)
+        assert refused.returncode == 2
+        assert "holds markup too, which would be lost with --source code" in refused.stderr
+    assert contents(tmp_path / "out") == before
 
 
 def test_a_packaged_recipe_is_found_from_any_folder(tmp_path: Path):

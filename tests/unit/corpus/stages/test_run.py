@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +18,8 @@ from megatron_codemix import workers
 from megatron_codemix.corpus.document import Document
 from megatron_codemix.corpus.split import split_of
 from megatron_codemix.corpus.stages.dropped import Dropped
-from megatron_codemix.corpus.stages.parts import Part, Share
-from megatron_codemix.corpus.stages.run import CorpusResult, run_stage
+from megatron_codemix.corpus.stages.parts import Part, Share, parts_of
+from megatron_codemix.corpus.stages.run import CorpusResult, plan_parts, run_stage
 from megatron_codemix.corpus.stages.split_stage import SplitStage
 from megatron_codemix.corpus.stages.stage import Stage, read_part
 from megatron_codemix.corpus.store import load_corpus, source_files
@@ -181,6 +182,32 @@ def test_other_options_make_all_of_it_again(tmp_path: Path):
     assert contents(out) == contents(tmp_path / "anew")
 
 
+def test_what_is_replaced_is_named_and_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    corpus, out = write_corpus(tmp_path / "corpus"), tmp_path / "out"
+    other_options = SplitStage("validation", FRACTION)
+    run(corpus, out)
+    (out / "text" / "part-00002.jsonl.zst").unlink()
+    run(corpus, out)  # mended
+    run(corpus, out, keep_dropped=True)  # the same documents
+    path = corpus / "code" / "part-00001.jsonl"
+    path.write_text(path.read_text())  # another time, the same content
+    run(corpus, out, keep_dropped=True)
+    assert caplog.messages == []
+
+    parts = parts_of(source_files(corpus), PART_BYTES)
+    plan_parts(other_options, parts, out)
+    wanted = [f"{out}: was made from other input or options, would be replaced"]
+    assert caplog.messages == wanted
+    for change in (path.read_text().replace("MIT", "ISC"), None):
+        caplog.clear()
+        if change is not None:
+            path.write_text(change)
+        run(corpus, out, STAGE if change else other_options)
+        assert caplog.messages == [f"{out}: was made from other input or options, is replaced"]
+
+
 def test_what_the_input_has_no_more_goes(tmp_path: Path):
     corpus, out = write_corpus(tmp_path / "corpus"), tmp_path / "out"
     run(corpus, out, keep_dropped=True)
@@ -192,6 +219,47 @@ def test_what_the_input_has_no_more_goes(tmp_path: Path):
     assert list(source_files(out)) == ["code"]
     run(corpus, tmp_path / "anew", keep_dropped=True)
     assert contents(out) == contents(tmp_path / "anew")
+
+
+def test_a_source_that_is_there_is_not_lost(tmp_path: Path):
+    """By any stage: all of these run as `run_stage` does."""
+    corpus, out = write_corpus(tmp_path / "corpus"), tmp_path / "out"
+    run(corpus, out, keep_dropped=True)
+    before = contents(out)
+    problem = "out: holds text too, which would be lost with --source code; name another folder"
+    with pytest.raises(DataError, match=problem):
+        run(corpus, out, sources=["code"], keep_dropped=True)
+    shutil.copytree(corpus, tmp_path / "whole")
+    shutil.rmtree(corpus / "text")
+    with pytest.raises(DataError, match=problem):
+        run(corpus, out, sources=["code"], keep_dropped=True)
+    assert contents(out) == before
+    run(tmp_path / "whole", tmp_path / "more", sources=["code"], keep_dropped=True)
+    run(tmp_path / "whole", tmp_path / "more", sources=["code", "text"], keep_dropped=True)
+    assert contents(tmp_path / "more") == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("filter", "--policy", "code=none", "--policy", "text=none"),
+        ("dedup", "--exact-only"),
+        ("split",),
+    ],
+    ids=lambda command: command[0],
+)
+def test_the_commands_lose_no_source(tmp_path: Path, command: tuple[str, ...]):
+    corpus, out = write_corpus(tmp_path / "corpus"), tmp_path / "out"
+    name, *options = command
+    asked = ("corpus", name, corpus, "--out", out)
+    assert codemix(*asked, *options).returncode == 0
+    before = contents(out)
+    alone = ("--source", "code", *options[:2])
+    for extra in ((), ("--dry-run",)):
+        refused = codemix(*asked, *alone, *extra)
+        assert refused.returncode == 2
+        assert "holds text too, which would be lost with --source code" in refused.stderr
+    assert contents(out) == before
 
 
 def test_stages_are_kept_in_order(tmp_path: Path):

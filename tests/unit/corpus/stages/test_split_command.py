@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from megatron_codemix.corpus.split import SPLITS
+from megatron_codemix.corpus.split import SPLITS, split_of
 from megatron_codemix.corpus.store import source_files
 from megatron_codemix.data.preparation.prepare import prepare_corpus
 from megatron_codemix.data.tokenizer_training import train_tokenizer
@@ -52,6 +52,29 @@ def test_shards_of_the_sides_are_those_of_the_whole(tmp_path: Path):
             assert num_documents == lines
     again = codemix(*asked)
     assert again.stdout.count("complete already") == 2
+
+
+def test_a_source_with_nothing_on_one_side_is_warned_of(tmp_path: Path):
+    corpus = write_whole_records(tmp_path / "corpus")
+    few = [f"paper {number}" for number in range(30)]
+    train = [one for one in few if split_of(one, 0.2) == "train"][:3]
+    held_out = [one for one in few if split_of(one, 0.2) == "validation"][:2]
+    for source, origins in (("papers", train), ("notes", held_out)):
+        lines = [json.dumps({"origin": one, "text": one}) for one in origins]
+        (corpus / f"{source}.jsonl").write_text("\n".join(lines))
+    asked = ("corpus", "split", corpus, "--out", tmp_path / "sides", "--validation-fraction")
+    done = codemix(*asked, "0.2", "--json")
+    assert done.returncode == 0
+    assert "source papers: validation has none of its 3 documents at" in done.stderr
+    assert (
+        "source notes: train has none of its 2 documents at validation fraction 0.2" in done.stderr
+    )
+    assert "change --validation-fraction" in done.stderr
+    assert "source code" not in done.stderr
+    assert json.loads(done.stdout)["validation"]["sources"]["papers"]["num_documents"] == 0
+    # Found complete, it is said again; with nothing held out on purpose, it is not.
+    assert "source papers: validation has none" in codemix(*asked, "0.2").stderr
+    assert "has none" not in codemix(*asked[:4], tmp_path / "all", asked[-1], "0").stderr
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path):

@@ -58,7 +58,7 @@ def encoded(
 ) -> list[tuple[list[int], list[int]]]:
     """(tokens, learned) of each conversation."""
     encoder = ConversationEncoder(tokenizer, template)
-    rendered = [encoder.render({"metadata": {"messages": chat}}, "here") for chat in chats]
+    rendered = [encoder.render({"metadata": {"messages": chat}}, lambda: "here") for chat in chats]
     flagged, lengths = encoder.encode(rendered)
     tokens, learned = unflagged(flagged)
     ends = np.cumsum(lengths)[:-1]
@@ -267,7 +267,9 @@ def test_conversations_and_other_documents_are_not_mixed(tmp_path: Path, corpus:
         folder = tmp_path / name
         folder.mkdir()
         (folder / "mixed.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
-        with pytest.raises(DataError, match=r"put conversations .*into sources of their own"):
+        with pytest.raises(
+            DataError, match=r"at 2:? is .*put conversations .*into sources of their own"
+        ):
             prepare_corpus(
                 folder, corpus / "tokenizer.json", tmp_path / "out", validation_fraction=0
             )
@@ -308,8 +310,10 @@ def test_a_conversation_without_an_answer_is_refused_where_it_stands(
     tmp_path: Path, corpus: Path
 ) -> None:
     record = {"text": "x", "metadata": {"messages": random_chats(1)[0][:1]}}
-    (tmp_path / "a.jsonl").write_text(json.dumps(record) + "\n")
-    with pytest.raises(DataError, match=r"a.jsonl: the record at 0: metadata.messages: no answer"):
+    good = {"metadata": {"messages": random_chats(1)[0]}}
+    lines = [json.dumps(one) for one in (good, good, record)]
+    (tmp_path / "a.jsonl").write_text("\n\n".join(lines) + "\n")  # empty lines are counted
+    with pytest.raises(DataError, match=r"a.jsonl: the record at 5: metadata.messages: no answer"):
         prepare_corpus(tmp_path, corpus / "tokenizer.json", tmp_path / "out", validation_fraction=0)
 
 
@@ -358,6 +362,35 @@ def test_a_manifest_is_not_written_anew_without_its_answers(tmp_path: Path, corp
         describe()
     shard_file(prefix, ".answers").unlink()
     assert describe().answers is None
+
+
+def test_prepare_says_its_template_and_how_much_is_learned(
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    asked = ["data", "prepare", str(corpus / "corpus"), "--out", str(out)]
+    asked += ["--tokenizer", str(corpus / "tokenizer.json")]
+    assert main([*asked, "--shard", "1/1"]) == 0
+    said = capsys.readouterr().out
+    shard = TokenShard.open(out / "chats.train")
+    assert shard.answers is not None
+    learned = int(shard.answers.between(0, shard.num_tokens).sum())
+    assert said.count("chat template chatml: ") == 2  # of two splits; of prose there is none
+    share = f"{100 * learned / shard.num_tokens:.0f}%"
+    words = f"chat template chatml: {learned} tokens ({share}) are answers"
+    assert words in said
+    assert main([*asked, "--json"]) == 0
+    shards = json.loads(capsys.readouterr().out)["shards"]
+    assert shards["chats"]["train"]["answers"] == {
+        "template": "chatml", "template_sha256": CHATML.hash, "num_learned": learned
+    }  # fmt: skip
+    assert "answers" not in shards["prose"]["train"]
+    parts = [*asked[:3], "--out", str(tmp_path / "parts"), *asked[5:]]
+    for number in (1, 2):
+        assert main([*parts, "--shard", f"{number}/2"]) == 0
+    capsys.readouterr()
+    assert main(["data", "merge", str(tmp_path / "parts")]) == 0
+    assert words in capsys.readouterr().out
 
 
 def test_inspect_shows_answers_and_what_packing_cuts(

@@ -258,8 +258,8 @@ def test_a_key_that_no_record_has_is_refused(tmp_path: Path, tokenizer: Path):
     ("record", "message"),
     [
         ({"text": ["a", "b"]}, "a list in field 'text'"),
-        ({"text": 3}, "int in field 'text'"),
-        ({"text": "\ud800"}, "not UTF-8"),
+        ({"text": 3}, "the record at 2 has a number in field 'text'"),
+        ({"text": "\ud800"}, "the record at 2 is not UTF-8"),
     ],
 )
 def test_a_record_without_text_is_refused(

@@ -390,6 +390,36 @@ def test_a_wrong_column_is_named_with_those_that_are_there(tmp_path: Path, token
             refused()
 
 
+@pytest.mark.parametrize("form", ["jsonl", "jsonl.gz", "parquet"])
+def test_a_record_is_named_by_the_number_of_its_line_or_row(
+    tmp_path: Path, tokenizer: Path, form: str
+):
+    """As all other commands count: from one, empty lines too."""
+    turns = [{"role": role, "content": "words"} for role in ("user", "assistant")]
+    chats = [{"text": None, "metadata": {"messages": turns}}] * 3
+    chats.append({"text": "x", "metadata": {"messages": None}})
+    (tmp_path / "corpus").mkdir()
+    path = tmp_path / "corpus" / f"text.{form}"
+    write_spaced(path, chats)
+    number = 4 if form == "parquet" else 7
+    with pytest.raises(DataError, match=rf"text\.{form}: the record at {number}: is no conv"):
+        prepare(tmp_path / "corpus", tokenizer, tmp_path / "out", validation_fraction=0)
+    if form != "parquet":  # a column is all numbers or all text
+        write_spaced(path, [*[{"text": "words " * 200}] * 3, {"text": 5}])
+        with pytest.raises(DataError, match="the record at 7 has a number in field 'text'"):
+            prepare(tmp_path / "corpus", tokenizer, tmp_path / "out", validation_fraction=0)
+
+
+def write_spaced(path: Path, entries: list[dict[str, Any]]) -> None:
+    """With an empty line between two lines; of Parquet, two rows a group."""
+    content = "\n\n".join(map(json.dumps, entries)).encode()
+    if path.suffix == ".parquet":
+        table = pyarrow.Table.from_pylist(entries)
+        pyarrow.parquet.write_table(table, path, row_group_size=2)
+    else:
+        path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
 def test_a_file_without_utf8_says_so(tmp_path: Path, tokenizer: Path):
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "text.jsonl").write_bytes(b'{"text": "\xe9"}\n' * 3)
