@@ -124,7 +124,7 @@ MISTAKES = {
     ),
     "families": (
         ["--endpoint", "http://127.0.0.1:9/v1", "--family", "lists"],
-        "--family and --translate are for drawn problems",
+        "--family and --translate are for problems drawn from the grammar",
     ),
     "another language": (["--translate", "c"], "no translation into 'c'; there is javascript"),
 }
