@@ -312,8 +312,8 @@ def test_a_kill_at_the_very_end_changes_no_byte(tmp_path: Path):
 
 def test_a_command_with_workers_goes_on_whatever_ends_it(tmp_path: Path):
     corpus = tmp_path / "corpus"
-    for source in range(12):  # a part each
-        lines = [json.dumps(one) + "\n" for one in records(f"s{source}", 0, count=4000)]
+    for source in range(40):  # a part each; far more than end while a signal is on its way
+        lines = [json.dumps(one) + "\n" for one in records(f"s{source}", 0, count=1500)]
         (corpus / f"s{source}").mkdir(parents=True)
         (corpus / f"s{source}" / "a.jsonl").write_text("".join(lines))
 
