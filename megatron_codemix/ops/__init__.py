@@ -1,6 +1,6 @@
 """Index builders, orders, the token gather, counts and signatures of texts, computed in C++.
 
-`ops/reference.py` has the same functions in numpy: slow, plain, and the oracle of the tests.
+`ops/reference/` has the same functions in numpy: slow, plain, and the oracle of the tests.
 """
 
 from megatron_codemix.ops.batch_reader import BatchReader, KnownPeriod, WindowSource

@@ -1,71 +1,35 @@
-"""A stage over a corpus: the same bytes by any number of processes and tasks, after any kill."""
+"""A stage over a corpus: the same bytes by any number of processes and tasks."""
 
 import json
 import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import zstandard
 
 from megatron_codemix import workers
-from megatron_codemix.corpus.document import Document
 from megatron_codemix.corpus.split import split_of
-from megatron_codemix.corpus.stages.dropped import Dropped
-from megatron_codemix.corpus.stages.parts import Part, Share, parts_of
-from megatron_codemix.corpus.stages.run import CorpusResult, plan_parts, run_stage
+from megatron_codemix.corpus.stages.parts import Share, parts_of
+from megatron_codemix.corpus.stages.run import plan_parts
 from megatron_codemix.corpus.stages.split_stage import SplitStage
-from megatron_codemix.corpus.stages.stage import Stage, read_part
 from megatron_codemix.corpus.store import load_corpus, source_files
-from megatron_codemix.errors import DataError, RunError, UnavailableError
-from megatron_codemix.locks import exclusive_share
-from tests.helpers.commands import codemix, start_codemix
-from tests.helpers.kills import ROOT, contents, killed_again_and_again
-
-FRACTION = 0.3
-PART_BYTES = 1  # a file is a part
-NUM_FILES = {"code": 4, "text": 3}
-STAGE = SplitStage("train", FRACTION)
-
-
-def records(source: str, number: int, count: int = 12) -> list[dict[str, Any]]:
-    numbers = random.Random(f"{source} {number}")
-    return [
-        {
-            "id": f"{source}/{number}/{row}",
-            "origin": f"origin {numbers.randrange(40)}",
-            "text": "caf\u00e9 \U0001f600 " * numbers.randrange(1, 9) + str(row),
-            "licence": numbers.choice(["MIT", None]),
-            "metadata": {"stars": row} if row % 2 else {},
-        }
-        for row in range(count)
-    ]
-
-
-def write_corpus(folder: Path) -> Path:
-    for source, count in NUM_FILES.items():
-        (folder / source).mkdir(parents=True)
-        for number in range(count):
-            lines = "".join(json.dumps(record) + "\n" for record in records(source, number))
-            (folder / source / f"part-{number:05d}.jsonl").write_text(lines)
-    return folder
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read with nothing of ours."""
-    with open(path, "rb") as raw:
-        data = zstandard.ZstdDecompressor().stream_reader(raw).read()
-    return [json.loads(line) for line in data.splitlines()]
-
-
-def run(corpus: Path, out: Path, stage: Stage = STAGE, **options: Any) -> CorpusResult:
-    return run_stage(stage, corpus, out, **{"part_bytes": PART_BYTES, **options})
+from megatron_codemix.errors import DataError
+from tests.helpers.commands import codemix
+from tests.helpers.kills import ROOT, contents
+from tests.helpers.staged_corpus import (
+    FRACTION,
+    NUM_FILES,
+    PART_BYTES,
+    STAGE,
+    ShortStage,
+    read_lines,
+    records,
+    run,
+    write_corpus,
+)
 
 
 def test_each_document_is_kept_or_dropped_and_counted(tmp_path: Path):
@@ -276,136 +240,6 @@ def test_stages_are_kept_in_order(tmp_path: Path):
     )
 
 
-# Kills.
-
-SPLIT = """
-from pathlib import Path
-from megatron_codemix.corpus.stages.run import run_stage
-from megatron_codemix.corpus.stages.split_stage import SplitStage
-
-def run(corpus, out, fraction):
-    run_stage(SplitStage("train", float(fraction)), Path(corpus), Path(out), part_bytes=1,
-              keep_dropped=True)
-"""
-
-
-@pytest.mark.parametrize("seed", [1, 2, 3, 4])
-def test_kills_at_random_points_change_no_byte(tmp_path: Path, seed: int):
-    corpus, out = write_corpus(tmp_path / "corpus"), tmp_path / "out"
-    run(corpus, tmp_path / "undisturbed", keep_dropped=True)
-    points = random.Random(seed).choices(range(1, 80), k=8)
-    assert killed_again_and_again(SPLIT, (corpus, out, FRACTION), out, points) >= 2
-    assert contents(out) == contents(tmp_path / "undisturbed")
-
-
-def test_a_kill_at_the_very_end_changes_no_byte(tmp_path: Path):
-    """Each of the last steps: records of parts, strays, corpus.json."""
-    corpus, out = write_corpus(tmp_path / "corpus"), tmp_path / "out"
-    run(corpus, tmp_path / "undisturbed", keep_dropped=True)
-    for point in range(8, 40, 2):
-        run(corpus, out, keep_dropped=True)
-        (out / "corpus.json").unlink()
-        (out / ".parts" / "text" / "00002.json").unlink()
-        killed_again_and_again(SPLIT, (corpus, out, FRACTION), out, [point])
-        assert contents(out) == contents(tmp_path / "undisturbed")
-
-
-def test_a_command_with_workers_goes_on_whatever_ends_it(tmp_path: Path):
-    corpus = tmp_path / "corpus"
-    for source in range(40):  # a part each; far more than end while a signal is on its way
-        lines = [json.dumps(one) + "\n" for one in records(f"s{source}", 0, count=1500)]
-        (corpus / f"s{source}").mkdir(parents=True)
-        (corpus / f"s{source}" / "a.jsonl").write_text("".join(lines))
-
-    def command(out: str) -> list[str]:
-        asked = ["corpus", "split", str(corpus), "--out", str(tmp_path / out)]
-        return [*asked, "--validation-fraction", str(FRACTION), "--workers", "2"]
-
-    undisturbed = codemix(*command("undisturbed"))
-    assert undisturbed.returncode == 0, undisturbed.stderr
-    out = tmp_path / "out" / "train"
-    for num_finished, by in ((1, signal.SIGKILL), (4, signal.SIGINT), (9, signal.SIGTERM)):
-        process = start_codemix(command("out"))
-        deadline = time.monotonic() + 120
-        while len(list((out / ".parts").glob("*/*.json"))) < num_finished:
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
-        process.send_signal(by)
-        told, _ = process.communicate(timeout=60)
-        assert process.returncode == (130 if by == signal.SIGINT else -by), told
-        assert "Traceback" not in told
-    assert not (out / "corpus.json").exists()
-    finished = codemix(*command("out"))
-    assert finished.returncode == 0, finished.stderr
-    assert contents(tmp_path / "out") == contents(tmp_path / "undisturbed")
-
-
-# What is refused.
-
-
-def test_the_same_share_is_not_made_twice_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("megatron_codemix.corpus.stages.run._WAIT_SECONDS", 0.0)
-    corpus, out = write_corpus(tmp_path / "corpus"), tmp_path / "out"
-    with exclusive_share(out / ".parts", "stage", "split of a corpus", 0, 2):
-        for share in (Share(0, 1), Share(0, 2)):
-            with pytest.raises(RunError, match="split of a corpus is already running here"):
-                run(corpus, out, share=share)
-        run(corpus, out, share=Share(1, 2))
-    run(corpus, out, share=Share(0, 2))
-    run(corpus, tmp_path / "one")
-    assert contents(out) == contents(tmp_path / "one")
-
-
-def test_a_place_that_holds_something_else_is_refused(tmp_path: Path):
-    corpus = write_corpus(tmp_path / "corpus")
-    for out in (corpus, corpus / "split", tmp_path):
-        with pytest.raises(DataError, match="is not apart from the corpus"):
-            run(corpus, out)
-    (tmp_path / "used").mkdir()
-    (tmp_path / "used" / "notes.txt").write_text("")
-    with pytest.raises(DataError, match="holds something that no stage of a corpus has made"):
-        run(corpus, tmp_path / "used")
-    run(corpus, tmp_path / "out")
-    with pytest.raises(DataError, match="holds what `codemix corpus split` has made"):
-        run(corpus, tmp_path / "out", ShortStage())
-    with pytest.raises(DataError, match="has no source 'prose'; it has code, text"):
-        run(corpus, tmp_path / "new", sources=["prose"])
-    assert not (tmp_path / "new").exists()
-
-
-class ShortStage(Stage):
-    """Drops what is long; fails on what is damaged."""
-
-    name = "short"
-
-    def options(self) -> dict[str, Any]:
-        return {}
-
-    def documents(self, part: Part, dropped: Dropped) -> Iterator[Document]:
-        for document in read_part(part, dropped):
-            if len(document.text) < 20:
-                dropped.change("marked")
-                yield document.with_metadata(is_short=True)
-            else:
-                dropped.drop(document, "long", f"{len(document.text)} characters")
-
-
-@pytest.mark.parametrize("num_workers", [1, 2])
-def test_a_damaged_file_stops_and_the_others_stay(tmp_path: Path, num_workers: int):
-    corpus, out = write_corpus(tmp_path / "corpus"), tmp_path / "out"
-    path = corpus / "text" / "part-00002.jsonl"
-    whole = path.read_text()
-    path.write_text(whole + "{")
-    with pytest.raises(DataError, match=r"part-00002\.jsonl: line 13 is not JSON"):
-        run(corpus, out, ShortStage(), workers=num_workers)
-    path.write_text(whole)
-    # With another worker, the part that it was at was not finished either.
-    assert 1 <= run(corpus, out, ShortStage(), workers=num_workers).num_made <= num_workers
-    run(corpus, tmp_path / "one", ShortStage())
-    assert contents(out) == contents(tmp_path / "one")
-
-
 def test_details_and_changes_are_told(tmp_path: Path):
     corpus, out = write_corpus(tmp_path / "corpus"), tmp_path / "out"
     result = run(corpus, out, ShortStage(), keep_dropped=True)
@@ -432,16 +266,6 @@ def test_what_cannot_be_read_is_counted(tmp_path: Path):
     assert stage.dropped["text"].counts["not UTF-8"] == 1
     assert stage.dropped["text"].counts["empty"] == 2
     assert stage.num_read["text"] == 39
-
-
-def test_too_little_disk_is_refused_before_anything_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    corpus = write_corpus(tmp_path / "corpus")
-    monkeypatch.setattr("shutil.disk_usage", lambda place: type("Usage", (), {"free": 100}))
-    with pytest.raises(UnavailableError, match="split of a corpus needs about"):
-        run(corpus, tmp_path / "out")
-    assert not list((tmp_path / "out").rglob("*.zst"))
 
 
 MEASURE = """
@@ -491,10 +315,3 @@ def test_options_may_be_tuples(tmp_path: Path):
     before = (out / "corpus.json").stat().st_mtime_ns
     assert run(corpus, out, TupleStage()).num_made == 0
     assert (out / "corpus.json").stat().st_mtime_ns == before
-
-
-def test_a_source_cannot_be_named_as_the_folder_of_what_is_left_out(tmp_path: Path):
-    (tmp_path / "corpus").mkdir()
-    (tmp_path / "corpus" / "dropped.jsonl").write_text('{"text": "a"}\n')
-    with pytest.raises(DataError, match="source 'dropped': is the folder of what is left out"):
-        run(tmp_path / "corpus", tmp_path / "out")

@@ -26,7 +26,7 @@ def test_sources_and_seeds_have_keys_of_their_own():
 
 
 def test_the_order_never_changes():
-    """Golden values, as the oracle in ops/reference.py gives them."""
+    """Golden values, as the oracle in ops/reference/ gives them."""
     order = StatelessOrder(1_000_000, 7, source_key(1234, "code"))
     parts = order.parts(np.array([0, 1, 142_856, 142_857, 10**6]))
     assert parts.first.tolist() == [601771, 381698, 365059, 918787, 3288]
