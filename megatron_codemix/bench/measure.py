@@ -22,7 +22,11 @@ import psutil
 
 MIN_SECONDS = 0.2
 """Shorter work is repeated: the kernel splits user from system time by ticks of 1 to 10 ms."""
-
+_MIN_USER_SHARE = 0.5
+"""Of those, user time: the kernel evens its split out over the life of a process, and after much
+system time adds no user time for a while."""
+_MAX_TIMES = 10
+"""More than this times MIN_SECONDS without user time is work that has none."""
 
 POLL_SECONDS = 0.02
 
@@ -54,7 +58,7 @@ class Trial:
 
 def cost_of(trial: Trial, min_seconds: float = MIN_SECONDS) -> Cost:
     """One measurement: a single run where there is something to prepare, else as many as take
-    `min_seconds`."""
+    `min_seconds`, half of them user time."""
     if trial.before is not None:
         trial.before()
     gc.collect()
@@ -64,10 +68,16 @@ def cost_of(trial: Trial, min_seconds: float = MIN_SECONDS) -> Cost:
         kept = trial.run()
         rounds += 1
         spent = _since(start)
-        if trial.before is not None or spent.user + spent.system >= min_seconds:
+        if trial.before is not None or _is_enough(spent, min_seconds):
             break
     del kept  # freeing what it made is not counted, on either side
     return spent / (rounds * trial.calls)
+
+
+def _is_enough(spent: Cost, seconds: float) -> bool:
+    total = spent.user + spent.system
+    has_user_time = spent.user >= _MIN_USER_SHARE * seconds or total >= _MAX_TIMES * seconds
+    return total >= seconds and has_user_time
 
 
 def alternate(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from megatron_codemix.bench.measure import Trial, alternate, cost_of, memory_of
+from megatron_codemix.bench.measure import Cost, Trial, alternate, cost_of, memory_of
 
 MEGABYTE = 10**6
 
@@ -36,6 +36,23 @@ def test_short_work_is_repeated_and_its_cost_is_that_of_one_call() -> None:
     cost = cost_of(Trial(run, calls=2), min_seconds=0.01)
     assert calls > 10
     assert 0.01 <= (cost.user + cost.system) * calls * 2 < 1
+
+
+def test_work_goes_on_until_the_kernel_has_seen_user_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's split, as it comes late: 0.1 s a call, the first three of system time."""
+    moments = iter(
+        [Cost(max(0.0, round(0.1 * (n - 3), 1)), min(0.3, 0.1 * n), 0.1 * n) for n in range(9)]
+    )
+    monkeypatch.setattr("megatron_codemix.bench.measure._now", lambda: next(moments))
+    cost = cost_of(Trial(lambda: None), min_seconds=0.2)
+    assert cost.user == pytest.approx(0.1 / 4)
+    assert cost.system == pytest.approx(0.3 / 4)
+
+
+def test_work_without_user_time_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = (Cost(0.0, 0.1 * n, 0.1 * n) for n in range(100))
+    monkeypatch.setattr("megatron_codemix.bench.measure._now", lambda: next(moments))
+    assert cost_of(Trial(lambda: None), min_seconds=0.2).user == 0
 
 
 def allocation(is_kept: bool) -> Callable[[], object]:
