@@ -7,6 +7,9 @@ from megatron_codemix.errors import DataError
 
 log = logging.getLogger(__name__)
 
+STATISTICS_SUFFIX = "-statistics.html"
+"""Of the page about a corpus, which lies beside its folder."""
+
 
 def require_folder_place(path: Path, purpose: str) -> None:
     """Raises DataError where `path` can be no folder: it, or a part of it, is a file."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from megatron_codemix.cli.corpus.stage_command import Corpus, JsonOption, Workers, print_json
-from megatron_codemix.corpus.output_place import require_file_place
+from megatron_codemix.corpus.output_place import STATISTICS_SUFFIX, require_file_place
 from megatron_codemix.corpus.readers import InputFile
 from megatron_codemix.corpus.split import require_validation_fraction
 from megatron_codemix.corpus.statistics.count import CorpusCounts, count_corpus, dropped_files
@@ -110,7 +110,7 @@ def _counted(corpus: Path, options: CountOptions, workers: int) -> CorpusCounts:
 def _beside(corpus: Path) -> Path:
     """Not in the folder, which is for sources."""
     folder = corpus.resolve()
-    return folder.with_name(f"{folder.name}-statistics.html")
+    return folder.with_name(folder.name + STATISTICS_SUFFIX)
 
 
 def require_writable(page: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from megatron_codemix.corpus.document import Document, JsonValue
-from megatron_codemix.corpus.output_place import require_folder_place
+from megatron_codemix.corpus.output_place import STATISTICS_SUFFIX, require_folder_place
 from megatron_codemix.corpus.split import SPLITS, Split, require_validation_fraction, split_of
 from megatron_codemix.corpus.stages.dropped import Dropped
 from megatron_codemix.corpus.stages.parts import Part
@@ -19,7 +19,8 @@ _LEFT_OUT: dict[Split, str] = {"train": "held out", "validation": "for training"
 def require_split_place(out: Path) -> None:
     """Raises DataError where something else than both sides is in the folder of both."""
     require_folder_place(out, "both sides")
-    others = sorted({path.name for path in out.iterdir()} - set(SPLITS)) if out.is_dir() else []
+    own = {*SPLITS, *(side + STATISTICS_SUFFIX for side in SPLITS)}
+    others = sorted({path.name for path in out.iterdir()} - own) if out.is_dir() else []
     if others:
         raise DataError(f"{out}: holds something else already ({others[0]}); name a new folder")
 

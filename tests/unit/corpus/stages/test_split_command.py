@@ -114,3 +114,14 @@ def test_tasks_of_both_sides_are_told_apart(tmp_path: Path):
     assert "is not complete; give the command that makes it again" in refused.stderr
     assert codemix(*asked, "--task", "2/2").returncode == 0
     assert list(source_files(tmp_path / "sides" / "train")) == ["code", "text"]
+
+
+def test_a_page_about_a_side_lies_beside_it_and_disturbs_no_one(tmp_path: Path):
+    corpus = write_corpus(tmp_path / "corpus")
+    asked = ("corpus", "split", corpus, "--out", tmp_path / "sides")
+    assert codemix(*asked).returncode == 0
+    assert codemix("corpus", "stats", tmp_path / "sides" / "train").returncode == 0
+    assert (tmp_path / "sides" / "train-statistics.html").is_file()
+    assert "complete already" in codemix(*asked).stdout
+    (tmp_path / "sides" / "notes.txt").write_text("")
+    assert "holds something else already (notes.txt)" in codemix(*asked).stderr
