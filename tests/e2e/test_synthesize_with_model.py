@@ -10,8 +10,6 @@ import pytest
 
 from megatron_codemix.corpus.document import Document
 from megatron_codemix.corpus.writer import write_documents
-from megatron_codemix.errors import UnavailableError
-from megatron_codemix.sandbox.sandbox import Sandbox
 from tests.helpers.commands import codemix, start_codemix
 from tests.helpers.endpoint_server import Question, Reply, endpoint_server
 from tests.helpers.exercise_server import EXERCISES, answer, document_text
@@ -19,12 +17,7 @@ from tests.helpers.exercise_server import EXERCISES, answer, document_text
 COUNT = len(EXERCISES)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _can_isolate() -> None:
-    try:
-        Sandbox().close()
-    except UnavailableError as error:
-        pytest.skip(str(error))
+pytestmark = pytest.mark.usefixtures("isolation")
 
 
 @pytest.fixture

@@ -6,16 +6,9 @@ from pathlib import Path
 import pytest
 
 from megatron_codemix.cli.main import main
-from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, UnavailableError
-from megatron_codemix.sandbox.sandbox import Sandbox
+from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT
 
-
-@pytest.fixture(autouse=True)
-def needs_sandbox() -> None:
-    try:
-        Sandbox().close()
-    except UnavailableError as error:
-        pytest.skip(str(error))
+pytestmark = pytest.mark.usefixtures("isolation")
 
 
 def test_the_same_command_gives_the_same_hash_and_what_it_wrote_verifies(

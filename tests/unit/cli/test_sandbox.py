@@ -5,15 +5,11 @@ import json
 import pytest
 
 from megatron_codemix.cli.main import main
-from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, UnavailableError
-from megatron_codemix.sandbox.sandbox import Sandbox
+from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT
 
 
+@pytest.mark.usefixtures("isolation")
 def test_check_says_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
-    try:
-        Sandbox().close()
-    except UnavailableError as error:
-        pytest.skip(str(error))
     assert main(["sandbox", "check", "--json"]) == EXIT_DONE
     report = json.loads(capsys.readouterr().out)
     assert report["isolated"] is True

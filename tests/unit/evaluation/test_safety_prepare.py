@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from megatron_codemix.config.loader import load_run_config
-from megatron_codemix.errors import ConfigError, UnavailableError
+from megatron_codemix.errors import ConfigError
 from megatron_codemix.evaluation.engine.requests import Generation, GenerationRequest
 from megatron_codemix.evaluation.safety.options import SafetyOptions
 from megatron_codemix.evaluation.safety.prepare import SAFETY_TASKS, prepare_safety
@@ -21,6 +21,8 @@ from megatron_codemix.runs import RunDirectory
 from tests.helpers.language_models import ByteModel
 from tests.helpers.reading import read_run
 from tests.helpers.tiny import write_run
+
+pytestmark = pytest.mark.usefixtures("isolation")
 
 SUBJECT = Subject(identity="i" * 64, step=20, tokenizer_hash="t" * 64, layout={"tensor": 1})
 SMALL = SafetyOptions(
@@ -40,10 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 
 def prepare(run: RunDirectory, options: SafetyOptions = SMALL) -> list[Task]:
-    try:
-        return prepare_safety(SAFETY_TASKS, load_run_config(run.config), run, options)
-    except UnavailableError as error:
-        pytest.skip(str(error))
+    return prepare_safety(SAFETY_TASKS, load_run_config(run.config), run, options)
 
 
 def evaluate(model: ByteModel, run: RunDirectory, folder: ResultFolder) -> list[dict]:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from megatron_codemix.errors import UnavailableError
 from megatron_codemix.evaluation.safety.bandit_scan import scan
 from megatron_codemix.evaluation.safety.definitions import LIMITS, import_all
 from megatron_codemix.evaluation.safety.weakness_prompts import (
@@ -19,12 +18,8 @@ TESTS = [test for weakness in weakness_classes() for test in weakness.bandit_tes
 
 
 @pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    try:
-        one = Sandbox(LIMITS)
-    except UnavailableError as error:
-        pytest.skip(str(error))
-    with one:
+def sandbox(isolation: None) -> Iterator[Sandbox]:
+    with Sandbox(LIMITS) as one:
         yield one
 
 

@@ -19,6 +19,8 @@ from megatron_codemix.evaluation.safety.weaknesses import STOPS, WeaknessTask
 from megatron_codemix.evaluation.tasks.run import TaskResult
 from tests.helpers.language_models import ByteModel
 
+pytestmark = pytest.mark.usefixtures("isolation")
+
 CLASSES = [weakness.cwe for weakness in weakness_classes()]
 COUNTED = ("runs", "does_not_compile", "fails", "over_limits", "empty", "not_scanned")
 
@@ -39,11 +41,7 @@ def measure(
     folder: Path, complete: Callable[[WeaknessPrompt, int], str], **options: int
 ) -> TaskResult:
     chosen = SafetyOptions(completion_tokens=4096, **{"completions_per_prompt": 1, **options})
-    try:
-        task = WeaknessTask(chosen)
-    except UnavailableError as error:
-        pytest.skip(str(error))
-    return task.run(Completer(folder, complete))
+    return WeaknessTask(chosen).run(Completer(folder, complete))
 
 
 def values(result: TaskResult) -> dict[str, float | None]:
@@ -151,10 +149,7 @@ def test_programs_that_bandit_cannot_read_are_told_from_good_ones():
 def test_prompts_are_asked_for_in_one_call_with_stops(tmp_path: Path):
     model = Completer(tmp_path, lambda prompt, seed: prompt.secure)
     options = SafetyOptions(completions_per_prompt=2, num_prompts=3, temperature=0.5, top_p=0.9)
-    try:
-        WeaknessTask(options).run(model)
-    except UnavailableError as error:
-        pytest.skip(str(error))
+    WeaknessTask(options).run(model)
     assert len(model.generated) == 6
     assert {(one.stop, one.temperature, one.top_p) for one in model.generated} == {
         (STOPS, 0.5, 0.9)

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from megatron_codemix.errors import DataError, UnavailableError
+from megatron_codemix.errors import DataError
 from megatron_codemix.evaluation.suites.prepare import (
     PreparedTask,
     ProgramOptions,
     prepare_tasks,
 )
-from megatron_codemix.sandbox.sandbox import Sandbox
 from tests.helpers.evaluation_data import real_data
 from tests.helpers.harness_models import MemorisedModel, UniformModel, results_of
 from tests.helpers.task_records import write_all
@@ -18,12 +17,7 @@ from tests.helpers.task_records import write_all
 NAMES = ["humaneval", "mbpp"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _isolation() -> None:
-    try:
-        Sandbox().close()
-    except UnavailableError as error:
-        pytest.skip(str(error))
+pytestmark = pytest.mark.usefixtures("isolation")
 
 
 def prepared(folder: Path, programs: ProgramOptions | None = None) -> list[PreparedTask]:

@@ -103,22 +103,15 @@ def host() -> Iterator[Host]:
         signal.signal(signal.SIGUSR1, before)
 
 
-def sandbox_of(limits: Limits) -> Sandbox:
-    try:
-        return Sandbox(limits)
-    except UnavailableError as error:
-        pytest.skip(str(error))
-
-
 @pytest.fixture(scope="module")
-def sandbox(host: Host) -> Iterator[Sandbox]:
-    with sandbox_of(LIMITS) as one:
+def sandbox(isolation: None, host: Host) -> Iterator[Sandbox]:
+    with Sandbox(LIMITS) as one:
         yield one
 
 
 @pytest.fixture(scope="module")
-def short_sandbox(host: Host) -> Iterator[Sandbox]:
-    with sandbox_of(SHORT) as one:
+def short_sandbox(isolation: None, host: Host) -> Iterator[Sandbox]:
+    with Sandbox(SHORT) as one:
         yield one
 
 
@@ -208,6 +201,7 @@ def test_programs_share_nothing(sandbox: Sandbox) -> None:
     assert [one.stdout for one in sandbox.run_many([look] * 4, 2)] == [b"[]\n"] * 4
 
 
+@pytest.mark.usefixtures("isolation")
 def test_an_extension_is_there_without_its_folder() -> None:
     pytest.importorskip("_quickjs", reason="the extra [curate] is not installed")
     program = (
@@ -217,11 +211,7 @@ def test_an_extension_is_there_without_its_folder() -> None:
         "print(os.path.exists(file), os.path.exists(os.path.dirname(file)))\n"
         "import numpy\n"
     )
-    try:
-        sandbox = Sandbox(LIMITS, extensions=["_quickjs"])
-    except UnavailableError as error:
-        pytest.skip(str(error))
-    with sandbox:
+    with Sandbox(LIMITS, extensions=["_quickjs"]) as sandbox:
         outcome = sandbox.run(program)
     assert outcome.stdout == b"42\nFalse False\n"
     assert b"No module named 'numpy'" in outcome.stderr
@@ -240,7 +230,7 @@ def test_outcomes_come_in_the_order_of_the_programs(sandbox: Sandbox) -> None:
 
 def test_sets_print_in_the_same_order_in_every_sandbox(sandbox: Sandbox) -> None:
     program = "print({str(i) for i in range(50)})"
-    with sandbox_of(LIMITS) as other:
+    with Sandbox(LIMITS) as other:
         assert sandbox.run(program).stdout == other.run(program).stdout
 
 
@@ -258,9 +248,10 @@ def test_the_limit_on_processes_is_exact(sandbox: Sandbox) -> None:
     assert int(sandbox.run(program).stdout) == LIMITS.processes
 
 
+@pytest.mark.usefixtures("isolation")
 def test_nothing_outlives_a_sandbox_that_is_closed(host: Host) -> None:
     program = f"import ctypes, time\nctypes.CDLL(None).prctl(15, b'{MARKER}')\ntime.sleep(60)"
-    one = sandbox_of(LIMITS)
+    one = Sandbox(LIMITS)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(one.run, program)
         while MARKER not in process_names():
@@ -290,11 +281,10 @@ def run_as_another_user(program: str) -> str:
         [sys.executable, "-c", AS_ANOTHER_USER + program],
         capture_output=True, text=True, cwd=ROOT, timeout=120, check=False,
     )  # fmt: skip
-    if "PermissionError" in result.stderr:
-        pytest.skip("this machine has no user namespaces")
     return result.stdout + result.stderr
 
 
+@pytest.mark.usefixtures("isolation")
 def test_users_other_than_root_are_isolated_too() -> None:
     program = (
         "look = 'import os; print(os.getuid(), os.getpid(), os.listdir(\"/tmp\"))'\n"
@@ -303,6 +293,7 @@ def test_users_other_than_root_are_isolated_too() -> None:
     assert run_as_another_user(program).strip() == "1000 2 []"
 
 
+@pytest.mark.usefixtures("isolation")
 def test_a_machine_that_refuses_namespaces_is_named_and_unsafe_goes_on() -> None:
     program = (
         "Path('/proc/sys/user/max_user_namespaces').write_text('0')\n"

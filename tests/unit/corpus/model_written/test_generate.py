@@ -21,7 +21,6 @@ from megatron_codemix.corpus.synthesis.verify import verify_corpus
 from megatron_codemix.corpus.writer import write_documents
 from megatron_codemix.endpoint.endpoint import Endpoint
 from megatron_codemix.errors import DataError, RetryableError, UnavailableError
-from megatron_codemix.sandbox.sandbox import Sandbox
 from tests.helpers.endpoint_server import (
     Behaviour,
     EndpointServer,
@@ -40,12 +39,7 @@ from tests.helpers.exercise_server import (
 COUNT = len(EXERCISES)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _can_isolate() -> None:
-    try:
-        Sandbox().close()
-    except UnavailableError as error:
-        pytest.skip(str(error))
+pytestmark = pytest.mark.usefixtures("isolation")
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pytest
 from megatron_codemix.corpus.synthesis.model_written.exercise import Exercise
 from megatron_codemix.corpus.synthesis.model_written.trial import LIMITS, Tried, try_exercise
 from megatron_codemix.corpus.synthesis.verification.batch import Rejected
-from megatron_codemix.errors import UnavailableError
 from megatron_codemix.sandbox.limits import MIB
 from megatron_codemix.sandbox.sandbox import Sandbox
 from tests.helpers.exercise_server import EXERCISES
@@ -20,13 +19,9 @@ SLACK_SECONDS = 120
 
 
 @pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
+def sandbox(isolation: None) -> Iterator[Sandbox]:
     limits = replace(LIMITS, wall_seconds=30.0, cpu_seconds=3, memory_bytes=256 * MIB)
-    try:
-        one = Sandbox(limits)
-    except UnavailableError as error:
-        pytest.skip(str(error))
-    with one:
+    with Sandbox(limits) as one:
         yield one
 
 

@@ -27,20 +27,14 @@ from megatron_codemix.corpus.synthesis.verification.inside.documents import rech
 from megatron_codemix.corpus.synthesis.verify import verify_corpus
 from megatron_codemix.corpus.synthesis.writing.source import WIDTH
 from megatron_codemix.corpus.writer import encoded, write_documents
-from megatron_codemix.errors import DataError, UnavailableError
-from megatron_codemix.sandbox.sandbox import Sandbox
+from megatron_codemix.errors import DataError
 
 COUNT = 36
 SIZES = {"block_candidates": 18, "part_documents": 15}
 """Several blocks and several parts."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def needs_sandbox() -> None:
-    try:
-        Sandbox().close()
-    except UnavailableError as error:
-        pytest.skip(str(error))
+pytestmark = pytest.mark.usefixtures("isolation")
 
 
 def documents(folder: Path) -> list[Document]:

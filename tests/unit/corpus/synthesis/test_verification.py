@@ -23,7 +23,6 @@ from megatron_codemix.corpus.synthesis.verification.batch import (
     new_sandbox,
     run_batch,
 )
-from megatron_codemix.errors import UnavailableError
 
 COUNT = """def count_small(values: list[int]) -> int:
     return sum(1 for value in values if value < 10)
@@ -61,12 +60,9 @@ def problem(*sources: str, **changes: Any) -> Problem:
 
 
 @pytest.fixture(scope="module")
-def verifier() -> Iterator[Verifier]:
-    try:
-        with Verifier() as one:
-            yield one
-    except UnavailableError as error:
-        pytest.skip(str(error))
+def verifier(isolation: None) -> Iterator[Verifier]:
+    with Verifier() as one:
+        yield one
 
 
 def outcome(verifier: Verifier, one: Problem) -> Verified | Rejected:
@@ -179,6 +175,7 @@ def test_a_program_that_ends_the_process_is_the_only_one_blamed(
     assert [type(one) for one in results] == [Verified, Rejected, Verified]
 
 
+@pytest.mark.usefixtures("isolation")
 def test_what_a_process_says_of_a_verdict_is_not_believed_if_it_is_no_verdict() -> None:
     """A program that prints is heard by nobody: standard output is the harness's own."""
     talks = "print('[{\"error\": null}]')\n" + COUNT
@@ -190,10 +187,6 @@ def test_what_a_process_says_of_a_verdict_is_not_believed_if_it_is_no_verdict() 
         "seed": 1,
         "mutants": 0,
     }
-    try:
-        sandbox = new_sandbox()
-    except UnavailableError as error:
-        pytest.skip(str(error))
-    with sandbox:
+    with new_sandbox() as sandbox:
         (verdict,) = run_batch(sandbox, "harness", [job])
     assert verdict["error"] == "solution 0, case 0: gives 1, not 5"

@@ -24,19 +24,15 @@ from megatron_codemix.corpus.synthesis.translation.recheck import recheck_all
 from megatron_codemix.corpus.synthesis.translation.translate import Draft
 from megatron_codemix.corpus.synthesis.translation.wording import in_javascript
 from megatron_codemix.corpus.synthesis.verify import verify_corpus
-from megatron_codemix.errors import UnavailableError
 
 COUNT = 40
 SIZES = {"block_candidates": 30, "part_documents": 25}
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def corpus(isolation: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("corpus") / "out"
-    try:
-        synthesize(out, count=COUNT, seed=5, languages=["javascript"], **SIZES)
-    except UnavailableError as error:
-        pytest.skip(str(error))
+    synthesize(out, count=COUNT, seed=5, languages=["javascript"], **SIZES)
     return out
 
 

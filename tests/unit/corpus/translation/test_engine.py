@@ -12,7 +12,6 @@ from megatron_codemix.corpus.synthesis.translation.engine import (
     Program,
     Ran,
 )
-from megatron_codemix.errors import UnavailableError
 from megatron_codemix.sandbox.limits import MIB, Limits
 
 LIMITS = EngineLimits(
@@ -25,12 +24,8 @@ SLACK_SECONDS = 120
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    try:
-        one = Engine(LIMITS)
-    except UnavailableError as error:
-        pytest.skip(str(error))
-    with one:
+def engine(isolation: None) -> Iterator[Engine]:
+    with Engine(LIMITS) as one:
         yield one
 
 
