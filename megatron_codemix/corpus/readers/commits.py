@@ -1,6 +1,7 @@
 """Commits of a local git clone: message and changes, one document a commit.
 
-Who wrote it is not in it, nor are lines of the message that name people (`Signed-off-by: ...`).
+Who wrote it is not in it, nor are lines of the message that name people (`Signed-off-by: ...`), nor
+changes of notebooks, which are JSON with outputs in it.
 Merges are left out: what they bring is in the commits that they merge. The settings and attributes
 of the repository and of the user change nothing.
 """
@@ -31,6 +32,8 @@ _PERSON = re.compile(
     r"^\s*(?:[A-Za-z-]+-by|cc|author|from|co-author|committer)\s*:.*$|^\s*[\w-]+:\s.*<\S+@\S+>\s*$",
     re.IGNORECASE,
 )
+_FILE = b"diff --git "  # the first line about a file; lines of files begin with a sign
+_NOTEBOOK = re.compile(rb'\.ipynb"?$')
 _MAIL = re.compile(r"<?[\w.+-]+@[\w-]+(?:\.[\w-]+)+>?")
 # Set so that neither the user nor the repository decides what a commit looks like, and that nothing
 # of the repository is run or fetched.
@@ -124,7 +127,7 @@ def commit_documents(
         for line in split_lines(pieces(output), max_bytes):
             if line is None:
                 assert commit is not None, "git begins with a line of ours"
-                commit.is_too_long = True
+                commit.add_too_long_line()
             elif line.startswith(token):
                 if line == token:
                     assert commit is not None, line
@@ -150,22 +153,30 @@ class _Commit:
         self._message: list[bytes] = []
         self._changes: list[bytes] = []
         self.is_message = True
-        self.is_too_long = False
+        self._is_left_out = False  # the file that the lines are of
+        self._is_too_long = False
 
     def add(self, line: bytes) -> None:
+        if not self.is_message and line.startswith(_FILE):
+            self._is_left_out = _NOTEBOOK.search(line) is not None
+        if self._is_left_out:
+            return
         self._num_bytes += len(line) + 1
         if self._num_bytes > self._max_bytes:
-            self.is_too_long = True
+            self._is_too_long = True
             self._changes.clear()
         elif self.is_message:
             self._message.append(line)
-        elif not line.startswith(b"index "):  # hashes of files; lines of files begin with a sign
+        elif not line.startswith(b"index "):  # hashes of files
             self._changes.append(line)
+
+    def add_too_long_line(self) -> None:
+        self._is_too_long = self._is_too_long or not self._is_left_out
 
     def documents(self, repository: str, source: str, skipped: Skipped) -> Iterator[Document]:
         """The commit as a document, unless it is none."""
         identity = f"{repository}@{self._hash}"
-        if self.is_too_long:
+        if self._is_too_long:
             skipped.add(too_long(self._max_bytes), identity)
             return
         try:

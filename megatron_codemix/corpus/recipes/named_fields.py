@@ -13,6 +13,7 @@ from megatron_codemix.corpus.stages.dropped import Dropped
 
 _THERE, _MISSING = "there", "missing"
 _MAX_NAMED = 20
+_SEEN = "fields where one is missing"
 _SINGLE = ("origin_field", "path_field", "id_field", "licence_field", "language_field")
 
 
@@ -36,10 +37,10 @@ def field_counter(
         for option, field in named.items():
             is_there = has_field(record, field)
             dropped.tally(_kind(number, option), _THERE if is_there else _MISSING)
-            seen = dropped.tallies.get(_kind(number, "fields"), {})
+            seen = dropped.tallies.get(_kind(number, _SEEN), {})
             if not is_there and len(seen) < _MAX_NAMED:
                 for name in list(record)[:_MAX_NAMED]:
-                    dropped.tally(_kind(number, "fields"), name)
+                    dropped.tally(_kind(number, _SEEN), name)
 
     return count
 
@@ -54,7 +55,7 @@ def field_problems(
             num_missing, num_there = counts.get(_MISSING, 0), counts.get(_THERE, 0)
             place = f"inputs.{number}.{option}"
             if num_missing and not num_there:
-                names = ", ".join(tallies.get(_kind(number, "fields"), {}))
+                names = ", ".join(tallies.get(_kind(number, _SEEN), {}))
                 text = f"{place}: no field {field!r} in any of {num_missing} records"
                 yield f"{text}; they have {names or 'no fields'}", True
             elif num_missing and not option.startswith("take."):  # those are counted as left out

@@ -22,7 +22,7 @@ from megatron_codemix.errors import DataError
 
 log = logging.getLogger(__name__)
 
-_VERSION = 2  # raise when the same recipe would give other bytes
+_VERSION = 3  # raise when the same recipe would give other bytes
 _CONDITION = "\0{}"  # a field that is looked at and not kept, by its way
 _LANGUAGE = "\0language"
 

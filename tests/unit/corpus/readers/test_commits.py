@@ -111,6 +111,21 @@ def test_nobody_is_named(clone: Path):
     )
 
 
+def test_changes_of_notebooks_are_left_out(tmp_path: Path):
+    """Also where their lines are longer than a document may be."""
+    git(tmp_path, "init", "--quiet")
+    notebook = b'{"image": "' + b"A" * 5000 + b'"}\n'
+    both = {"a.py": b"pass\n", "caf\u00e9 1.ipynb": notebook, "z.py": b"diff --git a/b.ipynb\n"}
+    commit(tmp_path, "Two kinds", both, 1_600_000_000)
+    commit(tmp_path, "Notebook only", {"b.ipynb": notebook}, 1_600_000_100)
+    skipped = Skipped()
+    (document,) = read(tmp_path, skipped, max_bytes=3000)
+    assert skipped.counts == {"commit without changes": 1}
+    files = re.findall("^diff --git (.*)$", document.text, re.MULTILINE)
+    assert files == ["a/a.py b/a.py", "a/z.py b/z.py"]
+    assert document.text.endswith("\n+diff --git a/b.ipynb\n")
+
+
 @pytest.mark.parametrize("at_once", [1, 2, 3, 5, 6])
 def test_pieces_of_a_clone_have_each_commit_once(clone: Path, at_once: int):
     whole, skipped = read(clone), Skipped()

@@ -22,8 +22,8 @@ NUM_CLONES = 8
 FRACTION = 0.4
 LANGUAGES = """
 adjacent: documents by language
-    python                       8   20.00%
-    (not known)                 32   80.00%
+    python                       8   25.00%
+    (not known)                 24   75.00%
 code: documents by language
     javascript                   8   50.00%
     python                       8   50.00%
