@@ -1,10 +1,12 @@
 """Rules on single characters: tests, what a character becomes, where it stands in the alphabet."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 from megatron_codemix.corpus.synthesis.grammar.code import Level
+from megatron_codemix.corpus.synthesis.grammar.integers import CONDITIONAL
 from megatron_codemix.corpus.synthesis.grammar.node import Constants, Helper, Range, Rule
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz"
@@ -239,17 +241,4 @@ CHARACTER_MEASURES: tuple[Rule, ...] = (
         weight=0.7,
     ),
 )
-CONDITIONAL_TEXT = Rule(
-    name="conditional",
-    result="str",
-    arguments=("bool", "str", "str"),
-    python=("{1:or} if {0:or} else {2:or}",),
-    level=Level.CONDITIONAL,
-    of=("either {1} (if {0}) or {2} (otherwise)",),
-    evaluate=lambda test, x, y: (y, x)[test],
-    range=lambda ranges, constants: (
-        min(ranges[1][0], ranges[2][0]),
-        max(ranges[1][1], ranges[2][1]),
-    ),
-    aspect="choice",
-)
+CONDITIONAL_TEXT = replace(CONDITIONAL, result="str", arguments=("bool", "str", "str"))

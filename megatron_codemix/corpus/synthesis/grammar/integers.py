@@ -100,6 +100,20 @@ DIGIT_SUM = Helper(
     ),
 )
 
+CONDITIONAL = Rule(
+    name="conditional",
+    result="int",
+    arguments=("bool", "int", "int"),
+    python=("{1:or} if {0:or} else {2:or}",),
+    level=Level.CONDITIONAL,
+    of=("either {1} (if {0}) or {2} (otherwise)",),
+    evaluate=lambda test, x, y: (y, x)[test],
+    range=lambda ranges, constants: (
+        min(ranges[1][0], ranges[2][0]),
+        max(ranges[1][1], ranges[2][1]),
+    ),
+    aspect="choice",
+)
 INTEGERS: tuple[Rule, ...] = (
     Rule(
         name="plus constant",
@@ -441,18 +455,5 @@ INTEGERS: tuple[Rule, ...] = (
         ),
         aspect="choice",
     ),
-    Rule(
-        name="conditional",
-        result="int",
-        arguments=("bool", "int", "int"),
-        python=("{1:or} if {0:or} else {2:or}",),
-        level=Level.CONDITIONAL,
-        of=("either {1} (if {0}) or {2} (otherwise)",),
-        evaluate=lambda test, x, y: (y, x)[test],
-        range=lambda ranges, constants: (
-            min(ranges[1][0], ranges[2][0]),
-            max(ranges[1][1], ranges[2][1]),
-        ),
-        aspect="choice",
-    ),
+    CONDITIONAL,
 )

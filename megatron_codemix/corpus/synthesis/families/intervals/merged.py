@@ -13,6 +13,7 @@ from megatron_codemix.corpus.synthesis.families.intervals.spans import (
     sample_lists,
 )
 from megatron_codemix.corpus.synthesis.families.intervals.windows import (
+    at_most_as_many,
     draw_window_summary,
     in_units,
     rows_of,
@@ -26,7 +27,7 @@ from megatron_codemix.corpus.synthesis.families.pieces import (
 )
 from megatron_codemix.corpus.synthesis.families.summary import RowWords, Summary
 from megatron_codemix.corpus.synthesis.grammar.node import Naming
-from megatron_codemix.corpus.synthesis.problem import Problem, Property, Solution
+from megatron_codemix.corpus.synthesis.problem import Problem, Solution
 from megatron_codemix.corpus.synthesis.values import Value
 from megatron_codemix.corpus.synthesis.writing.statement import Task, phrased
 
@@ -154,11 +155,6 @@ class Merged:
 
     def problem(self, rng: Random) -> Problem:
         solutions = [self._sweep(), self._insertion(), self._walk()]
-        properties: tuple[Property, ...] = ()
-        if self.summary.kind in ("count", "distinct", "longest run"):
-            properties = (
-                Property("There are at most as many as given.", lambda a, r: 0 <= r <= len(a[0])),
-            )
         return Problem(
             family="intervals",
             spec=["merged", self.spans.spec(), self.gap, self.summary.spec()],
@@ -168,7 +164,7 @@ class Merged:
             statement=self.statement,
             solutions=shuffled_solutions(rng, solutions),
             oracle=self.oracle,
-            properties=properties,
+            properties=at_most_as_many(self.summary, "There are at most as many as given."),
             inputs=lambda rng: ((one,) for one in self.spans.lists(rng)),
             summary=f"What remains after {self.spans.theme.nouns} are joined.",
         )

@@ -18,6 +18,7 @@ from megatron_codemix.corpus.synthesis.families.intervals.spans import (
     values_of,
 )
 from megatron_codemix.corpus.synthesis.families.intervals.windows import (
+    at_most_as_many,
     draw_window_summary,
     rows_of,
     write_summary,
@@ -32,7 +33,7 @@ from megatron_codemix.corpus.synthesis.families.pieces import (
 from megatron_codemix.corpus.synthesis.families.summary import RowWords, Summary
 from megatron_codemix.corpus.synthesis.grammar.drawing import NothingDrawn, draw_integer
 from megatron_codemix.corpus.synthesis.grammar.node import Naming, Node
-from megatron_codemix.corpus.synthesis.problem import Problem, Property, Solution
+from megatron_codemix.corpus.synthesis.problem import Problem, Solution
 from megatron_codemix.corpus.synthesis.values import Value
 from megatron_codemix.corpus.synthesis.writing.statement import Task, phrased
 
@@ -192,11 +193,6 @@ class Selection:
 
     def problem(self, rng: Random) -> Problem:
         solutions = [self._sorting(), self._rounds(), self._ranked()]
-        properties: tuple[Property, ...] = ()
-        if self.summary.kind in ("count", "distinct", "longest run"):
-            properties = (
-                Property("At most as many are taken as given.", lambda a, r: 0 <= r <= len(a[0])),
-            )
         holes = [self.key.spec(), self.is_descending, self.pause]
         return Problem(
             family="intervals",
@@ -207,7 +203,7 @@ class Selection:
             statement=self.statement,
             solutions=shuffled_solutions(rng, solutions),
             oracle=self.oracle,
-            properties=properties,
+            properties=at_most_as_many(self.summary, "At most as many are taken as given."),
             inputs=lambda rng: ((one,) for one in self.spans.lists(rng)),
             summary=f"Which {self.spans.theme.nouns} fit together when taken in a fixed order.",
         )

@@ -7,6 +7,7 @@ from megatron_codemix.corpus.synthesis.families.intervals.spans import Span
 from megatron_codemix.corpus.synthesis.families.pieces import observed_variable
 from megatron_codemix.corpus.synthesis.families.summary import Summary, draw_summary
 from megatron_codemix.corpus.synthesis.grammar.node import Naming
+from megatron_codemix.corpus.synthesis.problem import Property
 from megatron_codemix.corpus.synthesis.writing.source import Block
 
 Row = dict[str, int]
@@ -24,6 +25,13 @@ def draw_window_summary(rng: Random, seen: Sequence[Sequence[Row]], latest: int)
     end = observed_variable("e", rows, 0, latest)
     variables = [start, end] if rng.random() < 0.8 else [rng.choice([start, end])]
     return draw_summary(rng, variables, seen)
+
+
+def at_most_as_many(summary: Summary, text: str) -> tuple[Property, ...]:
+    """What holds where a summary counts some of the given intervals."""
+    if summary.kind not in ("count", "distinct", "longest run"):
+        return ()
+    return (Property(text, lambda a, r: 0 <= r <= len(a[0])),)
 
 
 def write_summary(
