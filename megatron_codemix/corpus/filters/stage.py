@@ -97,7 +97,9 @@ def choose_policies(
             problems += [f"source {source!r}: {problem}" for problem in str(error).split("\n")]
     unknown = sorted({*chosen, *overrides} - set(sources))
     problems += [
-        f"no source {source!r} to filter; there are {', '.join(sources)}" for source in unknown
+        f"no source {source!r} to filter; there are {', '.join(sources)}"
+        + (" (a rule is changed with --rule)" if "." in source else "")
+        for source in unknown
     ]
     if problems:
         raise DataError("\n".join(problems))
