@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -157,7 +158,7 @@ def page_environment(*, is_html: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": grouped, "duration": format_duration}
+    environment.filters |= {"number": grouped, "duration": format_duration, "code": with_code}
     return environment
 
 
@@ -166,6 +167,17 @@ def _markdown(value: Any) -> Any:  # Any: whatever a template puts out
     if not isinstance(value, str):
         return value
     return " ".join(value.splitlines()).replace("|", "\\|")
+
+
+def with_code(text: str) -> Markup:
+    """For HTML: what stands between backticks is code; all of it is escaped."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:  # one of them has no partner
+        return Markup.escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(piece) if number % 2 else piece
+        for number, piece in enumerate(pieces)
+    )
 
 
 def _agreed_words(value: str | list[str] | None) -> str:

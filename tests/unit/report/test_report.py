@@ -14,7 +14,7 @@ from megatron_codemix.errors import RunError
 from megatron_codemix.files import read_json, write_json
 from megatron_codemix.report.collect import collect
 from megatron_codemix.report.figures import loss_curves, tick_words
-from megatron_codemix.report.render import print_report, write_report
+from megatron_codemix.report.render import print_report, with_code, write_report
 from megatron_codemix.report.tables import (
     bits_per_byte,
     build_report,
@@ -296,6 +296,18 @@ def test_names_with_markup_are_shown_as_they_are(tmp_path: Path) -> None:
     assert "| [red]a\\|b[/red] | balanced, " in markdown
     for table in re.findall(r"(?:^\|.*\n)+", markdown, flags=re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("add `a: [1, 2]`", "add <code>a: [1, 2]</code>"),
+        ("`<b>` & <i>", "<code>&lt;b&gt;</code> &amp; &lt;i&gt;"),
+        ("a lone ` and <b>", "a lone ` and &lt;b&gt;"),
+    ],
+)
+def test_commands_in_warnings_look_like_code(text: str, html: str) -> None:
+    assert with_code(text) == html
 
 
 def test_ticks_of_one_axis_have_one_unit() -> None:
