@@ -9,6 +9,9 @@ _PIECE_CHARACTERS = 1 << 20
 
 JsonValue = Any  # what a JSON text can hold: None, bool, int, float, str, list, dict
 
+MESSAGES = "messages"
+"""In the metadata of a conversation: its turns, which are what is learned."""
+
 
 @dataclass(frozen=True, slots=True)
 class Document:

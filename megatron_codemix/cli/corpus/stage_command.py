@@ -3,6 +3,7 @@ what it has done.
 """
 
 import json
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,11 @@ from megatron_codemix.corpus.stages.stage import Stage
 from megatron_codemix.corpus.store import CorpusRecord, CorpusSource, source_sizes
 from megatron_codemix.obs.progress import progress_bar
 from megatron_codemix.units import format_bytes, format_duration
+
+log = logging.getLogger(__name__)
+
+_MANY = 20  # documents: of fewer nothing follows
+_FEW_LEFT = 0.1
 
 
 def share_of(text: str) -> Share:
@@ -76,10 +82,30 @@ Outcome = CorpusResult | dict[str, JsonValue]
 def run_request(stage: Stage, request: Request) -> None:
     """Runs a stage and says what it has done, or with --dry-run what it would do."""
     outcome = carry_out(stage, request)
+    _warn_of_losses(outcome)
     if request.as_json:
         print_json(outcome_json(outcome))
     else:
         print_outcome(outcome)
+
+
+def _warn_of_losses(outcome: Outcome) -> None:
+    """Where hardly anything is left of a source: mostly a wrong policy, or licences in words."""
+    if isinstance(outcome, dict) or outcome.record is None:
+        return
+    stage = outcome.record.stages[-1]
+    for name, entry in outcome.record.sources.items():
+        num_read, counts = stage.num_read[name], stage.dropped[name].counts
+        if num_read >= _MANY and entry.num_documents < _FEW_LEFT * num_read:
+            reason = max(counts, key=lambda one: counts[one])
+            log.warning(
+                "source %s: %d of %d documents are left; most went as %r, which --keep-dropped "
+                "shows",
+                name,
+                entry.num_documents,
+                num_read,
+                reason,
+            )
 
 
 def carry_out(stage: Stage, request: Request) -> Outcome:

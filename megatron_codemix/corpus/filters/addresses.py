@@ -39,14 +39,14 @@ _GOES_ON = re.compile(r"\w|\.[A-Za-z]|-[A-Za-z]")
 
 def email_at(text: str, at: int) -> Span | None:
     """The address around the "@" at a place, unless it is nobody's: of a domain for examples, or
-    `git@`."""
+    `git@`. A product of matrices is none: `a@b.to(device)`."""
     before = _LOCAL_PART.search(text, max(0, at - _MOST_LOCAL), at)
     domain = _DOMAIN.match(text, at + 1)
     if before is None or domain is None:
         return None
     name = _with_known_end(domain.group())
     end = at + 1 + len(name)
-    if not name or (end < len(text) and (text[end].isalnum() or text[end] in "_-")):
+    if not name or (end < len(text) and (text[end].isalnum() or text[end] in "_-(")):
         return None
     if before.group().lower() in _NOBODYS_NAME or _NOBODYS_DOMAIN.fullmatch(name):
         return None

@@ -17,7 +17,8 @@ _COOKIES = ("cookie policy", "uses cookies", "use of cookies", "use cookies")
 
 
 class C4(Rule):
-    """C4's rules, with the paper's numbers; the list of bad words is not part of them.
+    """C4's rules, with datatrove's numbers: 5 sentences, 3 words a line, as one text of the paper
+    has them (another, and the released code, have 3 and 5). The list of bad words is not part.
 
     Same verdicts and lines as datatrove's C4QualityFilter, except that a kept line keeps the white
     space at its beginning, and that a line which ends in a citation is judged by what stands before

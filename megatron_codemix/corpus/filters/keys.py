@@ -39,7 +39,8 @@ _PATTERNS = [
 ]
 _BEGIN_LINE = re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----")
 _END_LINE = re.compile(r"-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----")
-_BODY = re.compile(r"(?:[A-Za-z0-9+/=\s\"',]|\\[nr])*")
+_HEADER = r"(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash|MessageID):[^\n\\]{0,200}"
+_BODY = re.compile(rf"(?:{_HEADER}|[A-Za-z0-9+/=\s\"',]|\\[nr])*")
 _ENCODED = re.compile(r"[A-Za-z0-9+/=]{40}")
 _MOST_BODY = 20_000  # characters of a private key
 # What is assigned a secret, up to the value.

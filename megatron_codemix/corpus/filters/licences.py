@@ -8,7 +8,12 @@ from typing import ClassVar
 from megatron_codemix.corpus.document import Document, JsonValue
 from megatron_codemix.corpus.filters.rule import Drop, Kind, Rule, Verdict
 
-_TOKEN = re.compile(r"\(|\)|[^\s()]+")
+_TOKEN = re.compile(r"\(|\)|/|[^\s()/]+")
+_IDENTIFIER = re.compile(r"[A-Za-z0-9][\w.+:-]*")
+_IN_BRACKETS = re.compile(r"\((.*?)\)")
+_WORDS = {"AND": "AND", "OR": "OR", "WITH": "WITH", "/": "OR"}
+# Exceptions after WITH that only add permissions: of SPDX's list, those that say so in their names.
+_EXCEPTION = re.compile(r"[\w.+-]*exception[\w.+-]*|linux-syscall-note|gpl-cc-1\.0", re.IGNORECASE)
 # What package metadata calls licences that have an identifier. BSD without a number may be any of
 # the family, all of them permissive: it stands for the one with the most terms.
 _COMMON_NAMES = {
@@ -27,13 +32,16 @@ _COMMON_NAMES = {
     "gpl": "GPL-3.0-or-later",
     "lgpl": "LGPL-3.0-or-later",
     "isc": "ISC",
+    "iscl": "ISC",
     "mit": "MIT",
     "mozilla public 2.0": "MPL-2.0",
+    "mpl 2.0": "MPL-2.0",
     "psf": "PSF-2.0",
     "psfl": "PSF-2.0",
     "python software foundation": "PSF-2.0",
     "public domain": "LicenseRef-Public-Domain",
     "the unlicense": "Unlicense",
+    "unlicense": "Unlicense",
     "zlib/libpng": "Zlib",
 }
 
@@ -77,24 +85,43 @@ def is_allowed(expression: str, allowed: frozenset[str]) -> bool:
     """Whether a licence, an SPDX expression or a common name for one, leaves a choice that is
     allowed.
 
-    OR asks for one side, AND for both; an exception after WITH only adds permissions. What is no
-    expression is compared as one name. allowed: in lower case.
+    OR (in Cargo's old spelling /) asks for one side, AND for both; an exception after WITH only
+    adds permissions, and other words there are none. What stands in brackets may be an expression,
+    or a common name. allowed: in lower case.
     """
     name = _common_name(expression)
     if name is not None:
         return name.lower() in allowed
-    tokens = [
-        token.upper() if token.upper() in ("AND", "OR", "WITH") else token
-        for token in _TOKEN.findall(expression)
-    ]
+    tokens = [_WORDS.get(token.upper(), token) for token in _TOKEN.findall(expression)]
     verdict = _either(tokens, allowed)
     return bool(verdict) and not tokens
 
 
+@lru_cache(maxsize=4096)
+def is_expression(text: str) -> bool:
+    """Whether it is an SPDX expression, with whatever identifiers, or a common name, and no words
+    about licences."""
+    tokens = [_WORDS.get(token.upper(), token) for token in _TOKEN.findall(text)]
+    if not all(_IDENTIFIER.fullmatch(token) for token in tokens if token not in "()"):
+        return False
+    if _common_name(text) is not None:
+        return True
+    return _either(tokens, frozenset()) is not None and not tokens
+
+
 def _common_name(text: str) -> str | None:
-    plain = re.sub(r"\(.*?\)|[,.]?\b(licen[cs]ed?|version|the)\b|[^\w\s./+-]", " ", text.lower())
-    plain = re.sub(r"\bv(?=[0-9])", "", plain)
-    return _COMMON_NAMES.get(" ".join(plain.split()))
+    """The identifier that a common name stands for. Brackets may repeat it, and nothing else:
+    "MIT (non-commercial)" is no name."""
+    name = _COMMON_NAMES.get(_plain(_IN_BRACKETS.sub(" ", text)))
+    if name is None:
+        return None
+    repeated = (_COMMON_NAMES.get(_plain(one), one.strip()) for one in _IN_BRACKETS.findall(text))
+    return name if all(one.lower() == name.lower() for one in repeated) else None
+
+
+def _plain(text: str) -> str:
+    plain = re.sub(r"[,.]?\b(licen[cs]ed?|version|the)\b|[^\w\s./+-]", " ", text.lower())
+    return " ".join(re.sub(r"\bv(?=[0-9])", "", plain).split())
 
 
 def _either(tokens: list[str], allowed: frozenset[str]) -> bool | None:
@@ -121,10 +148,27 @@ def _one(tokens: list[str], allowed: frozenset[str]) -> bool | None:
         return None
     token = tokens.pop(0)
     if token == "(":
-        verdict = _either(tokens, allowed)
-        if not tokens or tokens.pop(0) != ")":
-            return None
-        return verdict
+        return _bracketed(tokens, allowed)
     if tokens and tokens[0] == "WITH":
+        exception = tokens[1] if len(tokens) > 1 else ""
+        if not _EXCEPTION.fullmatch(exception):
+            return None
         del tokens[:2]
     return token.lower().removesuffix("+") in allowed
+
+
+def _bracketed(tokens: list[str], allowed: frozenset[str]) -> bool | None:
+    """What stands between the bracket that was taken and its partner: an expression or a name."""
+    depth, end = 1, 0
+    while depth and end < len(tokens):
+        depth += {"(": 1, ")": -1}.get(tokens[end], 0)
+        end += 1
+    if depth:
+        return None
+    inside = tokens[: end - 1]
+    del tokens[:end]
+    name = _common_name(" ".join(inside))
+    if name is not None:
+        return name.lower() in allowed
+    verdict = _either(inside, allowed)
+    return None if inside else verdict

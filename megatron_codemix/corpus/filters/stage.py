@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from megatron_codemix.corpus.document import Document, JsonValue
+from megatron_codemix.corpus.document import MESSAGES, Document, JsonValue
 from megatron_codemix.corpus.filters.policy import (
     Policy,
     default_policy,
@@ -20,7 +20,8 @@ from megatron_codemix.corpus.store import load_corpus
 from megatron_codemix.errors import DataError
 from megatron_codemix.ops.text import count_lines
 
-_VERSION = 1  # raise when the same policies would give other bytes
+CHANGED_CONVERSATION = "a conversation, whose text would be changed"
+_VERSION = 2  # raise when the same policies would give other bytes
 
 
 class FilterStage(Stage):
@@ -63,6 +64,10 @@ class FilterStage(Stage):
             outcome = policy.apply(document)
             if isinstance(outcome, Drop):
                 dropped.drop(document, outcome.reason, outcome.detail)
+                continue
+            if MESSAGES in document.metadata and outcome.document.text != document.text:
+                # Its turns, which are what is learned, would still say the old text.
+                dropped.drop(document, CHANGED_CONVERSATION, ", ".join(outcome.counts))
                 continue
             for what, count in outcome.counts.items():
                 dropped.change(what, count)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from megatron_codemix.config.mixture_checks import source_name_problem
-from megatron_codemix.corpus.document import Document, JsonValue, digest
+from megatron_codemix.corpus.document import MESSAGES, Document, JsonValue, digest
 from megatron_codemix.corpus.instructions.chats import BadChatError, first_question, messages_of
 from megatron_codemix.corpus.instructions.records import Fields, read_records
 from megatron_codemix.corpus.instructions.template import PLAIN, ChatRenderer
@@ -41,9 +41,7 @@ log = logging.getLogger(__name__)
 
 Advance = Callable[[int], None]
 
-MESSAGES = "messages"
-"""Key of a document's metadata with its conversation."""
-_READER_VERSION = 1  # raise when the same files would give other documents
+_READER_VERSION = 2  # raise when the same files would give other documents
 _MAX_NAMED = 10
 
 
@@ -90,8 +88,8 @@ class _Reading:
         renderer = ChatRenderer(PLAIN)
         is_empty = True
         for file in files:
-            bad = Skipped(is_announced=False)
-            for place, record in read_records(file, bad):
+            bad, unreadable = Skipped(is_announced=False), Skipped(is_announced=False)
+            for place, record in read_records(file, unreadable):
                 self.num_read += 1
                 try:
                     document = self._document(renderer, f"{file.name}:{place}", record)
@@ -103,6 +101,8 @@ class _Reading:
                 is_empty = False
                 advance(len(document.text))
                 yield document
+            self.num_read += sum(unreadable.counts.values())
+            bad.merge(unreadable)
             self._require_good(file, bad)
             self.skipped.merge(bad)
         if is_empty:
@@ -121,7 +121,8 @@ class _Reading:
         # All answers to one question are training, or all are held out.
         question = {"origin": f"question:{digest(first_question(messages)).hex()}"}
         named = {name: value for name, value in record.items() if value is not None}
-        document = document_of(question | named, text, self.asked.source, place, RecordForm())
+        # A field called so says whose they all are.
+        document = document_of(named | question, text, self.asked.source, place, RecordForm())
         licence = document.licence or self.asked.licence
         chat = {MESSAGES: [dict(one) for one in messages]}
         return replace(document, licence=licence, metadata={**document.metadata, **chat})

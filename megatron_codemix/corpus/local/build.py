@@ -84,7 +84,8 @@ def build_local_corpus(
         log.info("%s: corpus is complete, nothing to do", out)
         return complete
     own_bytes = sum(file.num_bytes() for files in own.files.values() for file in files)
-    require_free_bytes(out, 3 * source_bytes + 2 * own_bytes, "the corpus")
+    machine_bytes = source_bytes * (len(SOURCES) - len(own.files))
+    require_free_bytes(out, machine_bytes + 2 * own_bytes, "the corpus")
     left_out = {source: Skipped() for source in SOURCES}
     with new_folder(out) as folder:
         # The user's files first: what is wrong with them is said before this machine is read.

@@ -167,7 +167,11 @@ def _licence(record: dict[str, Any], form: RecordForm) -> str | None:
     else:
         value = record.get("licence") or record.get("license")
     if isinstance(value, list):  # several were found beside the file: all of them hold
-        value = " AND ".join(entry for entry in value if isinstance(entry, str))
+        entries = [entry for entry in value if isinstance(entry, str)]
+        are_several = len(entries) > 1
+        value = " AND ".join(
+            f"({entry})" if are_several and " " in entry else entry for entry in entries
+        )
     return _text_or(value, "") or None
 
 

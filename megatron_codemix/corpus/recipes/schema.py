@@ -127,7 +127,8 @@ class SourceSpec(Section):
     inputs: Annotated[list[InputSpec], Field(min_length=1)]
     """What it is read from, in this order."""
     licence: str
-    """Licence of the collection, and of a document that names none itself."""
+    """Licence of the collection, and of a document that names none itself; words in place of an
+    SPDX expression are for readers alone."""
     policy: Literal["code", "markup", "prose", "adjacent", "none"]
     """How `codemix corpus filter` treats it, unless told otherwise."""
     expected: ExpectedSpec = ExpectedSpec()

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from megatron_codemix.corpus.document import Document, JsonValue
+from megatron_codemix.corpus.filters.licences import is_expression
 from megatron_codemix.corpus.filters.programming_languages import language_of_path
 from megatron_codemix.corpus.readers import RecordForm, read_documents
 from megatron_codemix.corpus.recipes.inputs import RecipeInput
@@ -157,4 +158,7 @@ def _refusal(test: ConditionSpec, values: dict[str, JsonValue]) -> tuple[str, st
 
 
 def _with_licence(document: Document, source: SourceSpec) -> Document:
-    return document if document.licence else replace(document, licence=source.licence)
+    """Of a document that names none that of the recipe, unless this has words in its place."""
+    if document.licence or not is_expression(source.licence):
+        return document
+    return replace(document, licence=source.licence)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from megatron_codemix.corpus.instructions.build import MESSAGES
+from megatron_codemix.corpus.document import MESSAGES
 from megatron_codemix.corpus.instructions.chats import BadChatError, messages_of
 from megatron_codemix.corpus.instructions.template import (
     CHATML,

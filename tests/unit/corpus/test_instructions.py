@@ -18,7 +18,7 @@ from megatron_codemix.corpus.instructions.chats import BadChatError, messages_of
 from megatron_codemix.corpus.instructions.json_list import list_items
 from megatron_codemix.corpus.readers import InputFile
 from megatron_codemix.corpus.split import split_of
-from megatron_codemix.corpus.store import CorpusRecord, StageRecord
+from megatron_codemix.corpus.store import CorpusRecord, StageRecord, load_corpus
 from megatron_codemix.errors import DataError
 
 ASKED = {"role": "user", "content": "Two and two?"}
@@ -144,7 +144,10 @@ def test_every_form_of_file_gives_the_same_documents(tmp_path: Path, name: str) 
 
 
 def test_answers_to_one_question_are_never_on_both_sides_of_the_split(tmp_path: Path) -> None:
-    entries = [{"instruction": f"Question {n // 3}?", "output": f"Answer {n}."} for n in range(300)]
+    entries = [
+        {"instruction": f"Question {n // 3}?", "output": f"Answer {n}.", "origin": f"set {n % 2}"}
+        for n in range(300)
+    ]
     (tmp_path / "a.jsonl").write_bytes(lines(entries))
     build_instructions(
         tmp_path / "out", InstructionFiles(patterns=[str(tmp_path / "a.jsonl")], source="q")
@@ -181,6 +184,9 @@ def test_bad_records_are_named_or_left_out_and_counted(tmp_path: Path) -> None:
     result = build_instructions(tmp_path / "out", kept)
     assert result.file.num_documents == 3
     assert result.skipped == {"empty answer": 1, "no answer": 1, "not UTF-8": 1, "noncharacter": 1}
+    record = load_corpus(tmp_path / "out")
+    assert record is not None
+    assert record.stages[-1].num_read == {"math": 7}
 
 
 @pytest.mark.parametrize(

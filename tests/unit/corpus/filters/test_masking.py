@@ -53,6 +53,7 @@ def test_masks_email_addresses(text, expected):
         "12345+name@users.noreply.github.com",
         "npm install react@16.8.0 @types/node lodash@latest",
         "@property\ndef f(self): return a @ b, x@y.shape, m@n.T",
+        "x = attn@v.to(dtype) + q@k.mean(0)",
         "background@2x.png",
         "a@b",
         "a@b.in_range c@d.com_suffix",
@@ -154,6 +155,11 @@ PRIVATE_KEY = "\n".join(
 )
 
 
+ENCRYPTED_KEY = PRIVATE_KEY.replace(
+    "-----\n", "-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0A1B2C3D\n\n", 1
+)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -162,6 +168,8 @@ PRIVATE_KEY = "\n".join(
         (PRIVATE_KEY.replace("RSA ", "OPENSSH ") + "\n", "<KEY>\n"),
         (PRIVATE_KEY.replace(" KEY-", " KEY BLOCK-").replace("RSA", "PGP"), "<KEY>"),
         (PRIVATE_KEY[:400] + "\n\n(cut off)", "<KEY>\n\n(cut off)"),
+        (ENCRYPTED_KEY, "<KEY>"),
+        (ENCRYPTED_KEY[:400] + "\n\n(cut off)", "<KEY>\n\n(cut off)"),
         (PRIVATE_KEY + "\n" + PRIVATE_KEY, "<KEY>\n<KEY>"),
     ],
 )

@@ -8,7 +8,11 @@ import pytest
 import zstandard
 
 from megatron_codemix.corpus.filters.policy import Outcome, load_policy
-from megatron_codemix.corpus.filters.stage import FilterStage, choose_policies
+from megatron_codemix.corpus.filters.stage import (
+    CHANGED_CONVERSATION,
+    FilterStage,
+    choose_policies,
+)
 from megatron_codemix.corpus.stages.run import run_stage
 from megatron_codemix.corpus.store import CorpusRecord, CorpusSource, StageRecord, load_corpus
 from megatron_codemix.corpus.writer import write_documents
@@ -96,7 +100,11 @@ def test_a_changed_policy_makes_its_parts_again(tmp_path):
 
 _WORK = """
 from pathlib import Path
-from megatron_codemix.corpus.filters.stage import FilterStage, choose_policies
+from megatron_codemix.corpus.filters.stage import (
+    CHANGED_CONVERSATION,
+    FilterStage,
+    choose_policies,
+)
 from megatron_codemix.corpus.stages.run import run_stage
 
 def run(corpus, out):
@@ -196,3 +204,38 @@ def test_the_command_lists_rules_and_policies():
     assert "arXiv 2112.11446, section A.1.1" in done.stdout
     assert "max_floats = 1000" in done.stdout
     assert "policy none: no rule" in done.stdout
+
+
+def test_a_conversation_is_left_out_rather_than_changed(tmp_path):
+    chats = tmp_path / "chats.jsonl"
+    chats.write_text(
+        "".join(
+            json.dumps({"instruction": question, "output": "An answer."}) + "\n"
+            for question in ("Who is jane@company.com?", "Who is Jane?")
+        )
+    )
+    made = ("corpus", "instructions", chats, "--kind", "text", "--out", tmp_path / "corpus")
+    assert codemix(*made).returncode == 0
+    asked = ("corpus", "filter", tmp_path / "corpus", "--policy", "text_instructions=adjacent")
+    asked += ("--rule", "text_instructions.size=off", "--out")
+    done = codemix(*asked, tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    record = load_corpus(tmp_path / "out")
+    assert record is not None
+    dropped = record.stages[-1].dropped["text_instructions"]
+    assert dropped.counts == {CHANGED_CONVERSATION: 1}
+    whole = codemix(*asked, tmp_path / "whole", "--rule", "text_instructions.mask=off", "--json")
+    assert json.loads(whole.stdout)["sources"]["text_instructions"]["num_documents"] == 2
+
+
+def test_a_source_that_is_nearly_lost_is_named(tmp_path):
+    for source, licences in (("code", ["GPL-3.0-only"] * 39 + ["MIT"]), ("text", ["MIT"] * 40)):
+        (tmp_path / "corpus").mkdir(exist_ok=True)
+        lines = [json.dumps({"text": f"x = {n}", "licence": one}) for n, one in enumerate(licences)]
+        (tmp_path / "corpus" / f"{source}.jsonl").write_text("\n".join(lines))
+    asked = ("corpus", "filter", tmp_path / "corpus", "--policy", "text=none")
+    (tmp_path / "mine.yaml").write_text("rules:\n  licences:\n")
+    done = codemix(*asked, "--policy", "code=mine.yaml", "--out", tmp_path / "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "source code: 1 of 40 documents are left; most went as 'licence'" in done.stderr
+    assert "source text" not in done.stderr

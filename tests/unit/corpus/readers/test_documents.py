@@ -117,6 +117,22 @@ def test_text_that_is_not_utf8_is_named_and_skipped(tmp_path: Path):
     }
 
 
+@pytest.mark.parametrize(
+    ("licences", "expected"),
+    [
+        (["MIT"], "MIT"),
+        (["MIT License"], "MIT License"),
+        (["MIT", "Apache-2.0"], "MIT AND Apache-2.0"),
+        (["MIT OR Apache-2.0", "GPL-3.0-only"], "(MIT OR Apache-2.0) AND GPL-3.0-only"),
+        ([], None),
+    ],
+)
+def test_all_of_several_licences_hold(tmp_path: Path, licences: list[str], expected: str | None):
+    line = json.dumps({"text": "a", "license": licences}) + "\n"
+    (document,) = read(write(tmp_path / "d.jsonl", line.encode()))
+    assert document.licence == expected
+
+
 def test_empty_texts_are_counted(tmp_path: Path):
     skipped = Skipped()
     assert read(write(tmp_path / "d.jsonl", b'{"text": " \\n"}\n\n'), skipped) == []

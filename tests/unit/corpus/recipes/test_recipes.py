@@ -158,6 +158,16 @@ def test_the_local_corpus_is_read_as_it_is(tmp_path: Path):
     assert documents_of(tmp_path / "out") == documents_of(tmp_path / "corpus")
 
 
+def test_words_about_licences_are_no_documents_licence(tmp_path: Path):
+    for source in ("code", "markup", "text"):
+        entries = [{"text": "x = 1", "licence": licence} for licence in ("MIT", None)]
+        write(tmp_path / "corpus" / f"{source}.jsonl.zst", entries)
+    result = run(packaged("local", corpus=tmp_path / "corpus"), tmp_path / "out")
+    assert result.record is not None
+    for source, documents in documents_of(tmp_path / "out").items():
+        assert [one.licence for one in documents] == ["MIT", None], source
+
+
 def test_own_repositories_give_code_markup_notebooks_and_commits(tmp_path: Path):
     clone = tmp_path / "clones" / "project"
     files = {
