@@ -286,7 +286,7 @@ def _require_answers(shards: Mapping[str, TokenShard], specs: Mapping[str, Sourc
         if specs[name].transform is not None
     ]
     if problems:
-        raise DataError("\n".join(problems))
+        raise DataError(*problems)
 
 
 def _check_names(

@@ -136,7 +136,7 @@ def _require_tensors(weights: SafetensorsFolder, model: ModelConfig, family: Fam
         if code not in ("F32", "BF16", "F16")
     ]
     if problems:
-        raise DataError("\n".join(f"{weights.folder}: {problem}" for problem in sorted(problems)))
+        raise DataError(*(f"{weights.folder}: {problem}" for problem in sorted(problems)))
 
 
 def _tokenizer(folder: Path, tree: Tree) -> Tokenizer:

@@ -82,7 +82,7 @@ class RunTable:
             problems += unreadable
         problems += value_problems(frame, runs)
         if problems:
-            raise DataError("\n".join(f"{where}: {problem}" for problem in problems))
+            raise DataError(*(f"{where}: {problem}" for problem in problems))
         kept, excluded = _without_copies(frame)
         return cls(frame=kept, where=where, excluded=excluded)
 

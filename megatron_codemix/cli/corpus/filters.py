@@ -18,6 +18,7 @@ from megatron_codemix.cli.corpus.stage_command import (
 )
 from megatron_codemix.corpus.filters.policy import load_policy, policy_names
 from megatron_codemix.corpus.filters.registry import RULES
+from megatron_codemix.corpus.filters.rule import Rule
 from megatron_codemix.corpus.filters.stage import FilterStage, choose_policies
 from megatron_codemix.corpus.stages.run import wanted_files
 
@@ -34,9 +35,21 @@ def list_rules(is_wanted: bool) -> None:
             default = "(required)" if field.is_required() else repr(field.default)
             print(f"    {name} = {default}")
     for name in policy_names():
-        rules = ", ".join(rule.name for rule in load_policy(name).rules)
+        rules = ", ".join(map(_with_changes, load_policy(name).rules))
         print(f"policy {name}: {rules or 'no rule'}")
     raise typer.Exit
+
+
+def _with_changes(rule: Rule) -> str:
+    """Its name, and the parameters that are not as they are by default."""
+    fields = type(rule).model_fields
+    changed = {
+        name: value
+        for name, value in rule
+        if fields[name].is_required() or value != fields[name].get_default()
+    }
+    words = ", ".join(f"{name}={value!r}" for name, value in changed.items())
+    return f"{rule.name} ({words})" if words else rule.name
 
 
 @app.command(name="filter")

@@ -47,6 +47,6 @@ def _print_verified(results: list[VerifiedShard], *, as_json: bool) -> None:
             raise typer.Exit(DataError.exit_code)
         return
     if problems:
-        raise DataError("\n".join(problems))
+        raise DataError(*problems)
     for result in results:
         print(f"{result.prefix}: {counted(result.num_blocks, 'block')}, as in the manifest")

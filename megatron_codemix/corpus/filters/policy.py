@@ -108,15 +108,16 @@ def load_policy(name: str, overrides: Sequence[str] = ()) -> Policy:
         if (rule := _rule(key, value, name, problems)) is not None
     ]
     if problems:
-        raise DataError("\n".join(problems))
+        raise DataError(*problems)
     return Policy(Path(name).stem, tuple(rules))
 
 
 def _load(name: str, folder: Path, chain: tuple[Path, ...], problems: list[str]) -> Tree:
     path = _find(name, folder)
     if path is None:
+        extending = f"{chain[-1]}: extends: " if chain else ""
         problems.append(
-            f"policy {name!r}: no such file, and none of {', '.join(policy_names())}"
+            f"{extending}policy {name!r}: no such file, and none of {', '.join(policy_names())}"
             f"{suggestion(name, policy_names())}"
         )
         return {}

@@ -99,7 +99,7 @@ def choose_policies(
         try:
             policies[source] = load_policy(name, overrides.get(source, ()))
         except DataError as error:
-            problems += [f"source {source!r}: {problem}" for problem in str(error).split("\n")]
+            problems += [f"source {source!r}: {problem}" for problem in error.problems]
     unknown = sorted({*chosen, *overrides} - set(sources))
     problems += [
         f"no source {source!r} to filter; there are {', '.join(sources)}"
@@ -107,7 +107,7 @@ def choose_policies(
         for source in unknown
     ]
     if problems:
-        raise DataError("\n".join(problems))
+        raise DataError(*problems)
     return policies
 
 

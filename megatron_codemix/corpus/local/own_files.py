@@ -38,7 +38,7 @@ class OwnFiles:
                 except DataError as error:
                     problems.append(f"--{source}: {error}")
         if problems:
-            raise DataError("\n".join(problems))
+            raise DataError(*problems)
         return cls(files, form)
 
     def require_usable(self) -> None:
@@ -58,7 +58,7 @@ class OwnFiles:
             if num_found == 0 and len(problems) == num_problems:
                 problems.append(why_empty(source, skipped))
         if problems:
-            raise DataError("\n".join(problems))
+            raise DataError(*problems)
 
     def documents(self, source: str, skipped: Skipped) -> Iterator[Document]:
         """Of one source, as its files have them."""

@@ -83,7 +83,7 @@ def duplicates_of_own_files(own: OwnFiles) -> ExactDuplicates:
         if num_documents == 0:
             empty.append(why_empty(source, skipped))
     if empty:
-        raise DataError("\n".join(empty))
+        raise DataError(*empty)
     return duplicates
 
 

@@ -81,7 +81,7 @@ def require_documents(
                 f"documents or change --validation-fraction{way_out}"
             )
     if problems:
-        raise DataError("\n".join(problems))
+        raise DataError(*problems)
 
 
 def _origins(
@@ -114,4 +114,4 @@ def require_keys(files: Sequence[InputFile], keys: Sequence[str], block_bytes: i
             break
         else:
             if problems:
-                raise DataError("\n".join(problems))
+                raise DataError(*problems)

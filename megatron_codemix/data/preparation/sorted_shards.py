@@ -112,7 +112,7 @@ def shards_to_merge(folder: Path) -> dict[str, str]:
     records = {work: SourceRecord.load(work) for work in works}
     problems = [problem for work in works if (problem := _parts_problem(work, records[work]))]
     if problems:
-        raise DataError("\n".join(problems))
+        raise DataError(*problems)
     for work, record in records.items():
         BlockFolders(work, record.num_files).whole()
     return {record.source: work.name for work, record in records.items()}

@@ -134,7 +134,7 @@ def _joined_fields(
             found = ", ".join(f"{p} {v}" for p, v in zip(prefixes, values, strict=True))
             problems.append(f"the shards differ in {name}: {found}{advice}")
     if problems:
-        raise DataError("\n".join(problems))
+        raise DataError(*problems)
     licences: Counter[str] = Counter()
     for manifest in manifests:
         licences.update(manifest.licences)

@@ -245,7 +245,7 @@ class _Seen:
                 f"({end_of_document_id}); append it to every document"
             )
         if problems:
-            raise DataError("\n".join(problems))
+            raise DataError(*problems)
 
 
 class _AbandonedError(Exception):

@@ -110,7 +110,7 @@ def prepare_tasks(
     if problems:
         if missing:
             problems.append("give the folder as --data-dir, or leave them out with --skip-missing")
-        raise DataError("\n".join(problems))
+        raise DataError(*problems)
     if any(one.runs_programs for one in prepared):
         run_checks([], unsafe=programs.unsafe)  # before the model is loaded, not after
     return prepared
