@@ -1,5 +1,7 @@
 """The user's own files in place of what this machine has."""
 
+import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +17,11 @@ from megatron_codemix.corpus.readers import (
 from megatron_codemix.errors import DataError
 
 SOURCES = ("code", "markup", "text")
+
+log = logging.getLogger(__name__)
+
+_BEGIN_CHARACTERS = 2000
+_RECORDS = re.compile(r'\s*\[?\s*\{\s*"')
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,21 @@ class OwnFiles:
         return {
             source: [_fingerprint(file) for file in files] for source, files in self.files.items()
         }
+
+
+def warn_of_records(document: Document, field: str) -> bool:
+    """Whether a document is JSON with records of its own, which is then told."""
+    begin = document.text[:_BEGIN_CHARACTERS]
+    if _RECORDS.match(begin) is None or f'"{field}"' not in begin:
+        return False
+    log.warning(
+        "--%s: %s is one document, though it looks like JSON records with %r; JSON lines are read "
+        "as records from files that end in .jsonl",
+        document.source,
+        document.id,
+        field,
+    )
+    return True
 
 
 _IS = {"duplicate": "in the corpus already"}  # other reasons can stand after "is" as they are

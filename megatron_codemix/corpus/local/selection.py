@@ -7,7 +7,12 @@ from megatron_codemix.corpus.document import Document, normalise
 from megatron_codemix.corpus.duplicates.contained import ExactDuplicates, drop_contained
 from megatron_codemix.corpus.local import collect
 from megatron_codemix.corpus.local.installed import Machine
-from megatron_codemix.corpus.local.own_files import SOURCES, OwnFiles, why_empty
+from megatron_codemix.corpus.local.own_files import (
+    SOURCES,
+    OwnFiles,
+    warn_of_records,
+    why_empty,
+)
 from megatron_codemix.corpus.readers import Skipped
 from megatron_codemix.corpus.store import (
     CorpusSource,
@@ -77,7 +82,9 @@ def duplicates_of_own_files(own: OwnFiles) -> ExactDuplicates:
     for source in own.files:
         skipped = Skipped(is_announced=False)
         num_documents = 0
+        is_told = False
         for document in own.documents(source, skipped):
+            is_told = is_told or warn_of_records(document, own.form.text_field)
             duplicates.add(document)
             num_documents += 1
         if num_documents == 0:

@@ -384,6 +384,19 @@ def test_this_machine_gives_valid_code(this_corpus: LocalCorpus):
             ast.parse(one.text)
 
 
+def test_records_that_are_read_as_one_document_are_told_once(
+    tmp_path: Path, machine: Machine, caplog: pytest.LogCaptureFixture
+):
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_text(json.dumps([{"id": n, "text": name} for n in range(9)]))
+    (tmp_path / "c.txt").write_text("{ nothing of the kind }")
+    patterns = {"text": [f"{tmp_path}/*.json", f"{tmp_path}/*.txt"]}
+    made = build_local_corpus(tmp_path / "out", patterns, machine=machine)
+    assert made.sources["text"].num_documents == 3
+    (told,) = [one for one in caplog.messages if "looks like JSON records" in one]
+    assert told.startswith("--text: a.json is one document")
+
+
 def test_own_files_may_lie_in_a_store(tmp_path: Path, machine: Machine):
     store = fsspec.filesystem("memory")
     store.pipe("/own/a.jsonl", b'{"id": "a", "text": "far away"}\n')
