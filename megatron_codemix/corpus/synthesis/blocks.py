@@ -65,6 +65,8 @@ class Block:
     """By reason, the family in front."""
     problems: tuple[tuple[Verified, str], ...] = ()
     """Those that the documents are of, with their seeds; not written."""
+    untranslated: tuple[str | None, ...] = ()
+    """Where documents are translated: why each has no translation."""
 
 
 def chosen_families(names: Sequence[str]) -> tuple[Family, ...]:
@@ -147,14 +149,16 @@ def translated(block: Block, translator: Translator) -> Block:
     """With each problem's document in the other language too, where there is one."""
     pairs = zip(block.kept, block.problems, strict=True)
     given = [(verified, one.document, seed) for one, (verified, seed) in pairs]
-    rejected, done = Counter(block.rejected), []
+    done: list[Kept] = []
+    untranslated: list[str | None] = []
     for one, found in zip(block.kept, translator.companions(given), strict=True):
         if isinstance(found, Unlike):
-            rejected[f"translation: {found.reason}"] += 1
             done.append(one)
+            untranslated.append(f"translation: {found.reason}")
         else:
             done.append(replace(one, companions=(found,)))
-    return Block(tuple(done), dict(sorted(rejected.items())), block.problems)
+            untranslated.append(None)
+    return replace(block, kept=tuple(done), untranslated=tuple(untranslated))
 
 
 def _draw(family: Family, rng: Random) -> Problem | None:
@@ -170,16 +174,19 @@ def _draw(family: Family, rng: Random) -> Problem | None:
 
 @dataclass(frozen=True)
 class BlockHead:
-    """What a finished block says of itself: `keys` of each document in it, in order."""
+    """What a finished block says of itself: `keys` of each document in it, in order, and where they
+    are translated why each has no translation."""
 
     keys: tuple[tuple[bytes, ...], ...]
     rejected: dict[str, int]
+    untranslated: tuple[str | None, ...]
 
 
 def write_block(path: Path, block: Block) -> None:
     """A JSON line that is the head, then a line for each document; whole or absent."""
     keys = [[base64.b16encode(own).decode() for own in one.keys] for one in block.kept]
-    lines = [encoded({"rejected": block.rejected, "keys": keys})]
+    head = {"rejected": block.rejected, "keys": keys, "untranslated": list(block.untranslated)}
+    lines = [encoded(head)]
     lines += [
         encoded({"documents": [each.to_record() for each in (one.document, *one.companions)]})
         for one in block.kept
@@ -192,7 +199,7 @@ def write_block(path: Path, block: Block) -> None:
 def read_head(path: Path) -> BlockHead:
     head = json.loads(next(_lines(path)))
     keys = tuple(tuple(base64.b16decode(own) for own in one) for one in head["keys"])
-    return BlockHead(keys, head["rejected"])
+    return BlockHead(keys, head["rejected"], tuple(head["untranslated"]))
 
 
 def read_documents(path: Path) -> Iterator[list[Document]]:

@@ -116,8 +116,10 @@ class Output:
         *,
         candidates: int,
         rejected: Mapping[str, int],
+        untranslated: Mapping[str, Mapping[str, int]] | None = None,
     ) -> Synthesized:
-        """Writes all sources; figures are of the first, the problems' own."""
+        """Writes all sources; figures are of the first, the problems' own. `untranslated`: by
+        source of translations, why some problems have none there."""
         totals, others = _Totals(), _Totals()
         main = self.sources[0]
         sources: dict[str, CorpusSource] = {}
@@ -136,14 +138,13 @@ class Output:
             "difficulty": round(totals.difficulty / count, 4),
             "candidates": candidates,
         }
-        skipped = Skipped(is_announced=False)
-        for reason, number in sorted(rejected.items()):
-            skipped.counts[reason], skipped.names[reason] = number, []
+        others_left_out = untranslated or {}
+        left_out = {main: rejected, **others_left_out}
         stage = StageRecord(
             STAGE,
             {**self._options, "result": result},
-            num_read={main: candidates},
-            dropped={main: skipped},
+            num_read={main: candidates, **dict.fromkeys(others_left_out, count)},
+            dropped={source: _skipped(reasons) for source, reasons in left_out.items()},
         )
         record = CorpusRecord(sources, (stage,))
         record.save(self.folder)
@@ -162,12 +163,24 @@ class Output:
         return CorpusSource(tuple(files), dict(licences))
 
     def _result(self, record: CorpusRecord, *, is_old: bool) -> Synthesized:
-        stage, main = record.stages[-1], self.sources[0]
+        stage = record.stages[-1]
         return Synthesized(
             folder=self.folder,
             count=stage.options["count"],
-            rejected=stage.dropped[main].counts,
+            rejected={
+                reason: number
+                for source in self.sources
+                if source in stage.dropped
+                for reason, number in stage.dropped[source].counts.items()
+            },
             seconds=time.monotonic() - self._started,
             is_old=is_old,
             **stage.options["result"],
         )
+
+
+def _skipped(reasons: Mapping[str, int]) -> Skipped:
+    skipped = Skipped(is_announced=False)
+    for reason, number in sorted(reasons.items()):
+        skipped.counts[reason], skipped.names[reason] = number, []
+    return skipped

@@ -38,6 +38,8 @@ _USUAL_YIELD = 0.85
 """Of the candidates; how many blocks are made at first."""
 _WAIT_SECONDS = 10.0
 """For workers of a killed run to end: they hold the lock until they do."""
+NOT_NEEDED = "not needed, the count was reached"
+"""Why problems at the end of the last block are left out."""
 _LEAST_YIELD = 0.02
 """A round of blocks that gives less says that there is no more to be had."""
 
@@ -75,6 +77,7 @@ def synthesize(
             {source: _documents(blocks, selection, source) for source in output.sources},
             candidates=block_candidates * len(selection.taken),
             rejected=selection.rejected,
+            untranslated={TRANSLATED_SOURCE: selection.untranslated} if languages else {},
         )
         shutil.rmtree(out / PARTS_FOLDER)
     return result
@@ -157,6 +160,8 @@ class _Selection:
     """By block: numbers of its documents."""
     count: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+    untranslated: Counter[str] = field(default_factory=Counter)
+    """Of those taken: why some have no translation."""
 
 
 def _select(blocks: _Blocks, count: int, workers: int, advance: Advance) -> _Selection:
@@ -192,6 +197,7 @@ def _take(
     taken: list[int] = []
     for place, keys in enumerate(head.keys):
         if selection.count == count:
+            selection.rejected[NOT_NEEDED] += len(head.keys) - place
             break
         if seen.isdisjoint(keys):
             taken.append(place)
@@ -200,6 +206,8 @@ def _take(
             selection.rejected["near-duplicate of another block"] += 1
         seen.update(keys)
     selection.rejected.update(head.rejected)
+    reasons = (head.untranslated[place] for place in taken if head.untranslated)
+    selection.untranslated.update(reason for reason in reasons if reason is not None)
     selection.taken.append(taken)
 
 

@@ -1,7 +1,7 @@
 """Types of what problems take and give: annotation, random values, values as source text."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
@@ -236,14 +236,33 @@ def copied(value: Value) -> Value:
 
 
 def same(one: Value, other: Value) -> bool:
-    """Equal and of equal types throughout: True is not 1, a tuple is not a list."""
+    """Equal and of equal types throughout, in keys and members too: True is not 1, a tuple is not a
+    list."""
     if type(one) is not type(other):
         return False
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, Mapping):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+        return _are_same_keys(one, other) and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, set | frozenset):
+        return _are_same_keys(one, other)
+    if isinstance(one, RecordValue):
+        return one.name == other.name and same(one.fields, other.fields)
     return bool(one == other)
+
+
+def _are_same_keys(one: Collection[Value], other: Collection[Value]) -> bool:
+    """Of two dictionaries or sets."""
+    return len(one) == len(other) and set(map(_typed, one)) == set(map(_typed, other))
+
+
+def _typed(key: Value) -> Value:
+    """A key that only equals what is of its type throughout."""
+    if isinstance(key, tuple):
+        return tuple, tuple(map(_typed, key))
+    if isinstance(key, frozenset):
+        return frozenset, frozenset(map(_typed, key))
+    return type(key), key
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,9 @@ class Assignments(Loops):
         is_signed = isinstance(operator, ast.Mod) and not self.is_plain(
             node, (target, 0), (value, 1)
         )
+        is_signed = is_signed or (
+            kind != "str" and not self.is_product_plain(node, target, operator, value)
+        )
         if type(operator) not in _SYMBOLS or is_signed or (self.is_checked and kind != "str"):
             return [f"{place.text} = {self.applied(node, target, operator, value).text};"]
         return [f"{place.text} {_SYMBOLS[type(operator)]}= {self.expression(value).text};"]

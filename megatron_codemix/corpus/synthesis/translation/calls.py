@@ -76,7 +76,7 @@ class Calls(Methods):
             case "str", [one]:
                 return self._text_of(one)
             case "int", [one]:
-                return self._integer(one)
+                return self._integer(node, one)
             case "ord", [one]:
                 return method(self.expression(one), "codePointAt", Code("0"))
             case "chr", [one]:
@@ -119,16 +119,17 @@ class Calls(Methods):
                 return conditional(code, quoted("True"), quoted("False"))
         raise refused(node, f"`str({ast.unparse(node)})`")
 
-    def _integer(self, node: ast.expr) -> Code:
-        code = self.expression(node)
-        match self.kind(node):
+    def _integer(self, node: ast.Call, given: ast.expr) -> Code:
+        code = self.expression(given)
+        match self.kind(given):
             case "int":
                 return code
             case "bool":
                 return call("Number", code)
             case "str":
-                return self.whole(call("Number.parseInt", code, Code("10")))
-        raise refused(node, f"`int({ast.unparse(node)})`")
+                read = self.whole(call("Number.parseInt", code, Code("10")))
+                return self.zero(node, read, may_be_negative=True)
+        raise refused(node, f"`{ast.unparse(node)}`")
 
     def halves(self, node: ast.Call) -> tuple[Code, Code]:
         """Quotient and remainder of a `divmod`, apart."""

@@ -17,6 +17,7 @@ from megatron_codemix.corpus.synthesis.translation.code import (
 from megatron_codemix.corpus.synthesis.translation.methods import text_pieces
 from megatron_codemix.corpus.synthesis.translation.refusal import refused
 from megatron_codemix.corpus.synthesis.translation.types import argument
+from megatron_codemix.corpus.synthesis.translation.zeros import may_be_negative_zero
 
 _CONSTANTS = {True: "true", False: "false", None: "null"}
 
@@ -37,8 +38,9 @@ class Expressions(Calls):
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 return self.negated(operand)
             case ast.UnaryOp(op=operator, operand=operand):
-                symbol = "-" if isinstance(operator, ast.USub) else "+"
-                return unary(symbol, self.expression(operand))
+                if isinstance(operator, ast.USub):
+                    return self._negative(node, operand)
+                return unary("+", self.expression(operand))
             case ast.BoolOp():
                 return self.either(node)
             case ast.Compare():
@@ -58,6 +60,12 @@ class Expressions(Calls):
                 parameters = ", ".join(self.name(one.arg) for one in arguments.args)
                 return arrow(parameters, self.expression(body))
         return self._display(node)
+
+    def _negative(self, node: ast.expr, operand: ast.expr) -> Code:
+        may_be_negative = may_be_negative_zero(node, self.bounds.least)
+        return self.zero(
+            node, unary("-", self.expression(operand)), may_be_negative=may_be_negative
+        )
 
     def _display(self, node: ast.expr) -> Code:
         match node:

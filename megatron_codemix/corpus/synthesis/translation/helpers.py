@@ -15,7 +15,10 @@ HELPERS = {
         """/** The remainder with the sign of the divisor, as in Python. */
 function mod(a, b) {
   const rest = a % b;
-  return rest !== 0 && rest < 0 !== b < 0 ? rest + b : rest;
+  if (rest === 0) {
+    return 0; // not -0
+  }
+  return rest < 0 !== b < 0 ? rest + b : rest;
 }"""
     ),
     "range": Helper(

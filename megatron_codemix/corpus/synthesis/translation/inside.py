@@ -43,10 +43,17 @@ for (const [kind, names] of [
 }
 
 const $sites = new Map();
-const $seen = (site, value, least) => {
+const $saw = (site, fits) => {
   const [count, isPlain] = $sites.get(site) ?? [0, true];
-  $sites.set(site, [count + 1, isPlain && value >= least]);
+  $sites.set(site, [count + 1, isPlain && fits]);
+};
+const $seen = (site, value, least) => {
+  $saw(site, value >= least);
   return value;
+};
+const $zero = (site, value) => {
+  $saw(site, !Object.is(value, -0));
+  return value + 0;
 };
 
 const $given = (form, value, classes) => {
@@ -75,7 +82,7 @@ const $given = (form, value, classes) => {
 const $named = (form, name) => (["list", "tuple"].includes(form[1][0]) ? `Tuple${name}` : name);
 
 const $wrong = (form, value) => {
-  const shown = value === undefined ? "undefined" : JSON.stringify(value);
+  const shown = Object.is(value, -0) ? "-0" : (JSON.stringify(value) ?? "undefined");
   throw new TypeError(`${String(shown).slice(0, 80)} where ${JSON.stringify(form)} is expected`);
 };
 
@@ -84,7 +91,8 @@ const $result = (form, value, classes) => {
   const check = (holds) => holds || $wrong(form, value);
   switch (typeof form === "string" ? form : form[0]) {
     case "int":
-      check(typeof value === "boolean" || Number.isSafeInteger(value));
+      // JSON does not tell -0 from 0; Node prints it, and takes it for another number.
+      check(typeof value === "boolean" || (Number.isSafeInteger(value) && !Object.is(value, -0)));
       return value;
     case "bool":
       check(typeof value === "boolean");

@@ -29,6 +29,7 @@ from megatron_codemix.corpus.synthesis.translation.code import POWER as POWER_LE
 from megatron_codemix.corpus.synthesis.translation.ordering import Ordering
 from megatron_codemix.corpus.synthesis.translation.refusal import refused
 from megatron_codemix.corpus.synthesis.translation.types import Type, argument, holds_arrays
+from megatron_codemix.corpus.synthesis.translation.zeros import may_make_negative_zero
 
 _ARITHMETIC: dict[type[ast.operator], tuple[str, int]] = {
     ast.Add: ("+", SUM),
@@ -146,12 +147,15 @@ class Operators(Ordering):
         self, node: ast.AST, left: ast.expr, operator: ast.operator, right: ast.expr
     ) -> Code:
         one, other = self.expression(left), self.expression(right)
+        may_be_negative = may_make_negative_zero(left, operator, right, self.bounds.least)
         if type(operator) in _ARITHMETIC:
             symbol, level = _ARITHMETIC[type(operator)]
-            return self.whole(infix(one, symbol, other, level))
+            made = self.whole(infix(one, symbol, other, level))
+            return self.zero(node, made, may_be_negative=may_be_negative)
         match operator:
             case ast.FloorDiv():
-                return self.whole(call("Math.floor", ratio(one, "/", other)))
+                made = self.whole(call("Math.floor", ratio(one, "/", other)))
+                return self.zero(node, made, may_be_negative=may_be_negative)
             case ast.Mod():
                 if self.is_plain(node, (left, 0), (right, 1)):
                     return self.whole(ratio(one, "%", other))

@@ -26,10 +26,12 @@ _SAID = re.compile(r"`(\w+\([^`]*\))` gives `([^`]*)`")
 
 _SURROUNDINGS = """
 const $printed = [];
-const console = { log: (value) => $printed.push(String(value)) };
+const $shown = (value) => (Object.is(value, -0) ? "-0" : String(value));
+const console = { log: (value) => $printed.push($shown(value)) };
+// As `node:assert` compares: -0 is not 0.
 const $same = (a, b) => {
-  if (a === b || a === null || b === null || typeof a !== "object" || typeof b !== "object") {
-    return a === b;
+  if (a === null || b === null || typeof a !== "object" || typeof b !== "object") {
+    return Object.is(a, b);
   }
   if (a.constructor !== b.constructor) {
     return false;
@@ -51,7 +53,7 @@ const $assert = (holds) => {
 const require = (name) => {
   $assert(name === "node:assert");
   return {
-    strictEqual: (a, b) => $assert(a === b),
+    strictEqual: (a, b) => $assert(Object.is(a, b)),
     deepStrictEqual: (a, b) => $assert($same(a, b)),
   };
 };

@@ -16,6 +16,7 @@ from megatron_codemix.corpus.synthesis.translation.refusal import Untranslatable
 from megatron_codemix.corpus.synthesis.translation.scopes import Uses
 from megatron_codemix.corpus.synthesis.translation.shape import Shape, shape_of
 from megatron_codemix.corpus.synthesis.translation.types import Known, Type, resolve
+from megatron_codemix.corpus.synthesis.translation.zeros import unseen
 
 _MOST_INTEGER = 2**53
 
@@ -64,7 +65,8 @@ class Draft:
         self._inference = Inference(self._shape)
         self._bounds = Bounds(self._shape, self._inference, entry, lows or {})
         self._uses = Uses()
-        self._sites: dict[int, int] = {}
+        self._sites: dict[tuple[int, str], int] = {}
+        self._unseen = unseen(self._tree)
         self.checked = self._written(frozenset(), is_checked=True)
         """Throws where an integer that is computed is not exact, and says of each place where a
         sign decides what was seen there."""
@@ -83,6 +85,7 @@ class Draft:
             self._uses,
             self._sites,
             plain_sites,
+            self._unseen,
             is_checked=is_checked,
         )
         text = self._text(writer)

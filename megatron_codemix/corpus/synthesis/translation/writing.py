@@ -6,23 +6,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from megatron_codemix.corpus.synthesis.translation.bounds import Bounds
-from megatron_codemix.corpus.synthesis.translation.code import MEMBER, Code, call
+from megatron_codemix.corpus.synthesis.translation.code import MEMBER, SUM, Code, call, infix
 from megatron_codemix.corpus.synthesis.translation.inference import Inference
 from megatron_codemix.corpus.synthesis.translation.names import Names
 from megatron_codemix.corpus.synthesis.translation.scopes import Uses
 from megatron_codemix.corpus.synthesis.translation.shape import Shape
 from megatron_codemix.corpus.synthesis.translation.types import Type, kind_of
+from megatron_codemix.corpus.synthesis.translation.zeros import may_make_negative_zero
 
 SEEN = "$seen"
 """What the checked text calls where a sign decides: it counts how often a place had an integer, and
 whether one was less than it has to be."""
+ZERO = "$zero"
+"""What the checked text calls on an integer that may be -0: it counts like `$seen` whether one was,
+and gives 0 for it."""
 CHECK = "$whole"
 """What the checked text calls on each integer that is computed; throws where one is not exact."""
 
 
 class Writing(ABC):
     """`is_checked`: with a check around every integer that is computed, and all places watched.
-    `sites` numbers these places by their nodes; `plain_sites` are those that need no care."""
+    `sites` numbers these places by their nodes and what is watched; `plain_sites` are those that
+    need no care. `unseen`: nodes whose -0 nothing can tell from 0 (`zeros`)."""
 
     def __init__(
         self,
@@ -31,8 +36,9 @@ class Writing(ABC):
         bounds: Bounds,
         names: Names,
         uses: Uses,
-        sites: dict[int, int],
+        sites: dict[tuple[int, str], int],
         plain_sites: frozenset[int],
+        unseen: frozenset[int],
         *,
         is_checked: bool,
     ) -> None:
@@ -45,6 +51,7 @@ class Writing(ABC):
         self.uses = uses
         self.sites = sites
         self.plain_sites = plain_sites
+        self.unseen = unseen
         self._renamed: dict[str, str] = {}
         self._standing: dict[int, Code] = {}
         self._temporaries: list[str] = []
@@ -84,15 +91,18 @@ class Writing(ABC):
         proof, or because those seen at this place always were."""
         if all(self.is_least(node, least) for node, least in parts):
             return True
-        number = self.sites.setdefault(id(site), len(self.sites))
+        number = self._site(site, SEEN)
         return not self.is_checked and number in self.plain_sites
+
+    def _site(self, node: ast.AST, watched: str) -> int:
+        return self.sites.setdefault((id(node), watched), len(self.sites))
 
     def watched(self, site: ast.AST, node: ast.expr, least: int) -> Code:
         """An integer of a place that is not proved to be plain: the checked text counts it."""
         code = self.expression(node)
         if not self.is_checked or self.is_least(node, least):
             return code
-        number = self.sites.setdefault(id(site), len(self.sites))
+        number = self._site(site, SEEN)
         return Code(f"{SEEN}({number}, {code.text}, {least})", MEMBER)
 
     def helper(self, name: str, *arguments: Code) -> Code:
@@ -102,6 +112,31 @@ class Writing(ABC):
     def whole(self, code: Code) -> Code:
         """An integer that was just computed."""
         return Code(f"{CHECK}({code.text})", MEMBER) if self.is_checked else code
+
+    def is_product_plain(
+        self, site: ast.AST, left: ast.expr, operator: ast.operator, right: ast.expr
+    ) -> bool:
+        """Whether an operation on integers never gives -0 that could be seen: by proof, or because
+        at this place it never did."""
+        return self._is_zero_plain(
+            site, may_make_negative_zero(left, operator, right, self.bounds.least)
+        )
+
+    def _is_zero_plain(self, site: ast.AST, may_be_negative: bool) -> bool:
+        if not may_be_negative or id(site) in self.unseen:
+            return True
+        number = self._site(site, ZERO)
+        return not self.is_checked and number in self.plain_sites
+
+    def zero(self, site: ast.AST, code: Code, *, may_be_negative: bool) -> Code:
+        """An integer that was just computed, and 0 where it would be -0."""
+        if self._is_zero_plain(site, may_be_negative):
+            return code
+        if self.is_checked:
+            return Code(f"{ZERO}({self._site(site, ZERO)}, {code.text})", MEMBER)
+        if code.text.startswith("-"):
+            return Code(f"0 - {code.text[1:]}", SUM)
+        return infix(code, "+", Code("0"), SUM)
 
     def is_short(self, node: ast.expr) -> bool:
         """Whether to write it twice is as good as to give it a name."""

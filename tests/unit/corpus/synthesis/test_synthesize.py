@@ -13,6 +13,9 @@ import pytest
 
 from megatron_codemix.corpus.document import Document
 from megatron_codemix.corpus.readers import Skipped, read_documents
+from megatron_codemix.corpus.statistics.count import count_corpus
+from megatron_codemix.corpus.statistics.source_counts import CountOptions
+from megatron_codemix.corpus.statistics.summary import summarise
 from megatron_codemix.corpus.store import load_corpus, source_files
 from megatron_codemix.corpus.synthesis import synthesize as module
 from megatron_codemix.corpus.synthesis.blocks import Order, make_block
@@ -21,7 +24,7 @@ from megatron_codemix.corpus.synthesis.distinct import normalised_statement, ske
 from megatron_codemix.corpus.synthesis.documents.parts import test_function as written_tests
 from megatron_codemix.corpus.synthesis.documents.shapes import SHAPES, Exercise
 from megatron_codemix.corpus.synthesis.problem import Solution
-from megatron_codemix.corpus.synthesis.synthesize import synthesize
+from megatron_codemix.corpus.synthesis.synthesize import NOT_NEEDED, synthesize
 from megatron_codemix.corpus.synthesis.verification.batch import Test as ProblemTest
 from megatron_codemix.corpus.synthesis.verification.inside.documents import recheck
 from megatron_codemix.corpus.synthesis.verify import verify_corpus
@@ -32,6 +35,7 @@ from megatron_codemix.errors import DataError
 COUNT = 36
 SIZES = {"block_candidates": 18, "part_documents": 15}
 """Several blocks and several parts."""
+COUNTED = CountOptions(num_samples=1, seed=1, validation_fraction=0.1, has_pieces=False)
 
 
 pytestmark = pytest.mark.usefixtures("isolation")
@@ -65,6 +69,20 @@ def test_it_writes_as_many_as_wanted_in_parts_with_a_record(made: Path) -> None:
     assert record.is_whole(made)
     assert len(documents(made)) == COUNT
     assert {path.name for path in made.iterdir()} == {"corpus.json", "synthetic"}
+
+
+def test_every_candidate_is_kept_or_left_out_for_a_reason(made: Path, tmp_path: Path) -> None:
+    """In the record, in the result, and on the page; the last block is not used up."""
+    for folder, count in ((made, COUNT), (tmp_path / "out", 20)):
+        result = synthesize(folder, count=count, seed=1, **SIZES)
+        assert result.candidates % SIZES["block_candidates"] == 0
+        assert result.candidates == count + sum(result.rejected.values())
+        assert result.rejected[NOT_NEEDED] > 0
+        (stage,) = summarise(folder, count_corpus(folder, COUNTED))["stages"]
+        figures = stage["sources"]["synthetic"]
+        assert figures["kept"] == count
+        assert figures["read"] == result.candidates
+        assert figures["dropped"][NOT_NEEDED]["count"] == result.rejected[NOT_NEEDED]
 
 
 def test_any_number_of_workers_gives_the_same_bytes(made: Path, tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 they do not."""
 
 import json
+import shutil
+import subprocess
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -12,21 +15,29 @@ import pytest
 
 from megatron_codemix.corpus.document import Document
 from megatron_codemix.corpus.readers import Skipped, read_documents
+from megatron_codemix.corpus.statistics.count import count_corpus
+from megatron_codemix.corpus.statistics.source_counts import CountOptions
+from megatron_codemix.corpus.statistics.summary import summarise
 from megatron_codemix.corpus.store import source_files
+from megatron_codemix.corpus.synthesis import synthesize as module
 from megatron_codemix.corpus.synthesis.synthesize import synthesize
+from megatron_codemix.corpus.synthesis.translation.companions import Translator
 from megatron_codemix.corpus.synthesis.translation.documents import (
     SHAPES,
     Exercise,
     write_document,
 )
 from megatron_codemix.corpus.synthesis.translation.engine import Engine
+from megatron_codemix.corpus.synthesis.translation.javascript import Unlike
 from megatron_codemix.corpus.synthesis.translation.recheck import recheck_all
 from megatron_codemix.corpus.synthesis.translation.translate import Draft
 from megatron_codemix.corpus.synthesis.translation.wording import in_javascript
+from megatron_codemix.corpus.synthesis.verification.batch import Verified
 from megatron_codemix.corpus.synthesis.verify import verify_corpus
 
 COUNT = 40
 SIZES = {"block_candidates": 30, "part_documents": 25}
+COUNTED = CountOptions(num_samples=1, seed=1, validation_fraction=0.1, has_pieces=False)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +78,35 @@ def test_the_same_again_by_more_workers(corpus: Path, tmp_path: Path) -> None:
     synthesize(again, count=COUNT, seed=5, languages=["javascript"], workers=2, **SIZES)
     for path in sorted(corpus.rglob("*.zst")):
         assert path.read_bytes() == (again / path.relative_to(corpus)).read_bytes()
+
+
+class Reluctant(Translator):
+    """Does not translate every third problem of a block."""
+
+    def companions(
+        self, problems: Sequence[tuple[Verified, Document, str]]
+    ) -> list[Document | Unlike]:
+        found = super().companions(problems)
+        return [one if place % 3 else Unlike("fails", "") for place, one in enumerate(found)]
+
+
+def test_what_is_not_translated_is_left_out_of_the_translations_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "Translator", Reluctant)
+    out = tmp_path / "out"
+    for _ in ("made", "there already"):
+        result = synthesize(out, count=COUNT, seed=5, languages=["javascript"], **SIZES)
+        num_translated = len(documents_of(out, "synthetic_javascript"))
+        assert 0.5 * COUNT < num_translated < 0.8 * COUNT
+        assert result.rejected["translation: fails"] == COUNT - num_translated
+    (stage,) = summarise(out, count_corpus(out, COUNTED))["stages"]
+    python, translations = (
+        stage["sources"][name] for name in ("synthetic", "synthetic_javascript")
+    )
+    assert python["kept"] == translations["read"] == COUNT
+    assert translations["kept"] == num_translated
+    assert not any(reason.startswith("translation") for reason in python["dropped"])
 
 
 def test_it_verifies_from_its_files_alone(corpus: Path) -> None:
@@ -181,6 +221,57 @@ def test_printed_lines_are_compared_with_what_is_said(javascript_engine: Engine)
     assert first is None
     assert second is not None
     assert '"10"' in second
+
+
+def as_written(code: str, shown: str) -> Document:
+    """A text around a function that gives nothing which is looked at."""
+    source = "function seven() {\n  return 7;\n}\n"
+    metadata = {
+        "solutions": [{"style": "loop", "source": source}],
+        "tests": [{"arguments": "", "expected": "7"}],
+        "interface": {"entry": "seven", "exports": ["seven"], "parameters": [], "returns": "int"},
+    }
+    return Document("d", "s", "d", "d", None, f"{code}\n{shown}\n", metadata)
+
+
+ZERO = "function times(a, b) {\n  return a * b;\n}"
+STRICT = 'const assert = require("node:assert");\n'
+OF_ZERO = {
+    "strict": (STRICT + "assert.strictEqual(times(0, -3), {0});", ""),
+    "deep": (STRICT + "assert.deepStrictEqual([times(0, -3)], [{0}]);", ""),
+    "in a record": (STRICT + "assert.deepStrictEqual({{ a: times(0, -3) }}, {{ a: {0} }});", ""),
+    "as a value of a map": (
+        STRICT + "assert.deepStrictEqual(new Map([[1, times(0, -3)]]), new Map([[1, {0}]]));", "",
+    ),
+    "as a key of a map": (
+        STRICT + "assert.deepStrictEqual(new Map([[times(0, -3), 1]]), new Map([[{0}, 1]]));",
+        "any",
+    ),
+    "as a member of a set": (
+        STRICT + "assert.deepStrictEqual(new Set([times(0, -3)]), new Set([{0}]));", "any",
+    ),
+    "printed": ("console.log(times(0, -3)); // {0}", "printed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_ZERO)
+def test_zeros_are_told_apart_as_node_does(
+    name: str, javascript_engine: Engine, tmp_path: Path
+) -> None:
+    """0 * -3 is -0. What is said of it is right or wrong as in Node, where that is installed."""
+    form, kind = OF_ZERO[name]
+    texts = {value: form.format(value) for value in ("-0", "0")}
+    found = recheck_all([as_written(ZERO, one) for one in texts.values()], javascript_engine)
+    holds = dict(zip(texts, (one is None for one in found), strict=True))
+    assert holds == {"-0": True, "0": kind == "any"}, found
+    if (node := shutil.which("node")) is None:
+        return
+    for value, text in texts.items():
+        script = tmp_path / "one.js"
+        script.write_text(f"{ZERO}\n{text}\n", encoding="utf-8")
+        done = subprocess.run([node, script], capture_output=True, text=True, check=False)
+        is_right = done.stdout.strip() == value if kind == "printed" else done.returncode == 0
+        assert holds[value] == is_right, done.stderr
 
 
 def test_all_shapes_come_up() -> None:

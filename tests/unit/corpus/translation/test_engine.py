@@ -81,6 +81,7 @@ OVERLOADS = {
     "throws": ("function f(x) { throw new Error('no'); }", "no"),
     "throws what is no error": ("function f(x) { throw undefined; }", ""),
     "gives what is not asked for": ("function f(x) { return 0.5; }", "is expected"),
+    "gives a negative zero": ("function f(x) { return -0; }", '-0 where "int" is expected'),
     "gives an inexact integer": ("function f(x) { return 2 ** 53; }", "is expected"),
     "gives nothing": ("function f(x) {}", "is expected"),
     "gives too many results": (

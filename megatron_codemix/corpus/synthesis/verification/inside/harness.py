@@ -10,7 +10,7 @@ import io
 import json
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from megatron_codemix.corpus.synthesis.verification.inside import mutants
@@ -27,15 +27,38 @@ Case = Callable[[], tuple[tuple[Any, ...], Any]]
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal and of equal types throughout: True is not 1, a tuple is not a list."""
+    """Equal and of equal types throughout, in keys and members too: True is not 1, a tuple is not a
+    list."""
     kind = type(one)
     if kind is not type(other):
         return False
+    if kind is int or kind is str:  # by far the most
+        return bool(one == other)
     if kind is list or kind is tuple:
         return len(one) == len(other) and all(map(same, one, other))
     if kind is dict:
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    return bool(one == other)
+        return are_same_keys(one, other) and all(same(one[key], other[key]) for key in one)
+    if kind is set or kind is frozenset:
+        return are_same_keys(one, other)
+    fields = getattr(kind, "__dataclass_fields__", ())
+    return bool(one == other) and all(
+        same(getattr(one, name), getattr(other, name)) for name in fields
+    )
+
+
+def are_same_keys(one: Collection[Any], other: Collection[Any]) -> bool:
+    """Of two dictionaries or sets."""
+    return len(one) == len(other) and set(map(typed, one)) == set(map(typed, other))
+
+
+def typed(key: Any) -> Any:
+    """A key that only equals what is of its type throughout."""
+    kind = type(key)
+    if kind is tuple:
+        return tuple, tuple(map(typed, key))
+    if kind is frozenset:
+        return frozenset, frozenset(map(typed, key))
+    return kind, key
 
 
 class Program:
