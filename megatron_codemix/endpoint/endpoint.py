@@ -148,6 +148,8 @@ class Endpoint:
             raise _NotNow(f"answers something else than a completion ({_cut(content)})") from error
         if text is not None and not isinstance(text, str):
             raise _NotNow(f"answers something else than a text ({_cut(content)})")
+        if text is None and choice.get("finish_reason") is None:
+            raise _NotNow(f"answers without a text or a reason ({_cut(content)})")
         return {
             "text": without_lone_surrogates(text or ""),
             "finish_reason": choice.get("finish_reason"),

@@ -12,8 +12,10 @@ from megatron_codemix.corpus.document import Document
 from megatron_codemix.corpus.readers import Skipped, read_documents
 from megatron_codemix.corpus.store import source_files
 from megatron_codemix.corpus.synthesis.distinct import key, normalised_statement
+from megatron_codemix.corpus.synthesis.model_written.as_it_stands import document_problem
 from megatron_codemix.corpus.synthesis.model_written.record import SOURCE as MODEL_SOURCE
 from megatron_codemix.corpus.synthesis.model_written.trial import (
+    LIMITS,
     NoAnswerError,
     agrees,
     run_solution,
@@ -30,6 +32,7 @@ from megatron_codemix.corpus.synthesis.verification.batch import (
 )
 from megatron_codemix.corpus.synthesis.verification.batch import Test as ProblemTest
 from megatron_codemix.errors import DataError
+from megatron_codemix.sandbox.sandbox import Sandbox
 
 _FIRST_FAILURES = 20
 _NEEDED = {
@@ -123,8 +126,15 @@ class _Translated:
         return recheck_all(documents, self._engine)
 
 
-class _ModelWritten(_Drawn):
+class _ModelWritten:
     """What a model wrote: results are compared outside of the processes that it runs in."""
+
+    def __enter__(self) -> Self:
+        self._sandbox = Sandbox(LIMITS)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sandbox.close()
 
     def errors(self, documents: Sequence[Document]) -> list[str | None]:
         return [self._error(one) for one in documents]
@@ -141,8 +151,9 @@ class _ModelWritten(_Drawn):
             for test, result in zip(metadata["tests"], results, strict=True):
                 if not agrees(test["expected"], result):
                     return f"solution {number}: {test['arguments']} gives {result[1]}"
-        [verdict] = run_batch(self._sandbox, "documents", [_job(document)])
-        return None if verdict["error"] is None else str(verdict["error"])
+        tests = [ProblemTest(**one) for one in metadata["tests"]]
+        wrong = document_problem(self._sandbox, document.text, metadata["name"], tests)
+        return wrong and f"the document itself: {wrong.removeprefix('the document itself: ')}"
 
 
 _CHECKERS: dict[str, Callable[[], _Checker]] = {

@@ -147,10 +147,20 @@ def test_the_key_does_not_follow_a_redirect() -> None:
     assert elsewhere.questions == []
 
 
-def test_a_null_text_is_an_empty_judgement() -> None:
-    body = json.dumps({"choices": [{"message": {"content": None}}]}).encode()
+def test_a_null_text_with_a_reason_is_an_empty_judgement() -> None:
+    choice = {"message": {"content": None}, "finish_reason": "length"}
+    body = json.dumps({"choices": [choice]}).encode()
     with endpoint_server(lambda question: Reply(body=body)) as judge:
         assert ask(judge.url) == ""
+
+
+def test_a_null_text_without_a_reason_is_asked_for_again() -> None:
+    body = json.dumps({"choices": [{"message": {"content": None}}]}).encode()
+    with endpoint_server(
+        lambda question: Reply(body=body) if question.number == 1 else prefer("A")
+    ) as judge:
+        assert "Preferred" in ask(judge.url)
+        assert len(judge.questions) == 2
 
 
 def test_half_a_character_can_be_written() -> None:

@@ -1,6 +1,9 @@
 """Pieces that several shapes share: tests as code, examples, docstrings, titles."""
 
+import ast
+import io
 import textwrap
+import tokenize
 from collections.abc import Sequence
 from random import Random
 
@@ -89,15 +92,50 @@ def _is_item(line: str) -> bool:
 
 
 def with_docstring(solution: Solution, name: str, docstring: str) -> str:
-    """The module with this docstring in the function called `name`. Backslashes are doubled."""
+    """The module with this docstring in the function called `name`, see `holds_docstring`."""
     lines = solution.source.split("\n")
-    start = next(place for place, line in enumerate(lines) if line.startswith(f"def {name}("))
-    end = next(place for place in range(start, len(lines)) if lines[place].endswith(":"))
-    text = docstring.replace("\\", "\\\\")
-    inside = "\n".join(f"    {line}" if line else "" for line in text.split("\n"))
-    quoted = f'    """{inside.lstrip()}'
-    closing = '"""' if "\n" not in docstring else '\n    """'
-    return "\n".join([*lines[: end + 1], f"{quoted}{closing}", *lines[end + 1 :]])
+    place = _docstring_place(solution.source, name)
+    assert place is not None, f"{name} holds no docstring"
+    end, indent = place
+    text = in_triple_quotes(docstring)
+    inside = "\n".join(f"{indent}{line}" if line else "" for line in text.split("\n"))
+    if "\n" in docstring:
+        closing = f'\n{indent}"""'
+    else:
+        closing = '"""'
+        inside = f'{inside[:-1]}\\"' if inside.endswith('"') else inside
+    quoted = f'{indent}"""{inside.lstrip()}'
+    return "\n".join([*lines[:end], f"{quoted}{closing}", *lines[end:]])
+
+
+def holds_docstring(source: str, name: str) -> bool:
+    """Whether there is a place for one: a body with lines of its own."""
+    return _docstring_place(source, name) is not None
+
+
+def _docstring_place(source: str, name: str) -> tuple[int, str] | None:
+    """How many lines there are up to the end of the head, and the indentation of the body."""
+    functions = [
+        node
+        for node in ast.parse(source).body
+        if isinstance(node, ast.FunctionDef) and node.name == name
+    ]
+    if not functions:
+        return None
+    head, first = functions[-1], functions[-1].body[0]
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    end = next(
+        one.end[0] for one in tokens if one.type == tokenize.NEWLINE and one.start[0] >= head.lineno
+    )
+    if first.lineno <= end:
+        return None
+    line = source.split("\n")[first.lineno - 1].encode()
+    return end, line[: first.col_offset].decode()
+
+
+def in_triple_quotes(text: str) -> str:
+    """As it stands between triple quotes: backslashes doubled, no end of the quotes within."""
+    return text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
 
 
 def title(name: str) -> str:

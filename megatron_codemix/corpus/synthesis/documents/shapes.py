@@ -13,10 +13,17 @@ from megatron_codemix.corpus.synthesis.documents.parts import (
     commented,
     examples,
     filled,
+    holds_docstring,
+    in_triple_quotes,
     test_function,
     test_functions,
     title,
     with_docstring,
+)
+from megatron_codemix.corpus.synthesis.documents.renaming import (
+    has_future_import,
+    is_renamable,
+    renamed,
 )
 from megatron_codemix.corpus.synthesis.problem import Solution
 from megatron_codemix.corpus.synthesis.verification.batch import Test
@@ -97,11 +104,25 @@ def _exercise(exercise: Exercise, rng: Random) -> str:
     )
 
 
-def _has_no_class(exercise: Exercise) -> bool:
-    """Two classes of one name in one document would be told apart by nobody."""
-    return not any(
-        line.startswith("class ") for one in exercise.solutions for line in one.source.split("\n")
-    )
+def _holds_docstring(exercise: Exercise) -> bool:
+    return all(holds_docstring(one.source, exercise.name) for one in exercise.solutions)
+
+
+def _starts_anywhere(exercise: Exercise) -> bool:
+    """An import from `__future__` has to be at the beginning of all code."""
+    return not any(has_future_import(one.source) for one in exercise.solutions)
+
+
+def _can_be_compared(exercise: Exercise) -> bool:
+    """Whether any two solutions can stand in one module. Two classes of one name in one document
+    would be told apart by nobody."""
+    sources = [one.source for one in exercise.solutions]
+    if any(line.startswith("class ") for source in sources for line in source.split("\n")):
+        return False
+    name, again = exercise.name, f"{exercise.name}_again"
+    if not all(is_renamable(source, name, again) for source in sources):
+        return False
+    return _starts_anywhere(exercise)
 
 
 def _two_ways(exercise: Exercise, rng: Random) -> str:
@@ -111,7 +132,7 @@ def _two_ways(exercise: Exercise, rng: Random) -> str:
     listed = "\n".join(
         f"- `{call(exercise.name, test)}` returns `{test.expected}`" for test in shown
     )
-    other = _renamed(second.source, exercise.name, f"{exercise.name}_again")
+    other = renamed(second.source, exercise.name, f"{exercise.name}_again")
     checks = "\n".join(
         line
         for test in by_length(exercise.tests)[:4]
@@ -135,11 +156,6 @@ def _two_ways(exercise: Exercise, rng: Random) -> str:
     )
 
 
-def _renamed(source: str, old: str, new: str) -> str:
-    """The function under a new name, wherever it is called."""
-    return source.replace(f"{old}(", f"{new}(")
-
-
 def _module(exercise: Exercise, rng: Random) -> str:
     """A plain module: short docstring, code, asserts below."""
     solution = rng.choice(exercise.solutions)
@@ -156,9 +172,8 @@ def _tested_module(exercise: Exercise, rng: Random) -> str:
     """A module with its tests in functions, as test runners find them."""
     solution = rng.choice(exercise.solutions)
     text = filled(exercise.statement, _TEXT_WIDTH)
-    quoted = text.replace("\\", "\\\\")
     tests = test_functions(exercise.name, exercise.tests, rng)
-    return f'"""{quoted}\n"""\n\n\n{solution.source.strip()}\n\n\n{tests}\n'
+    return f'"""{in_triple_quotes(text)}\n"""\n\n\n{solution.source.strip()}\n\n\n{tests}\n'
 
 
 def _tests_first(exercise: Exercise, rng: Random) -> str:
@@ -202,6 +217,7 @@ def _script(exercise: Exercise, rng: Random) -> str:
         line
         for test in (examples(rng, plain, rng.randint(3, 5)) if plain else [])
         if len(line := f"print({call(exercise.name, test)})  # {_printed(test.expected)}") <= 110
+        and line.isprintable()
     ]
     parts = [text, solution.source.strip(), *(["\n".join(lines)] if lines else [])]
     return "\n\n\n".join(parts) + "\n"
@@ -214,12 +230,12 @@ def _printed(expected: str) -> str:
 
 
 SHAPES: tuple[Shape, ...] = (
-    Shape("docstring", 2.5, _docstring),
+    Shape("docstring", 2.5, _docstring, _holds_docstring),
     Shape("exercise", 2.0, _exercise),
-    Shape("two ways", 1.2, _two_ways, _has_no_class),
+    Shape("two ways", 1.2, _two_ways, _can_be_compared),
     Shape("module", 1.2, _module),
     Shape("tested module", 1.3, _tested_module),
-    Shape("tests first", 0.9, _tests_first),
+    Shape("tests first", 0.9, _tests_first, _starts_anywhere),
     Shape("question", 1.0, _question),
     Shape("script", 0.8, _script),
 )

@@ -6,6 +6,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any
 
+from megatron_codemix.corpus.synthesis.model_written.imports import module_by_the_way
 from megatron_codemix.corpus.synthesis.model_written.inside import NoValueError, literal
 from megatron_codemix.corpus.synthesis.model_written.json_in_text import UnreadableError, object_in
 
@@ -16,12 +17,6 @@ _MAX_SOLUTION = 8_000
 _MAX_ARGUMENTS = 2_000
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _FENCE = re.compile(r"\A\s*```[\w-]*[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
-_FOREIGN = {
-    "asyncio", "ctypes", "datetime", "gc", "importlib", "inspect", "io", "multiprocessing", "os",
-    "pathlib", "pickle", "random", "secrets", "shutil", "signal", "socket", "subprocess", "sys",
-    "tempfile", "threading", "time", "urllib", "uuid", "builtins",
-}  # fmt: skip
-"""Modules whose use makes a result depend on more than the arguments."""
 _FOREIGN_CALLS = {
     "open", "input", "print", "exec", "eval", "compile", "__import__", "exit", "quit", "globals",
     "id", "hash", "breakpoint", "vars", "locals",
@@ -84,6 +79,8 @@ def checked_solution(source: Any, name: str) -> str:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UnreadableError("the solution is no Python") from error
+    if (route := module_by_the_way(tree)) is not None:
+        raise UnreadableError(f"the solution uses {route}")
     for node in ast.walk(tree):
         if (foreign := _foreign(node)) is not None:
             raise UnreadableError(f"the solution uses {foreign}")
@@ -93,11 +90,6 @@ def checked_solution(source: Any, name: str) -> str:
 
 def _foreign(node: ast.AST) -> str | None:
     match node:
-        case ast.Import(names=names):
-            found = [one.name for one in names if one.name.split(".")[0] in _FOREIGN]
-            return found[0] if found else None
-        case ast.ImportFrom(module=module):
-            return module if (module or "").split(".")[0] in _FOREIGN else None
         case ast.Call(func=ast.Name(id=called)) if called in _FOREIGN_CALLS:
             return called
         case ast.Global() | ast.AsyncFunctionDef():
@@ -123,8 +115,9 @@ def parameters_of(source: str, name: str) -> list[str]:
 def _arguments(given: Any, name: str, parameters: list[str]) -> str | None:
     """Arguments of one call in one notation; None where they do not fit the parameters.
 
-    Taken are source text, the text of a whole call, a list of arguments, a single argument, and an
-    object by parameters.
+    Asked for is source text. Taken are also the text of a whole call, and in JSON a list of
+    arguments or an object by parameters where there are several; of a single parameter anything
+    but a text is the value itself, a list of one item too.
     """
     if isinstance(given, str):
         values = _from_source(given, name, parameters)
@@ -132,7 +125,7 @@ def _arguments(given: Any, name: str, parameters: list[str]) -> str | None:
             values = [given]
     elif isinstance(given, dict) and set(given) == set(parameters) and len(parameters) > 1:
         values = [given[one] for one in parameters]
-    elif isinstance(given, list) and len(given) == len(parameters):
+    elif isinstance(given, list) and len(given) == len(parameters) > 1:
         values = given
     else:
         values = [given]

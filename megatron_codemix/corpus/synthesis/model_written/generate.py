@@ -1,5 +1,6 @@
 """A corpus of problems that a model has written: asked for until there are enough, tried, kept."""
 
+import logging
 import math
 import shutil
 from collections import Counter
@@ -22,6 +23,8 @@ from megatron_codemix.endpoint.kept_replies import KeptReplies
 from megatron_codemix.errors import CodemixError, DataError
 from megatron_codemix.locks import exclusive
 from megatron_codemix.sandbox.sandbox import Sandbox
+
+log = logging.getLogger(__name__)
 
 REPLIES = ".replies.jsonl"
 """In the corpus folder, and left there: what has been paid for."""
@@ -122,10 +125,14 @@ class _Made:
                 self.rejected[outcome.reason] += 1
                 continue
             one = kept(outcome, document, model, seed)
-            if self._keys.isdisjoint(one.keys):
-                self.documents.append(one.document)
-            else:
+            if not self._keys.isdisjoint(one.keys):
                 self.rejected["near-duplicate"] += 1
+            elif (wrong := rounds.problem_with(one.document.text, outcome)) is not None:
+                self.rejected["document"] += 1
+                log.warning("a document of %s was dropped: %s", document.id, wrong)
+                continue
+            else:
+                self.documents.append(one.document)
             self._keys.update(one.keys)
 
 

@@ -1,4 +1,4 @@
-"""What runs in the sandbox: one solution, or its mutants, on all inputs.
+"""What runs in the sandbox: one program on all inputs, and no other in the same process.
 
 This file is sent there as source text, with the modules that it imports. Results go out as source
 text, to be compared outside: the program that runs here might change any comparison.
@@ -8,7 +8,6 @@ import ast
 import io
 import json
 import math
-import random
 import sys
 from typing import Any
 
@@ -81,27 +80,12 @@ def literal(value: Any) -> str:
     raise NoValueError(_NO_VALUE)
 
 
-def mutant_results(job: dict[str, Any], tree: ast.Module) -> list[dict[str, Any]]:
-    """Of the mutants that the seed draws: what was changed, and the results."""
-    sites = mutants.sites(tree)
-    random.Random(job["seed"]).shuffle(sites)
-    found = []
-    for site in sites[: job["mutants"]]:
-        undo = site.apply()
-        results = results_of(tree, job["name"], job["calls"])
-        undo()
-        found.append({"what": f"line {site.line}: {site.what}", "results": results})
-    return found
-
-
 def main() -> None:
+    """`ticks`: whether they are to be put into the program."""
     sys.setrecursionlimit(1_000)
     job = json.loads(sys.stdin.buffer.read())
     output, sys.stdout = sys.stdout, io.StringIO()
-    tree = instrument(ast.parse(job["source"]))
-    if job["mutants"]:
-        answer: Any = mutant_results(job, tree)
-    else:
-        answer = results_of(tree, job["name"], job["calls"])
-    output.write(json.dumps(answer))
+    tree = ast.parse(job["source"])
+    results = results_of(instrument(tree) if job["ticks"] else tree, job["name"], job["calls"])
+    output.write(json.dumps(results))
     output.flush()

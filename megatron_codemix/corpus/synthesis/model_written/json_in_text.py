@@ -23,7 +23,7 @@ def object_in(text: str, *fields: str) -> dict[str, Any]:
 
     Raises UnreadableError: "not JSON", "cut off", or the fields that are missing.
     """
-    said = _THOUGHTS.sub("", text[:_MAX_CHARACTERS])
+    said = _without_thoughts(text[:_MAX_CHARACTERS])
     found: list[dict[str, Any]] = []
     for place in [*_FENCED.findall(said), said]:
         for candidate in _braced(place):
@@ -38,6 +38,21 @@ def object_in(text: str, *fields: str) -> dict[str, Any]:
     start = said.find("{")
     is_open = start >= 0 and _closing(said, start) is None
     raise UnreadableError("cut off" if is_open else "not JSON")
+
+
+def _without_thoughts(text: str) -> str:
+    """Tags within an object are part of what it says: a solution may be about them."""
+    parts, start, place, unclosed = [], 0, 0, 0
+    while (thought := _THOUGHTS.search(text, place)) is not None:
+        brace = text.find("{", place, thought.start())
+        if brace < 0 or unclosed > _MAX_OBJECTS:
+            parts.append(text[start : thought.start()])
+            start = place = thought.end()
+            continue
+        end = _closing(text, brace)
+        unclosed += end is None
+        place = (brace if end is None else end) + 1
+    return "".join([*parts, text[start:]])
 
 
 def _braced(text: str) -> Iterator[str]:
@@ -64,6 +79,10 @@ def _closing(text: str, start: int) -> int | None:
         elif letter == '"' or (letter == "'" and _opens_string(text, index)):
             quote = letter * 3 if text.startswith(letter * 3, index) else letter
             index += len(quote) - 1
+        elif text.startswith("//", index):  # a comment, as far as its line goes
+            index = text.find("\n", index)
+            if index < 0:
+                return None
         elif letter in "{[":
             depth += 1
         elif letter in "]}":

@@ -2,12 +2,15 @@
 
 import ast
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import combinations
 from random import Random
 from typing import Any
 
 from megatron_codemix.corpus.document import Document
 from megatron_codemix.corpus.synthesis.difficulty import difficulty
+from megatron_codemix.corpus.synthesis.documents.renaming import is_in_the_way
 from megatron_codemix.corpus.synthesis.documents.shapes import Exercise as Written
 from megatron_codemix.corpus.synthesis.documents.shapes import drawn_shape
 from megatron_codemix.corpus.synthesis.model_written.trial import Tried
@@ -35,8 +38,7 @@ def kept(tried: Tried, seed_document: Document, model: str, seed: int) -> Kept:
         tests=tried.tests,
     )
     rng = Random(f"{seed}/{seed_document.source}/{seed_document.id}")
-    has_docstring = any(_has_docstring(one.source) for one in solutions)
-    shape = drawn_shape(written, rng, without=["docstring"] if has_docstring else [])
+    shape = drawn_shape(written, rng, without=unfit_shapes(solutions, exercise.name))
     text = shape.write(written, rng)
     metadata: dict[str, Any] = {
         "family": FAMILY,
@@ -55,6 +57,15 @@ def kept(tried: Tried, seed_document: Document, model: str, seed: int) -> Kept:
     identity = f"{SOURCE}/{name}"
     document = Document(identity, SOURCE, identity, seed_document.origin, None, text, metadata)
     return Kept(document, near_duplicate_keys(exercise.statement, exercise.solution))
+
+
+def unfit_shapes(solutions: Sequence[Solution], name: str) -> list[str]:
+    """Shapes that do not hold these solutions, besides those that say so themselves."""
+    unfit = ["docstring"] if any(_has_docstring(one.source) for one in solutions) else []
+    pairs = combinations([one.source for one in solutions], 2)
+    if any(is_in_the_way(one, other, name) for one, other in pairs):
+        unfit.append("two ways")
+    return unfit
 
 
 def _has_docstring(source: str) -> bool:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from megatron_codemix.corpus.document import Document
+from megatron_codemix.corpus.synthesis.model_written.as_it_stands import document_problem
 from megatron_codemix.corpus.synthesis.model_written.exercise import (
     Exercise,
     read_exercise,
@@ -86,6 +87,10 @@ class Rounds:
                 pairs[place] = exercises[place], solution
         found |= self._tried(pairs, seed)
         return [found[place] for place in range(len(documents))]
+
+    def problem_with(self, text: str, tried: Tried) -> str | None:
+        """Why the document of an exercise is none; it runs as it stands."""
+        return document_problem(self._sandbox, text, tried.exercise.name, tried.tests)
 
     def _replies(self, questions: Mapping[int, str]) -> dict[int, Reply]:
         bodies = {

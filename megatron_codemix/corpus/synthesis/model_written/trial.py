@@ -2,13 +2,17 @@
 inputs tell small errors from the right program.
 
 Nobody vouches for these programs: each runs in a sandbox of its own, and what it gives is compared
-here, where it has no hand in it.
+here, where it has no hand in it. So does each mutant: it is made here, and its process is asked for
+what that of the solution is asked for, so that none can tell for which of them it answers.
 """
 
 import ast
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
+from random import Random
 from typing import Any
 
 from megatron_codemix.corpus.synthesis.model_written.exercise import LEAST_INPUTS, Exercise
@@ -22,6 +26,8 @@ from megatron_codemix.corpus.synthesis.verification.batch import (
 )
 from megatron_codemix.corpus.synthesis.verification.batch import Test as ProblemTest
 from megatron_codemix.corpus.synthesis.verification.bundle import program
+from megatron_codemix.corpus.synthesis.verification.inside import mutants
+from megatron_codemix.corpus.synthesis.verification.inside.instrument import instrument
 from megatron_codemix.sandbox.limits import MIB, Limits
 from megatron_codemix.sandbox.sandbox import Sandbox
 
@@ -54,7 +60,7 @@ class NoAnswerError(Exception):
 def try_exercise(
     exercise: Exercise, second_solution: str, sandbox: Sandbox, seed: str
 ) -> Tried | Rejected:
-    """Runs three processes: both solutions, and the mutants of the first."""
+    """Runs both solutions and each mutant of the first in a process of its own."""
     try:
         results = run_solution(sandbox, exercise.solution, exercise.name, exercise.inputs)
         pairs = list(zip(exercise.inputs, results, strict=True))
@@ -69,10 +75,28 @@ def try_exercise(
         for given, one, other in zip(inputs, expected, second, strict=True):
             if not agrees(one, other):
                 return Rejected("the solutions disagree", f"{given}: {one}, and {other[1]}")
-        mutants = _run(sandbox, exercise.solution, exercise.name, inputs, NUM_MUTANTS, seed)
+        of_mutants = [
+            run_program(sandbox, mutant, exercise.name, inputs)
+            for mutant in islice(_mutants(exercise.solution, seed), NUM_MUTANTS)
+        ]
     except NoAnswerError as error:
         return Rejected("the sandbox ended it", str(error))
-    return _judged(exercise, second_solution, inputs, expected, mutants)
+    return _judged(exercise, second_solution, inputs, expected, of_mutants)
+
+
+def _mutants(source: str, seed: str) -> Iterator[str]:
+    """Source texts with one error each, ticks among them, in the order of the seed."""
+    try:
+        tree = instrument(ast.parse(source))
+        sites = mutants.sites(tree)
+        Random(seed).shuffle(sites)
+        for site in sites:
+            undo = site.apply()
+            with suppress(ValueError):  # an f-string that this Python cannot write
+                yield ast.unparse(tree)
+            undo()
+    except RecursionError as error:
+        raise NoAnswerError("nested deeply") from error
 
 
 def run_solution(
@@ -80,8 +104,15 @@ def run_solution(
 ) -> list[tuple[bool, str]]:
     """For each input whether the solution gives a value, and its source text or what was wrong.
     Raises NoAnswerError."""
-    answer = _run(sandbox, source, name, inputs, 0, "")
-    return list(_results(answer, len(inputs)))
+    return run_program(sandbox, source, name, inputs, ticks=True)
+
+
+def run_program(
+    sandbox: Sandbox, source: str, name: str, inputs: Sequence[str], *, ticks: bool = False
+) -> list[tuple[bool, str]]:
+    """`run_solution` of a program as it stands, or with ticks put into it."""
+    job = {"source": source, "name": name, "calls": list(inputs), "ticks": ticks}
+    return list(_results(output_of(sandbox, _INSIDE, job), len(inputs)))
 
 
 def agrees(expected: str, result: tuple[bool, str]) -> bool:
@@ -95,11 +126,10 @@ def agrees(expected: str, result: tuple[bool, str]) -> bool:
         return False
 
 
-def _run(
-    sandbox: Sandbox, source: str, name: str, inputs: Sequence[str], mutants: int, seed: str
-) -> Any:
-    job = {"source": source, "name": name, "calls": list(inputs), "mutants": mutants, "seed": seed}
-    outcome = sandbox.run(program(_INSIDE), stdin=json.dumps(job).encode())
+def output_of(sandbox: Sandbox, entry: str, job: dict[str, Any]) -> Any:
+    """The JSON that a process writes in which `entry` (see `program`) takes a job; it may be
+    anything. Raises NoAnswerError."""
+    outcome = sandbox.run(program(entry), stdin=json.dumps(job).encode())
     if outcome.status != "passed":
         last = outcome.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise NoAnswerError(f"{outcome.status}: {last[:200]}" if last else outcome.status)
@@ -124,22 +154,19 @@ def _judged(
     second_solution: str,
     inputs: list[str],
     expected: list[str],
-    answer: Any,
+    of_mutants: list[list[tuple[bool, str]]],
 ) -> Tried | Rejected:
-    if not isinstance(answer, list) or not all(isinstance(one, dict) for one in answer):
-        raise NoAnswerError("no answer that can be read")
     places, killed = list(range(min(NUM_EDGE_CASES, len(inputs)))), 0
-    for mutant in answer:
-        results = list(_results(mutant.get("results"), len(inputs)))
+    for results in of_mutants:
         order = [*places, *(place for place in range(len(inputs)) if place not in places)]
         killer = next((one for one in order if not agrees(expected[one], results[one])), None)
         if killer is not None:
             killed += 1
             if killer not in places:
                 places.append(killer)
-    mutation = Mutation(len(answer), killed, killed, len(answer) - killed)
+    mutation = Mutation(len(of_mutants), killed, killed, len(of_mutants) - killed)
     if mutation.score < LEAST_SCORE:
-        return Rejected("mutation score", f"{killed} of {len(answer)}")
+        return Rejected("mutation score", f"{killed} of {len(of_mutants)}")
     needed = len(places)
     places += [place for place in range(len(inputs)) if place not in places]
     taken = sorted(places[: max(_LEAST_TESTS, needed)])

@@ -52,7 +52,13 @@ ONE = "def f(x: list[int]) -> int:\n    return len(x)\n"
 def test_inputs_of_a_single_parameter() -> None:
     given = [[1, 2], "[3]", [[4]], ["[5]"], [], "([],)"]
     exercise = read_exercise(reply(name="f", solution=ONE, inputs=given))
-    assert exercise.inputs == ("[1, 2]", "[3]", "[4]", '"[5]"', "[]", "([],)")
+    assert exercise.inputs == ("[1, 2]", "[3]", "[[4]]", '["[5]"]', "[]", "([],)")
+
+
+def test_a_list_for_a_single_parameter_is_its_value_however_long() -> None:
+    given = [[], [1], [1, 2], [[3]], {"x": 1}]
+    exercise = read_exercise(reply(name="f", solution=ONE, inputs=given))
+    assert exercise.inputs == ("[]", "[1]", "[1, 2]", "[[3]]", '{"x": 1}')
 
 
 def test_text_as_an_argument_needs_no_quotes_where_it_can_be_nothing_else() -> None:
@@ -118,3 +124,44 @@ def test_solutions_are_read_with_and_without_wrapping(text: str) -> None:
 def test_a_second_solution_has_to_be_one() -> None:
     with pytest.raises(UnreadableError, match="not JSON"):
         read_solution("I would use a comprehension.", "add")
+
+
+ROUTES = [
+    "import typing\ns = typing.sys\n",
+    "import typing as t\ns = t.sys\n",
+    "from typing import sys\n",
+    "from typing import sys as s\n",
+    "import typing\nt = typing\ns = t.sys\n",
+    "import collections.abc\ns = collections.abc.sys\n",
+    "import statistics\nr = statistics.random\n",
+    "from statistics import random\n",
+    "import typing\ns = getattr(typing, 'sys')\n",
+    "import typing\ns = getattr(typing, 's' + 'ys')\n",
+    "s = (lambda: 0).__globals__\n",
+    "s = object.__subclasses__()\n",
+    "s = __builtins__\n",
+    "from math import *\n",
+    "from . import other\n",
+    "import antigravity\n",
+    "import _io\n",
+]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_other_modules_are_not_reached_through_those_that_are_allowed(route: str) -> None:
+    with pytest.raises(UnreadableError, match="the solution uses"):
+        read_exercise(reply(solution=route + SOLUTION))
+
+
+HARMLESS = [
+    "import math\nfrom collections import Counter, abc, defaultdict\nx = math.pi\n",
+    "from __future__ import annotations\nimport collections.abc as c\nx: c.Sequence = ()\n",
+    "import re\nfrom functools import lru_cache\nx = re.compile('a').match('a').group()\n",
+    "from dataclasses import dataclass\n\n@dataclass\nclass P:\n    x: int = 0\n\nP().x\n",
+    "import itertools\nx = getattr(itertools, 'chain').from_iterable\n",
+]
+
+
+@pytest.mark.parametrize("lines", HARMLESS)
+def test_usual_modules_are_no_reason_to_refuse(lines: str) -> None:
+    assert read_exercise(reply(solution=lines + SOLUTION)).solution.endswith(SOLUTION)

@@ -1,6 +1,7 @@
 """Whole corpora from a model on loopback that is slow, broken, forgetful or gone half-way."""
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -160,6 +161,52 @@ def test_what_is_no_exercise_costs_its_document_alone(
         result = made(server, seeds, tmp_path / "out")
     assert result.count == COUNT
     assert sum(result.rejected.values()) == result.candidates - COUNT > 0
+
+
+def told_wrongly(question: Question) -> Reply:
+    """As `answer`, but solutions to topic 0 to 5 say in a docstring what is not so."""
+    reply = answer(question)
+    record = json.loads(reply.text or "")
+    if is_first_request(question) and topic_of(question) >= COUNT:
+        return Reply(json.dumps({**record, "statement": f"A spare one. {record['statement']}"}))
+    if not is_first_request(question) and "A spare one." in question.text:
+        return reply
+    lines = record["solution"].split("\n")
+    head = next(number for number, line in enumerate(lines) if line.startswith("def "))
+    lines.insert(head + 1, '    """It.\n\n    >>> 1 + 1\n    3\n    """')
+    return Reply(json.dumps({**record, "solution": "\n".join(lines)}))
+
+
+def test_a_document_that_does_not_run_is_rejected_with_its_reason(
+    seeds: Path, tmp_path: Path
+) -> None:
+    with endpoint_server(told_wrongly) as server:
+        result = made(server, seeds, tmp_path / "out")
+    assert result.count == COUNT
+    assert result.rejected["document"] > 0
+    for one in documents_of(tmp_path / "out", "synthetic_model"):
+        assert one.metadata["statement"].startswith("A spare one.")
+
+
+def on_one_line(question: Question) -> Reply:
+    """As `answer`, with solutions that call a helper from their head's own line."""
+    record = json.loads(answer(question).text or "")
+    name = re.findall(r"^def (\w+)", record["solution"], re.MULTILINE)[-1]
+    old, new = f"def {name}(", f"def {name}_of("
+    inner = record["solution"].replace(old, new)
+    parameters = re.findall(r"(\w+)(?::|,|\))", inner.split(new)[1].split("\n")[0].split(" -> ")[0])
+    names = ", ".join(one for one in parameters if one not in {"int", "str", "list", "set"})
+    solution = f"{inner}\n\ndef {name} ({names}): return {name}_of({names})  # in short\n"
+    return Reply(json.dumps({**record, "solution": solution}))
+
+
+def test_solutions_on_one_line_become_documents(seeds: Path, tmp_path: Path) -> None:
+    with endpoint_server(on_one_line) as server:
+        result = made(server, seeds, tmp_path / "out", count=4)
+    assert result.count == 4
+    for one in documents_of(tmp_path / "out", "synthetic_model"):
+        assert "# in short" in one.text
+        assert one.metadata["shape"] not in ("docstring", "two ways")
 
 
 NOT_NOW = {

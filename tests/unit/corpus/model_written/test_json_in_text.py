@@ -19,6 +19,11 @@ ANSWERS = {
     "thoughts before it": f'<think>Maybe {{"name": 1, "solution": 2}}?</think>\n{PLAIN}',
     "trailing commas": SPREAD.replace('"\n}', '",\n}'),
     "comments": SPREAD.replace('"name": "f",', '"name": "f", // the name, "so" to say'),
+    "comments with one quote": SPREAD.replace(
+        '"name": "f",', '"name": "f", // a 5" pipe, or it\'s {\n  // 1/2"'
+    ),
+    "thoughts before braces that stay open": f"Well {{ <think>{{hm}}</think>\n{PLAIN}",
+    "thoughts between words and it": f"Sure. {{x}} <think>{PLAIN[:20]}</think>\n{PLAIN}",
     "line breaks in strings": PLAIN.replace("\\n", "\n"),
     "in Python's notation": repr(VALUE),
     "with a triple-quoted string": (
@@ -38,6 +43,25 @@ def test_the_object_is_found(name: str) -> None:
     assert {field: value[field] for field in VALUE} == VALUE
 
 
+TAGGED = {
+    "name": "f",
+    "solution": "def f(x):\n    return x.split('<think>')[0] + \"<thinking>\"  # </think>\n",
+}
+TAGGED_ANSWERS = {
+    "plain": json.dumps(TAGGED),
+    "spread": json.dumps(TAGGED, indent=2),
+    "fenced": f"It is\n```json\n{json.dumps(TAGGED)}\n```",
+    "in Python's notation": repr(TAGGED),
+    "behind a thought": f"<think>A tag like {{it}}?</think>{json.dumps(TAGGED)}",
+    "before words": f"{json.dumps(TAGGED)}\nI hope it helps.",
+}
+
+
+@pytest.mark.parametrize("name", TAGGED_ANSWERS)
+def test_a_tag_in_a_solution_is_no_thought(name: str) -> None:
+    assert object_in(TAGGED_ANSWERS[name], "name", "solution") == TAGGED
+
+
 NOTHING = {
     "nothing": ("", "not JSON"),
     "words": ("I cannot help with that.", "not JSON"),
@@ -49,6 +73,8 @@ NOTHING = {
     "nested without an end": ('{"a": ' * 5000, "cut off"),
     "nested deeply": ('{"a": ' * 5000 + "1" + "}" * 5000, "not JSON"),
     "braces alone": ("{" * 100_000, "cut off"),
+    "braces and thoughts": ("{<think>" * 20_000, "cut off"),
+    "many thoughts": ("{}<think></think>" * 10_000, "no field"),
     "a hostile expression": ('{"name": __import__("os").system("true")}', "not JSON"),
 }
 

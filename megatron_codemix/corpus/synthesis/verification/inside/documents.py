@@ -16,7 +16,8 @@ from typing import Any
 from megatron_codemix.corpus.synthesis.verification.inside.harness import judge, same
 
 _FENCE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_PRINTED = re.compile(r"^print\(.*\)  # (.*)$", re.MULTILINE)
+PRINTED = re.compile(r"^print\((.*)\)  # (.*)$", re.MULTILINE)
+"""What is printed, and what is said to come of it."""
 _EXAMPLES = re.compile(r"^(?:- `|For example, `).*$", re.MULTILINE)
 _SAID = re.compile(r"`([a-z_0-9]+\([^`]*\))` (?:gives|returns) `([^`]*)`")
 
@@ -34,14 +35,24 @@ def recheck(problem: dict[str, Any]) -> dict[str, Any]:
     return {"error": wrong and f"the document itself: {wrong}"}
 
 
-def _text_problem(text: str) -> str | None:
+def code_of(text: str) -> str:
+    """What is between fences; all of it where there are none."""
     fenced = _FENCE.findall(text)
-    code = "\n\n".join(fenced) if fenced else text
+    return "\n\n".join(fenced) if fenced else text
+
+
+def examples_in(text: str) -> list[tuple[str, str]]:
+    """Calls in words, and what they are said to give."""
+    return _SAID.findall("\n".join(_EXAMPLES.findall(text)))
+
+
+def _text_problem(text: str) -> str | None:
+    code = code_of(text)
     names: dict[str, Any] = {"__name__": "document"}
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(code, "<document>", "exec"), names)
-    expected = _PRINTED.findall(code)
+    expected = [shown for _, shown in PRINTED.findall(code)]
     lines = printed.getvalue().split("\n")[:-1]
     shown = [line if line else "an empty line" for line in lines]
     if shown != expected:
@@ -49,7 +60,7 @@ def _text_problem(text: str) -> str | None:
     for name, value in list(names.items()):
         if name.startswith("test_") and callable(value):
             value()
-    for call, result in _SAID.findall("\n".join(_EXAMPLES.findall(text))):
+    for call, result in examples_in(text):
         if not same(eval(call, names), eval(result, names)):
             return f"{call} is not {result}"
     return _doctest_problem(names)
