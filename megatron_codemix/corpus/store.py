@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from megatron_codemix.corpus.document import JsonValue
-from megatron_codemix.corpus.readers import InputFile, Skipped
+from megatron_codemix.corpus.readers import InputFile, Skipped, utf8_name
+from megatron_codemix.corpus.readers.chunks import COMPRESSIONS
 from megatron_codemix.corpus.writer import CorpusFile
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import hash_file, hash_json, read_json, write_json
@@ -21,7 +22,11 @@ CORPUS_FILE = "corpus.json"
 PARTS_FOLDER = ".parts"
 DROPPED_FOLDER = "dropped"
 FORMAT_VERSION = 2
-_SUFFIXES = (".jsonl.zst", ".jsonl.gz", ".jsonl", ".ndjson", ".parquet")
+_SUFFIXES = tuple(
+    form + compression
+    for form in (".jsonl", ".ndjson", ".parquet")
+    for compression in ("", *COMPRESSIONS)
+)
 
 
 @dataclass(frozen=True)
@@ -193,8 +198,8 @@ def source_files(folder: Path) -> dict[str, tuple[InputFile, ...]]:
     _require_all_parts(folder, record, found)
     if not found:
         raise DataError(
-            f"{folder}: holds no source; expected <source>.jsonl.zst, .jsonl.gz, .jsonl or "
-            ".parquet, or folders <source>/ of such files"
+            f"{folder}: holds no source; expected <source>.jsonl, .ndjson or .parquet "
+            "(as they are, .gz or .zst), or folders <source>/ of such files"
         )
     return dict(sorted(found.items()))
 
@@ -229,9 +234,9 @@ def _guessed_bytes(file: InputFile) -> int:
 def source_of(path: Path) -> str | None:
     """The source whose file or folder this is."""
     if path.is_dir():
-        return path.name
+        return utf8_name(path.name)
     suffix = next((suffix for suffix in _SUFFIXES if path.name.endswith(suffix)), None)
-    return None if suffix is None else path.name.removesuffix(suffix)
+    return None if suffix is None else utf8_name(path.name.removesuffix(suffix))
 
 
 def _files_of(path: Path, folder: Path, known: Mapping[str, CorpusFile]) -> tuple[InputFile, ...]:
@@ -239,7 +244,7 @@ def _files_of(path: Path, folder: Path, known: Mapping[str, CorpusFile]) -> tupl
     files = []
     for one in paths:
         if one.name.endswith(_SUFFIXES) and not one.name.startswith(".") and one.is_file():
-            name = one.relative_to(folder).as_posix()
+            name = utf8_name(one.relative_to(folder).as_posix())
             recorded = known.get(name)
             is_same = recorded is not None and recorded.has_its_size(folder)
             files.append(InputFile(one, name, recorded.sha256 if recorded and is_same else None))

@@ -13,6 +13,8 @@ import orjson
 import zstandard
 
 from megatron_codemix.corpus.document import Document, JsonValue
+from megatron_codemix.corpus.readers.chunks import MAX_LINE_BYTES, too_long
+from megatron_codemix.corpus.readers.skipped import Skipped
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import atomic_path, hash_file
 
@@ -78,7 +80,11 @@ class RecordWriter:
 
     def add(self, record: dict[str, JsonValue]) -> None:
         """Writes a line."""
-        self._stream.write(encoded(record))
+        self.write(encoded(record))
+
+    def write(self, line: bytes) -> None:
+        """Writes a line that is `encoded`."""
+        self._stream.write(line)
 
 
 def encoded(record: dict[str, JsonValue]) -> bytes:
@@ -102,19 +108,41 @@ def utf8_bytes(text: str) -> int:
 
 
 def write_documents(
-    folder: Path, file: str, documents: Iterable[Document]
+    folder: Path,
+    file: str,
+    documents: Iterable[Document],
+    left_out: Skipped | None = None,
+    *,
+    max_line_bytes: int = MAX_LINE_BYTES,
 ) -> tuple[CorpusFile, dict[str, int]]:
     """Writes `<folder>/<file>`, atomically. Returns the file, and its documents by licence
-    (`unknown` where a document has none)."""
+    (`unknown` where a document has none).
+
+    left_out: counts documents whose line is longer than any reader takes; without it such a
+    document is a DataError.
+    """
     path = folder / file
     num_documents = num_bytes = 0
     licences: dict[str, int] = {}
     with RecordWriter(path) as writer:
         for document in documents:
-            writer.add(document.to_record())
+            line = encoded(document.to_record())
+            if len(line) - 1 > max_line_bytes:  # its end is not counted
+                _leave_out(document, left_out, max_line_bytes)
+                continue
+            writer.write(line)
             num_documents += 1
             num_bytes += utf8_bytes(document.text)
             licence = document.licence or "unknown"
             licences[licence] = licences.get(licence, 0) + 1
     written = CorpusFile(file, num_documents, num_bytes, path.stat().st_size, hash_file(path))
     return written, dict(sorted(licences.items()))
+
+
+def _leave_out(document: Document, left_out: Skipped | None, max_line_bytes: int) -> None:
+    if left_out is None:
+        raise DataError(
+            f"document {document.id!r}: is {too_long(max_line_bytes)} as a line of JSON, which no "
+            "reader takes; take it out of the input, or cut it"
+        )
+    left_out.add(f"{too_long(max_line_bytes)} as a line of JSON", document.id)

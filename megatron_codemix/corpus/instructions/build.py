@@ -181,7 +181,7 @@ def _build(
     mark = _mark(out, asked)
     mark.touch()
     try:
-        file, licences = write_documents(out, asked.source + SUFFIX, documents)
+        file, licences = write_documents(out, asked.source + SUFFIX, documents, reading.skipped)
     except BaseException:
         mark.unlink()
         raise

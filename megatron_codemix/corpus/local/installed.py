@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from email.parser import BytesParser
 from pathlib import Path
 
+from megatron_codemix.corpus.readers import utf8_name
+
 # Copies of other packages (near duplicates that would cross the split) and test data.
 _SKIPPED_FOLDER_NAMES = """
     test tests testing _testing test_data testdata idle_test __pycache__ node_modules site-packages
@@ -112,7 +114,7 @@ def walk(root: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[Path, str, int
                     pending.append(Path(entry.path))
             elif entry.name.endswith(suffixes) and entry.is_file(follow_symlinks=False):
                 path = Path(entry.path)
-                yield path, path.relative_to(root).as_posix(), entry.stat().st_size
+                yield path, utf8_name(path.relative_to(root).as_posix()), entry.stat().st_size
 
 
 @dataclass(frozen=True)

@@ -115,5 +115,5 @@ def why_empty(source: str, skipped: Skipped) -> str:
 def _fingerprint(file: Input) -> list[str | int]:
     if isinstance(file, InputFile):
         status = file.path.stat()
-        return [str(file.path), status.st_size, status.st_mtime_ns]
+        return [file.place, status.st_size, status.st_mtime_ns]
     return [file.place, *file.state()]

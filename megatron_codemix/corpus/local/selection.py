@@ -122,7 +122,7 @@ def write_sources(
 
     sources = {}
     for source in SOURCES:
-        file, licences = write_documents(folder, source + SUFFIX, unique(source))
+        file, licences = write_documents(folder, source + SUFFIX, unique(source), left_out[source])
         sources[source] = CorpusSource((file,), licences)
     empty = [source for source, entry in sources.items() if entry.num_documents == 0]
     if empty:

@@ -10,6 +10,7 @@ from megatron_codemix.corpus.readers.files import (
     NoFileError,
     OpenFile,
     RemoteFile,
+    utf8_name,
 )
 from megatron_codemix.corpus.readers.patterns import expand_patterns, find_files
 from megatron_codemix.corpus.readers.skipped import Skipped
@@ -31,4 +32,5 @@ __all__ = [
     "read_chunks",
     "read_documents",
     "text_of",
+    "utf8_name",
 ]

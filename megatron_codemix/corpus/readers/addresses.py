@@ -60,9 +60,16 @@ def _expanded(pattern: str) -> list[RemoteFile]:
                 continue
             address = str(system.unstrip_protocol(name))
             relative = PurePosixPath(name.removeprefix(base).lstrip("/")).as_posix()
+            if _is_hidden(relative) and not _is_hidden(path.removeprefix(base).lstrip("/")):
+                continue
             size = int(info["size"] or 0)  # some web servers do not tell
             files.append(RemoteFile(address, relative, size, _version(info)))
         return files
+
+
+def _is_hidden(path: str) -> bool:
+    """Whether a name in it begins with a dot: wild cards match no such name, as on a disk."""
+    return any(name.startswith(".") for name in path.split("/"))
 
 
 def _fixed_folder(path: str) -> str:

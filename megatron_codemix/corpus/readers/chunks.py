@@ -13,6 +13,7 @@ MAX_LINE_BYTES = 64 << 20
 """A longer line, or file of one document, is no document. Reading one takes four times as much."""
 _CHUNK_BYTES = 1 << 20
 _ZSTD_BYTES = 2048
+_ZSTD_WINDOW = 128 << 20
 
 
 def without_compression(name: str) -> str:
@@ -32,6 +33,8 @@ def read_chunks(file: OpenFile) -> Iterator[bytes]:
     """
     try:
         with file.open() as raw:
+            if file.name.endswith(COMPRESSIONS):
+                _require_content(raw, file.place)
             if file.name.endswith(".gz"):
                 with gzip.open(raw) as unzipped:
                     yield from pieces(unzipped)
@@ -47,6 +50,13 @@ def read_chunks(file: OpenFile) -> Iterator[bytes]:
         raise DataError(f"{file.place}: cannot be read ({error.strerror or error})") from error
 
 
+def _require_content(raw: IO[bytes], place: str) -> None:
+    """Nothing at all is no compressed file, though gzip takes it for one."""
+    if not raw.read(1):
+        raise DataError(f"{place}: has no bytes, not even those of an empty archive; copy it again")
+    raw.seek(0)
+
+
 def pieces(handle: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
     """What is left of an open file, in pieces of about 1 MiB."""
     while chunk := handle.read(_CHUNK_BYTES):
@@ -58,7 +68,7 @@ def _zstd_pieces(handle: IO[bytes], place: str) -> Iterator[bytes]:
 
     # Not stream_reader: it ends quietly where a frame is cut. Little at a time: 4 bytes may stand
     # for 128 KiB, so this makes 64 MiB at most.
-    decoder = zstandard.ZstdDecompressor().decompressobj()
+    decoder = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
     is_fresh = True
     parts: list[bytes] = []
     num_bytes = 0
@@ -66,7 +76,8 @@ def _zstd_pieces(handle: IO[bytes], place: str) -> Iterator[bytes]:
         while data := handle.read(_ZSTD_BYTES):
             while data:
                 if decoder.eof:
-                    decoder = zstandard.ZstdDecompressor().decompressobj()
+                    context = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+                    decoder = context.decompressobj()
                 parts.append(decoder.decompress(data))
                 num_bytes += len(parts[-1])
                 is_fresh = False
@@ -75,6 +86,12 @@ def _zstd_pieces(handle: IO[bytes], place: str) -> Iterator[bytes]:
                 yield b"".join(parts)
                 parts, num_bytes = [], 0
     except zstandard.ZstdError as error:
+        if "too much memory" in str(error):
+            raise DataError(
+                f"{place}: was compressed with a window of more than {_ZSTD_WINDOW >> 20} MiB "
+                "(zstd --long), which takes as much memory; compress it anew without: "
+                "zstd -d --long=31 -c OLD | zstd -o NEW"
+            ) from error
         raise DataError(f"{place}: damaged zstd ({error}); copy it again") from error
     if parts:
         yield b"".join(parts)

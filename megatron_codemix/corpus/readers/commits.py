@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import IO
 
 from megatron_codemix.corpus.document import Document
 from megatron_codemix.corpus.readers.chunks import pieces, split_lines, too_long
+from megatron_codemix.corpus.readers.commit_messages import without_people
 from megatron_codemix.corpus.readers.files import FileState
 from megatron_codemix.corpus.readers.skipped import Skipped
 from megatron_codemix.errors import DataError, UnavailableError
@@ -28,13 +29,8 @@ from megatron_codemix.errors import DataError, UnavailableError
 COMMITS_AT_ONCE = 2_000
 """What one input has of a clone: a few seconds of git's work."""
 _COMMIT_BYTES = 2_000  # about, compressed: to deal the work
-_PERSON = re.compile(
-    r"^\s*(?:[A-Za-z-]+-by|cc|author|from|co-author|committer)\s*:.*$|^\s*[\w-]+:\s.*<\S+@\S+>\s*$",
-    re.IGNORECASE,
-)
 _FILE = b"diff --git "  # the first line about a file; lines of files begin with a sign
-_NOTEBOOK = re.compile(rb'\.ipynb"?$')
-_MAIL = re.compile(r"<?[\w.+-]+@[\w-]+(?:\.[\w-]+)+>?")
+_NOTEBOOK = re.compile(rb'\.ipynb"?(?:$| "?b/)')  # as it was called, or is
 # Set so that neither the user nor the repository decides what a commit looks like, and that nothing
 # of the repository is run or fetched.
 _SETTINGS = (
@@ -122,7 +118,11 @@ def commit_documents(
     token = secrets.token_hex(16).encode()  # begins what no file can hold
     form = f"--format=tformat:{token.decode()} %H %ct%n%B%n{token.decode()}"
     arguments = (*_LOG, form, f"--skip={commits.skip}", f"--max-count={commits.count}")
-    with _git_output(commits.folder, commits.trusted, *arguments, commits.head) as output:
+    with ExitStack() as stack:
+        store = stack.enter_context(_only_objects(commits))
+        output = stack.enter_context(
+            _git_output(store, (), *arguments, commits.head, called=commits.folder)
+        )
         commit: _Commit | None = None
         for line in split_lines(pieces(output), max_bytes):
             if line is None:
@@ -143,11 +143,36 @@ def commit_documents(
             yield from commit.documents(commits.repository, source, skipped)
 
 
+@contextmanager
+def _only_objects(commits: GitCommits) -> Iterator[Path]:
+    """A repository with the objects of the clone and none of its settings: git reads attributes in
+    .git/info whatever it is told."""
+    place = _git(commits.folder, commits.trusted, "rev-parse", "--git-path", "objects")
+    is_sha256 = len(commits.head) == 64
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "objects" / "info").mkdir(parents=True)
+        (folder / "refs").mkdir()
+        (folder / "HEAD").write_text("ref: refs/heads/none\n")
+        (folder / "config").write_text(
+            f"[core]\nrepositoryformatversion = {int(is_sha256)}\nbare = true\n"
+            + ("[extensions]\nobjectformat = sha256\n" if is_sha256 else "")
+        )
+        objects = os.fsencode((commits.folder / place.rstrip("\n")).resolve())
+        (folder / "objects" / "info" / "alternates").write_bytes(_quoted(objects) + b"\n")
+        yield folder
+
+
+def _quoted(path: bytes) -> bytes:
+    """As git reads a path in double quotes."""
+    return b'"' + path.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+
+
 class _Commit:
     """One commit as its lines come."""
 
     def __init__(self, head: Sequence[bytes], max_bytes: int) -> None:
-        self._hash, self._seconds = head[1].decode(), int(head[2])
+        self._hash, self._date = head[1].decode(), _date(head[2])
         self._max_bytes = max_bytes
         self._num_bytes = 0
         self._message: list[bytes] = []
@@ -180,7 +205,7 @@ class _Commit:
             skipped.add(too_long(self._max_bytes), identity)
             return
         try:
-            message = _without_people(b"\n".join(self._message).decode())
+            message = without_people(b"\n".join(self._message).decode())
             changes = b"\n".join(self._changes).decode().strip("\n")
         except UnicodeDecodeError:
             skipped.add("not UTF-8", identity)
@@ -189,14 +214,18 @@ class _Commit:
             skipped.add("commit without changes", identity)
             return
         text = f"{message}\n\n{changes}\n" if message else f"{changes}\n"
-        date = datetime.fromtimestamp(self._seconds, UTC).date().isoformat()
-        metadata = {"commit": self._hash, "date": date}
+        metadata = {"commit": self._hash}
+        if self._date is not None:
+            metadata["date"] = self._date
         yield Document(identity, source, repository, repository, None, text, metadata)
 
 
-def _without_people(message: str) -> str:
-    lines = [line for line in message.split("\n") if not _PERSON.match(line)]
-    return _MAIL.sub("<EMAIL>", "\n".join(lines)).strip()
+def _date(seconds: bytes) -> str | None:
+    """None of a time that is missing, or of no year that dates have; git takes any number."""
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC).date().isoformat()
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _trusted_folders() -> tuple[str, ...]:
@@ -215,8 +244,11 @@ def _git(folder: Path, trusted: Sequence[str], *arguments: str) -> str:
 
 
 @contextmanager
-def _git_output(folder: Path, trusted: Sequence[str], *arguments: str) -> Iterator[IO[bytes]]:
-    """What a command writes, while it does. Raises DataError where it fails."""
+def _git_output(
+    folder: Path, trusted: Sequence[str], *arguments: str, called: Path | None = None
+) -> Iterator[IO[bytes]]:
+    """What a command writes, while it does. Raises DataError where it fails. called: the folder
+    that the user knows."""
     settings = [*_SETTINGS, *(f"safe.directory={place}" for place in trusted)]
     named = [word for setting in settings for word in ("-c", setting)]
     with tempfile.TemporaryFile() as errors:
@@ -235,8 +267,8 @@ def _git_output(folder: Path, trusted: Sequence[str], *arguments: str) -> Iterat
                 errors.seek(0)
                 said = errors.read(4000).decode(errors="replace").strip().split("\n")
                 raise DataError(
-                    f"{folder}: git cannot read it as a clone ({said[0]}); name a folder that "
-                    "`git clone` has made"
+                    f"{called or folder}: git cannot read it as a clone ({said[0]}); name a "
+                    "folder that `git clone` has made"
                 )
         finally:
             process.kill()
@@ -250,6 +282,8 @@ def _environment(folder: Path) -> dict[str, str]:
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_NO_REPLACE_OBJECTS": "1",  # nor grafts: commits are those that the hash stands for
+        "GIT_GRAFT_FILE": os.devnull,
         "GIT_CEILING_DIRECTORIES": str(folder.resolve().parent),  # no clone that it only lies in
         "GIT_ALLOW_PROTOCOL": "none",
         "GIT_OPTIONAL_LOCKS": "0",

@@ -23,6 +23,7 @@ from megatron_codemix.corpus.readers.fields import (
     FileForm,
     RecordForm,
     document_of,
+    require_origin,
     text_of,
 )
 from megatron_codemix.corpus.readers.files import Input, InputFile, OpenFile, RemoteFile
@@ -32,6 +33,7 @@ from megatron_codemix.corpus.readers.parquet import (
     is_parquet,
     open_parquet,
     require_columns,
+    require_text_column,
     row_group,
 )
 from megatron_codemix.corpus.readers.skipped import Skipped
@@ -75,7 +77,7 @@ def read_documents(
         else:
             yield from _whole_file(file, source, skipped, max_bytes)
             continue
-        yield from _from_records(file, records, source, skipped, seen, form)
+        yield from _from_records(file, records, source, skipped, seen, form, max_bytes)
 
 
 def _form_of(name: str) -> FileForm:
@@ -91,12 +93,17 @@ def _from_records(
     skipped: Skipped,
     seen: FieldsSeen,
     form: RecordForm,
+    max_bytes: int,
 ) -> Iterator[Document]:
     for number, record in records:
         seen.add(record)
         text = text_of(record, seen, number)
         place = f"{file.name}:{number}"
         known = {}
+        # A character is 4 bytes at most: only what may be too long is encoded to tell.
+        if len(text) > max_bytes // 4 and len(text.encode()) > max_bytes:
+            skipped.add(too_long(max_bytes), place)
+            continue
         if form.text_form == "notebook" and text:
             try:
                 text, known["language"] = notebook_text(text.encode())
@@ -106,6 +113,7 @@ def _from_records(
         if not text or text.isspace():
             skipped.add("empty", place)
         else:
+            require_origin(record, form, seen, number)
             document = document_of(record, text, source, place, form)
             yield document.with_metadata(**known) if known else document
     seen.require_text()
@@ -128,6 +136,7 @@ def _parquet_records(
     with ExitStack() as stack:
         table = open_parquet(file, stack)
         seen.require_column(table.schema_arrow.names)
+        require_text_column(file, table, form.text_field, seen.advice)
         require_columns(file, table, form.named)
         for group in range(table.num_row_groups):
             for rows, _ in row_group(file, table, group, columns):

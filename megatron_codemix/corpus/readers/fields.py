@@ -1,5 +1,6 @@
 """Which fields of a record make a document, and clear errors where they are not there."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from megatron_codemix.corpus.readers.json_lines import json_kind
 from megatron_codemix.errors import DataError
 
 _MAX_NAMED = 20
+_ORIGIN = "origin"
 _USUAL = ("licence", "license", "metadata")
 _ADVICE = (
     "the records of a corpus have it in 'text': build one from the file with `codemix corpus local "
@@ -35,7 +37,7 @@ class RecordForm:
     """
 
     text_field: str = "text"
-    origin_field: str = "origin"
+    origin_field: str = _ORIGIN
     path_field: str = "path"
     id_field: str = "id"
     licence_field: str | None = None
@@ -141,24 +143,59 @@ def text_of(record: dict[str, Any], wanted: FieldsSeen, number: int) -> str:
     )
 
 
+def spelled(value: JsonValue) -> str | None:
+    """A text as it is, a number or boolean as JSON has it (`true`); None of anything else. A float
+    that is whole is spelled as that integer: tables have such where a value is missing."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return str(int(value)) if value.is_integer() else repr(value)
+    return None
+
+
+def require_origin(
+    record: Mapping[str, JsonValue], form: RecordForm, wanted: FieldsSeen, number: int
+) -> None:
+    """Raises DataError where the field that the user has named holds no name: records of one origin
+    would part without a word. number: as `wanted.number_of` takes it."""
+    if form.origin_field == _ORIGIN:
+        return
+    value = value_of(record, form.origin_field)
+    if isinstance(value, bool | list | dict):
+        raise DataError(
+            f"{wanted.place}: the record at {wanted.number_of(number)} has {json_kind(value)} in "
+            f"field {form.origin_field!r}, which is to name its origin; a text or a number does: "
+            "name another field as the origin's"
+        )
+
+
 def document_of(
     record: dict[str, Any], text: str, source: str, place: str, form: RecordForm
 ) -> Document:
     """The document of a record whose text is `text`; `place` stands for a missing id or path.
 
-    Its origin is that of the record, else its id, else its text.
+    Its origin is that of the record (a text or a number), else its id, else its text.
     """
     identity = value_of(record, form.id_field)
     known = str(identity) if isinstance(identity, str | int) else None
     return Document(
         id=known or place,
         source=source,
-        path=_text_or(value_of(record, form.path_field), place),
-        origin=_text_or(value_of(record, form.origin_field), known or f"text:{digest(text).hex()}"),
+        path=_name(record, form.path_field) or place,
+        origin=_name(record, form.origin_field) or known or f"text:{digest(text).hex()}",
         licence=_licence(record, form),
         text=text,
         metadata=_metadata(record, form),
     )
+
+
+def _name(record: Mapping[str, JsonValue], way: str) -> str | None:
+    value = value_of(record, way)
+    return None if isinstance(value, bool) else spelled(value)
 
 
 def _licence(record: dict[str, Any], form: RecordForm) -> str | None:
@@ -172,7 +209,7 @@ def _licence(record: dict[str, Any], form: RecordForm) -> str | None:
         value = " AND ".join(
             f"({entry})" if are_several and " " in entry else entry for entry in entries
         )
-    return _text_or(value, "") or None
+    return value if isinstance(value, str) and value else None
 
 
 def _metadata(record: dict[str, Any], form: RecordForm) -> dict[str, JsonValue]:
@@ -183,7 +220,3 @@ def _metadata(record: dict[str, Any], form: RecordForm) -> dict[str, JsonValue]:
         if value is not None:
             kept[name] = value
     return kept
-
-
-def _text_or(value: JsonValue, default: str) -> str:
-    return value if isinstance(value, str) and value else default

@@ -12,6 +12,11 @@ class NoFileError(DataError):
     """A pattern that matches no file."""
 
 
+def utf8_name(name: str) -> str:
+    """The name of a file in UTF-8; a byte that is none is spelled `\\xe9`."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 class FileState(NamedTuple):
     """A file as it was. `sha256` is of its content, or stands for it."""
 
@@ -49,7 +54,7 @@ class OpenFile(Input, Protocol):
 @dataclass(frozen=True)
 class InputFile:
     """`name` is relative to the fixed part of the pattern, so that moving the folder changes no
-    origin.
+    origin. It is UTF-8 whatever the file system has (`utf8_name`).
     """
 
     path: Path
@@ -59,14 +64,14 @@ class InputFile:
 
     @property
     def place(self) -> str:
-        return str(self.path)
+        return utf8_name(str(self.path))
 
     def open(self) -> IO[bytes]:
         """Raises DataError."""
         try:
             return open(self.path, "rb")
         except OSError as error:
-            raise DataError(f"{self.path}: cannot be read ({error.strerror or error})") from error
+            raise DataError(f"{self.place}: cannot be read ({error.strerror or error})") from error
 
     def num_bytes(self) -> int:
         return self.path.stat().st_size

@@ -22,6 +22,7 @@ from megatron_codemix.errors import DataError
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".jsonl", ".ndjson")
+_MIN_ROUNDED = 2.0**63
 _MAX_WARNINGS = 3  # of each file
 
 
@@ -35,7 +36,9 @@ def parse_json(data: bytes) -> JsonValue:
     Raises UnicodeError where it is not UTF-8, or spells (\\ud800) what UTF-8 cannot; NotJsonError.
     """
     try:
-        return orjson.loads(data)
+        value = orjson.loads(data)
+        if not _has_large_number(value):
+            return value
     except orjson.JSONDecodeError:
         pass
     try:
@@ -50,6 +53,21 @@ def parse_json(data: bytes) -> JsonValue:
         raise NotJsonError("nested too deep") from error
     except ValueError as error:  # the only other one of the json module, of 4,300 digits or more
         raise NotJsonError("a whole number of thousands of digits") from error
+
+
+def _has_large_number(value: JsonValue) -> bool:
+    """Whether orjson may have rounded a number: integers of over 64 bits are floats to it."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, float):
+            if abs(one) >= _MIN_ROUNDED:
+                return True
+        elif isinstance(one, dict):
+            left += one.values()
+        elif isinstance(one, list):
+            left += one
+    return False
 
 
 def json_kind(value: JsonValue) -> str:

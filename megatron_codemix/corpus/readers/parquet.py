@@ -8,6 +8,7 @@ from typing import IO, Any
 
 from megatron_codemix.corpus.readers.chunks import COMPRESSIONS, read_chunks, without_compression
 from megatron_codemix.corpus.readers.files import InputFile, OpenFile
+from megatron_codemix.corpus.readers.parquet_values import Convert, converter, in_microseconds
 from megatron_codemix.errors import DataError, UnavailableError
 
 PIECE_BYTES = 1 << 20
@@ -36,7 +37,7 @@ def open_parquet(file: OpenFile, stack: ExitStack) -> Any:  # Any: pyarrow is un
     if file.name.endswith(COMPRESSIONS):  # Parquet is read from its end
         source = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         source.writelines(read_chunks(file))
-    elif isinstance(file, InputFile):
+    elif isinstance(file, InputFile) and file.place == str(file.path):  # Arrow wants UTF-8
         source = file.path
     else:
         source = stack.enter_context(file.open())
@@ -57,23 +58,38 @@ def require_columns(file: OpenFile, table: Any, named: Mapping[str, str]) -> Non
         f"{file.place}: no column {field!r} for {option}; it has {', '.join(schema.names)}; name "
         f"the right field with {option}"
         for option, field in named.items()
-        if not _has_column(schema, field)
+        if _type_of(schema, field) is None
     ]
     if problems:
         raise DataError(*problems)
 
 
-def _has_column(schema: Any, way: str) -> bool:  # Any: pyarrow is untyped
+def require_text_column(file: OpenFile, table: Any, field: str, advice: str) -> None:
+    """Raises DataError where the column holds something that is read as text, but is none: a date,
+    a decimal number, a hash. table: of open_parquet."""
+    import pyarrow as arrow
+
+    kind, types = _type_of(table.schema_arrow, field), arrow.types
+    if kind is not None and (
+        types.is_temporal(kind) or types.is_decimal(kind) or types.is_fixed_size_binary(kind)
+    ):
+        raise DataError(f"{file.place}: column {field!r} is of type {kind}, not text; {advice}")
+
+
+def _type_of(schema: Any, way: str) -> Any:  # of pyarrow
+    """The type of a column, or at the end of a way down to it; None where it is missing."""
+    if way in schema.names:
+        return schema.field(way).type
     first, *rest = way.split(".")
-    if way in schema.names or first not in schema.names:
-        return way in schema.names
+    if first not in schema.names:
+        return None
     kind = schema.field(first).type
     for name in rest:
         names = [kind.field(n).name for n in range(kind.num_fields)]
         if name not in names:
-            return False
+            return None
         kind = kind.field(names.index(name)).type
-    return True
+    return kind
 
 
 def row_group(
@@ -100,16 +116,18 @@ def row_group(
 
 def _rows(arrow: Any, batch: Any) -> Rows:  # Any: pyarrow is untyped
     names = batch.schema.names
-    if not any(map(arrow.types.is_binary, batch.schema.types)):
+    columns = [in_microseconds(arrow, column) for column in batch.columns]
+    converters = [converter(column.type) for column in columns]
+    if not any(converters):
         try:
-            columns = [column.to_pylist() for column in batch.columns]
-            return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+            lists = [column.to_pylist() for column in columns]
+            return [dict(zip(names, values, strict=True)) for values in zip(*lists, strict=True)]
         except UnicodeDecodeError:
             pass
-    columns = [_values(arrow, column) for column in batch.columns]
+    lists = [_values(arrow, *pair) for pair in zip(columns, converters, strict=True)]
     return [
         None if _BROKEN in values else dict(zip(names, values, strict=True))
-        for values in zip(*columns, strict=True)
+        for values in zip(*lists, strict=True)
     ]
 
 
@@ -125,18 +143,19 @@ class _Broken:
 _BROKEN = _Broken()
 
 
-def _values(arrow: Any, column: Any) -> list[Any]:
-    """One by one, so that only what is not UTF-8 is left out. Bytes are taken for text."""
+def _values(arrow: Any, column: Any, convert: Convert | None) -> list[Any]:
+    """One by one, so that only what is not UTF-8 is left out."""
     types = arrow.types
     if types.is_string(column.type) or types.is_large_string(column.type):
         column = column.cast(arrow.large_binary())
-    return [_value(cell) for cell in column]
+        convert = converter(column.type)
+    return [_value(cell, convert) for cell in column]
 
 
-def _value(cell: Any) -> Any:
+def _value(cell: Any, convert: Convert | None) -> Any:
     try:
         value = cell.as_py()
-        return value.decode() if isinstance(value, bytes) else value
+        return value if convert is None else convert(value)
     except UnicodeDecodeError:
         return _BROKEN
 

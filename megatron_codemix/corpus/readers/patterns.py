@@ -6,17 +6,37 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
-from megatron_codemix.corpus.readers.files import InputFile, NoFileError, RemoteFile
+from megatron_codemix.corpus.readers.files import InputFile, NoFileError, RemoteFile, utf8_name
 
 _MAGIC = "*?["
+_ESCAPED = re.compile(r"\[([*?\[])\]")  # as glob.escape writes them
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 def is_address(pattern: str) -> bool:
     """Whether it is an address such as `s3://bucket/*.parquet`, for fsspec, and no local path."""
     return _ADDRESS.match(pattern) is not None
+
+
+def is_wild(pattern: str) -> bool:
+    """Whether it may match several names; `g[[]1]` is only how a pattern spells `g[1]`."""
+    return glob.has_magic(_ESCAPED.sub("", pattern))
+
+
+def unescaped(pattern: str) -> str:
+    """The name that a pattern without wild cards spells."""
+    return _ESCAPED.sub(r"\1", pattern)
+
+
+def of_place(pattern: str) -> str:
+    """The pattern; of a file or folder that is there by that very name, brackets and all, the
+    pattern that matches it alone."""
+    is_name = "*" not in pattern and "?" not in pattern
+    is_there = os.path.exists(pattern) if is_name else os.path.isdir(pattern)
+    return glob.escape(pattern) if is_there else pattern
 
 
 def find_files(patterns: Sequence[str]) -> list[InputFile | RemoteFile]:
@@ -41,27 +61,26 @@ def expand_patterns(patterns: Sequence[str]) -> list[InputFile]:
     found: dict[Path, InputFile] = {}
     empty = []
     for pattern in patterns:
-        whole = f"{pattern}/**/*" if Path(pattern).is_dir() else pattern
+        whole = of_place(pattern)
+        if not is_wild(whole) and Path(unescaped(whole)).is_dir():
+            whole = f"{whole}/**/*"
         files = [path for path in _matches(whole) if path.is_file()]
         if not files:
             empty.append(pattern)
         base = _fixed_folder(whole)
         for path in files:
-            found.setdefault(path.resolve(), InputFile(path, path.relative_to(base).as_posix()))
+            name = utf8_name(path.relative_to(base).as_posix())
+            found.setdefault(path.resolve(), InputFile(path, name))
     if empty:
         raise NoFileError(
-            "\n".join(f"{pattern}: matches no file; check the pattern" for pattern in empty)
+            "\n".join(f"{unescaped(one)}: matches no file; check the pattern" for one in empty)
         )
     return sorted(found.values(), key=lambda file: (file.name, str(file.path)))
 
 
 def _fixed_folder(pattern: str) -> Path:
-    parts = Path(pattern).parts
-    fixed = list(parts[:-1])
-    for position, part in enumerate(fixed):
-        if any(char in part for char in _MAGIC):
-            return Path(*fixed[:position])
-    return Path(*fixed)
+    fixed = takewhile(lambda part: not is_wild(part), Path(pattern).parts[:-1])
+    return Path(*map(unescaped, fixed))
 
 
 def _matches(pattern: str) -> list[Path]:
@@ -70,7 +89,7 @@ def _matches(pattern: str) -> list[Path]:
         return sorted(Path(name) for name in glob.glob(pattern))
     # Not glob's: it enters a folder as often as links lead there, through a circle 40 times.
     base = _fixed_folder(pattern)
-    wanted = _expression(Path(pattern).relative_to(base).parts)
+    wanted = _expression(Path(pattern).parts[len(base.parts) :])
     return sorted(
         path for path in _walk(base) if wanted.fullmatch(path.relative_to(base).as_posix())
     )
@@ -134,9 +153,17 @@ def _name_expression(part: str) -> str:
             pieces.append("[^/]")
         elif end > 0:
             inside = part[position + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
-            pieces.append("[" + ("^" + inside[1:] if inside.startswith("!") else inside) + "]")
+            pieces.append(_one_of("^" + inside[1:] if inside.startswith("!") else inside))
             position = end
         else:
             pieces.append(re.escape(char))
         position += 1
     return "".join(pieces)
+
+
+def _one_of(inside: str) -> str:
+    try:
+        re.compile(f"[{inside}]")
+    except re.error:  # a range that ends before it begins, `[b-a]`: of no name
+        return "(?!)"
+    return f"[{inside}]"

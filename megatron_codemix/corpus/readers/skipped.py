@@ -25,6 +25,10 @@ class Skipped:
         if len(named) < _MAX_NAMED:
             named.append(name)
 
+    def total(self) -> int:
+        """Of all reasons."""
+        return sum(self.counts.values())
+
     def merge(self, other: "Skipped") -> None:
         """Adds what another reader left out."""
         for reason, count in other.counts.items():

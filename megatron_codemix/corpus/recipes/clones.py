@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from megatron_codemix.corpus.readers import Input, InputFile
-from megatron_codemix.corpus.readers.patterns import is_address
+from megatron_codemix.corpus.readers import Input, InputFile, utf8_name
+from megatron_codemix.corpus.readers.patterns import is_address, is_wild, of_place
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def folders_of(pattern: str) -> list[Path]:
     """The folders that a pattern matches, sorted; none where it is an address."""
     if is_address(pattern):
         return []
-    return [Path(name) for name in sorted(glob.glob(pattern)) if Path(name).is_dir()]
+    return [Path(name) for name in sorted(glob.glob(of_place(pattern))) if Path(name).is_dir()]
 
 
 def is_clone(folder: Path) -> bool:
@@ -69,7 +69,7 @@ def _plain(path: Path) -> Path:
 
 def _repository(folder: Path, pattern: str) -> str:
     """`owner/project` where the pattern ends in `*/*`, else `project`."""
-    parts = pattern.rstrip("/").split("/")
-    wild = [number for number, part in enumerate(parts) if glob.has_magic(part)]
+    parts = of_place(pattern).rstrip("/").split("/")
+    wild = [number for number, part in enumerate(parts) if is_wild(part)]
     depth = len(parts) - wild[0] if wild else 1
-    return "/".join(folder.resolve().parts[-depth:]).removesuffix(".git")
+    return utf8_name("/".join(folder.resolve().parts[-depth:]).removesuffix(".git"))

@@ -1,13 +1,21 @@
 """The files that a recipe names, each with the entry of the recipe that says how it is read."""
 
 import glob
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as replaced
+from pathlib import Path
 
-from megatron_codemix.corpus.readers import FileState, Input, NoFileError, find_files
+from megatron_codemix.corpus.readers import (
+    FileState,
+    Input,
+    InputFile,
+    NoFileError,
+    RemoteFile,
+    find_files,
+)
 from megatron_codemix.corpus.readers.commits import clone_inputs
-from megatron_codemix.corpus.readers.patterns import is_address
+from megatron_codemix.corpus.readers.patterns import is_address, is_wild, of_place, unescaped
 from megatron_codemix.corpus.recipes.clones import Clones, find_clones, folders_of, is_clone
 from megatron_codemix.corpus.recipes.schema import (
     CommitsSpec,
@@ -78,13 +86,14 @@ def recipe_inputs(
                 if isinstance(entry, FilesSpec):
                     found[name] += [
                         replaced(file, origin=clones.origin_of(file.file))
-                        for file in _files(entry, number, recipe.roots)
+                        for file in _each_once(_files(entry, number, recipe.roots))
                     ]
                 else:
                     found[name] += _commits(entry, number, recipe.roots, clones)
             except DataError as error:
                 problems += [f"source {name!r}: {problem}" for problem in error.problems]
         problems += _name_problems(name, found[name])
+        problems += _twice_problems(name, source, found[name])
         if not found[name] and len(problems) == num_before:
             problems.append(f"source {name!r}: {_nothing_there(source, recipe.roots)}")
     if problems:
@@ -129,6 +138,26 @@ def _files(entry: FilesSpec, number: int, roots: Mapping[str, str]) -> Iterator[
             yield from (RecipeInput(file, number) for file in _found(pattern, entry, roots))
 
 
+def _each_once(files: Iterable[RecipeInput]) -> Iterator[RecipeInput]:
+    """Where several patterns of an input match a file, it is that of the first. Raises DataError
+    where they say that it is of two languages."""
+    seen: dict[Path | str, RecipeInput] = {}
+    for file in files:
+        first = seen.setdefault(_itself(file), file)
+        if first is file:
+            yield file
+        elif first.language != file.language:
+            raise DataError(
+                f"{file.place}: is of language {first.language} by one pattern and of "
+                f"{file.language} by another; let only one of them match it"
+            )
+
+
+def _itself(file: RecipeInput) -> Path | str:
+    """The same for the same file, whichever link leads to it."""
+    return file.file.path.resolve() if isinstance(file.file, InputFile) else file.place
+
+
 def _found(pattern: str, entry: FilesSpec, roots: Mapping[str, str]) -> Iterator[Input]:
     """The files of a pattern. Their names begin at the root, so that they are the same wherever it
     lies, and others in other folders of it."""
@@ -145,8 +174,14 @@ def _found(pattern: str, entry: FilesSpec, roots: Mapping[str, str]) -> Iterator
 
 def _filled(pattern: str, roots: Mapping[str, str]) -> str:
     for name, root in roots.items():
-        pattern = pattern.replace(f"{{{name}}}", root.rstrip("/"))
+        pattern = pattern.replace(f"{{{name}}}", _as_pattern(root.rstrip("/")))
     return pattern
+
+
+def _as_pattern(root: str) -> str:
+    """A root is a folder: its brackets are part of its name."""
+    is_name = "*" not in root and "?" not in root
+    return glob.escape(root) if is_name and not is_address(root) else of_place(root)
 
 
 def _below_root(pattern: str) -> str:
@@ -171,9 +206,9 @@ def _commits(
             raise DataError(f"{filled}: commits are read of a clone on this machine; clone it")
         folders = folders_of(filled)
         if not folders:
-            problems.append(f"{filled}: matches no folder; check the pattern")
+            problems.append(f"{unescaped(filled)}: matches no folder; check the pattern")
         for folder in folders:
-            if glob.has_magic(filled) and not is_clone(folder):
+            if is_wild(of_place(filled)) and not is_clone(folder):
                 problems.append(
                     f"{folder}: is no git clone, and {pattern} takes every folder for one; move it "
                     "away, or name the clones one by one in the recipe (clones: [...])"
@@ -199,3 +234,26 @@ def _name_problems(source: str, inputs: Sequence[RecipeInput]) -> Iterator[str]:
                 "patterns begin with a root that they have in common, or rename one"
             )
             return
+
+
+def _twice_problems(source: str, spec: SourceSpec, inputs: Sequence[RecipeInput]) -> Iterator[str]:
+    """A file that two inputs read, and of which nothing tells that they take other records: each
+    document would be there twice, under one id."""
+    seen: dict[Path | str, RecipeInput] = {}
+    for one in inputs:
+        first = seen.setdefault(_itself(one), one)
+        if first.entry != one.entry and isinstance(one.file, InputFile | RemoteFile):
+            if _what_is_taken(spec, first) != _what_is_taken(spec, one):
+                continue
+            yield (
+                f"source {source!r}: inputs.{first.entry} and inputs.{one.entry} both read "
+                f"{one.place}; let only one of them match it, or let them take other records (take)"
+            )
+            return
+
+
+def _what_is_taken(spec: SourceSpec, one: RecipeInput) -> tuple[object, ...]:
+    entry = spec.inputs[one.entry]
+    assert isinstance(entry, FilesSpec), entry
+    languages = (entry.language_field, entry.languages) if entry.language_field else ()
+    return (entry.id_field, entry.take, *languages)

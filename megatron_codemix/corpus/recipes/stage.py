@@ -1,13 +1,16 @@
 """Reads the data sets of a recipe into documents of ours."""
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from decimal import Decimal, InvalidOperation
 
 from megatron_codemix.corpus.document import Document, JsonValue
 from megatron_codemix.corpus.filters.licences import is_expression
 from megatron_codemix.corpus.filters.programming_languages import language_of_path
 from megatron_codemix.corpus.readers import RecordForm, read_documents
+from megatron_codemix.corpus.readers.fields import spelled
 from megatron_codemix.corpus.recipes.inputs import RecipeInput
 from megatron_codemix.corpus.recipes.named_fields import (
     field_counter,
@@ -23,8 +26,8 @@ from megatron_codemix.errors import DataError
 
 log = logging.getLogger(__name__)
 
-_VERSION = 3  # raise when the same recipe would give other bytes
-_CONDITION = "\0{}"  # a field that is looked at and not kept, by its way
+_VERSION = 4  # raise when the same recipe would give other bytes
+_CONDITION = "\0take {}"  # a field that is looked at and not kept, by its way
 _LANGUAGE = "\0language"
 
 
@@ -54,9 +57,11 @@ class RecipeStage(Stage):
             assert isinstance(one, RecipeInput), one
             for document in _taken(one, source, part.source, dropped):
                 language = _language(document, source, one.entry)
-                if language is not None:
-                    dropped.tally("language", language)
+                num_dropped = dropped.total()
                 yield document
+                # Not before: what is too long for a line is left out by who writes it.
+                if language is not None and dropped.total() == num_dropped:
+                    dropped.tally("language", language)
 
     def check(self, done: StageRecord) -> None:
         """A source without a document, or a field that no record has, is a mistake in the recipe.
@@ -109,9 +114,10 @@ def _taken(one: RecipeInput, source: SourceSpec, name: str, dropped: Dropped) ->
         if reason is not None:
             dropped.drop(document, *reason)
         elif entry.language_field is not None:
-            language = names.get(str(values.get(_LANGUAGE)))
+            spelling = _spelling(values.get(_LANGUAGE))
+            language = names.get(spelling)
             if language is None:
-                dropped.drop(document, "another language", str(values.get(_LANGUAGE)))
+                dropped.drop(document, "another language", spelling)
             else:
                 yield document.with_metadata(language=language)
         elif one.language is not None:
@@ -142,19 +148,41 @@ def _form(entry: FilesSpec) -> RecordForm:
 def _refusal(test: ConditionSpec, values: dict[str, JsonValue]) -> tuple[str, str] | None:
     """(reason, detail) why a record is not taken; None where it meets the condition."""
     value = values.get(_CONDITION.format(test.field))
-    text = str(value)
     if value is None:
         return f"no {test.field}", ""
-    if test.values is not None and text not in test.values:
+    text = _spelling(value)
+    if test.values is not None and not _is_among(test.values, value):
         return f"another {test.field}", text
-    if test.other_than is not None and text in test.other_than:
+    if test.other_than is not None and _is_among(test.other_than, value):
         return f"{test.field} is {text}", ""
     if test.at_least is not None:
-        if not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             return f"{test.field} is no number", text
         if value < test.at_least:
             return f"{test.field} below {test.at_least:g}", text
     return None
+
+
+def _spelling(value: JsonValue) -> str:
+    text = spelled(value)
+    return json.dumps(value, ensure_ascii=False) if text is None else text
+
+
+def _is_among(texts: Sequence[str], value: JsonValue) -> bool:
+    """Whether the recipe, whose scalars are all text, means this value: `true` is a boolean as JSON
+    or Python spells it, 1 and 1.0 are one number."""
+    if isinstance(value, bool):
+        return _spelling(value) in [text.lower() for text in texts]
+    if isinstance(value, int | float):
+        return any(_is_number(text, value) for text in texts)
+    return _spelling(value) in texts
+
+
+def _is_number(text: str, value: float) -> bool:
+    try:  # whole numbers may have more digits than a float
+        return float(text) == value if isinstance(value, float) else Decimal(text) == value
+    except (ValueError, InvalidOperation):
+        return False
 
 
 def _with_licence(document: Document, source: SourceSpec) -> Document:

@@ -23,7 +23,7 @@ from megatron_codemix.files import hash_json
 
 Advance = Callable[[int], None]
 
-_VERSION = 1  # raise when the same options of every stage would give other bytes
+_VERSION = 2  # raise when the same options of every stage would give other bytes
 _TOLD_BYTES = 1 << 20
 
 
@@ -71,7 +71,7 @@ class PartJob:
                 writer = stack.enter_context(RecordWriter(dropped_path(self.out, part)))
             dropped = Dropped(writer=writer)
             documents = _telling(self.stage.documents(part, dropped), dropped, advance)
-            file, licences = write_documents(self.out, part.output, documents)
+            file, licences = write_documents(self.out, part.output, documents, dropped)
         FinishedPart(
             key=self.key,
             inputs=tuple(states),

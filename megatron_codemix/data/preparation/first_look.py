@@ -33,7 +33,7 @@ class _Look:
     def texts(self, columns: Sequence[str], block_bytes: int) -> Iterator[_Text]:
         """Raises DataError: what cannot be read, a field that holds something else than text, one
         that no record has."""
-        self._seen.require_column(column_names(self._file))
+        self._seen.require_column(column_names(self._file, self._seen))
         for _, pieces in read_blocks(self._file, block_bytes, lambda block: True, columns):
             for piece in pieces:
                 for position, fields in piece.records:

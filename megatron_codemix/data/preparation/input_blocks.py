@@ -18,9 +18,16 @@ from megatron_codemix.corpus.readers.chunks import (
     read_chunks,
     without_compression,
 )
+from megatron_codemix.corpus.readers.fields import FieldsSeen
 from megatron_codemix.corpus.readers.files import InputFile
 from megatron_codemix.corpus.readers.json_lines import parse_object
-from megatron_codemix.corpus.readers.parquet import Rows, is_parquet, open_parquet, row_group
+from megatron_codemix.corpus.readers.parquet import (
+    Rows,
+    is_parquet,
+    open_parquet,
+    require_text_column,
+    row_group,
+)
 from megatron_codemix.errors import DataError, UnavailableError
 
 PIECE_BYTES = 1 << 20
@@ -64,12 +71,15 @@ def count_blocks(file: InputFile, block_bytes: int) -> int | None:
         raise DataError(f"{file.path}: cannot be read ({error.strerror})") from error
 
 
-def column_names(file: InputFile) -> list[str] | None:
-    """Of a Parquet file; None of JSON lines, where each record has its own. Raises DataError."""
+def column_names(file: InputFile, seen: FieldsSeen) -> list[str] | None:
+    """Of a Parquet file; None of JSON lines, where each record has its own. Raises DataError, also
+    where the wanted column holds dates or decimal numbers."""
     if not is_parquet(file.name):
         return None
     with ExitStack() as stack:
-        return list(open_parquet(file, stack).schema_arrow.names)
+        table = open_parquet(file, stack)
+        require_text_column(file, table, seen.field, seen.advice)
+        return list(table.schema_arrow.names)
 
 
 def read_blocks(

@@ -49,6 +49,17 @@ def test_patterns_and_folders_are_expanded(store: Any):
     assert names("memory://data/notes.txt", "memory://data/*.txt") == ["notes.txt"]
 
 
+def test_hidden_files_are_passed_over_as_on_a_disk(store: Any, tmp_path: Path):
+    for name in (".git/config", "code/.hidden.jsonl", "code/.cache/d.jsonl"):
+        store.makedirs(f"/data/{name}".rpartition("/")[0], exist_ok=True)
+        store.pipe(f"/data/{name}", LINES)
+    store.get("/data/", str(tmp_path / "data"), recursive=True)
+    for pattern in ("data", "data/**/*", "data/code/*", "data/code", "data/**/*.jsonl"):
+        assert names(f"memory://{pattern}") == names(f"{tmp_path}/{pattern}"), pattern
+    assert names("memory://data/.git/*") == ["config"]
+    assert names("memory://data/code/.hidden.jsonl") == [".hidden.jsonl"]
+
+
 def test_every_form_is_read_as_from_a_disk(store: Any):
     for file in find_files(["memory://data/code"]):
         documents = list(read_documents([file], "code", Skipped()))

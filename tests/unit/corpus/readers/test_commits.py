@@ -1,14 +1,18 @@
 """Commits of a clone: each once, with its message and changes, without those who made it."""
 
 import os
+import random
 import re
+import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from megatron_codemix.corpus.document import Document
 from megatron_codemix.corpus.readers import Skipped, read_documents
+from megatron_codemix.corpus.readers.commit_messages import without_people
 from megatron_codemix.corpus.readers.commits import clone_inputs
 from megatron_codemix.errors import DataError, UnavailableError
 
@@ -159,6 +163,9 @@ def test_settings_and_attributes_change_nothing(
         "*.py -diff\n*.md diff=shout\n* working-tree-encoding=x\n"
     )
     (other / ".git" / "info").mkdir(exist_ok=True)
+    (other / ".git" / "info" / "attributes").write_text("*.py -diff\n*.md diff=shout\n")
+    head = git(other, "rev-parse", "HEAD").strip()
+    git(other, "replace", head, f"{head}~2")
     (other / "order").write_text("*.txt\n")
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
     monkeypatch.setenv("GIT_EXTERNAL_DIFF", "false")
@@ -230,6 +237,85 @@ def test_what_cannot_be_a_document_is_counted(tmp_path: Path):
     assert "+index of things" in documents[0].text
     assert "Binary files /dev/null and b/c.bin differ" in documents[1].text
     assert skipped.counts == {"longer than 0 MiB": 2, "not UTF-8": 1}
+
+
+def test_a_notebook_that_gets_another_name_is_left_out(tmp_path: Path):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    cells = b"".join(b'{"cell_type": "code", "source": "x = %d"},\n' % n for n in range(30))
+    commit(folder, "Notebooks", {"n.ipynb": cells, "a b.ipynb": cells}, 1_600_000_000)
+    for name in ("n", "a b"):
+        git(folder, "mv", f"{name}.ipynb", f"{name}.json")
+        (folder / f"{name}.json").write_bytes(cells.replace(b"29", b"30"))
+    commit(folder, "Rename", {"b.py": b"pass\n"}, 1_600_000_100)
+    [found] = read(folder)
+    assert found.text.startswith("Rename\n\ndiff --git a/b.py b/b.py\n")
+    assert "cell_type" not in found.text
+    assert "ipynb" not in found.text
+
+
+def test_names_are_found_as_a_slow_expression_finds_them():
+    person = re.compile(
+        r"^\s*(?:[A-Za-z-]+-by|cc|author|from|co-author|committer)\s*:.*$"
+        r"|^\s*[\w-]+:\s.*<\S+@\S+>\s*$",
+        re.IGNORECASE,
+    )
+    mail = re.compile(r"<?[\w.+-]+@[\w-]+(?:\.[\w-]+)+>?")
+    chance = random.Random(1)
+    for _ in range(20_000):
+        line = "".join(chance.choices("aB: <>@.-+\t", k=chance.randrange(14)))
+        line = chance.choice(["", " ", "x: ", "cc :", "Signed-off-by: "]) + line
+        expected = "" if person.match(line) else mail.sub("<EMAIL>", line).strip()
+        assert without_people(line) == expected, line
+
+
+@pytest.mark.parametrize("line", ["a" * 200_000, "a: " + "<@" * 100_000, "<" * 200_000 + ">"])
+def test_a_long_word_takes_no_time(line: str):
+    start = time.process_time()
+    without_people(line)
+    assert time.process_time() - start < 1, "seconds; by the square of its length, minutes"
+
+
+@pytest.mark.parametrize("name", ['q"uote', "b\\ack", "col:on", "sp ace", "caf\u00e9", "#hash"])
+def test_a_clone_may_lie_anywhere(clone: Path, tmp_path: Path, name: str):
+    shutil.copytree(clone, tmp_path / name)
+    assert read(tmp_path / name) == read(clone)
+
+
+def test_a_clone_of_longer_hashes_is_read(tmp_path: Path):
+    git(tmp_path, "init", "--quiet", "--object-format=sha256", "project")
+    head = commit(tmp_path / "project", "One", {"a.py": b"a\n"}, 1_600_000_000)
+    assert len(head) == 64
+    [found] = read(tmp_path / "project")
+    assert found.metadata["commit"] == head
+
+
+@pytest.mark.parametrize("date", [b" 999999999999 +0000", b" 99999999999999999999 +0000", b""])
+def test_a_commit_with_an_odd_date_has_none(tmp_path: Path, date: bytes):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    commit(folder, "One", {"a.py": b"a\n"}, 1_600_000_000)
+    commit(folder, "Two", {"a.py": b"b\n"}, 1_600_000_000)
+    raw = git(folder, "cat-file", "commit", "HEAD").encode()
+    odd = re.sub(rb"(?m)^(committer .*>) .*$", lambda found: found[1] + date, raw)
+    write = [
+        "git",
+        "-C",
+        str(folder),
+        "hash-object",
+        "-t",
+        "commit",
+        "-w",
+        "--literally",
+        "--stdin",
+    ]
+    made = subprocess.run(write, input=odd, capture_output=True, check=True).stdout
+    git(folder, "update-ref", "refs/heads/main", made.decode().strip())
+    found = read(folder)
+    assert [one.text.split("\n")[0] for one in found] == ["Two", "One"]
+    assert [one.metadata.get("date") for one in found] == [None, "2020-09-13"]
 
 
 def test_without_git_the_missing_program_is_named(clone: Path, monkeypatch: pytest.MonkeyPatch):

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from megatron_codemix.corpus.readers import (
     expand_patterns,
     read_documents,
 )
+from megatron_codemix.corpus.writer import write_documents
 from megatron_codemix.errors import DataError
 
 RECORDS = [
@@ -92,6 +95,68 @@ def test_record_without_an_origin_has_its_id_else_its_text(tmp_path: Path):
     assert (first.id, first.origin) == ("7", "7")
     assert second.id == "d.jsonl:2"
     assert second.origin == third.origin != first.origin
+
+
+def test_numbers_name_origins_and_paths(tmp_path: Path):
+    records = [{"id": name, "text": name, "q": 7, "n": n} for n, name in enumerate(("a", "b"))]
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    write(tmp_path / "d.jsonl", lines.encode())
+    # One gap makes a column of integers one of floats.
+    table = pyarrow.table({"id": ["a", "b", "c"], "text": ["a", "b", "c"], "q": [7.0, 7.0, None]})
+    pyarrow.parquet.write_table(table, tmp_path / "d.parquet")
+    of_lines = read(tmp_path / "d.jsonl", origin_field="q", path_field="n")
+    assert [(one.origin, one.path) for one in of_lines] == [("7", "0"), ("7", "1")]
+    assert [one.origin for one in read(tmp_path / "d.parquet", origin_field="q")] == ["7", "7", "c"]
+
+
+def test_large_numbers_are_kept(tmp_path: Path):
+    large = [2**63, 2**64, 2**64 + 1, -(2**64) - 1, 10**30 + 1]
+    lines = [json.dumps({"id": one, "text": "t", "metadata": {"n": [one, 0.5]}}) for one in large]
+    path = write(tmp_path / "d.jsonl", "\n".join(lines).encode())
+    found = read(path)
+    assert [one.id for one in found] == list(map(str, large))
+    assert [one.metadata["n"] for one in found] == [[one, 0.5] for one in large]
+    write_documents(tmp_path, "out.jsonl.zst", found)
+    assert [one.metadata for one in read(tmp_path / "out.jsonl.zst")] == [
+        one.metadata for one in found
+    ]
+
+
+@pytest.mark.parametrize("name", ["d.jsonl.gz", "d.jsonl.zst", "d.py.gz", "d.parquet.zst"])
+def test_a_compressed_file_without_bytes_is_refused(tmp_path: Path, name: str):
+    with pytest.raises(DataError, match=rf"{name}: has no bytes"):
+        read(write(tmp_path / name, b""))
+
+
+def test_a_large_window_is_no_damage(tmp_path: Path):
+    for log in (27, 28):
+        options = zstandard.ZstdCompressionParameters.from_level(1, window_log=log)
+        packer = zstandard.ZstdCompressor(compression_params=options).compressobj()
+        write(tmp_path / f"{log}.jsonl.zst", packer.compress(LINES) + packer.flush())
+    assert len(read(tmp_path / "27.jsonl.zst")) == 2
+    with pytest.raises(DataError, match=r"28\.jsonl\.zst: .* window of more than 128 MiB"):
+        read(tmp_path / "28.jsonl.zst")
+
+
+def test_names_of_files_need_not_be_utf8(tmp_path: Path):
+    folder = tmp_path / os.fsdecode(b"d\xff")
+    folder.mkdir()
+    write(folder / os.fsdecode(b"caf\xe9.py"), b"pass\n")
+    parquet_file(tmp_path / "d.parquet").rename(folder / os.fsdecode(b"\xe9.parquet"))
+    found = read(tmp_path)
+    assert {one.id for one in found} == {r"d\xff/caf\xe9.py", "a", "b"}
+    written, _ = write_documents(tmp_path / "out", "text.jsonl.zst", found)
+    assert written.num_documents == 3
+    assert read(tmp_path / "out" / written.file) == [replace(one, source="text") for one in found]
+
+
+@pytest.mark.parametrize(("value", "kind"), [([7], "a list"), ({"a": 1}, "an object")])
+def test_an_origin_that_names_nothing_is_refused(tmp_path: Path, value: Any, kind: str):
+    records = [{"text": "one", "q": "x"}, {"text": "two", "q": value}]
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    path = write(tmp_path / "d.jsonl", lines.encode())
+    with pytest.raises(DataError, match=rf"d\.jsonl: the record at 2 has {kind} in field 'q'"):
+        read(path, origin_field="q")
 
 
 def test_other_fields_may_hold_text_and_origin(tmp_path: Path):

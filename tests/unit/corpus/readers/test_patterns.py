@@ -99,3 +99,26 @@ def test_a_pattern_without_files_is_named(folder: Path):
 )
 def test_addresses_are_told_from_paths(pattern: str, expected: bool):
     assert is_address(pattern) == expected
+
+
+def test_brackets_in_the_names_of_folders_are_no_wild_cards(tmp_path: Path):
+    for name in ("g[1]", "g1"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep" / "[b].py").write_text(name)
+        (tmp_path / name / "deep" / "b.py").write_text(name)
+    root = tmp_path / "g[1]"
+    escaped = glob.escape(str(root))
+    for pattern in (str(root), escaped, f"{escaped}/**/*.py", f"{escaped}/*/*.py"):
+        found = {file.name: file.path for file in expand_patterns([pattern])}
+        assert set(found) == {"deep/b.py", "deep/[b].py"}, pattern
+        assert {path.read_text() for path in found.values()} == {"g[1]"}
+    [one] = expand_patterns([f"{root}/deep/[b].py"])
+    assert one.path == root / "deep" / "[b].py"
+    # Where nothing has that very name, it is a pattern as before.
+    assert len(expand_patterns([f"{tmp_path}/g[1-9]/deep/b.py"])) == 1
+
+
+@pytest.mark.parametrize("pattern", ["**/[b-a]*", "[b-a]*"])
+def test_a_range_that_holds_nothing_matches_nothing(folder: Path, pattern: str):
+    with pytest.raises(DataError, match="matches no file"):
+        expand_patterns([f"{folder}/{pattern}"])

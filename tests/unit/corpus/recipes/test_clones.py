@@ -192,3 +192,21 @@ def test_an_empty_root_is_named_with_what_was_looked_for(tmp_path: Path):
         assert told in refused.stderr
     assert f"check --root (clones={tmp_path}/clones)" in refused.stderr
     assert f"source 'adjacent': {tmp_path}/clones/*: matches no folder" in refused.stderr
+
+
+def test_a_clone_with_brackets_in_its_name_is_itself(tmp_path: Path):
+    write_clone(tmp_path / "p[1]", "with brackets")
+    write_clone(tmp_path / "p1", "without")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"""
+title: One clone
+sources:
+  code:
+    inputs: [{{kind: commits, clones: "{tmp_path}/p[1]"}}]
+    licence: unknown
+    policy: adjacent
+"""
+    )
+    inputs = recipe_inputs(load_recipe(recipe))["code"]
+    assert [one.name for one in inputs] == ["p[1]@0"]

@@ -10,7 +10,7 @@ from megatron_codemix.corpus.recipes.schema import load_recipe
 from megatron_codemix.errors import ConfigError, DataError
 from tests.helpers.commands import codemix
 from tests.helpers.kills import contents
-from tests.helpers.recipe_data import RECIPE, run, write, write_stack
+from tests.helpers.recipe_data import RECIPE, documents_of, run, write, write_stack
 
 
 def test_the_command_says_what_it_would_do_and_does_it(tmp_path: Path, recipe: Path, stack: Path):
@@ -112,3 +112,58 @@ sources:
     )
     with pytest.raises(DataError, match=r"one/a\.jsonl and .*two/a\.jsonl are both a\.jsonl"):
         recipe_inputs(load_recipe(recipe))
+
+
+def overlapping(folder: Path, inputs: str) -> Path:
+    for name in ("x", "y"):
+        write(folder / "data" / "d" / f"{name}.jsonl", [{"id": name, "text": name, "k": name}])
+    path = folder / "overlap.yaml"
+    path.write_text(
+        f"""
+title: Patterns that overlap
+roots: {{r: "{folder}/data"}}
+sources:
+  text:
+    inputs: [{inputs}]
+    licence: MIT
+    policy: prose
+"""
+    )
+    return path
+
+
+def test_a_file_that_two_patterns_of_an_input_match_is_read_once(tmp_path: Path):
+    patterns = "'{r}/d/*.jsonl', '{r}/**/x.jsonl', '{r}/d/y.jsonl'"
+    spec = load_recipe(overlapping(tmp_path, f"{{files: [{patterns}]}}"))
+    run(spec, tmp_path / "out")
+    assert [one.id for one in documents_of(tmp_path / "out")["text"]] == ["x", "y"]
+
+
+def test_a_file_of_two_inputs_wants_conditions(tmp_path: Path):
+    both = "{files: '{r}/d/*.jsonl'}, {files: '{r}/**/x.jsonl'}"
+    with pytest.raises(DataError, match=r"inputs\.0 and inputs\.1 both read .*x\.jsonl"):
+        recipe_inputs(load_recipe(overlapping(tmp_path, both)))
+    parted = "".join(
+        f"{{files: '{{r}}/d/*.jsonl', take: [{{field: k, values: [{name}]}}]}}, " for name in "xy"
+    )
+    run(load_recipe(overlapping(tmp_path, parted)), tmp_path / "out")
+    assert [one.id for one in documents_of(tmp_path / "out")["text"]] == ["x", "y"]
+
+
+def test_a_file_of_two_languages_is_refused(tmp_path: Path):
+    languages = "languages: {a: x, b: 'x*'}"
+    spec = load_recipe(
+        overlapping(tmp_path, f"{{files: '{{r}}/d/{{language}}.jsonl', {languages}}}")
+    )
+    with pytest.raises(DataError, match=r"x\.jsonl: is of language a by one pattern and of b"):
+        recipe_inputs(spec)
+
+
+def test_brackets_in_a_root_are_part_of_its_name(tmp_path: Path):
+    for name in ("g1", "g[1]"):
+        write(tmp_path / name / "d" / "a.jsonl", [{"id": name, "text": name}])
+    path = overlapping(tmp_path, "{files: '{r}/*/*.jsonl'}")
+    run(load_recipe(path, {"r": f"{tmp_path}/g[1]"}), tmp_path / "out")
+    assert [one.id for one in documents_of(tmp_path / "out")["text"]] == ["g[1]"]
+    with pytest.raises(DataError, match=r"g\[2\]/\*/\*\.jsonl: matches no file"):
+        recipe_inputs(load_recipe(path, {"r": f"{tmp_path}/g[2]"}))
