@@ -55,12 +55,21 @@ def exclusive(path: Path, what: str, *, wait_seconds: float = 0.0) -> Iterator[N
 
 @contextlib.contextmanager
 def exclusive_share(
-    folder: Path, name: str, what: str, number: int, count: int, *, wait_seconds: float = 0.0
+    folder: Path,
+    name: str,
+    what: str,
+    number: int,
+    count: int,
+    *,
+    wait_seconds: float = 0.0,
+    counts_exclude: bool = False,
 ) -> Iterator[None]:
     """Holds the lock of share `number` (from 0) of `count` of the work in `folder` during the
     block: shares exclude the same share and the whole (a count of 1), not each other.
 
-    name: of the lock files, which go with their owners. Raises RunError as `exclusive` does.
+    name: of the lock files, which go with their owners. counts_exclude: whether shares of one count
+    exclude those of all others, for where they would do the same work. Raises RunError as
+    `exclusive` does.
     """
     whole = folder / f".{name}.lock"
     # Each takes its own lock before it looks at the others', so two never both go on.
@@ -73,8 +82,11 @@ def exclusive_share(
         return
     own = folder / f".{name}-{number + 1}-of-{count}.lock"
     with exclusive_once(own, what, wait_seconds):
-        with exclusive_once(whole, what, wait_seconds):
-            pass
+        others = folder.glob(share_locks(name)) if counts_exclude else ()
+        foreign = [one for one in others if not one.name.endswith(f"-of-{count}.lock")]
+        for other in (whole, *foreign):
+            with exclusive_once(other, what, wait_seconds):
+                pass
         yield
 
 

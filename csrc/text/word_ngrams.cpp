@@ -42,19 +42,20 @@ WordCharacters::WordCharacters(Span<const uint32_t> lower_case)
     : lower_case_(lower_case.begin(), lower_case.end()) {
   CHECK(lower_case.size() == kNumCodes, lower_case.size(), " lower cases, not ", kNumCodes);
   for (int64_t code = 0; code < kNumCodes; ++code) {
-    const int is_word = (lower_case[code] & kIsWord) != 0;
     const uint32_t lower = lower_case[code] & ~kIsWord;
     CHECK(lower < kNumCodes && (lower < 0xd800 || lower > 0xdfff), "code point ", code,
           " has the lower case ", lower, ", which is no character");
-    // So much room has Words::Read; Unicode's longest are U+023A and U+023E, three bytes for two.
-    CHECK(2 * (SizeOfCode(lower) + is_word) <= 3 * SizeOfCode(static_cast<uint32_t>(code)),
+    // So much room has Words::Read, with a space before each: a character that is a word ends the
+    // one before, so any other may begin one too. Unicode's longest are U+023A and U+023E, three
+    // bytes for two.
+    CHECK(SizeOfCode(lower) + 1 <= 2 * SizeOfCode(static_cast<uint32_t>(code)),
           "code point ", code, " has the lower case ", lower, ", which is too long");
   }
   for (int code = 0; code < 128; ++code) ascii_[code] = static_cast<char>(lower_case_[code]);
 }
 
 void Words::Read(std::string_view text) {
-  joined_.resize(text.size() + text.size() / 2 + 1);
+  joined_.resize(2 * text.size());  // as the constructor has checked
   starts_.clear();
   char* const begin = joined_.data();
   char* at = begin;

@@ -3,10 +3,11 @@ is whole.
 
 `<source>.jsonl.zst`, or `<source>/part-00000.jsonl.zst`, `<source>/part-00001.jsonl.zst`, ...; the
 user's own files may have other names and forms. What a stage has not finished has `.parts` in it
-and no `corpus.json`.
+and no `corpus.json`, what `corpus local` has not finished `.partial-local`.
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,11 +17,15 @@ from megatron_codemix.corpus.readers import InputFile, Skipped, utf8_name
 from megatron_codemix.corpus.readers.chunks import COMPRESSIONS
 from megatron_codemix.corpus.writer import CorpusFile
 from megatron_codemix.errors import DataError
-from megatron_codemix.files import hash_file, hash_json, read_json, write_json
+from megatron_codemix.files import hash_json, read_json, write_json
+
+log = logging.getLogger(__name__)
 
 CORPUS_FILE = "corpus.json"
 PARTS_FOLDER = ".parts"
 DROPPED_FOLDER = "dropped"
+LOCAL_FOLDER = ".partial-local"
+"""Inside the folder of a local corpus, while that is made."""
 FORMAT_VERSION = 2
 _SUFFIXES = tuple(
     form + compression
@@ -163,7 +168,7 @@ def source_files(folder: Path) -> dict[str, tuple[InputFile, ...]]:
     folder in the order of their names.
 
     Raises DataError: no such folder, no source in it, a file and a folder for one source, a stage
-    that has not finished.
+    that has not finished, a file that is missing or has another size than corpus.json says.
     """
     if folder.is_file():
         raise DataError(
@@ -175,7 +180,7 @@ def source_files(folder: Path) -> dict[str, tuple[InputFile, ...]]:
             "is to come from (`codemix corpus --help` lists them)"
         )
     record = load_corpus(folder)
-    if record is None and (folder / PARTS_FOLDER).is_dir():
+    if record is None and any((folder / one).is_dir() for one in (PARTS_FOLDER, LOCAL_FOLDER)):
         raise DataError(
             f"{folder}: is not complete; give the command that makes it again (of an array, the "
             "tasks that have not ended)"
@@ -195,6 +200,8 @@ def source_files(folder: Path) -> dict[str, tuple[InputFile, ...]]:
                 f"{folder}: {places[name]} and {path.name} are both source {name!r}; keep one"
             )
         found[name], places[name] = files, path.name
+    if record is not None:
+        found = _without_strangers(folder, found, known)
     _require_all_parts(folder, record, found)
     if not found:
         raise DataError(
@@ -210,8 +217,11 @@ def place_of(files: Sequence[InputFile]) -> Path:
 
 
 def hash_files(files: Sequence[InputFile]) -> str:
-    """sha256 of a source's file; of several files, of their names and hashes."""
-    hashes = [[file.name, hash_file(file.path)] for file in files]
+    """sha256 of a source's file; of several files, of their names and hashes.
+
+    Raises DataError where a file is not the one on record.
+    """
+    hashes = [[file.name, file.hashed()] for file in files]
     return hashes[0][1] if len(files) == 1 else hash_json(hashes)
 
 
@@ -245,10 +255,29 @@ def _files_of(path: Path, folder: Path, known: Mapping[str, CorpusFile]) -> tupl
     for one in paths:
         if one.name.endswith(_SUFFIXES) and not one.name.startswith(".") and one.is_file():
             name = utf8_name(one.relative_to(folder).as_posix())
-            recorded = known.get(name)
-            is_same = recorded is not None and recorded.has_its_size(folder)
-            files.append(InputFile(one, name, recorded.sha256 if recorded and is_same else None))
+            files.append(InputFile(one, name, known[name].sha256 if name in known else None))
     return tuple(files)
+
+
+def _without_strangers(
+    folder: Path, found: Mapping[str, tuple[InputFile, ...]], known: Mapping[str, CorpusFile]
+) -> dict[str, tuple[InputFile, ...]]:
+    """Of a corpus on record without the files of folders that are not on it, which are told: they
+    may be anything. A file of its own that is called like a source has been put there as one."""
+    own = {
+        name: tuple(file for file in files if file.name in known or "/" not in file.name)
+        for name, files in found.items()
+    }
+    strangers = [file.name for name in found for file in found[name] if file not in own[name]]
+    if strangers:
+        log.warning(
+            "%s: %s%s left out, not being among the files that %s lists",
+            folder,
+            strangers[0],
+            f" and {len(strangers) - 1} more are" if len(strangers) > 1 else " is",
+            CORPUS_FILE,
+        )
+    return {name: files for name, files in own.items() if files}
 
 
 def _recorded_files(record: CorpusRecord | None) -> dict[str, CorpusFile]:
@@ -262,6 +291,7 @@ def _require_all_parts(
     """Raises DataError where a file that corpus.json lists is not there, be it a part of a source
     or all of it: read without it, the corpus would be another one than its record says."""
     present = {file.name for files in found.values() for file in files}
+    _require_recorded_sizes(folder, record, present)
     problems = []
     for name, source in record.sources.items() if record else ():
         missing = [one.file for one in source.files if one.file not in present]
@@ -272,4 +302,20 @@ def _require_all_parts(
         raise DataError(
             f"{folder}: {'; '.join(problems)}; give the command that made the corpus again. Of a "
             f"source that is to be left out, take the entry in {CORPUS_FILE} out too"
+        )
+
+
+def _require_recorded_sizes(folder: Path, record: CorpusRecord | None, present: set[str]) -> None:
+    """Raises DataError where a file has another size than corpus.json says. Whoever reads all of a
+    file compares its hash too."""
+    others = [
+        f"{name} has {(folder / name).stat().st_size} bytes, not {file.file_bytes}"
+        for name, file in _recorded_files(record).items()
+        if name in present and not file.has_its_size(folder)
+    ]
+    if others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise DataError(
+            f"{folder}: {others[0]}{more}, so it is not the file that {CORPUS_FILE} lists; remove "
+            "it, and give the command that made the corpus again"
         )

@@ -21,6 +21,7 @@ def cut_around(text: str, spans: Iterable[tuple[int, int]]) -> str | None:
         pieces.append(text[start : max(start, begin - MARGIN_CHARACTERS)])
         start = max(start, end + MARGIN_CHARACTERS)
     pieces.append(text[start:])
+    pieces = [piece for piece in pieces if piece]  # where cuts overlap nothing is between them
     whole = [piece.strip() for piece in pieces]
     whole = [piece for piece in whole if len(piece) >= MIN_PIECE_CHARACTERS]
     if not whole or len(pieces) > MAX_PIECES:

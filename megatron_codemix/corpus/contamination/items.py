@@ -2,7 +2,7 @@
 
 Brown et al. 2020 (GPT-3), appendix C: 13 words in a row. An item whose texts are all shorter is
 looked for by the longest of them as a whole; is that shorter than eight words too, another of its
-texts has to stand in the same document.
+texts has to stand in the same document, one of at least three characters if there are such.
 """
 
 from collections import Counter
@@ -99,7 +99,8 @@ def _sought(task: EvaluationTask, item: Item) -> SoughtItem | None:
     company: tuple[str, ...] = ()
     if count < MIN_WHOLE_WORDS:
         others = [text for text in counts if text != main]
-        company = tuple(text for text in others if len(text) >= _MIN_COMPANY_CHARACTERS)
+        telling = [text for text in others if len(text) >= _MIN_COMPANY_CHARACTERS]
+        company = tuple(telling or others)
     needle = _needle(main, count, min(count, _GATE_WORDS))
     return SoughtItem(task.name, item, (needle,), company)
 

@@ -20,6 +20,7 @@ from megatron_codemix.corpus.document import Document, JsonValue
 from megatron_codemix.corpus.stages.dropped import Dropped
 from megatron_codemix.corpus.stages.finished import remove_remnants
 from megatron_codemix.corpus.stages.parts import Part
+from megatron_codemix.corpus.stages.run import writing_record
 from megatron_codemix.corpus.stages.stage import Stage, read_part
 from megatron_codemix.corpus.store import PARTS_FOLDER
 from megatron_codemix.errors import DataError
@@ -30,7 +31,7 @@ REPORT_FILE = "contamination.json"
 TEXT_FILE = "contamination.txt"
 HELD = "holds evaluation items"
 CUT = "evaluation items cut out"
-_VERSION = 1  # raise when the same options would give other bytes
+_VERSION = 2  # raise when the same options would give other bytes
 _NAMED = 3
 
 Removal = Literal["drop", "cut"]
@@ -118,14 +119,15 @@ class DecontaminateStage(Stage):
         return folder / part.source / f"{part.number:05d}.json"
 
     def finish(self, parts: Sequence[Part]) -> list[JsonValue]:
-        """Writes and returns the report, once all parts are made."""
+        """Writes and returns the report, once all parts are made. Several tasks may end at once."""
         hits: dict[str, TaskHits] = {}
         for part in parts:
             for task, counted in read_json(self._hits_path(part)).items():
                 hits.setdefault(task, TaskHits()).merge(TaskHits.from_json(counted))
         rows = report(self._tasks, hits)
-        for name in (TEXT_FILE, REPORT_FILE):
-            remove_remnants(self._out / name)
-        write_text(self._out / TEXT_FILE, as_text(rows))
-        write_json(self._out / REPORT_FILE, rows)
+        with writing_record(self._out):
+            for name in (TEXT_FILE, REPORT_FILE):
+                remove_remnants(self._out / name)
+            write_text(self._out / TEXT_FILE, as_text(rows))
+            write_json(self._out / REPORT_FILE, rows)
         return rows

@@ -31,8 +31,10 @@ class Bands:
     def accepted_from(self, jaccard: float) -> float:
         """Estimated similarity from which candidates are duplicates, so that of pairs of this
         similarity one in a thousand is missed: three standard deviations of the estimate, which is
-        a share of the hashes."""
-        return jaccard - _DEVIATIONS * sqrt(jaccard * (1 - jaccard) / self.num_hashes)
+        a share of the hashes. At least one hash has to be equal: below 0.06 that decides, and 99%
+        are found."""
+        deviation = sqrt(jaccard * (1 - jaccard) / self.num_hashes)
+        return max(jaccard - _DEVIATIONS * deviation, 1 / self.num_hashes)
 
 
 def bands_for(jaccard: float) -> Bands:

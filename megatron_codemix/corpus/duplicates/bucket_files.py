@@ -6,6 +6,8 @@ numbers files ("ranks") and documents in a file; here a rank is a chunk of a par
 
 import contextlib
 import io
+import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from megatron_codemix.files import atomic_folder, atomic_path
 
 _CHUNKS_OF_PART = 1 << 12
 _LINES_AT_ONCE = 1000  # of each file; datatrove reads five at a time unless told
+_LINES_IN_MEMORY = 1_000_000  # of all files together: 500 MB
+_OTHER_FILES = 200  # opened beside one of each rank: the pairs of 160 bands, modules
 
 
 def rank_of(part: int, chunk: int) -> int:
@@ -100,13 +104,32 @@ def find_candidates(buckets: Path, out: Path, band: int, bands: Bands) -> npt.ND
     """
     if not out.exists():
         minhash, config = _datatrove(bands)
+        num_files = len(os.listdir(bucket_file(buckets, band, 0).parent))
+        lines = max(1, min(_LINES_AT_ONCE, _LINES_IN_MEMORY // max(1, num_files)))
         with atomic_folder(out) as temporary:
             step = minhash.MinhashDedupBuckets(
-                str(buckets), str(temporary), config=config, lines_to_buffer=_LINES_AT_ONCE
+                str(buckets), str(temporary), config=config, lines_to_buffer=lines
             )
             with _quiet():
                 step.run(None, band, bands.num_bands)
     return np.fromfile(out / f"{band:05d}_00.dups", "<u4").reshape(-1, 4)
+
+
+def require_open_files(num_ranks: int) -> None:
+    """Lets this process, and those that it starts, have a file of each rank open at once, as
+    datatrove's steps do. Raises UnavailableError where the system does not allow it."""
+    wanted = num_ranks + len(os.listdir("/proc/self/fd")) + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise UnavailableError(
+            f"near-duplicates in {num_ranks} pieces need {wanted} files open at once, and this "
+            f"process may open {hard}; raise the limit (`ulimit -n {wanted}`, or by the "
+            "administrator), or make larger parts: write the corpus to fewer, larger files. What "
+            "is found so far is kept"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def find_clusters(pairs: Path, out: Path, bands: Bands) -> npt.NDArray[np.uint32]:

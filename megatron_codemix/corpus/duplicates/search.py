@@ -4,6 +4,7 @@ Fingerprints, exact duplicates, bucket files, comparisons, clusters: what a step
 absent, and is not made again where it is there.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ from megatron_codemix.corpus.duplicates.bucket_files import (
     clear_remnants,
     find_clusters,
     require_datatrove,
+    require_open_files,
 )
-from megatron_codemix.corpus.duplicates.drops import Drops, DropsWriter
+from megatron_codemix.corpus.duplicates.drops import Drops, DropsWriter, follow
 from megatron_codemix.corpus.duplicates.exact import Ranked, find_exact
 from megatron_codemix.corpus.duplicates.fingerprints import Fingerprints
 from megatron_codemix.corpus.duplicates.jobs import (
@@ -59,7 +61,8 @@ class SearchOptions:
 
 @dataclass(frozen=True)
 class Found:
-    """What goes, and because of what.
+    """What goes, and because of what. An exact duplicate whose equal goes as a near-duplicate goes
+    because of what stays for that.
 
     cluster_sizes: of the documents that stay for near-duplicates, how many each stands for, itself
         among them; sorted.
@@ -99,18 +102,21 @@ def find_duplicates(
     the search is done. Near-duplicates are sought among what is left without exact ones.
 
     Disk: 24 bytes a document, and for near-duplicates 16 a hash (2.5 kB from similarity 0.8 on).
-    Memory: 500 MB, and for near-duplicates 400 bytes a document that has some.
+    Memory: 500 MB, and for near-duplicates 400 bytes a document that has some. Raises
+    UnavailableError where datatrove is missing, or fewer files than parts may be open at once.
     """
     bands = None if options.jaccard is None else bands_for(options.jaccard)
+    ranked = _ranked(parts, options, folder, bands)
     if bands is not None:
         require_datatrove()
-    ranked = _ranked(parts, options, folder, bands)
+        require_open_files(_most_ranks(ranked, lambda part: 1))  # before hours of work
     tasks = [FingerprintTask(ranked[part.number], part.documents) for part in parts]
     run_tasks("fingerprints", FingerprintJob(), tasks)
     exact = _exact(ranked, folder)
     prints = {number: part.fingerprints for number, part in ranked.items()}
     if bands is None:
         return Found(exact, Drops(folder / "near"), np.empty(0, np.int64), prints)
+    require_open_files(_most_ranks(ranked, lambda part: len(list(part.fingerprints.chunks()))))
     accepted_from = bands.accepted_from(options.jaccard or JACCARD)
     for group, place in _groups(ranked, folder).items():
         members = [part for part in ranked.values() if part.group == group]
@@ -119,7 +125,7 @@ def find_duplicates(
         comparing = CompareJob(place, ranked, bands, accepted_from)
         run_tasks("comparisons", comparing, range(bands.num_bands))
     near, sizes = _near(ranked, folder, bands, accepted_from)
-    return Found(exact, near, sizes, prints)
+    return Found(_settled(exact, near, sorted(prints), folder), near, sizes, prints)
 
 
 def _ranked(
@@ -140,6 +146,14 @@ def _ranked(
     }
 
 
+def _most_ranks(parts: dict[int, Ranked], ranks_of: Callable[[Ranked], int]) -> int:
+    """Of all groups."""
+    ranks: Counter[int] = Counter()
+    for part in parts.values():
+        ranks[part.group] += ranks_of(part)
+    return max(ranks.values(), default=0)
+
+
 def _groups(parts: dict[int, Ranked], folder: Path) -> dict[int, Path]:
     groups = sorted({part.group for part in parts.values()})
     return {group: folder / f"group-{group:04d}" for group in groups}
@@ -153,6 +167,17 @@ def _exact(parts: dict[int, Ranked], folder: Path) -> Drops:
             find_exact(list(parts.values()), writer, work=folder)
             writer.finish()
     return Drops(drops)
+
+
+def _settled(exact: Drops, near: Drops, parts: Sequence[int], folder: Path) -> Drops:
+    """The exact duplicates, each with a document that stays."""
+    place = folder / "settled"
+    if not place.exists():
+        with atomic_folder(place) as temporary:
+            writer = DropsWriter(temporary)
+            follow(exact, near, parts, writer)
+            writer.finish()
+    return Drops(place)
 
 
 def _near(

@@ -2,9 +2,10 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from megatron_codemix.corpus.document import Document, JsonValue
@@ -12,8 +13,8 @@ from megatron_codemix.corpus.duplicates.bands import bands_for
 from megatron_codemix.corpus.duplicates.fingerprints import NGRAM
 from megatron_codemix.corpus.duplicates.jobs import SEED, Advance
 from megatron_codemix.corpus.duplicates.report import (
+    EXACT,
     EXAMPLE_CHARACTERS,
-    NEAR,
     Gone,
     Shown,
     Summary,
@@ -37,7 +38,7 @@ from megatron_codemix.errors import DataError
 from megatron_codemix.files import hash_json, read_json, write_json
 
 REPORT_FILE = "duplicates.json"
-_VERSION = 1  # raise when the same options would give other bytes
+_VERSION = 2  # raise when the same options would give other bytes
 _TOLD_BYTES = 1 << 20
 _LEFTOVERS = ".duplicates-"
 
@@ -102,14 +103,25 @@ class DedupStage(Stage):
         gone = next(all_gone, None)
         for position, document in enumerate(read_part(part, dropped)):
             if position in wanted:
-                text = document.text[:EXAMPLE_CHARACTERS]
-                shown[str(position)] = Shown(document.id, text)
+                shown[str(position)] = _shown(document)
             if gone is None or gone.document != position:
                 yield document
                 continue
             dropped.drop(document, gone.kind, _because(gone, self._found, self._sources))
             gone = next(all_gone, None)
         write_json(self._shown_path(number), shown)
+
+    def _shown_of_part(self, number: int) -> Mapping[str, Shown]:
+        """By position, as far as examples show them."""
+        try:
+            found = read_json(self._shown_path(number))
+            return {position: Shown(*shown) for position, shown in found.items()}
+        except FileNotFoundError:  # the part was made after an earlier search, which is removed
+            assert self._summary is not None
+            wanted = self._summary.texts_wanted(number)
+            documents = read_part(self._parts[number], Dropped(is_announced=False))
+            read = enumerate(islice(documents, max(wanted, default=-1) + 1))
+            return {str(position): _shown(one) for position, one in read if position in wanted}
 
     def _shown_path(self, number: int) -> Path:
         return self.work / "examples" / f"{number:06d}.json"
@@ -119,9 +131,9 @@ class DedupStage(Stage):
         if self._summary is None or self._found is None:
             return
         texts = {
-            (number, int(document)): Shown(*shown)
+            (number, int(document)): shown
             for number in range(len(self._parts))
-            for document, shown in read_json(self._shown_path(number)).items()
+            for document, shown in self._shown_of_part(number).items()
         }
         write_json(self._out / REPORT_FILE, report(self._summary, self._sources, texts))
         # First the name: half of what the search has left is worse than nothing.
@@ -135,15 +147,23 @@ class DedupStage(Stage):
                 shutil.rmtree(folder)
 
 
+def _shown(document: Document) -> Shown:
+    return Shown(document.id, document.text[:EXAMPLE_CHARACTERS])
+
+
 def _because(gone: Gone, found: Found, sources: Sequence[str]) -> str:
-    """`of code/a.py, estimated similarity 0.83`."""
+    """`of code document a.py, estimated similarity 0.83`."""
     name = found.name_of(gone.kept_part, gone.kept_document)
     kept = f"of {sources[gone.kept_part]} document {name}"
-    return f"{kept}, estimated similarity {gone.similarity:.2f}" if gone.kind == NEAR else kept
+    if gone.kind == EXACT and gone.similarity == 1:
+        return kept
+    equal = "its equal is a near-duplicate " if gone.kind == EXACT else ""
+    return f"{equal}{kept}, estimated similarity {gone.similarity:.2f}"
 
 
 def _read(part: Part, advance: Advance) -> Iterator[Document]:
     """`advance` is told of bytes of text."""
+    part.require_as_recorded()  # what is found is kept for the files on record
     told = done = 0
     for document in read_part(part, Dropped(is_announced=False)):
         yield document

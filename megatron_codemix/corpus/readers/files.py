@@ -76,6 +76,18 @@ class InputFile:
     def num_bytes(self) -> int:
         return self.path.stat().st_size
 
+    def hashed(self) -> str:
+        """sha256 of its content, for which it is read. Raises DataError where another is
+        recorded."""
+        content = hash_file(self.path)
+        if self.sha256 is not None and self.sha256 != content:
+            raise DataError(
+                f"{self.path}: is not the file that corpus.json lists: its sha256 is "
+                f"{content[:12]}..., not {self.sha256[:12]}...; remove it, and give the command "
+                "that made the corpus again"
+            )
+        return content
+
     def state(self, known: FileState | None = None) -> FileState:
         """It is read for its hash, unless that is recorded or `known` has the same size and
         time."""

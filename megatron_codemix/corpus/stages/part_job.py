@@ -62,6 +62,7 @@ class PartJob:
 
     def run(self, part: Part, advance: Advance) -> None:
         """Makes the file of a part, then puts it on record. Raises DataError, UnavailableError."""
+        part.require_as_recorded()
         remove_part(self.out, part)
         # Before they are read: what is changed meanwhile has another state at the next start.
         states = part.states()

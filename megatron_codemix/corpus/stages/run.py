@@ -2,6 +2,7 @@
 on after a kill: the same bytes in any case.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -163,7 +164,13 @@ def run_parts(
         return CorpusResult(out, record, len(parts), 0, 0, time.monotonic() - start)
     what = f"{stage.name} of a corpus"
     with exclusive_share(
-        out / PARTS_FOLDER, "stage", what, share.number, share.count, wait_seconds=_WAIT_SECONDS
+        out / PARTS_FOLDER,
+        "stage",
+        what,
+        share.number,
+        share.count,
+        wait_seconds=_WAIT_SECONDS,
+        counts_exclude=True,  # share 1 of 2 and share 1 of 4 both have the first part
     ):
         todo = job.todo(dealt(parts, share))
         require_free_bytes(out, sum(part.num_bytes for part in todo), what)
@@ -224,6 +231,16 @@ def _require_inputs_elsewhere(parts: Sequence[Part], out: Path) -> None:
                 )
 
 
+def writing_record(out: Path) -> contextlib.AbstractContextManager[None]:
+    """To be held while that is written which tells of all parts.
+
+    Several tasks may end at once, and each removes what killed ones have half written. Raises
+    RunError where another one does not end.
+    """
+    place = out / PARTS_FOLDER / ".record.lock"
+    return exclusive_once(place, "another task", wait_seconds=_RECORD_SECONDS)
+
+
 def _completed(
     job: PartJob,
     parts: Sequence[Part],
@@ -232,8 +249,7 @@ def _completed(
 ) -> CorpusRecord:
     """Writes corpus.json. Every task that sees all parts finished does so, one after another."""
     out = job.out
-    place = out / PARTS_FOLDER / ".record.lock"
-    with exclusive_once(place, "another task", wait_seconds=_RECORD_SECONDS):
+    with writing_record(out):
         made = stage_record(job.stage.name, job.options, parts, finished)
         job.stage.check(made)
         remove_strays(out, parts)

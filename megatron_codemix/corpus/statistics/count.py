@@ -129,6 +129,7 @@ class _Teller:
 
 
 def _count_part(part: Part, options: CountOptions, teller: _Teller) -> CorpusCounts:
+    part.require_as_recorded()
     counts, repeats = SourceCounts(options), Repeats()
     for document in read_documents(part.files, part.source, counts.skipped):
         num_bytes = utf8_bytes(document.text)

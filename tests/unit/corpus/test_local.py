@@ -1,7 +1,9 @@
 """The corpus of a machine: a small made-up one, and this one."""
 
 import ast
+import errno
 import json
+import os
 import warnings
 from collections import defaultdict
 from pathlib import Path
@@ -21,6 +23,7 @@ from megatron_codemix.corpus.split import split_of
 from megatron_codemix.corpus.store import load_corpus, source_files
 from megatron_codemix.errors import DataError, RunError, UnavailableError
 from megatron_codemix.locks import exclusive_once
+from tests.helpers.kills import contents
 
 PROSE = "The {name} of the {name} is what you would have if there were no other {name} in it. "
 VALIDATION_FRACTION = 0.05
@@ -205,11 +208,39 @@ def test_a_failed_build_leaves_the_corpus_that_was_there(tmp_path: Path, machine
 
 
 def test_what_a_killed_build_left_is_in_nobodys_way(tmp_path: Path, machine: Machine):
-    (tmp_path / "out" / ".partial").mkdir(parents=True)
-    (tmp_path / "out" / ".partial" / "code.jsonl.zst").write_text("half")
+    (tmp_path / "out" / ".partial-local").mkdir(parents=True)
+    (tmp_path / "out" / ".partial-local" / "code.jsonl.zst").write_text("half")
     build_local_corpus(tmp_path / "out", machine=machine)
-    assert not (tmp_path / "out" / ".partial").exists()
+    assert not (tmp_path / "out" / ".partial-local").exists()
     assert len(documents_of(tmp_path / "out")["code"]) == 3
+
+
+@pytest.mark.parametrize("num_replaced", [0, 1, 2, 3])
+def test_what_is_half_replaced_is_no_corpus(
+    tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch, num_replaced: int
+):
+    """A failure between two sources, or before corpus.json: some files are of the corpus before."""
+    out = tmp_path / "out"
+    build_local_corpus(out, machine=machine)
+    replaced: list[Path] = []
+    replace = os.replace
+
+    def failing(old: Path, new: Path) -> None:
+        if Path(new).parent == out and len(replaced) == num_replaced:
+            raise OSError(errno.EIO, "broken")
+        replace(old, new)
+        replaced.extend([Path(new)] if Path(new).parent == out else [])
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", failing)
+        with pytest.raises(OSError, match="broken"):
+            build_local_corpus(out, machine=machine, source_bytes=9_000_000)
+    assert len(replaced) == num_replaced
+    with pytest.raises(DataError, match="is not complete; give the command that makes it again"):
+        source_files(out)
+    build_local_corpus(out, machine=machine, source_bytes=9_000_000)
+    build_local_corpus(tmp_path / "new", machine=machine, source_bytes=9_000_000)
+    assert contents(out) == contents(tmp_path / "new")
 
 
 def test_own_files_are_checked_before_this_machine_is_read(tmp_path: Path, machine: Machine):

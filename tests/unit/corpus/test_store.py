@@ -6,17 +6,25 @@ from pathlib import Path
 import pytest
 
 from megatron_codemix.corpus.document import Document
+from megatron_codemix.corpus.duplicates.run import dedup_corpus
+from megatron_codemix.corpus.duplicates.search import SearchOptions
 from megatron_codemix.corpus.readers import Skipped, read_documents
+from megatron_codemix.corpus.stages.run import run_stage
+from megatron_codemix.corpus.stages.split_stage import SplitStage
+from megatron_codemix.corpus.statistics.count import count_corpus
+from megatron_codemix.corpus.statistics.source_counts import CountOptions
 from megatron_codemix.corpus.store import (
     CorpusRecord,
     CorpusSource,
     StageRecord,
+    hash_files,
     load_corpus,
     source_files,
     source_sizes,
 )
 from megatron_codemix.corpus.writer import write_documents
 from megatron_codemix.errors import DataError
+from tests.helpers.kills import contents
 
 
 def documents(source: str, count: int) -> list[Document]:
@@ -168,11 +176,11 @@ def test_a_folder_that_is_not_there_is_not_taken_for_one_of_a_certain_command(tm
     assert "corpus local" not in str(raised.value)
 
 
-def test_a_hash_is_known_of_files_that_are_as_recorded(tmp_path: Path):
+def test_a_hash_is_known_of_files_that_are_recorded(tmp_path: Path):
     folder = write_corpus(tmp_path / "corpus")
-    (folder / "text.jsonl.zst").write_bytes(b"another")
+    (folder / "mine.jsonl").write_text('{"text": "mine"}\n')
     files = source_files(folder)
-    assert files["text"][0].sha256 is None
+    assert files["mine"][0].sha256 is None
     record = load_corpus(folder)
     assert record is not None
     assert [file.sha256 for file in files["code"]] == [
@@ -208,3 +216,63 @@ def test_a_record_of_a_newer_version_is_refused(tmp_path: Path):
     (tmp_path / "corpus.json").write_text('{"format_version": 3}')
     with pytest.raises(DataError, match="is of a newer version"):
         load_corpus(tmp_path)
+
+
+def test_folders_that_are_not_on_record_are_left_out_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    folder = write_corpus(tmp_path / "corpus")
+    listed = {name: [file.name for file in files] for name, files in source_files(folder).items()}
+    assert caplog.messages == []
+    for name in ("notes/a.jsonl", "code/part-00002.jsonl.zst"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text('{"text": "not of it"}\n')
+    found = {name: [file.name for file in files] for name, files in source_files(folder).items()}
+    assert found == listed
+    (told,) = caplog.messages
+    assert "code/part-00002.jsonl.zst and 1 more are left out" in told
+
+
+def with_fewer_documents(path: Path, *, same_size: bool) -> None:
+    """A whole file that reads well, in the place of another."""
+    num_bytes = path.stat().st_size
+    write_documents(path.parent, path.name, documents("code", 1))
+    if same_size:  # a frame that readers of zstd pass over (RFC 8878, section 3.1.2)
+        rest = num_bytes - path.stat().st_size - 8
+        assert rest >= 0
+        frame = 0x184D2A50.to_bytes(4, "little") + rest.to_bytes(4, "little") + bytes(rest)
+        path.write_bytes(path.read_bytes() + frame)
+        assert path.stat().st_size == num_bytes
+
+
+def test_a_file_of_another_size_than_recorded_is_named(tmp_path: Path):
+    folder = write_corpus(tmp_path / "corpus")
+    with_fewer_documents(folder / "code" / "part-00001.jsonl.zst", same_size=False)
+    message = r"code/part-00001\.jsonl\.zst has \d+ bytes, not \d+, .* remove it, and give"
+    with pytest.raises(DataError, match=message):
+        source_files(folder)
+
+
+def test_whoever_reads_a_file_compares_its_hash(tmp_path: Path):
+    folder = write_corpus(tmp_path / "corpus")
+    out, exact = tmp_path / "out", SearchOptions(jaccard=None)
+    split = SplitStage("train", 0.0)
+    run_stage(split, folder, out)
+    with_fewer_documents(folder / "code" / "part-00001.jsonl.zst", same_size=True)
+    files = source_files(folder)
+    for read in (
+        lambda: hash_files(files["code"]),  # data prepare, data tokenizer
+        lambda: run_stage(split, folder, tmp_path / "split"),
+        lambda: dedup_corpus(folder, tmp_path / "unique", exact),
+        lambda: count_corpus(
+            folder, CountOptions(num_samples=1, seed=1, validation_fraction=0.0, has_pieces=False)
+        ),
+    ):
+        with pytest.raises(DataError, match=r"part-00001\.jsonl\.zst: is not the file that corpus"):
+            read()
+    write_documents(folder, "code/part-00001.jsonl.zst", documents("code", 4))
+    run_stage(split, folder, tmp_path / "split")
+    made = {name: content for name, content in contents(out).items() if name.endswith(".zst")}
+    assert made.items() <= contents(tmp_path / "split").items()  # records have times of files
+    assert len(made) == 2
+    dedup_corpus(folder, tmp_path / "unique", exact)

@@ -24,6 +24,7 @@ TEXTS = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=80),
     st.text("aZ_9 .\n\x00\u00c9\u00df\u0130\u01c5\u023a\u1e9e\u2160\u4e2d\U0001d518\U0001f600"),
     st.text("ab c", max_size=300),
+    st.text("a \u4e2d\u023a\u023e", max_size=60),
     st.text("a1 \u4e2d\u6587\u3001\u3042\u30fc\u0e01\u0e31\u1000\U00020000", max_size=40),
 )
 SHINGLES = st.lists(
@@ -46,6 +47,19 @@ def test_every_character_is_taken_as_python_takes_it() -> None:
         chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) != "Cs"
     )
     assert join_words(every) == reference.join_words(every)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 6, 50, 1000, 20_000])
+@pytest.mark.parametrize("pair", ["\u4e2d\u023a", "\u0e01\u023e", "\u4e2d\u023aa", "\u023a "])
+def test_lower_cases_longer_than_the_text_have_room(pair: str, count: int) -> None:
+    """A word of one character ends without a space; the lower case of the next is longer."""
+    assert join_words(pair * count) == reference.join_words(pair * count)
+
+
+def test_every_character_has_room_between_words_of_one_character() -> None:
+    every = [chr(code) for code in range(0x110000) if chr(code).lower() != chr(code)]
+    text = "\u4e2d".join(every)
+    assert join_words(text) == reference.join_words(text)
 
 
 @given(TEXTS, st.integers(1, 15))

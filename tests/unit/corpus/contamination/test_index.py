@@ -82,6 +82,18 @@ def test_a_very_short_item_needs_another_of_its_texts() -> None:
     assert search(task_of(("the capital of France",)), "in the capital of France") == {"0"}
 
 
+def test_a_very_short_item_needs_another_text_however_short_that_is() -> None:
+    sum_ = task_of(("What is 12 + 34?", "46"))
+    assert search(sum_, "what is 12 34 about") == set()
+    assert search(sum_, "What is 12+34? It is 46.") == {"0"}
+    letters = task_of(("She ate", "A", "B"))
+    assert search(letters, "When she ate, we left.") == set()
+    assert search(letters, "She ate: (B)") == {"0"}
+    mixed = task_of(("She ate", "it", "the apple"))  # short ones tell nothing beside others
+    assert search(mixed, "She ate it") == set()
+    assert search(mixed, "She ate the apple") == {"0"}
+
+
 def test_scripts_without_spaces_are_compared_by_characters() -> None:
     question = (
         "\u4e0b\u5217\u5173\u4e8e\u5408\u540c\u6210\u7acb\u7684\u8bf4\u6cd5\u6b63\u786e\u7684\u662f"
@@ -195,3 +207,14 @@ def test_a_document_in_too_many_pieces_goes() -> None:
     spans = [(begin, begin + 10) for begin in range(1000, 20_000, 1000)]
     assert cut_around(text, spans[:9]) is not None
     assert cut_around(text, spans[:10]) is None
+
+
+def test_cuts_that_overlap_are_one() -> None:
+    """Twelve items in a row, a few words apart: two pieces are left, not thirteen."""
+    text = "".join(chr(ord("a") + number % 26) for number in range(20_000))
+    spans = [(begin, begin + 80) for begin in range(10_000, 10_000 + 12 * 100, 100)]
+    assert cut_around(text, spans) == f"{text[:9800]}\n\n{text[11_380:]}"
+    whole = [(begin, begin + 1) for begin in range(0, 20_000, 100)]
+    assert cut_around(text, whole) is None
+    ends = [(0, 10), *spans, (19_990, 20_000)]
+    assert cut_around(text, ends) == f"{text[210:9800]}\n\n{text[11_380:19_790]}"

@@ -14,7 +14,8 @@ from megatron_codemix.corpus.readers import Skipped, read_documents
 from megatron_codemix.corpus.stages.parts import ALL, Share, parts_of
 from megatron_codemix.corpus.stages.run import run_stage
 from megatron_codemix.corpus.store import load_corpus, source_files
-from megatron_codemix.errors import DataError
+from megatron_codemix.errors import DataError, RunError
+from megatron_codemix.locks import exclusive
 from tests.helpers.commands import codemix
 from tests.helpers.kills import contents, killed_again_and_again
 from tests.helpers.planted import document, random_words
@@ -133,6 +134,29 @@ def test_workers_and_shares_change_no_byte(tmp_path: Path) -> None:
     assert decontaminate(corpus, tmp_path / "shares", share=Share(0, 2)) == whole
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert contents(tmp_path / "one") == contents(tmp_path / "shares")
+
+
+def test_of_tasks_that_end_at_once_one_writes_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each removes files that are half written, be they those of another."""
+    monkeypatch.setattr("megatron_codemix.corpus.stages.run._RECORD_SECONDS", 0.0)
+    corpus, out = write_corpus(tmp_path / "corpus"), tmp_path / "out"
+    whole = decontaminate(corpus, out)
+    stage, parts = (
+        DecontaminateStage(TASKS, "drop", out),
+        parts_of(source_files(corpus), PART_BYTES),
+    )
+    half = out / ".contamination.json.elsewhere.1.tmp"
+    half.write_text("[")
+    with (
+        exclusive(out / ".parts" / ".record.lock", "a task that ends"),
+        pytest.raises(RunError, match="another task is already running"),
+    ):
+        stage.finish(parts)
+    assert half.exists()
+    assert stage.finish(parts) == whole
+    assert not half.exists()
 
 
 DECONTAMINATE = """

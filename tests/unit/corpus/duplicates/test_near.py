@@ -1,5 +1,8 @@
 """Near-duplicates: planted ones are found, others left alone, and one of each cluster stays."""
 
+import re
+import subprocess
+import sys
 from itertools import combinations
 from pathlib import Path
 from random import Random
@@ -13,6 +16,7 @@ from megatron_codemix.corpus.duplicates import fingerprints as fingerprints_modu
 from megatron_codemix.corpus.duplicates.bands import Bands, bands_for
 from megatron_codemix.corpus.duplicates.bucket_files import bucket_file, write_bucket_files
 from megatron_codemix.corpus.duplicates.jobs import SEED
+from megatron_codemix.corpus.duplicates.report import EXACT, gone_of_part
 from megatron_codemix.corpus.duplicates.search import (
     Found,
     SearchedPart,
@@ -23,6 +27,7 @@ from megatron_codemix.corpus.split import split_position
 from megatron_codemix.errors import DataError
 from megatron_codemix.ops import MinHash, draw_minhash_functions
 from tests.helpers.datatrove_steps import signature_step
+from tests.helpers.kills import ROOT
 from tests.helpers.planted import document, jaccard, random_words, with_jaccard, with_other_end
 
 pytest.importorskip("datatrove")
@@ -129,6 +134,52 @@ def test_exact_duplicates_are_not_compared_again(tmp_path: Path) -> None:
     assert list(found.near.of_part(0)) == []
 
 
+@pytest.mark.parametrize("wanted", [0.03, 0.05, 0.06, 0.3, 0.8, 0.99])
+def test_documents_without_an_equal_hash_are_never_alike(wanted: float) -> None:
+    bands = bands_for(wanted)
+    assert 0 < 1 / bands.num_hashes <= bands.accepted_from(wanted) < wanted
+
+
+def test_strangers_in_a_cluster_stay_at_a_low_similarity(tmp_path: Path) -> None:
+    """Chains of three: the ends have half of the middle each, and nothing of each other."""
+    rng = Random(12)
+    texts: dict[str, list[str]] = {}
+    for number in range(12):
+        head, tail = random_words(rng, 100), random_words(rng, 100)
+        texts |= {f"{number}a": head, f"{number}b": [*head, *tail], f"{number}c": tail}
+    parts = [[document(" ".join(words), name) for name, words in texts.items()]]
+    gone = dropped(parts, search(parts, tmp_path, SearchOptions(jaccard=0.05)))
+    assert len(gone) >= 12
+    assert all(jaccard(texts[name], texts[stays]) > 0.3 for name, stays in gone.items())
+
+
+def test_an_exact_duplicate_goes_for_a_document_that_stays(tmp_path: Path) -> None:
+    """Also where its equal goes as a near-duplicate."""
+    rng = Random(13)
+    first, second = [], []
+    for number in range(20):
+        words = random_words(rng, 200)
+        edited = " ".join(with_jaccard(words, 0.9, rng))
+        first += [
+            document(" ".join(words), f"{number}", "one"),
+            document(edited, f"{number}", "one"),
+        ]
+        second += [document(edited.replace(" ", "\n"), f"{number}", "two", origin=f"far{number}")]
+    parts = [first, second]
+    found = search(parts, tmp_path)
+    all_gone = [gone for part in range(2) for gone in gone_of_part(found, part)]
+    places = {(gone.part, gone.document) for gone in all_gone}
+    assert len(all_gone) == len(places) == 40
+    assert not places & {(gone.kept_part, gone.kept_document) for gone in all_gone}
+    num_led_on = 0
+    for gone in all_gone:
+        one, stays = (parts[part][number].text.split() for part, number in (gone[1:3], gone[3:5]))
+        true = jaccard(one, stays)
+        assert gone.similarity == pytest.approx(true, abs=0.1)
+        num_led_on += gone.kind == EXACT and true < 1
+    assert 5 < num_led_on < 20
+
+
 def test_texts_too_short_for_a_shingle_are_no_near_duplicates(tmp_path: Path) -> None:
     short = [document(f"a b c {number}", f"{number}") for number in range(5)]
     assert dropped([short], search([short], tmp_path)) == {}
@@ -221,3 +272,41 @@ def test_a_search_that_was_stopped_goes_on(tmp_path: Path) -> None:
             find_duplicates(searched, SearchOptions(), tmp_path / "stopped", until(count))
     found = find_duplicates(searched, SearchOptions(), tmp_path / "stopped")
     assert dropped(parts, found) == whole
+
+
+_WITH_A_LIMIT = """
+import resource, sys
+from pathlib import Path
+from random import Random
+from megatron_codemix.corpus.duplicates.search import SearchedPart, SearchOptions, find_duplicates
+from megatron_codemix.errors import UnavailableError
+from tests.helpers.planted import document, random_words
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, int(sys.argv[2])))
+rng = Random(1)
+words = [random_words(rng, 60) for _ in range(45)]
+texts = [" ".join(one) for one in words] + [" ".join(one + ["end"]) for one in words]
+parts = [
+    SearchedPart(number, "code", lambda _, text=text: [document(text, "a")])
+    for number, text in enumerate(texts)
+]
+try:
+    found = find_duplicates(parts, SearchOptions(), Path(sys.argv[1]))
+    print(sum(len(block) for part in range(90) for block in found.near.of_part(part)))
+except UnavailableError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("hard", "told"),
+    [
+        (1000, "45"),
+        (64, r"in 90 pieces need \d+ files open at once, and this process may open 64;"),
+    ],
+)
+def test_more_parts_than_files_may_be_open(tmp_path: Path, hard: int, told: str) -> None:
+    run = [sys.executable, "-c", _WITH_A_LIMIT, str(tmp_path), str(hard)]
+    done = subprocess.run(run, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert re.match(told, done.stdout.removeprefix("near-duplicates "))

@@ -162,6 +162,16 @@ def test_what_is_complete_is_not_made_again(tmp_path: Path) -> None:
     assert again.report == first.report
 
 
+@pytest.mark.parametrize("part", range(5))
+def test_a_part_that_is_lost_is_made_again(tmp_path: Path, part: int) -> None:
+    corpus, out = write_corpus(tmp_path / "corpus"), tmp_path / "out"
+    dedup(corpus, out)
+    before = contents(out)
+    sorted(out.glob("[ct]*/part-*"))[part].unlink()
+    assert dedup(corpus, out).corpus.num_made == 1
+    assert contents(out) == before
+
+
 def test_other_options_and_other_input_make_it_anew(tmp_path: Path) -> None:
     corpus, out = write_corpus(tmp_path / "corpus"), tmp_path / "out"
     dedup(corpus, out)

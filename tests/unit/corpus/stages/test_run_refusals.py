@@ -6,7 +6,7 @@ import pytest
 
 from megatron_codemix.corpus.stages.parts import Share
 from megatron_codemix.errors import DataError, RunError, UnavailableError
-from megatron_codemix.locks import exclusive_share
+from megatron_codemix.locks import exclusive, exclusive_share
 from tests.helpers.kills import contents
 from tests.helpers.staged_corpus import ShortStage, run, write_corpus
 
@@ -20,6 +20,23 @@ def test_the_same_share_is_not_made_twice_at_once(tmp_path: Path, monkeypatch: p
                 run(corpus, out, share=share)
         run(corpus, out, share=Share(1, 2))
     run(corpus, out, share=Share(0, 2))
+    run(corpus, tmp_path / "one")
+    assert contents(out) == contents(tmp_path / "one")
+
+
+@pytest.mark.parametrize("asked", [Share(0, 3), Share(1, 4), Share(0, 12), Share(0, 1)])
+def test_shares_of_another_count_are_not_made_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Share
+):
+    monkeypatch.setattr("megatron_codemix.corpus.stages.run._WAIT_SECONDS", 0.0)
+    corpus, out = write_corpus(tmp_path / "corpus"), tmp_path / "out"
+    lock = out / ".parts" / ".stage-2-of-2.lock"
+    with exclusive(lock, "a share"), pytest.raises(RunError, match="already running here"):
+        run(corpus, out, share=asked)
+    assert not list(out.glob("*/*.zst"))
+    run(corpus, out, share=asked)  # one after the other they are welcome
+    run(corpus, out, share=Share(0, 2))
+    run(corpus, out, share=Share(1, 2))
     run(corpus, tmp_path / "one")
     assert contents(out) == contents(tmp_path / "one")
 
