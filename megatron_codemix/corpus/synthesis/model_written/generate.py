@@ -32,6 +32,9 @@ _ROUND_DOCUMENTS = 64
 _USUAL_YIELD = 0.5
 """Of the documents; how many are shown to the model at first."""
 
+_HOPELESS = 64
+"""Documents without one problem that stands, after which the model is not asked for more."""
+
 Advance = Callable[[int], None]
 
 
@@ -135,6 +138,10 @@ class _Made:
                 self.documents.append(one.document)
             self._keys.update(one.keys)
 
+    def reasons(self) -> str:
+        """Why most of the others are none."""
+        return "left out: " + ", ".join(f"{why} {n}" for why, n in self.rejected.most_common(5))
+
 
 def _collect(rounds: Rounds, corpus: Path, count: int, seed: int, model: str) -> _Made:
     made, most = _Made(), math.ceil(count / _USUAL_YIELD)
@@ -144,13 +151,18 @@ def _collect(rounds: Rounds, corpus: Path, count: int, seed: int, model: str) ->
             still = math.ceil((count - len(made.documents)) / _USUAL_YIELD)
             size = min(still, _ROUND_DOCUMENTS)
             made.take(rounds, documents[made.shown : made.shown + size], count, seed, model)
+            if made.shown >= _HOPELESS and not made.documents:
+                raise DataError(
+                    f"of the first {made.shown} documents the model made no problem that stands "
+                    f"({made.reasons()}); look at its replies, and choose another model, or more "
+                    "tokens for a reply"
+                )
         if len(made.documents) == count:
             return made
         if len(documents) < most:
-            reasons = ", ".join(f"{why} {n}" for why, n in made.rejected.most_common(5))
             raise DataError(
                 f"{corpus}: of {len(documents)} documents the model made {len(made.documents)} "
-                f"problems that stand, {count} are wanted (left out: {reasons}); ask for fewer, or "
+                f"problems that stand, {count} are wanted ({made.reasons()}); ask for fewer, or "
                 "give a corpus with more documents"
             )
         most *= 2

@@ -308,6 +308,15 @@ def test_a_corpus_with_too_few_documents_is_named_with_what_went_wrong(
         made(server, seeds, tmp_path / "out", count=COUNT + 1)
 
 
+def test_a_model_of_no_use_is_not_asked_for_ever(tmp_path: Path) -> None:
+    write_seeds(tmp_path / "seeds", 200)
+    with endpoint_server(lambda question: Reply("I cannot help.")) as server:
+        for _ in range(2):  # replies that are kept are not asked for again
+            with pytest.raises(DataError, match="of the first 64 documents the model made no prob"):
+                made(server, tmp_path / "seeds", tmp_path / "out", count=100)
+            assert len(server.questions) == 64
+
+
 def test_an_endpoint_that_refuses_everything_is_not_asked_for_ever(
     tmp_path: Path,
 ) -> None:
