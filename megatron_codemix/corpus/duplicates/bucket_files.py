@@ -118,7 +118,7 @@ def find_candidates(buckets: Path, out: Path, band: int, bands: Bands) -> npt.ND
 def require_open_files(num_ranks: int) -> None:
     """Lets this process, and those that it starts, have a file of each rank open at once, as
     datatrove's steps do. Raises UnavailableError where the system does not allow it."""
-    wanted = num_ranks + len(os.listdir("/proc/self/fd")) + _OTHER_FILES
+    wanted = num_ranks + len(os.listdir("/dev/fd")) + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
