@@ -86,6 +86,8 @@ def unframed(data: bytes) -> bytes:
 
 def expected(data: bytes, unpack: Callable[[bytes], bytes]) -> list[Any] | None:
     """The records, None for one that is not UTF-8; None where the file is to be refused."""
+    if not data and unpack is not bytes:
+        return None  # no archive, not even of nothing
     try:
         lines = unpack(data).split(b"\n")
     except (EOFError, OSError, zlib.error, zstandard.ZstdError):
