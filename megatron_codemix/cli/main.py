@@ -105,8 +105,7 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    # Before numpy is imported: see data/preparation/__init__.py.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    limit_blas_threads()
     given = list(sys.argv[1:] if arguments is None else arguments)
     is_debug = "--debug" in given
 
@@ -115,3 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_DONE
 
     return run_readably(work, is_debug=is_debug)
+
+
+def limit_blas_threads() -> None:
+    """Before numpy is imported: see data/preparation/__init__.py."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

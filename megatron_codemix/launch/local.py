@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import IO, Protocol
 
 from megatron_codemix.processes import die_with
 
@@ -70,8 +71,61 @@ def _opens_error_block(line: str) -> bool:
     return line.lower().startswith(("error", "traceback (most recent call last)"))
 
 
+class Process(Protocol):
+    """What is asked of a started process; `subprocess.Popen` has it."""
+
+    @property
+    def pid(self) -> int:
+        """Which is also its process group's."""
+        ...
+
+    def send_signal(self, number: signal.Signals, /) -> None:
+        """Nothing where it has ended."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, or the negative number of the signal that killed it. Raises
+        subprocess.TimeoutExpired."""
+        ...
+
+
+class Starter(Protocol):
+    """Starts a process in a session of its own, to which the kernel sends SIGTERM when this one
+    dies."""
+
+    def __call__(
+        self,
+        words: Sequence[str],
+        output: IO[bytes],
+        pass_fds: Sequence[int],
+        environment: Mapping[str, str],
+    ) -> Process:
+        """words: which process. output: for stdout and stderr. pass_fds: stay open in it.
+        environment: on top of this one."""
+        ...
+
+
+def start_program(
+    words: Sequence[str],
+    output: IO[bytes],
+    pass_fds: Sequence[int],
+    environment: Mapping[str, str],
+) -> Process:
+    """A `Starter`; `words` are a program and its arguments."""
+    return subprocess.Popen(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **environment},
+        pass_fds=pass_fds,
+        start_new_session=True,
+        preexec_fn=partial(die_with, os.getpid(), by=signal.SIGTERM),
+    )
+
+
 class Child:
-    """A command that runs in its own process group, its output appended to a log.
+    """A process in its own process group, its output appended to a log.
 
     A stop request is passed on to it as one SIGTERM, so that it can save and exit (a launcher of
     ranks tells its ranks); a second one kills the whole group. If this process dies, the kernel
@@ -80,9 +134,10 @@ class Child:
 
     def __init__(
         self,
-        command: Sequence[str],
+        words: Sequence[str],
         log: Path,
         *,
+        start: Starter = start_program,
         pass_fds: Sequence[int] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -93,16 +148,7 @@ class Child:
         with open(log, "ab") as output:
             self.log_start = output.tell()
             self._started = time.monotonic()
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **(environment or {})},
-                pass_fds=pass_fds,
-                start_new_session=True,
-                preexec_fn=partial(die_with, os.getpid(), by=signal.SIGTERM),
-            )
+            self._process = start(words, output, pass_fds, environment or {})
         self._forwarded = 0
         self._is_over = False
 
@@ -132,26 +178,6 @@ class Child:
             _kill_group(self._process.pid)
             self._process.wait()
             self._is_over = True
-
-
-def run_child(
-    command: Sequence[str],
-    log: Path,
-    *,
-    stop: StopRequest,
-    on_poll: Callable[[], None] = lambda: None,
-    pass_fds: Sequence[int] = (),
-    environment: Mapping[str, str] | None = None,
-) -> ChildExit:
-    """Runs `command` as a `Child` and waits, leaving no process behind even if `on_poll` raises."""
-    child = Child(command, log, pass_fds=pass_fds, environment=environment)
-    try:
-        while (ended := child.ended(POLL_SECONDS)) is None:
-            on_poll()
-            child.pass_on(stop)
-        return ended
-    finally:
-        child.kill()
 
 
 def _kill_group(group: int) -> None:

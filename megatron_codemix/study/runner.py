@@ -3,12 +3,11 @@ goes on after any interruption."""
 
 import contextlib
 import fcntl
-import sys
 import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from megatron_codemix.config.loader import dump_yaml
 from megatron_codemix.errors import (
@@ -25,7 +24,7 @@ from megatron_codemix.launch.shares import gpu_shares, thread_shares
 from megatron_codemix.locks import exclusive, try_lock
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.changed_phase import take_over
-from megatron_codemix.study.evaluation import EvaluationSpec
+from megatron_codemix.study.commands import CodemixCommands, Commands
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.progress import StudyDisplay
 from megatron_codemix.study.state import (
@@ -45,39 +44,6 @@ _RECORD_EVERY_SECONDS = 5.0
 _SHOW_EVERY_SECONDS = 1.0
 """To look at all phases of a large study takes milliseconds, of cores that they need."""
 _WAIT_FOR_OLD_CHILD_SECONDS = 180.0
-
-
-class Commands(Protocol):
-    """What is started for a phase."""
-
-    def train(self, run: RunDirectory, world_size: int) -> list[str]:
-        """Trains the phase whose configuration is in `run`."""
-        ...
-
-    def evaluate(self, run: RunDirectory, asked: EvaluationSpec) -> list[str]:
-        """Evaluates its final checkpoint."""
-        ...
-
-
-class CodemixCommands:
-    """This project's own commands, with this interpreter."""
-
-    def train(self, run: RunDirectory, world_size: int) -> list[str]:
-        return [
-            *_codemix("train"),
-            str(run.config),
-            "--run-dir",
-            str(run.path),
-            "--nproc",
-            str(world_size),
-        ]
-
-    def evaluate(self, run: RunDirectory, asked: EvaluationSpec) -> list[str]:
-        return [*_codemix("evaluate"), str(run.path), *asked.arguments()]
-
-
-def _codemix(command: str) -> list[str]:
-    return [sys.executable, "-m", "megatron_codemix", command]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +92,12 @@ def run_study(
             for key, node in tree.nodes.items()
         }
         record = replace(record, starts=record.starts + 1, runs=runs)
-        with StudyDisplay(show=show) as display, StopRequest().listen() as stop:
-            runner = _Runner(tree, out, commands or CodemixCommands(), record, display, stop)
+        with contextlib.ExitStack() as stack:
+            display = stack.enter_context(StudyDisplay(show=show))
+            stop = stack.enter_context(StopRequest().listen())
+            if commands is None:
+                commands = stack.enter_context(CodemixCommands.of(needs_gpus=needs_gpus))
+            runner = _Runner(tree, out, commands, record, display, stop)
             with runner.keeping_time(), _child_lock(out, display, stop) as child_lock:
                 return runner.run(child_lock, shares)
 
@@ -310,6 +280,7 @@ class _Runner:
         return Child(
             command,
             run.path / ("evaluate.log" if trained else "train.log"),
+            start=self.commands.start,
             pass_fds=[child_lock.fileno()],
             environment={"NO_COLOR": "1", **share},
         )

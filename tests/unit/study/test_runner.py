@@ -19,6 +19,7 @@ from megatron_codemix.errors import (
     RunError,
 )
 from megatron_codemix.files import append_jsonl, read_json, write_json
+from megatron_codemix.launch.local import start_program
 from megatron_codemix.locks import exclusive
 from megatron_codemix.runs import RunDirectory, Status
 from megatron_codemix.study.evaluation import EvaluationSpec, HeldoutSpec, read_heldout
@@ -99,6 +100,8 @@ summary["layout"] = {"tensor": 1, "pipeline": 1, "data": int(sys.argv[2])}
 
 class Scripts:
     """Commands that start the scripts above; notes what was started."""
+
+    start = staticmethod(start_program)
 
     def __init__(self, tree: StudyTree, deeds: dict[str, str] | None = None) -> None:
         self.tree, self.deeds = tree, deeds or {}

@@ -1,0 +1,66 @@
+"""The commands that a study starts for its phases."""
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Protocol, Self
+
+from megatron_codemix.launch.loaded import LoadedServer
+from megatron_codemix.launch.local import Process, Starter, start_program
+from megatron_codemix.runs import RunDirectory
+from megatron_codemix.study.evaluation import EvaluationSpec
+
+
+class Commands(Protocol):
+    """What is started for a phase."""
+
+    @property
+    def start(self) -> Starter:
+        """Makes a process of the words of the others."""
+        ...
+
+    def train(self, run: RunDirectory, world_size: int) -> list[str]:
+        """Trains the phase whose configuration is in `run`."""
+        ...
+
+    def evaluate(self, run: RunDirectory, asked: EvaluationSpec) -> list[str]:
+        """Evaluates its final checkpoint."""
+        ...
+
+
+@dataclass(frozen=True)
+class CodemixCommands:
+    """This project's own commands."""
+
+    start: Starter
+
+    @classmethod
+    @contextlib.contextmanager
+    def of(cls, *, needs_gpus: bool) -> Iterator[Self]:
+        """For the block. On CPUs, where phases may be short, they are forked from one process that
+        has imported what they need; on GPUs each imports for itself, as a GPU that was looked for
+        before a fork cannot be used after it."""
+        if needs_gpus:
+            yield cls(_start_codemix)
+            return
+        with contextlib.closing(LoadedServer("megatron_codemix.cli.loaded")) as server:
+            yield cls(server.start)
+
+    def train(self, run: RunDirectory, world_size: int) -> list[str]:
+        """Of `codemix`."""
+        return ["train", str(run.config), "--run-dir", str(run.path), "--nproc", str(world_size)]
+
+    def evaluate(self, run: RunDirectory, asked: EvaluationSpec) -> list[str]:
+        """Of `codemix`."""
+        return ["evaluate", str(run.path), *asked.arguments()]
+
+
+def _start_codemix(
+    words: Sequence[str],
+    output: IO[bytes],
+    pass_fds: Sequence[int],
+    environment: Mapping[str, str],
+) -> Process:
+    program = [sys.executable, "-m", "megatron_codemix", *words]
+    return start_program(program, output, pass_fds, environment)
