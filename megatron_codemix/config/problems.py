@@ -4,7 +4,7 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -66,19 +66,25 @@ def _locate(
 ) -> tuple[list[str], str, Any]:
     """(path in the file, place of the nearest key that exists, annotation of the last section).
 
-    pydantic puts the tag of a union's member into the location; the file has no such level.
+    pydantic puts the tag of a union's member into the location, also where a field of that member
+    has the same name; the file has no such level.
     """
     path: list[str] = []
     place = ""
     node: Any = tree
     kind: Any = model
     owner: Any = None
+    is_tag_next = False
     for part in map(str, loc):
-        if part == "[key]" or (isinstance(node, dict) and _is_tag(kind, node, part)):
+        if part == "[key]":
+            continue
+        if is_tag_next and part in _union_tags(kind):
+            is_tag_next = False
             continue
         path.append(part)
         owner = _chosen(kind, node)
         kind = _member(owner, part)
+        is_tag_next = True
         if isinstance(node, dict):
             place = next((where_of(key) for key in node if key == part), "") or place
             node = node.get(part)
@@ -89,10 +95,10 @@ def _locate(
     return path, place, owner
 
 
-def _is_tag(kind: Any, node: Mapping[str, Any], part: str) -> bool:
-    tags = [tag for model in _models(kind) for tag in _tags(model)]
-    # Without a `kind` the default's tag is there all the same.
-    return part in tags and part not in node and node.get("kind", part) == part
+def _union_tags(kind: Any) -> set[str]:
+    """Of a union's members; none where there is one model."""
+    models = _models(kind)
+    return {tag for model in models for tag in _tags(model)} if len(models) > 1 else set()
 
 
 def _models(kind: Any) -> list[type[BaseModel]]:

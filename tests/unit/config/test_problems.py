@@ -4,8 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from megatron_codemix.config.loader import build_run_config, load_run_config, load_tree
+from megatron_codemix.config.loader import (
+    build_run_config,
+    build_section,
+    load_run_config,
+    load_tree,
+)
 from megatron_codemix.config.problems import suggestion
+from megatron_codemix.corpus.recipes.schema import RecipeSpec
 from megatron_codemix.errors import ConfigError
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -152,3 +158,15 @@ def test_long_values_are_cut(complete: Path) -> None:
 )
 def test_only_a_likely_slip_is_suggested(name: str, near: list[str], expected: str) -> None:
     assert suggestion(name, near) == expected
+
+
+def test_a_section_of_a_union_may_have_a_field_named_as_its_kind() -> None:
+    inputs = [{"files": "/x/*.py", "text_feild": "a"}, {"kind": "commits", "clone": "b"}]
+    source = {"licence": "MIT", "policy": "code", "inputs": inputs}
+    with pytest.raises(ConfigError) as error:
+        build_section(RecipeSpec, {"title": "x", "sources": {"code": source}}, "recipe")
+    assert error.value.problems == [
+        "recipe: sources.code.inputs.0.text_feild: unknown key; did you mean 'text_field'?",
+        "recipe: sources.code.inputs.1.clones: missing (The folders of the clones)",
+        "recipe: sources.code.inputs.1.clone: unknown key; did you mean 'clones'?",
+    ]
