@@ -90,12 +90,15 @@ def run_request(stage: Stage, request: Request) -> None:
 
 
 def _warn_of_losses(outcome: Outcome) -> None:
-    """Where hardly anything is left of a source: mostly a wrong policy, or licences in words."""
+    """Where a source is empty, or hardly anything is left of it: mostly a wrong policy, or licences
+    in words."""
     if isinstance(outcome, dict) or outcome.record is None:
         return
     stage = outcome.record.stages[-1]
     for name, entry in outcome.record.sources.items():
         num_read, counts = stage.num_read[name], stage.dropped[name].counts
+        if num_read == 0:
+            log.warning("source %s: its files hold no document", name)
         if num_read >= _MANY and entry.num_documents < _FEW_LEFT * num_read:
             reason = max(counts, key=lambda one: counts[one])
             log.warning(

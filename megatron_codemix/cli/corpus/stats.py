@@ -159,6 +159,9 @@ def _print(page: Path, figures: dict[str, Any]) -> None:  # Any: JSON values
             f"{name:16s} {source['documents']:9d} documents  {format_bytes(source['bytes']):>10s}  "
             f"median {median}"
         )
+    for name, source in figures["sources"].items():
+        if source["documents"] == 0:
+            print(f"note: {name}: its files hold no document")
     there = figures["duplicates"]["still_there"]["in_all"]
     error = f" (+-{there['error']})" if there["error"] else ""
     print(f"exact duplicates: {there['documents']}{error}")

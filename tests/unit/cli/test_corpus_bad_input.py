@@ -249,3 +249,14 @@ def test_two_at_once_do_not_lose_each_others_sources(tmp_path: Path, capsys: Cap
         done = codemix("corpus", *map(str, chats_into(out)))
         assert (done.returncode, "is already running here" in done.stderr) == (2, True)
     assert main(["corpus", *map(str, chats_into(out))]) == 0
+
+
+def test_a_source_without_documents_is_told(tmp_path: Path) -> None:
+    corpus = write(tmp_path / "corpus", code__jsonl=GOOD, markup__jsonl=b"")
+    filtered = codemix("corpus", "filter", corpus, "--out", tmp_path / "kept")
+    assert filtered.returncode == 0
+    assert "source markup: its files hold no document" in filtered.stderr
+    looked = codemix("corpus", "stats", corpus, "--out", tmp_path / "page.html")
+    assert looked.returncode == 0
+    assert "note: markup: its files hold no document" in looked.stdout
+    assert "code: its files" not in filtered.stderr + looked.stdout
