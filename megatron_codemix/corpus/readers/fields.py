@@ -9,6 +9,7 @@ from megatron_codemix.corpus.document import Document, JsonValue, digest
 from megatron_codemix.corpus.readers.json_lines import json_kind
 from megatron_codemix.errors import DataError
 
+_MISSING = object()
 _MAX_NAMED = 20
 _ORIGIN = "origin"
 _USUAL = ("licence", "license", "metadata")
@@ -105,28 +106,22 @@ class FieldsSeen:
             )
 
 
-def value_of(record: Mapping[str, JsonValue], way: str) -> JsonValue:
-    """The value of a field, or at the end of a way such as `meta.set`; None where it is missing."""
+def value_of(record: Mapping[str, JsonValue], way: str, default: Any = None) -> Any:
+    """The value of a field, or at the end of a way such as `meta.set`; `default` where it is
+    missing."""
     if way in record:
         return record[way]
     value: JsonValue = record
     for name in way.split("."):
         if not isinstance(value, dict) or name not in value:
-            return None
+            return default
         value = value[name]
     return value
 
 
 def has_field(record: Mapping[str, JsonValue], way: str) -> bool:
     """Whether the field is there, be it null; or the end of a way such as `meta.set`."""
-    if way in record:
-        return True
-    value: JsonValue = record
-    for name in way.split("."):
-        if not isinstance(value, dict) or name not in value:
-            return False
-        value = value[name]
-    return True
+    return value_of(record, way, _MISSING) is not _MISSING
 
 
 def text_of(record: dict[str, Any], wanted: FieldsSeen, number: int) -> str:
