@@ -22,15 +22,12 @@ from megatron_codemix.cli.plan_options import (
     WattsOption,
     read_site,
 )
+from megatron_codemix.cli.study_check import check_lines, check_record, check_studies
+from megatron_codemix.cli.study_plan import plan_notes, plan_record, plan_table
 from megatron_codemix.cli.unused import refuse_unused
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, ConfigError
 from megatron_codemix.study.changed_phase import earlier_run
-from megatron_codemix.study.outlook import (
-    PhaseOutlook,
-    outlook,
-    repetition_warnings,
-    rounding_warnings,
-)
+from megatron_codemix.study.outlook import outlook
 from megatron_codemix.study.spec import StudySpec, load_study
 from megatron_codemix.study.state import PhaseProgress, read_record, study_progress
 from megatron_codemix.study.tree import StudyTree, expand, identify
@@ -96,30 +93,26 @@ def place_of(spec: StudySpec, out: Path | None) -> Path:
 
 @app.command()
 def check(
-    study: StudyArgument,
+    studies: Annotated[list[Path], typer.Argument(metavar="STUDY...", help="Study files (YAML).")],
     data: DataOption = None,
     scale: ScaleOption = None,
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Check the study file: names, phases, every configuration and layout. Needs no data."""
-    try:
-        tree = expand(read_study(study, data, scale, set_))
-        _require_tasks(tree.spec, with_data=False)
-    except ConfigError as error:
-        if not json:
-            raise
-        _print_json({"ok": False, "problems": error.problems})
-        raise typer.Exit(EXIT_INPUT) from error
-    cells = len(tree.cells)
-    if json:
-        counts = {"phases": len(tree.nodes), "cells": cells}
-        _print_json({"ok": True, "problems": [], "study": tree.spec.name, **counts})
-        return
-    print(
-        f"{study}: ok, {len(tree.nodes)} phases, {len(tree.spec.variants)} variants"
-        + (f", {cells} cells" if cells > 1 else "")
+    """Check study files: names, phases, every configuration and layout, and that the tokens which
+    a study states last for its budgets. Needs no data."""
+    checked, problems = check_studies(
+        studies, lambda path: read_study(path, data, scale, set_), _require_tasks
     )
+    if problems and not json:
+        raise ConfigError(problems)
+    if json:
+        _print_json(check_record(checked, problems))
+    else:
+        for line in check_lines(checked):
+            print(line)
+    if problems:
+        raise typer.Exit(EXIT_INPUT)
 
 
 @app.command()
@@ -139,10 +132,12 @@ def plan(
     json: JsonOption = False,
 ) -> None:
     """Show what each phase will do: tokens, steps, learning rates, mixture, epochs, layout; with
-    --gpu also its memory, time and cost there."""
+    --gpu, or where the study names one, also its memory, time and cost there."""
+    spec = read_study(study, data, scale, set_)
+    gpu = gpu or spec.gpu
     if gpu is None:
         refuse_unused(context, OF_SITE, "it goes with --gpu")
-    tree = identify(expand(read_study(study, data, scale, set_)))
+    tree = identify(expand(spec))
     cost: StudyCost | None = None
     if gpu is not None:
         # Here, so that `study status` does not wait for the planner.
@@ -160,23 +155,12 @@ def plan(
         )
         cost = study_cost(tree, site)
     phases = outlook(tree)
-    budgets = {phase.label: (phase.requested_tokens, phase.train_tokens) for phase in phases}
-    warnings = [*repetition_warnings(phases), *rounding_warnings(budgets)]
+    notes = plan_notes(tree, phases)
     if json:
-        _print_json(
-            {
-                "study": tree.spec.name,
-                "world_size": tree.spec.world_size,
-                "token_scale": float(tree.spec.token_scale),
-                "phases": [phase.as_dict() for phase in phases],
-                "missing": tree.inventory.missing,
-                "warnings": warnings,
-                "cost": None if cost is None else cost.as_dict(),
-            }
-        )
+        _print_json(plan_record(tree, phases, notes, cost))
         return
     missing = [f"missing: {name}" for name in tree.inventory.missing]
-    _print_table(_plan_table(tree, phases), [*missing, *(f"note: {text}" for text in warnings)])
+    _print_table(plan_table(tree, phases), [*missing, *(f"note: {text}" for text in notes)])
     if cost is not None:
         _print_table(cost.table(), [])
 
@@ -218,7 +202,7 @@ def run(
         raise typer.Exit(code)
 
 
-def _require_tasks(spec: StudySpec, *, with_data: bool) -> None:
+def _require_tasks(spec: StudySpec, *, with_data: bool = False) -> None:
     """Raises now what the evaluation after the first training would."""
     asked = spec.evaluation.tasks
     if asked is None:
@@ -292,46 +276,6 @@ def _print_table(table: Table, lines: list[str]) -> None:
     console.print(table)
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _plan_table(tree: StudyTree, phases: list[PhaseOutlook]) -> Table:
-    layouts = sorted({phase.layout for phase in phases})
-    table = Table(
-        title=f"{tree.spec.name}: {len(phases)} phases, each on {tree.spec.world_size} processes "
-        f"({', '.join(layouts)})",
-        show_lines=True,
-    )
-    for name in ("phase", "tokens", "learning rate", "mixture (epochs along the chain)"):
-        table.add_column(name, justify="right" if name == "tokens" else "left", overflow="fold")
-    for phase in phases:
-        asked = "" if phase.requested_tokens == phase.train_tokens else " asked for"
-        origin = f"\nfrom {phase.parent}\n({phase.load})" if phase.parent else ""
-        table.add_row(
-            escape(phase.label + origin),
-            f"{phase.train_tokens:,}\n{phase.num_steps:,} steps"
-            + (f"\n{phase.requested_tokens:,}{asked}" if asked else ""),
-            _lr_words(phase),
-            escape("\n".join(_mixture_words(phase, source) for source in phase.epochs))
-            + ("" if phase.is_constant else f"\n{escape(phase.schedule)}")
-            + (f"\n{phase.layout}" if len(layouts) > 1 else ""),
-        )
-    return table
-
-
-def _mixture_words(phase: PhaseOutlook, source: str) -> str:
-    """`text 90% (0.41)`; a source that only parents read has a share of 0%."""
-    epochs = phase.epochs[source]
-    passes = "?" if epochs is None else f"{epochs:.2f}"
-    return f"{source} {100 * phase.mixture.get(source, 0.0):.4g}% ({passes})"
-
-
-def _lr_words(phase: PhaseOutlook) -> str:
-    """Both ends of the edge to the parent, then the phase's own course."""
-    edge = "" if phase.parent_final_lr is None else f"parent ends {phase.parent_final_lr:g}\n"
-    course = [phase.first_lr, phase.final_lr]
-    if phase.peak_lr > max(course):
-        course.insert(1, phase.peak_lr)
-    return edge + " -> ".join(f"{lr:g}" for lr in course)
 
 
 def _print_progress(tree: StudyTree, out: Path, as_json: bool) -> None:

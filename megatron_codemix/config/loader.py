@@ -6,7 +6,7 @@ file that holds them.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,14 +43,20 @@ __all__ = [
     "with_absolute_paths",
 ]
 
+Layer = Callable[[Mapping[str, Any], Mapping[str, Any]], Tree]  # Any: values of a Tree
+"""Lays a file's tree on that of the files that it extends; neither is changed."""
+
 _Model = TypeVar("_Model", bound=BaseModel)
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-def load_tree(path: Path) -> Tree:
-    """The file with what it extends, as nested text, `origin:` included. Raises ConfigError."""
+def load_tree(path: Path, lay: Layer = merge) -> Tree:
+    """The file with what it extends, as nested text, `origin:` included. Raises ConfigError.
+
+    lay: how a file is laid on what it extends, where that is not a run configuration's way.
+    """
     problems: list[str] = []
-    tree = _load(path, (), problems)
+    tree = _load(path, (), problems, lay)
     _raise_if(problems)
     return tree
 
@@ -161,12 +167,16 @@ def resolve_extends(tree: Mapping[str, Any], folder: Path) -> Tree:
     return resolved
 
 
-def _load(path: Path, chain: tuple[Path, ...], problems: list[str]) -> Tree:
-    return _resolve(read_yaml(path, problems), path.parent, (*chain, path), problems)
+def _load(path: Path, chain: tuple[Path, ...], problems: list[str], lay: Layer = merge) -> Tree:
+    return _resolve(read_yaml(path, problems), path.parent, (*chain, path), problems, lay)
 
 
 def _resolve(
-    tree: Mapping[str, Any], folder: Path, chain: tuple[Path, ...], problems: list[str]
+    tree: Mapping[str, Any],
+    folder: Path,
+    chain: tuple[Path, ...],
+    problems: list[str],
+    lay: Layer = merge,
 ) -> Tree:
     own = {key: value for key, value in tree.items() if key != "extends"}
     place = next((where_of(key) for key in tree if key == "extends"), "") or str(folder)
@@ -182,8 +192,8 @@ def _resolve(
             names = " -> ".join(os.path.normpath(step) for step in (*chain, path))
             problems.append(f"{place}: extends: a circle: {names}")
         else:
-            base = merge(base, _load(path, chain, problems))
-    return merge(base, own)
+            base = lay(base, _load(path, chain, problems, lay))
+    return lay(base, own)
 
 
 def _extended(value: Any, place: str, problems: list[str]) -> list[str]:

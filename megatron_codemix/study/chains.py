@@ -5,6 +5,8 @@ from itertools import pairwise
 
 from megatron_codemix.config.batch_sizes import batch_sizes
 from megatron_codemix.config.learning_rate import LearningRate, Link, learning_rate
+from megatron_codemix.config.mixture_checks import weighted_sources
+from megatron_codemix.config.parent_checks import check_like_parent
 from megatron_codemix.config.plan import nearest_steps, num_steps, tokens_per_step
 from megatron_codemix.config.schedule_checks import check_chain_length, check_parent_schedule
 from megatron_codemix.config.schema import RunConfig
@@ -56,9 +58,36 @@ def chain_problems(chain: Sequence[PhaseNode]) -> Iterator[str]:
     if len(chain) == 1:
         return
     parent, config = chain[-2].config, chain[-1].config
+    yield from check_like_parent(config, parent, f"parent {chain[-2].name!r}")
     yield from _branch_problems(parent, config)
+    yield from _sample_problems(chain)
     yield from check_parent_schedule(config, parent)
     yield from check_chain_length(config, [link.tokens for link in _links(chain)])
+
+
+def _sample_problems(chain: Sequence[PhaseNode]) -> Iterator[str]:
+    """Sources that are cut into other samples than a phase before cut them: where that one stood
+    means nothing then."""
+    config = chain[-1].config
+    names = set() if config.data.restart else weighted_sources(config.data)
+    for earlier in reversed(chain[:-1]):
+        for name in sorted(names & weighted_sources(earlier.config.data)):
+            names.remove(name)
+            own, before = _samples_text(config, name), _samples_text(earlier.config, name)
+            if own != before:
+                yield (
+                    f"data.sources.{name}: is read in {own}, and phase {earlier.name!r} reads it "
+                    f"in {before}, so where that one stood means nothing here; cut it alike, or "
+                    "set data.restart=true to read from the beginning"
+                )
+        if earlier.config.data.restart:
+            return
+
+
+def _samples_text(config: RunConfig, name: str) -> str:
+    packing = config.data.sources[name].packing
+    kind = "windows" if packing is None else f"{packing} samples"
+    return f"{kind} of {config.data.sequence_length} tokens"
 
 
 def _branch_problems(parent: RunConfig, config: RunConfig) -> Iterator[str]:

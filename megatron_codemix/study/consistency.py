@@ -1,5 +1,6 @@
 """Whether the names in a study file fit together: parents, variants, axes, the order of phases."""
 
+from collections.abc import Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from megatron_codemix.config.problems import suggestion
@@ -54,6 +55,16 @@ def check_matrix(spec: StudySpec) -> list[str]:
         if len(set(values)) < len(values):
             problems.append(f"{place}: a value stands there twice ({', '.join(values)})")
     return problems
+
+
+def check_source_tokens(spec: StudySpec, configs: Sequence[RunConfig]) -> list[str]:
+    """Sources that tokens are stated of, and that no phase has."""
+    known = sorted({name for config in configs for name in config.data.sources})
+    return [
+        f"{spec.at(f'source_tokens.{name}')}: no source {name!r}{suggestion(name, known)}"
+        for name in spec.source_tokens or {}
+        if name not in known
+    ]
 
 
 def phase_order(spec: StudySpec, problems: list[str]) -> list[str]:

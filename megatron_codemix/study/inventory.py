@@ -2,6 +2,7 @@
 is missing."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ from megatron_codemix.errors import DataError
 
 class Inventory:
     """Reads each file at most once; a file that is not there is remembered in `missing`, a damaged
-    one raises."""
+    one raises.
 
-    def __init__(self) -> None:
+    stated_tokens: tokens that are said to be there of a source whose shard is not.
+    """
+
+    def __init__(self, stated_tokens: Mapping[str, int] | None = None) -> None:
+        self.stated_tokens = dict(stated_tokens or {})
         self.missing: list[str] = []
         self._tokenizers: dict[Path, str | None] = {}
         self._entries: dict[Path, int] = {}
@@ -53,6 +58,16 @@ class Inventory:
             for name in sorted(weighted_sources(config.data))
         }
         return {name: manifest for name, manifest in found.items() if manifest}
+
+    def num_tokens(self, config: RunConfig) -> dict[str, int]:
+        """Tokens of each source of the run: in its shard, else as stated; without those of which
+        neither is known."""
+        found = dict(self.stated_tokens)
+        for name, source in config.data.sources.items():
+            manifest = self.manifest(source.train)
+            if manifest is not None:
+                found[name] = manifest.num_tokens
+        return {name: found[name] for name in config.data.sources if name in found}
 
     def content_hashes(self, config: RunConfig) -> dict[str, str]:
         """Of the shards of all sources, read or not, as far as they are there."""

@@ -1,7 +1,7 @@
 """What a study will do, before it does it: tokens, learning rates at each edge, epochs. Needs data
-only for epochs."""
+only for epochs, and those not of sources whose tokens the study states."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from megatron_codemix.data.mixture.schedule import courses_of
 from megatron_codemix.study.chains import curve, taken_steps
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.tree import StudyTree
+from megatron_codemix.units import format_count
 
 MAX_ROUNDING = 0.1
 """Budgets that whole steps change by more than this share are no longer those asked for."""
@@ -43,13 +44,15 @@ class PhaseOutlook:
     final_lr: float
     mixture: dict[str, float]
     """Share of each source in the whole phase."""
+    source_tokens: dict[str, int]
+    """Tokens of each source in the whole phase, to the nearest token."""
     schedule: str
     """The mixture in words."""
     is_constant: bool
     """Whether the mixture is the same throughout the phase."""
     epochs: dict[str, float | None]
-    """Passes over each source, from the root of the chain to the end of this phase; None without
-    the data."""
+    """Passes over each source, from the root of the chain to the end of this phase; None where
+    neither its shard is there nor the study states its tokens."""
     layout: str
 
     def as_dict(self) -> dict[str, Any]:  # Any: JSON values
@@ -62,10 +65,10 @@ def outlook(tree: StudyTree) -> list[PhaseOutlook]:
     return [_phase_outlook(tree, node) for node in tree.nodes.values()]
 
 
-def repetition_warnings(outlooks: list[PhaseOutlook]) -> list[str]:
+def repetition_warnings(outlooks: Sequence[PhaseOutlook]) -> list[str]:
     """Sources that a chain reads more than four times."""
     return [
-        f"{phase.label}: {source} is read {epochs:.1f} times by the end of this phase; beyond "
+        f"{phase.label}: {source} is read {epochs:.2f} times by the end of this phase; beyond "
         f"{MAX_EPOCHS:.0f} epochs "
         "repeated data is worth less than new data"
         for phase in outlooks
@@ -74,8 +77,20 @@ def repetition_warnings(outlooks: list[PhaseOutlook]) -> list[str]:
     ]
 
 
+def stated_tokens_note(tree: StudyTree) -> list[str]:
+    """Which epochs rest on the study's word; [] where all shards are there."""
+    stated: dict[str, int] = {}
+    for node in tree.nodes.values():
+        for name, source in node.config.data.sources.items():
+            if name in tree.inventory.stated_tokens and not tree.inventory.manifest(source.train):
+                stated[name] = tree.inventory.stated_tokens[name]
+    words = ", ".join(f"{name} {format_count(tokens)}" for name, tokens in stated.items())
+    return [f"epochs are counted with the tokens that the study states: {words}"] if words else []
+
+
 def rounding_warnings(budgets: Mapping[str, tuple[int, int]]) -> list[str]:
-    """How far the worst budget is off, being met in whole steps; [] where all are met exactly.
+    """How far the worst budget is off, being met in the nearest number of whole steps (halves up,
+    at least one); [] where all are met exactly.
 
     budgets: phase -> (tokens asked for, tokens in whole steps).
     """
@@ -91,7 +106,8 @@ def rounding_warnings(budgets: Mapping[str, tuple[int, int]]) -> list[str]:
             f"({(whole - asked) / asked:+.0%}); raise the scale, or make the global batch smaller"
         ]
     return [
-        f"token budgets are rounded to whole steps: by at most {shares[name]:.2%} (phase {name})"
+        "token budgets are rounded to the nearest whole step: by at most "
+        f"{abs(whole - asked):,} tokens, {100 * shares[name]:.2g}% (phase {name})"
     ]
 
 
@@ -101,7 +117,9 @@ def lr_course(tree: StudyTree, node: PhaseNode) -> tuple[float, float, float]:
     rate = curve(tree.chain(node))
     batches, steps = batch_sizes(config), num_steps(config)
     every = max(1, steps // _POINTS)
-    rates = [rate.at(batches.tokens(step)) for step in (*range(0, steps, every), steps)]
+    warmup = getattr(config.schedule, "warmup_tokens", 0)  # a line has none
+    places = [*range(0, steps, every), min(steps, batches.nearest_steps(warmup)), steps]
+    rates = [rate.at(batches.tokens(step)) for step in places]
     return rates[0], max(rates), rates[-1]
 
 
@@ -109,7 +127,7 @@ def _phase_outlook(tree: StudyTree, node: PhaseNode) -> PhaseOutlook:
     plan = tree.plan(node)
     config = node.config
     first, peak, final = lr_course(tree, node)
-    samples = phase_samples(config)
+    samples, planned = phase_samples(config), planned_samples(node)
     return PhaseOutlook(
         label=node.label,
         cell=node.cell,
@@ -124,7 +142,8 @@ def _phase_outlook(tree: StudyTree, node: PhaseNode) -> PhaseOutlook:
         first_lr=first,
         peak_lr=peak,
         final_lr=final,
-        mixture={name: round(n / samples, 6) for name, n in planned_samples(node).items()},
+        mixture={name: round(n / samples, 6) for name, n in planned.items()},
+        source_tokens={name: round(n * config.data.sequence_length) for name, n in planned.items()},
         schedule=describe_mixtures(config),
         is_constant=len(courses_of(config)) == 1 and courses_of(config)[0].is_constant,
         epochs=chain_epochs(tree, node),
@@ -169,11 +188,11 @@ def chain_epochs(tree: StudyTree, node: PhaseNode) -> dict[str, float | None]:
     chain = tree.chain(node)
     for phase, steps in zip(chain, taken_steps(chain), strict=True):
         config = phase.config
+        known = tree.inventory.num_tokens(config)
         for name, samples in planned_samples(phase, steps).items():
-            manifest = tree.inventory.manifest(config.data.sources[name].train)
-            if manifest is None:
+            if name not in known:
                 epochs[name] = None
                 continue
-            per_epoch = max(1, (manifest.num_tokens - 1) // config.data.sequence_length)
+            per_epoch = max(1, (known[name] - 1) // config.data.sequence_length)
             epochs[name] = (epochs.get(name) or 0.0) + samples / per_epoch
     return dict(sorted(epochs.items()))

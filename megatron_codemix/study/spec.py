@@ -7,6 +7,9 @@ nothing of a cosine behind.
 
 Budgets are written as in the paper that the study follows, and `token_scale` multiplies every field
 that is a number of tokens, so that the same file runs at any size.
+
+A study may extend others (`extends: FILE`, or a list of them, at its top): `study/extending.py`
+says how they are laid on one another.
 """
 
 import re
@@ -23,6 +26,7 @@ from megatron_codemix.config.schema import PositiveTokens, RunConfig, Section
 from megatron_codemix.config.tree import Tree, parse_override, set_dotted, where_of
 from megatron_codemix.errors import ConfigError
 from megatron_codemix.study.evaluation import EvaluationSpec
+from megatron_codemix.study.extending import is_covered, lay_study, leaf_paths
 
 DATA_ROOT = "{data}"
 """Stands for the study's `data_root` in every path of the run configuration."""
@@ -76,9 +80,16 @@ class StudySpec(Section):
     data_root: Path | None = None
     """Folder that `{data}` stands for in paths; relative to the study file. The command line's
     --data goes first."""
+    source_tokens: dict[str, PositiveTokens] | None = None
+    """Tokens that there are of a source where its shard is not: what the epochs of `study plan` and
+    a source's `max_epochs` are counted with until it is prepared. Facts, which `token_scale` leaves
+    alone; absent: nothing is known before."""
+    gpu: str | None = None
+    """Kind of GPU that `study plan` works out memory, time and cost for where no --gpu is given;
+    absent: none."""
     defaults: Settings
-    """Run configuration common to all phases; may hold `extends: FILE`, relative to the study
-    file."""
+    """Run configuration common to all phases; may hold `extends: FILE`, relative to the file that
+    says so."""
     matrix: dict[str, Annotated[list[str], Field(min_length=1)]] = {}
     """Axis -> values. The study is repeated at every point; relative changes stay within a
     point."""
@@ -122,7 +133,7 @@ def load_study(
     Raises ConfigError with all problems found.
     """
     problems: list[str] = []
-    tree = load_tree(path)
+    tree = load_tree(path, lay_study)
     if {"model", "tokenizer"} <= set(tree) and "phases" not in tree:
         raise ConfigError(
             [f"{path}: is a run configuration, and a study is wanted; 'codemix train' takes it"]
@@ -130,7 +141,7 @@ def load_study(
     tree = _apply_overrides(tree, overrides, problems)
     origin = tree.pop("origin", None)
     spec = _build_spec(tree, path, problems)
-    defaults = resolve_extends(spec.defaults, path.parent)
+    defaults = resolve_extends(spec.defaults, _folder_of_extends(spec.defaults, path))
     inherited = defaults.pop("origin", None)
     root = _data_root(spec, path, data_root)
     origins = {
@@ -163,6 +174,14 @@ def _build_spec(tree: Tree, path: Path, problems: list[str]) -> StudySpec:
     return spec
 
 
+def _folder_of_extends(defaults: Settings, path: Path) -> Path:
+    """Folder of the file that `defaults.extends` stands in, which may be one that the study
+    extends."""
+    place = next((where_of(key) for key in defaults if key == "extends"), "")
+    file = Path(place.rpartition(":")[0])
+    return file.parent if place and file.is_file() else path.parent
+
+
 def _places(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """(path in the study file, place) of every key that has a line; run configurations know
     theirs."""
@@ -174,22 +193,12 @@ def _places(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
             yield from _places(value, f"{path}.")
 
 
-def leaf_paths(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Dotted path of every value in a tree that is not a section; keys that hold dots stay as they
-    are."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            yield from leaf_paths(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"
-
-
 def _origin_problems(origin: Mapping[str, Any], tree: Mapping[str, Any]) -> list[str]:
-    leaves = list(leaf_paths(tree))
+    leaves = leaf_paths(tree)
     problems = []
     for path, text in origin.items():
         place = f"{where_of(path)}: origin: {path}: ".removeprefix(": ")
-        if not any(leaf == path or leaf.startswith(f"{path}.") for leaf in leaves):
+        if not any(is_covered(leaf, path) for leaf in leaves):
             problems.append(f"{place}the study sets no such field{suggestion(path, leaves)}")
         if not isinstance(text, str) or not _ORIGIN.fullmatch(text):
             problems.append(

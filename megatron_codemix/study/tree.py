@@ -20,12 +20,18 @@ from megatron_codemix.data.mixture.plan import MixturePlan
 from megatron_codemix.errors import ConfigError, RunError
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.chains import chain_problems, cursors_before
-from megatron_codemix.study.consistency import check_matrix, check_names, phase_order
+from megatron_codemix.study.consistency import (
+    check_matrix,
+    check_names,
+    check_source_tokens,
+    phase_order,
+)
 from megatron_codemix.study.evaluation import evaluation_problems
 from megatron_codemix.study.inventory import Inventory
 from megatron_codemix.study.node import SINGLE_CELL, PhaseNode
 from megatron_codemix.study.spec import PhaseSpec, StudySpec
 from megatron_codemix.study.token_scale import scale_tokens
+from megatron_codemix.study.twins import twin_problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,13 +110,14 @@ def expand(spec: StudySpec) -> StudyTree:
     problems += [_for_phases(problem, keys, spec, points) for problem, keys in found.items()]
     if problems:
         raise ConfigError(problems)
+    problems = check_source_tokens(spec, [node.config for node in nodes.values()])
     tree = StudyTree(spec=spec, points=points, nodes=nodes)
     chains: dict[str, list[str]] = {}
     for node in nodes.values():
         for problem in chain_problems(tree.chain(node)):
             chains.setdefault(problem, []).append(node.key)
-    problems = [_for_phases(problem, keys, spec, points) for problem, keys in chains.items()]
-    problems += _check_twins(spec, points, nodes)
+    problems += [_for_phases(problem, keys, spec, points) for problem, keys in chains.items()]
+    problems += twin_problems(spec, nodes, lambda: _unscaled(spec, points, nodes))
     if problems:
         raise ConfigError(problems)
     return tree
@@ -122,7 +129,7 @@ def identify(tree: StudyTree, *, is_trained: bool = True) -> StudyTree:
 
     Raises ConfigError where shards and tokenizer do not fit, DataError where a file is damaged.
     """
-    inventory = Inventory()
+    inventory = Inventory(tree.spec.source_tokens)
     problems = dict.fromkeys(
         problem
         for node in tree.nodes.values()
@@ -130,27 +137,67 @@ def identify(tree: StudyTree, *, is_trained: bool = True) -> StudyTree:
     )
     if problems:
         raise ConfigError(list(problems))
+    tokens = {key: inventory.num_tokens(node.config) for key, node in tree.nodes.items()}
     nodes: dict[str, PhaseNode] = {}
-    for key, node in tree.nodes.items():
+    for key, node in _with_mixtures(tree, tokens).items():
         nodes[key] = _identified(node, nodes, inventory)
     return replace(tree, nodes=nodes, inventory=inventory)
 
 
-def _identified(node: PhaseNode, done: Mapping[str, PhaseNode], inventory: Inventory) -> PhaseNode:
+def check_stated_tokens(tree: StudyTree) -> None:
+    """Raises ConfigError where the tokens that the study states do not last for its budgets: a
+    source reaches its `max_epochs`, and nobody takes over. Looks at no data."""
+    stated = tree.spec.source_tokens or {}
+    _with_mixtures(tree, dict.fromkeys(tree.nodes, stated))
+
+
+def _with_mixtures(
+    tree: StudyTree, tokens: Mapping[str, Mapping[str, int]]
+) -> dict[str, PhaseNode]:
+    """The phases with their mixtures' plans, with regard to the caps of sources whose tokens are
+    known. tokens: phase -> source -> tokens.
+
+    Raises ConfigError with every cap that cannot be kept.
+    """
+    done: dict[str, PhaseNode] = {}
+    found: dict[str, list[str]] = {}  # problem -> phases that have it
+    for key, node in tree.nodes.items():
+        try:
+            mixture = _planned(node, done, tokens[key])
+        except ConfigError as error:
+            for problem in error.problems:
+                found.setdefault(problem, []).append(key)
+            mixture = plan_mixture(node.config)
+        done[key] = replace(node, mixture=mixture)
+    if found:
+        raise ConfigError(
+            [_for_phases(problem, keys, tree.spec, tree.points) for problem, keys in found.items()]
+        )
+    return done
+
+
+def _planned(
+    node: PhaseNode, done: Mapping[str, PhaseNode], tokens: Mapping[str, int]
+) -> MixturePlan:
     config = node.config
-    tokenizer = inventory.tokenizer_hash(config.tokenizer.path)
-    names = weighted_sources(config.data)
-    manifests = inventory.manifests(config)
+    known = {name: tokens[name] for name in weighted_sources(config.data) if name in tokens}
+    has_caps = any(config.data.sources[name].max_epochs is not None for name in known)
+    cursors = cursors_before(node, done) if has_caps else {}
+    return plan_mixture(config, source_states(config, known, cursors))
+
+
+def _identified(node: PhaseNode, done: Mapping[str, PhaseNode], inventory: Inventory) -> PhaseNode:
+    """A phase with its identity, if its data is there."""
+    config = node.config
+    assert node.mixture is not None, f"{node.key} was not planned"
     parent = None if node.parent is None else done[f"{node.cell}/{node.parent}"]
     is_known = parent is None or parent.identity is not None
-    if tokenizer is None or len(manifests) < len(names) or not is_known:
-        return replace(node, mixture=plan_mixture(config))
-    tokens = {name: manifest.num_tokens for name, manifest in manifests.items()}
-    has_caps = any(config.data.sources[name].max_epochs is not None for name in names)
-    cursors = cursors_before(node, done) if has_caps else {}
-    mixture = plan_mixture(config, source_states(config, tokens, cursors))
-    identity = identity_with(config, mixture, inventory, parent.identity if parent else None)
-    return replace(node, identity=identity, mixture=mixture)
+    is_there = len(inventory.manifests(config)) == len(weighted_sources(config.data))
+    if inventory.tokenizer_hash(config.tokenizer.path) is None or not is_there or not is_known:
+        return node
+    parent_identity = parent.identity if parent else None
+    identity = identity_with(config, node.mixture, inventory, parent_identity)
+    return replace(node, identity=identity)
 
 
 def identity_with(
@@ -226,43 +273,6 @@ def _for_phases(
     return f"phase{'s' if len(names) > 1 else ''} {', '.join(names)}: {text}"
 
 
-def _check_twins(
-    spec: StudySpec, points: Mapping[str, Mapping[str, str]], nodes: Mapping[str, PhaseNode]
-) -> list[str]:
-    """Phases of one cell that would train the same thing."""
-    twins = _twins(nodes)
-    at_full_scale = _twins(_unscaled(spec, points, nodes)) if twins else {}
-    problems = []
-    for name, twin in twins.items():
-        place = spec.at(f"phases.{name}")
-        if at_full_scale.get(name) == twin:
-            problems.append(
-                f"{place}: trains exactly what phase {twin!r} trains; remove it, and let children "
-                f"and variants name {twin!r}"
-            )
-        else:
-            problems.append(
-                f"{place}: the scale is too small: at a token scale of {spec.token_scale:g} "
-                f"its budget is rounded to that of phase {twin!r}, and both train the same; "
-                "raise the scale"
-            )
-    return problems
-
-
-def _twins(nodes: Mapping[str, PhaseNode]) -> dict[str, str]:
-    """Phase -> earlier phase of its cell that trains the same. Files stand for their hashes, so no
-    data is needed."""
-    identities: dict[str, str] = {}
-    first: dict[tuple[str, str], str] = {}
-    twins: dict[str, str] = {}
-    for key, node in nodes.items():
-        identities[key] = _structural_identity(node, identities)
-        twin = first.setdefault((node.cell, identities[key]), node.name)
-        if twin != node.name:
-            twins.setdefault(node.name, twin)
-    return twins
-
-
 def _unscaled(
     spec: StudySpec, points: Mapping[str, Mapping[str, str]], nodes: Mapping[str, PhaseNode]
 ) -> dict[str, PhaseNode]:
@@ -273,17 +283,3 @@ def _unscaled(
         tree = _phase_tree(full, points[node.cell], spec.phases[node.name], node.cell)
         unscaled[key] = replace(node, config=build_run_config(tree, ""))
     return unscaled
-
-
-def _structural_identity(node: PhaseNode, done: Mapping[str, str]) -> str:
-    sources = node.config.data.sources
-    return run_identity(
-        node.config,
-        mixture=plan_mixture(node.config).as_dict(),
-        tokenizer_hash=str(node.config.tokenizer.path),
-        manifest_hashes={
-            name: f"{source.train} {source.max_epochs} {source.spill_to}"
-            for name, source in sources.items()
-        },
-        parent_identity=None if node.parent is None else done[f"{node.cell}/{node.parent}"],
-    )

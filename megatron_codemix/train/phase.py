@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from megatron_codemix.backend.environment import require_device, require_precision
 from megatron_codemix.config.checks import check_config
@@ -13,9 +12,10 @@ from megatron_codemix.config.layout_checks import check_layout
 from megatron_codemix.config.learning_rate import LearningRate, Link, learning_rate
 from megatron_codemix.config.loader import dump_yaml, load_run_config, with_absolute_paths
 from megatron_codemix.config.parameters import checkpoint_bytes
+from megatron_codemix.config.parent_checks import check_like_parent
 from megatron_codemix.config.plan import RunPlan, make_plan, train_tokens
 from megatron_codemix.config.schedule_checks import check_chain_length, check_parent_schedule
-from megatron_codemix.config.schema import ModelConfig, RunConfig
+from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.loading.dali import require_dali
 from megatron_codemix.data.needs import check_held_out
 from megatron_codemix.data.resolve import DataPlan, resolve_data
@@ -26,24 +26,6 @@ from megatron_codemix.obs.trackers import require_tracker
 from megatron_codemix.runs import RunDirectory, Status
 from megatron_codemix.train.change import changed_identity
 from megatron_codemix.units import format_bytes
-
-SHAPE_FIELDS = (
-    "num_layers",
-    "hidden_size",
-    "ffn_hidden_size",
-    "num_attention_heads",
-    "num_query_groups",
-    "head_dim",
-    "vocabulary_size",
-    "block",
-    "activation",
-    "normalization",
-    "qk_norm",
-    "tie_embeddings",
-    "add_bias",
-    "moe.num_experts",
-)
-"""Fields of the model that decide the names and shapes of its weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,34 +103,14 @@ def _require_like_parent(config: RunConfig, parents: Sequence[Ancestor]) -> None
     """Raises ConfigError unless the parent's model has these shapes, and the schedules of a chain
     are one curve."""
     parent = parents[-1]
-    model, parent_model = config.model, parent.config.model
     lengths = [*(one.tokens for one in parents), train_tokens(config)]
     problems = [
         *check_parent_schedule(config, parent.config),
         *check_chain_length(config, lengths),
+        *check_like_parent(config, parent.config, f"the parent {parent.run.path}"),
     ]
-    problems += [
-        f"model.{name}: {_field(model, name)}, but the parent {parent.run.path} has "
-        f"{_field(parent_model, name)}; a phase goes on with its parent's model"
-        for name in SHAPE_FIELDS
-        if _field(model, name) != _field(parent_model, name)
-    ]
-    kinds = config.optimizer.kind, parent.config.optimizer.kind
-    if config.init_from and config.init_from.load == "weights+optimizer" and kinds[0] != kinds[1]:
-        problems.append(
-            f"optimizer.kind: {kinds[0]}, but the state of the parent {parent.run.path} is "
-            f"{kinds[1]}'s; set init_from.load=weights, or the parent's kind"
-        )
     if problems:
         raise ConfigError(problems)
-
-
-def _field(model: ModelConfig, name: str) -> Any:  # Any: whatever the field holds
-    """Value of a field by its dotted name; None where its section is absent."""
-    value: Any = model
-    for part in name.split("."):
-        value = getattr(value, part, None)
-    return value
 
 
 def save_config(phase: Phase) -> None:

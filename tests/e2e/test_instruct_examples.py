@@ -92,7 +92,7 @@ def test_all_strategies_read_three_eighths_of_code_at_equal_stages(strategy: str
 
 
 def test_the_second_papers_chain_runs_at_a_tiny_size(folder: Path, tmp_path: Path) -> None:
-    study = EXAMPLES / "studies" / "paper_b_tiny.yaml"
+    study = EXAMPLES / "studies" / "tiny" / "training_stage.yaml"
     data, out = folder / "runs" / "quickstart" / "data", tmp_path / "study"
     changes = [
         *SMALL,

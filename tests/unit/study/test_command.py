@@ -27,6 +27,84 @@ def test_check_as_json_lists_the_problems(
     assert "no phase 'nobody'" in problem
 
 
+def test_check_takes_several_files_and_tells_their_problems_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = str(write_study(tmp_path))
+    files = [good]
+    for number, (old, new) in enumerate(
+        [("mixed: balanced-then-text", "mixed: nobody"), ("world_size: 2\n", "world_size: 3\n")]
+    ):
+        path = tmp_path / f"bad{number}.yaml"
+        path.write_text(STUDY.replace(old, new))
+        files.append(str(path))
+    assert main(["study", "check", *files]) == EXIT_INPUT
+    told = capsys.readouterr().err
+    assert "bad0.yaml:" in told
+    assert "no phase 'nobody'" in told
+    assert "bad1.yaml: every phase: layout: tensor 2" in told, "a problem without a line of its own"
+    assert main(["study", "check", *files, "--json"]) == EXIT_INPUT
+    record = json.loads(capsys.readouterr().out)
+    assert [one["file"] for one in record["studies"]] == [good]
+    assert len(record["problems"]) == 2
+
+
+def test_check_counts_what_studies_share(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(STUDY.replace("{text: 0.5, code: 0.5}", "{text: 0.25, code: 0.75}"))
+    assert main(["study", "check", str(write_study(tmp_path)), str(other)]) == EXIT_DONE
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    # `text` is the same in both; `balanced` is not, nor what starts from it.
+    assert lines[-1] == "2 studies: 8 phases, 7 different ones"
+
+
+def test_check_asks_whether_stated_tokens_last(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = STUDY.replace("defaults:\n", "source_tokens: {code: 81}\ndefaults:\n", 1)
+    text = text.replace("code: {train:", "code: {max_epochs: 2, train:")
+    assert main(["study", "check", str(write_study(tmp_path, text))]) == EXIT_INPUT
+    assert "2 epochs are 10 samples" in capsys.readouterr().err
+
+
+def test_a_study_names_the_gpu_that_it_is_planned_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_data(tmp_path / "data")
+    path = str(write_study(tmp_path, f"gpu: h100\n{STUDY}"))
+    assert main(["study", "plan", path, "--data", str(data), "--json"]) == EXIT_DONE
+    record = json.loads(capsys.readouterr().out)
+    assert record["cost"]["gpu"] == "h100"
+    hours = [phase["gpu_hours"] for phase in record["phases"]]
+    assert sum(hours) == pytest.approx(record["cost"]["total"]["gpu_hours"])
+    assert main(["study", "plan", path, "--gpu", "h200", "--json"]) == EXIT_DONE
+    assert json.loads(capsys.readouterr().out)["cost"]["gpu"] == "h200"
+    bad = str(write_study(tmp_path, f"gpu: h1\n{STUDY}"))
+    assert main(["study", "check", bad]) == EXIT_INPUT
+    assert "study.yaml:1: gpu: " in capsys.readouterr().err
+
+
+def test_plan_says_how_budgets_are_rounded_and_what_each_source_gives(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_data(tmp_path / "data")
+    path = str(write_study(tmp_path))
+    assert main(["study", "plan", path, "--data", str(data), "--json"]) == EXIT_DONE
+    record = json.loads(capsys.readouterr().out)
+    phases = {phase["phase"]: phase for phase in record["phases"]}
+    assert phases["balanced-then-text"]["source_tokens"] == {"code": 160, "text": 480}
+    assert phases["text"]["gpu_hours"] is None
+    # 200 tokens are 3.125 steps of 64.
+    [note] = record["warnings"]
+    assert note == (
+        "token budgets are rounded to the nearest whole step: by at most 8 tokens, 4% "
+        "(phase cooldown)"
+    )
+
+
 @pytest.mark.parametrize("command", [["plan"], ["run", "--dry-run"], ["run"]])
 def test_a_wrong_vocabulary_ends_every_command_before_anything_starts(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from megatron_codemix.errors import ConfigError
-from megatron_codemix.study.spec import leaf_paths, load_study
+from megatron_codemix.study.extending import leaf_paths
+from megatron_codemix.study.spec import load_study
 from megatron_codemix.study.token_scale import scale_tokens, token_fields
 from megatron_codemix.study.tree import expand
 from tests.helpers.study_files import STUDY, write_study
@@ -124,6 +125,31 @@ BAD_STUDIES = {
                                 ["phase balanced-then-text", "sum to 1.25"]),
     "unknown source": ("{text: 0.5, code: 0.5}", "{text: 0.5, cod: 0.5}",
                        ["phase balanced", "cod", "code"]),
+    "shapes that differ along an edge": (
+        "set: {data.mixture.weights: {text: 0.75, code: 0.25}}",
+        "set: {model.hidden_size: 32, data.mixture.weights: {text: 0.75, code: 0.25}}",
+        ["phase balanced-then-text: model.hidden_size: 32, but parent 'balanced' has 16",
+         "phase cooldown: model.hidden_size: 16, but parent 'balanced-then-text' has 32"]),
+    "samples that differ along an edge": (
+        "set: {data.mixture.weights: {text: 0.75, code: 0.25}}",
+        "set: {data.sequence_length: 32, data.mixture.weights: {text: 0.75, code: 0.25}}",
+        ["phase balanced-then-text: data.sources.code: is read in windows of 32 tokens, and phase "
+         "'balanced' reads it in windows of 16 tokens",
+         "phase cooldown: data.sources.text: is read in windows of 16 tokens, and phase "
+         "'balanced-then-text' reads it in windows of 32 tokens",
+         "set data.restart=true"]),
+    "cells that train the same": (
+        "phases:\n",
+        "matrix: {size: [small, tiny, wide]}\n"
+        "axes: {size: {small: {}, tiny: {}, wide: {model.ffn_hidden_size: 64}}}\nphases:\n",
+        ["study.yaml:20: matrix: cell 'tiny' is exactly cell 'small';"]),
+    "another optimizer's state": (
+        "schedule: {kind: linear, start_lr: 1e-4, final_lr: 1e-6}",
+        "schedule: {kind: linear, start_lr: 1e-4, final_lr: 1e-6}\n"
+        "      layout: {tensor: 1, distributed_optimizer: false, microbatch_sequences: 2}\n"
+        "      optimizer: {kind: muon, weight_decay: 0.1}",
+        ["phase cooldown: optimizer.kind: muon, but the state of parent 'balanced-then-text' is "
+         "adamw's; set init_from.load=weights"]),
     "layout does not divide": ("world_size: 2", "world_size: 3", ["every phase", "3"]),
     "warmup is a word": ("warmup_tokens: 64M", "warmup_tokens: soon",
                          ["phases text, balanced, balanced-then-text", "study.yaml:16", "soon"]),
@@ -253,6 +279,19 @@ def test_wrong_names_are_placed_in_the_file(old: str, new: str, place: str, tmp_
     with pytest.raises(ConfigError) as caught:
         expand(load_study(write_study(tmp_path, text)))
     assert f"study.yaml:{line}: {place}" in str(caught.value)
+
+
+def test_a_phase_that_begins_anew_may_cut_its_sources_anew(tmp_path: Path) -> None:
+    """Its children go on with its samples, whatever its parents had."""
+    old = "set: {data.mixture.weights: {text: 0.75, code: 0.25}}"
+    new = "{data.restart: true, data.sequence_length: 32, train.global_batch_sequences: 2}"
+    text = STUDY.replace(old, f"set: {new}").replace(
+        "train.train_tokens: 200M",
+        "train.train_tokens: 200M\n      data.sequence_length: 32\n"
+        "      train.global_batch_sequences: 2",
+    )
+    tree = expand(load_study(write_study(tmp_path, text)))
+    assert tree.nodes["single/cooldown"].config.data.sequence_length == 32
 
 
 def test_phases_that_only_the_scale_makes_equal_blame_the_scale() -> None:

@@ -200,7 +200,7 @@ def test_a_tokenizer_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
 def test_budgets_lost_in_rounding_are_warned_of_strongly() -> None:
     assert rounding_warnings({"a": (100, 100)}) == []
     [mild] = rounding_warnings({"a": (100, 109), "b": (100, 92)})
-    assert mild.endswith("by at most 9.00% (phase a)")
+    assert mild.endswith("by at most 9 tokens, 9% (phase a)")
     [strong] = rounding_warnings({"a": (100, 109), "b": (100, 256)})
     assert "too small for whole steps, so this is not the comparison asked for" in strong
     assert "phase b trains on 256 tokens in place of 100 (+156%)" in strong
