@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from megatron_codemix.cli.study import parse_scale, run_and_report
+from megatron_codemix.cli.study import run_and_report
+from megatron_codemix.cli.study_options import parse_scale
 from megatron_codemix.corpus.local.build import build_local_corpus, plan_local_corpus
 from megatron_codemix.corpus.local.own_files import SOURCES
 from megatron_codemix.data.preparation.prepare import prepare_corpus

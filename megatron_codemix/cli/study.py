@@ -1,13 +1,11 @@
 """`codemix study`: check, plan, run, watch and report a study."""
 
 import json as json_module
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from megatron_codemix.cli.plan_options import (
@@ -23,15 +21,25 @@ from megatron_codemix.cli.plan_options import (
     read_site,
 )
 from megatron_codemix.cli.study_check import check_lines, check_record, check_studies
+from megatron_codemix.cli.study_job_ended import job_ended
+from megatron_codemix.cli.study_options import (
+    DataOption,
+    JsonOption,
+    OutOption,
+    ScaleOption,
+    SetOption,
+    StudyArgument,
+    place_of,
+    read_study,
+    require_tasks_of,
+)
 from megatron_codemix.cli.study_plan import plan_notes, plan_record, plan_table
+from megatron_codemix.cli.study_status import print_progress, watch_progress
+from megatron_codemix.cli.study_submit import cancel, logs, submit
 from megatron_codemix.cli.unused import refuse_unused
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, ConfigError
-from megatron_codemix.study.changed_phase import earlier_run
 from megatron_codemix.study.outlook import outlook
-from megatron_codemix.study.spec import StudySpec, load_study
-from megatron_codemix.study.state import PhaseProgress, read_record, study_progress
 from megatron_codemix.study.tree import StudyTree, expand, identify
-from megatron_codemix.units import format_duration
 
 if TYPE_CHECKING:
     from megatron_codemix.cli.study_cost import StudyCost
@@ -41,54 +49,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-
-StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="Study file (YAML).")]
-DataOption = Annotated[
-    Path | None, typer.Option("--data", help="Folder that {data} stands for in the study's paths.")
-]
-OutOption = Annotated[
-    Path | None,
-    typer.Option("--out", help="Folder of the study; default runs/<name of the study>."),
-]
-ScaleOption = Annotated[
-    str | None,
-    typer.Option(
-        "--scale", help="Multiply the study's token_scale, as in 0.1 for a tenth of the tokens."
-    ),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        help="key=value: changes the study file (world_size=2) or its defaults (train.seed=2). "
-        "May be repeated.",
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-
-
-def read_study(
-    study: Path, data: Path | None, scale: str | None, overrides: list[str] | None
-) -> StudySpec:
-    """The study file with the command line's changes."""
-    factor = None if scale is None else parse_scale(scale)
-    return load_study(study, data_root=data, scale=factor, overrides=overrides or [])
-
-
-def parse_scale(scale: str) -> Decimal:
-    """The factor of --scale."""
-    try:
-        factor = Decimal(scale)
-    except InvalidOperation as error:
-        raise typer.BadParameter(f"expected a number such as 0.1, got {scale!r}") from error
-    if not (factor.is_finite() and factor > 0):
-        raise typer.BadParameter(f"--scale must be above 0, got {scale}")
-    return factor
-
-
-def place_of(spec: StudySpec, out: Path | None) -> Path:
-    """The study's folder."""
-    return out if out is not None else Path("runs") / spec.name
 
 
 @app.command()
@@ -102,7 +62,9 @@ def check(
     """Check study files: names, phases, every configuration and layout, and that the tokens which
     a study states last for its budgets. Needs no data."""
     checked, problems = check_studies(
-        studies, lambda path: read_study(path, data, scale, set_), _require_tasks
+        studies,
+        lambda path: read_study(path, data, scale, set_),
+        lambda spec: require_tasks_of(spec, with_data=False),
     )
     if problems and not json:
         raise ConfigError(problems)
@@ -194,23 +156,12 @@ def run(
     tree = identify(expand(spec))
     place = place_of(spec, out)
     if dry_run:
-        _print_progress(tree, place, json)
+        print_progress(tree, place, as_json=json)
         return
-    _require_tasks(spec, with_data=True)
+    require_tasks_of(spec, with_data=True)
     code = run_and_report(tree, place, jobs=jobs, as_json=json)
     if code != EXIT_DONE:
         raise typer.Exit(code)
-
-
-def _require_tasks(spec: StudySpec, *, with_data: bool = False) -> None:
-    """Raises now what the evaluation after the first training would."""
-    asked = spec.evaluation.tasks
-    if asked is None:
-        return
-    from megatron_codemix.cli.task_choice import TaskChoice, require_tasks
-
-    choice = TaskChoice(names=asked.names, data_dir=asked.data_dir, limit=asked.limit)
-    require_tasks(choice, with_data=with_data)
 
 
 def run_and_report(tree: StudyTree, out: Path, *, jobs: int = 1, as_json: bool = False) -> int:
@@ -238,11 +189,26 @@ def status(
     out: OutOption = None,
     scale: ScaleOption = None,
     set_: SetOption = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep showing it until all is done, or Ctrl-C.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show how far each phase is."""
+    """Show how far each phase is, and its job where the study was submitted to SLURM."""
+    if watch and json:
+        raise typer.BadParameter("--json prints once; leave one of them out", param_hint="--watch")
     spec = read_study(study, data, scale, set_)
-    _print_progress(identify(expand(spec)), place_of(spec, out), json)
+    tree, place = identify(expand(spec)), place_of(spec, out)
+    if watch:
+        watch_progress(tree, place)
+    else:
+        print_progress(tree, place, as_json=json)
+
+
+app.command()(submit)
+app.command()(cancel)
+app.command()(logs)
+app.command(hidden=True)(job_ended)
 
 
 @app.command()
@@ -276,56 +242,3 @@ def _print_table(table: Table, lines: list[str]) -> None:
     console.print(table)
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _print_progress(tree: StudyTree, out: Path, as_json: bool) -> None:
-    phases = study_progress(tree, out)
-    record = read_record(out, tree.spec.name)
-    if as_json:
-        _print_json(
-            {
-                "study": tree.spec.name,
-                "out": str(out),
-                "wall_seconds": record.wall_seconds,
-                "missing": tree.inventory.missing,
-                "phases": [_progress_record(phase) for phase in phases],
-            }
-        )
-        return
-    so_far = f"{format_duration(record.wall_seconds)} so far"
-    table = Table(title=escape(f"{tree.spec.name} in {out}, {so_far}"))
-    for name in ("phase", "state", "step", "attempts", "run directory"):
-        table.add_column(name)
-    for phase in phases:
-        table.add_row(
-            escape(phase.node.label),
-            phase.state,
-            f"{phase.step} / {phase.num_steps}",
-            str(phase.status.attempts if phase.status else 0),
-            "-" if phase.run is None else phase.run.path.name,
-        )
-    lines = [f"missing: {name}" for name in tree.inventory.missing]
-    lines += [
-        f"{phase.node.label}: goes on in place from step {earlier.step}, its mixture has changed"
-        for phase in phases
-        if (earlier := earlier_run(tree, out, phase.node)) is not None
-    ]
-    lines += [
-        f"{phase.node.label}: {phase.status.last_error}"
-        for phase in phases
-        if phase.status and phase.status.state == "failed" and phase.status.last_error
-    ]
-    _print_table(table, lines)
-
-
-def _progress_record(phase: PhaseProgress) -> dict[str, Any]:  # Any: JSON values
-    return {
-        "cell": phase.node.cell,
-        "phase": phase.node.name,
-        "parent": phase.node.parent,
-        "state": phase.state,
-        "step": phase.step,
-        "num_steps": phase.num_steps,
-        "run": None if phase.run is None else str(phase.run.path),
-        "last_error": phase.status.last_error if phase.status else None,
-    }

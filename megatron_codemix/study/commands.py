@@ -49,11 +49,21 @@ class CodemixCommands:
 
     def train(self, run: RunDirectory, world_size: int) -> list[str]:
         """Of `codemix`."""
-        return ["train", str(run.config), "--run-dir", str(run.path), "--nproc", str(world_size)]
+        return train_words(run, world_size)
 
     def evaluate(self, run: RunDirectory, asked: EvaluationSpec) -> list[str]:
         """Of `codemix`."""
-        return ["evaluate", str(run.path), *asked.arguments()]
+        return evaluate_words(run, asked)
+
+
+def train_words(run: RunDirectory, world_size: int) -> list[str]:
+    """Words of `codemix`. Under srun, whose tasks are the ranks, `--nproc` has no effect."""
+    return ["train", str(run.config), "--run-dir", str(run.path), "--nproc", str(world_size)]
+
+
+def evaluate_words(run: RunDirectory, asked: EvaluationSpec) -> list[str]:
+    """Words of `codemix`."""
+    return ["evaluate", str(run.path), *asked.arguments()]
 
 
 def _start_codemix(

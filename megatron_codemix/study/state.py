@@ -1,6 +1,7 @@
 """How far a study has come, read from its run directories; and `study.json`, its own few
 records."""
 
+import contextlib
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -8,6 +9,7 @@ from typing import Any, Literal
 from megatron_codemix.config.plan import RunPlan
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import read_json, write_json
+from megatron_codemix.locks import exclusive
 from megatron_codemix.runs import RunDirectory, Status
 from megatron_codemix.study.evaluation import read_heldout, read_tasks
 from megatron_codemix.study.node import PhaseNode
@@ -97,6 +99,18 @@ def read_record(out: Path, name: str) -> StudyRecord:
 def write_record(out: Path, record: StudyRecord) -> None:
     """Writes `study.json`, atomically."""
     write_json(record_path(out), asdict(record))
+
+
+def add_wall(out: Path, name: str, key: str, *, train: float = 0.0, evaluate: float = 0.0) -> None:
+    """Adds seconds of phase `key` to the record, which several jobs may do at once."""
+    with record_lock(out):
+        record = read_record(out, name)
+        write_record(out, record.with_wall(key, train=train, evaluate=evaluate))
+
+
+def record_lock(out: Path) -> contextlib.AbstractContextManager[None]:
+    """Held by whoever changes a record that others may change meanwhile."""
+    return exclusive(out / ".record.lock", "a change of its record", wait_seconds=60.0)
 
 
 def study_progress(tree: StudyTree, out: Path) -> list[PhaseProgress]:

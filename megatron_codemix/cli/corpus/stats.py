@@ -139,7 +139,7 @@ def _question(
     """None where no tokens are asked for. Raises ConfigError, DataError."""
     if study is None and tokenizer is None:
         return None
-    from megatron_codemix.cli.study import read_study
+    from megatron_codemix.cli.study_options import read_study
     from megatron_codemix.report.corpus_statistics.epochs import token_question
     from megatron_codemix.study.tree import expand, identify
 

@@ -1,0 +1,191 @@
+"""How far a study is, once or live: each phase, and its job where it was submitted to SLURM."""
+
+import json as json_module
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from megatron_codemix.errors import CodemixError
+from megatron_codemix.launch.slurm.client import QueuedJob, SlurmPrograms, missing_programs
+from megatron_codemix.study.changed_phase import earlier_run
+from megatron_codemix.study.job_graph import job_name
+from megatron_codemix.study.job_records import read_records
+from megatron_codemix.study.progress import last_records
+from megatron_codemix.study.state import PhaseProgress, read_record, study_progress
+from megatron_codemix.study.submit import queued_jobs
+from megatron_codemix.study.tree import StudyTree
+from megatron_codemix.units import format_duration
+
+_LOOK_EVERY_SECONDS = 1.0
+_ASK_SLURM_EVERY_SECONDS = 15.0
+"""Its controller serves all users."""
+_PLAIN_EVERY_SECONDS = 30.0
+
+
+class _Jobs:
+    """What SLURM says of the study's jobs, asked now and then."""
+
+    def __init__(self, study: str, out: Path) -> None:
+        self.study, self.out = study, out
+        self.problem: str | None = None
+        """Why it could not be asked."""
+        self.live: dict[str, QueuedJob] = {}
+        """By name."""
+        self._asked = -_ASK_SLURM_EVERY_SECONDS
+
+    @property
+    def were_submitted(self) -> bool:
+        return bool(read_records(self.out))
+
+    def ask(self) -> None:
+        """Again, if it is time."""
+        if not self.were_submitted or time.monotonic() - self._asked < _ASK_SLURM_EVERY_SECONDS:
+            return
+        self._asked = time.monotonic()
+        self.problem = next(iter(missing_programs()), None)
+        if self.problem is None:
+            try:
+                queued = queued_jobs(self.study, self.out, SlurmPrograms())
+                self.live = {job.name: job for job in queued}
+            except CodemixError as error:
+                self.problem = str(error)
+
+    def of(self, phase: PhaseProgress) -> QueuedJob | None:
+        """The job that works on a phase now, or will next."""
+        names = [job_name(self.study, phase.node, kind) for kind in ("train", "evaluate")]
+        return next((self.live[name] for name in names if name in self.live), None)
+
+
+def print_progress(tree: StudyTree, out: Path, *, as_json: bool) -> None:
+    """The state of every phase, as a table with what is wrong below it."""
+    phases, jobs = study_progress(tree, out), _Jobs(tree.spec.name, out)
+    jobs.ask()
+    record = read_record(out, tree.spec.name)
+    if as_json:
+        shown = {
+            "study": tree.spec.name,
+            "out": str(out),
+            "wall_seconds": record.wall_seconds,
+            "missing": tree.inventory.missing,
+            "phases": [_progress_record(phase, jobs) for phase in phases],
+        }
+        print(json_module.dumps(shown, indent=1, ensure_ascii=False))
+        return
+    console = Console()
+    console.print(_table(tree, out, phases, jobs))
+    for line in _notes(tree, out, phases, jobs):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def watch_progress(tree: StudyTree, out: Path, console: Console | None = None) -> None:
+    """The same, kept up to date until all phases are done or Ctrl-C; on what is no terminal a line
+    whenever something has changed."""
+    console = console or Console()
+    jobs = _Jobs(tree.spec.name, out)
+    if not console.is_terminal:
+        _watch_plainly(tree, out, jobs, console)
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            jobs.ask()
+            phases = study_progress(tree, out)
+            live.update(_table(tree, out, phases, jobs), refresh=True)
+            if all(phase.state == "done" for phase in phases):
+                break
+            time.sleep(_LOOK_EVERY_SECONDS)
+    for line in _notes(tree, out, phases, jobs):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _watch_plainly(tree: StudyTree, out: Path, jobs: _Jobs, console: Console) -> None:
+    said, said_at = "", 0.0
+    while True:
+        jobs.ask()
+        phases = study_progress(tree, out)
+        num_done = sum(phase.state == "done" for phase in phases)
+        words = [f"{num_done} of {len(phases)} phases done"]
+        words += [
+            f"{phase.node.label}: {phase.state}"
+            for phase in phases
+            if phase.state not in ("done", "pending")
+        ]
+        line = "; ".join(words)
+        if line != said or time.monotonic() - said_at > _PLAIN_EVERY_SECONDS:
+            said, said_at = line, time.monotonic()
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        if num_done == len(phases):
+            return
+        time.sleep(_LOOK_EVERY_SECONDS)
+
+
+def _table(tree: StudyTree, out: Path, phases: list[PhaseProgress], jobs: _Jobs) -> Table:
+    record = read_record(out, tree.spec.name)
+    so_far = f", {format_duration(record.wall_seconds)} so far" if record.wall_seconds else ""
+    table = Table(title=escape(f"{tree.spec.name} in {out}{so_far}"))
+    has_jobs = jobs.were_submitted
+    names = ["phase", "state", "step", "tokens/s", "attempts", *(["job"] if has_jobs else [])]
+    for name in [*names, "run directory"]:
+        table.add_column(name)
+    for phase in phases:
+        step, speed = _newest_step(phase)
+        job = jobs.of(phase)
+        cells = [
+            phase.node.label,
+            phase.state,
+            f"{step} / {phase.num_steps}",
+            speed,
+            str(phase.status.attempts if phase.status else 0),
+            *([job.words if job else "-"] if has_jobs else []),
+            "-" if phase.run is None else phase.run.path.name,
+        ]
+        table.add_row(*map(escape, cells))
+    return table
+
+
+def _newest_step(phase: PhaseProgress) -> tuple[int, str]:
+    """Steps done, and the speed of the last one; those of the last logged line while it trains,
+    which the status follows only now and then."""
+    if phase.run is None or phase.state != "running":
+        return phase.step, "-"
+    last = last_records(phase.run.metrics)[-1:]
+    if not last:
+        return phase.step, "-"
+    return int(last[0]["step"]), f"{last[0]['throughput/tokens_per_second']:,.0f}"
+
+
+def _notes(tree: StudyTree, out: Path, phases: list[PhaseProgress], jobs: _Jobs) -> list[str]:
+    lines = [f"missing: {name}" for name in tree.inventory.missing]
+    lines += [f"jobs: {jobs.problem}"] if jobs.problem else []
+    report = jobs.live.get(job_name(tree.spec.name, None, "report"))
+    lines += [f"report: {report.words}"] if report else []
+    lines += [
+        f"{phase.node.label}: goes on in place from step {earlier.step}, its mixture has changed"
+        for phase in phases
+        if (earlier := earlier_run(tree, out, phase.node)) is not None
+    ]
+    lines += [
+        f"{phase.node.label}: {phase.status.last_error}"
+        for phase in phases
+        if phase.status and phase.status.state == "failed" and phase.status.last_error
+    ]
+    return lines
+
+
+def _progress_record(phase: PhaseProgress, jobs: _Jobs) -> dict[str, Any]:  # Any: JSON values
+    job = jobs.of(phase)
+    return {
+        "cell": phase.node.cell,
+        "phase": phase.node.name,
+        "parent": phase.node.parent,
+        "state": phase.state,
+        "step": phase.step,
+        "num_steps": phase.num_steps,
+        "run": None if phase.run is None else str(phase.run.path),
+        "last_error": phase.status.last_error if phase.status else None,
+        "job": None if job is None else {"id": job.id, "state": job.state, "reason": job.reason},
+    }

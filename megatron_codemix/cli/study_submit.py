@@ -1,0 +1,292 @@
+"""`codemix study submit | cancel | logs`: a study as a graph of SLURM jobs."""
+
+import contextlib
+import json as json_module
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from megatron_codemix.cli.study_options import (
+    DataOption,
+    JsonOption,
+    OutOption,
+    ScaleOption,
+    SetOption,
+    StudyArgument,
+    place_of,
+    read_study,
+    require_tasks_of,
+)
+from megatron_codemix.config.problems import suggestion
+from megatron_codemix.errors import CodemixError, ConfigError, RunError
+from megatron_codemix.launch.slurm.client import QueuedJob, SlurmPrograms, missing_programs
+from megatron_codemix.launch.slurm.cluster import ClusterSpec, load_cluster, time_words
+from megatron_codemix.launch.slurm.script import render_script
+from megatron_codemix.study.job_graph import StudyJob, job_name
+from megatron_codemix.study.job_records import read_records
+from megatron_codemix.study.node import PhaseNode
+from megatron_codemix.study.slurm_jobs import script_path, slurm_job
+from megatron_codemix.study.state import read_record
+from megatron_codemix.study.submit import (
+    SubmissionPlan,
+    plan_submission,
+    queued_jobs,
+    submission_problems,
+    submit_study,
+)
+from megatron_codemix.study.tree import StudyTree, expand, identify
+
+_FOLLOW_SECONDS = 0.5
+
+
+def submit(
+    study: StudyArgument,
+    cluster: Annotated[
+        Path, typer.Option("--cluster", help="Cluster file, such as examples/slurm/h100.yaml.")
+    ],
+    data: DataOption = None,
+    out: OutOption = None,
+    scale: ScaleOption = None,
+    set_: SetOption = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show the jobs, with --json their scripts too, and stop."),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Submit what is missing to SLURM: a job for each training and each evaluation, and one for the
+    report.
+
+    The same command again, at any time, submits only what is neither done, queued nor running.
+    """
+    problems: list[str] = []
+    spec: ClusterSpec | None = None
+    tree: StudyTree | None = None
+    with _collecting(problems):
+        spec = load_cluster(cluster)
+    with _collecting(problems):
+        tree = identify(expand(read_study(study, data, scale, set_)))
+    if tree is not None:
+        with _collecting(problems):
+            require_tasks_of(tree.spec, with_data=True)
+        problems += submission_problems(tree, place_of(tree.spec, out))
+    problems += [] if dry_run else missing_programs()
+    if problems or spec is None or tree is None:
+        raise ConfigError(problems)
+    place = place_of(tree.spec, out)
+    numbers: dict[str, str] = {}
+    if dry_run:
+        plan = plan_submission(tree, place, spec, _queue_if_any(tree.spec.name, place))
+    else:
+        plan, numbers = submit_study(tree, place, spec, SlurmPrograms())
+    if json:
+        _print_json(_plan_record(tree, place, spec, plan, numbers, with_text=dry_run))
+    else:
+        _print_plan(tree, place, spec, plan, numbers, is_dry=dry_run)
+
+
+def cancel(
+    study: StudyArgument,
+    phases: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PHASE]...", help="Only their jobs; all where none is named."),
+    ] = None,
+    out: OutOption = None,
+    set_: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Cancel the study's jobs in SLURM.
+
+    A training that runs saves first, if that takes no longer than the cluster's KillWait;
+    'codemix study submit' goes on from there.
+    """
+    tree = expand(read_study(study, None, None, set_))
+    place, name = place_of(tree.spec, out), tree.spec.name
+    chosen = [node for text in phases or [] for node in _phases_named(tree, text)]
+    wanted = {job_name(name, node, kind) for node in chosen for kind in ("train", "evaluate")}
+    if missing := missing_programs():
+        raise ConfigError(missing)
+    scheduler = SlurmPrograms()
+    queued = queued_jobs(name, place, scheduler)
+    found = [job for job in queued if not chosen or job.name in wanted]
+    if found:
+        scheduler.cancel([job.id for job in found])
+    if json:
+        _print_json({"study": name, "cancelled": [_job_record(job) for job in found]})
+        return
+    for job in found:
+        print(f"cancelled  {job.words}  {job.name}")
+    if not found:
+        print(f"{place}: none of these jobs is queued or running")
+
+
+def logs(
+    study: StudyArgument,
+    phase: Annotated[
+        str, typer.Argument(metavar="PHASE", help="Phase, or CELL/PHASE; or 'report'.")
+    ],
+    out: OutOption = None,
+    set_: SetOption = None,
+    evaluation: Annotated[
+        bool, typer.Option("--evaluation", help="Of its evaluation, not of its training.")
+    ] = False,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=1, help="Only so many of the last lines.")
+    ] = 40,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on as the log grows, until Ctrl-C.")
+    ] = False,
+) -> None:
+    """Print the log of a phase: of its training or its evaluation, in SLURM or on this machine."""
+    tree = expand(read_study(study, None, None, set_))
+    place = place_of(tree.spec, out)
+    path = _log_of(tree, place, phase, "evaluate" if evaluation else "train")
+    if not path.exists():
+        raise RunError(f"{path}: no such log yet; 'codemix study status' says what has begun")
+    with open(path, encoding="utf-8", errors="replace") as handle:
+        for line in handle.read().splitlines()[-lines:]:
+            print(line)
+        while follow:
+            print(handle.read(), end="", flush=True)
+            time.sleep(_FOLLOW_SECONDS)
+
+
+@contextlib.contextmanager
+def _collecting(problems: list[str]) -> Iterator[None]:
+    """What the block finds wrong goes to the other problems."""
+    try:
+        yield
+    except CodemixError as error:
+        problems += error.problems
+
+
+def _queue_if_any(study: str, out: Path) -> list[QueuedJob]:
+    """What SLURM has of the study; nothing where nothing was submitted from here, so that a dry run
+    needs no SLURM."""
+    if not read_records(out) or missing_programs():
+        return []
+    return queued_jobs(study, out, SlurmPrograms())
+
+
+def _phases_named(tree: StudyTree, text: str) -> list[PhaseNode]:
+    """Phases by `cell/phase`, or of that name in every cell. Raises ConfigError."""
+    found = [node for node in tree.nodes.values() if text in (node.key, node.name)]
+    if not found:
+        known = [*tree.nodes, *tree.spec.phases]
+        raise ConfigError([f"no phase {text!r} in this study{suggestion(text, known, known)}"])
+    return found
+
+
+def _log_of(tree: StudyTree, out: Path, phase: str, kind: str) -> Path:
+    """Where the log lies. From what was noted at the start, so that it can be read without the
+    data."""
+    if phase == "report" and phase not in tree.spec.phases:
+        record = read_records(out).get(job_name(tree.spec.name, None, "report"))
+        if record is None:
+            raise RunError(f"{out}: no report was submitted from here")
+        return Path(record.log)
+    nodes = _phases_named(tree, phase)
+    if len(nodes) > 1:
+        keys = ", ".join(node.key for node in nodes)
+        raise ConfigError([f"phase {phase!r} is in several cells; name one of {keys}"])
+    runs = read_record(out, tree.spec.name).runs
+    if nodes[0].key not in runs:
+        raise RunError(f"{out}: phase {phase!r} was not started here; name the folder with --out")
+    return out / runs[nodes[0].key] / f"{kind}.log"
+
+
+def _job_record(job: QueuedJob) -> dict[str, str]:
+    return {"id": job.id, "name": job.name, "state": job.state, "reason": job.reason}
+
+
+def _plan_record(
+    tree: StudyTree,
+    out: Path,
+    cluster: ClusterSpec,
+    plan: SubmissionPlan,
+    numbers: dict[str, str],
+    *,
+    with_text: bool,
+) -> dict[str, Any]:  # Any: JSON values
+    """For programs; with_text: the scripts too, which are not written yet."""
+    jobs = []
+    for job in plan.missing:
+        made = slurm_job(tree, out, cluster, job)
+        record = {
+            "name": job.name,
+            "kind": job.kind,
+            "phase": None if job.phase is None else job.phase.node.key,
+            "id": numbers.get(job.name),
+            "needs": list(job.needs),
+            "follows": list(job.follows),
+            **made.shape._asdict(),
+            "time_limit_seconds": made.time_limit_seconds,
+            "log": str(made.log),
+            "script": str(script_path(out, job)),
+        }
+        jobs.append(record | ({"text": render_script(cluster, made)} if with_text else {}))
+    return {
+        "study": tree.spec.name,
+        "out": str(out),
+        "submitted": [] if with_text else jobs,
+        **({"would_submit": jobs} if with_text else {}),
+        "kept": [_job_record(job) for job in plan.kept.values()],
+        "cancelled": [_job_record(job) for job in plan.replaced],
+    }
+
+
+def _print_plan(
+    tree: StudyTree,
+    out: Path,
+    cluster: ClusterSpec,
+    plan: SubmissionPlan,
+    numbers: dict[str, str],
+    *,
+    is_dry: bool,
+) -> None:
+    if not plan.jobs:
+        live = "".join(f"; {job.words}  {job.name}" for job in plan.kept.values())
+        print(f"{tree.spec.name} in {out}: all is done{live}")
+        return
+    table = Table(title=escape(f"{tree.spec.name} in {out}, partition {cluster.partition}"))
+    for name in ("job", "number", "nodes", "processes", "GPUs", "time limit", "waits for"):
+        table.add_column(name, overflow="fold")
+    for job in plan.jobs:
+        made = slurm_job(tree, out, cluster, job)
+        kept = plan.kept.get(job.name)
+        cells = [
+            job.name.partition(":")[2],
+            kept.words if kept else numbers.get(job.name, "-"),
+            str(made.shape.nodes),
+            str(made.shape.num_tasks),
+            str(made.shape.nodes * made.shape.gpus_per_node),
+            time_words(made.time_limit_seconds),
+            "-" if kept else _waits_for(job),
+        ]
+        table.add_row(*map(escape, cells))
+    console = Console()
+    console.print(table)
+    verb = "would be submitted" if is_dry else "submitted"
+    counts = [f"{len(plan.missing)} {verb}"]
+    counts += [f"{len(plan.kept)} there already"] if plan.kept else []
+    counts += [f"{len(plan.replaced)} that waited in vain cancelled"] if plan.replaced else []
+    console.print(", ".join(counts), markup=False, highlight=False)
+
+
+def _waits_for(job: StudyJob) -> str:
+    """Names without the study's; of those that need only have ended, where they are many, the
+    number."""
+    words = [name.partition(":")[2] for name in job.needs]
+    if len(job.follows) > 2:
+        return ", ".join([*words, f"end of {len(job.follows)} jobs"])
+    return ", ".join([*words, *(f"end of {name.partition(':')[2]}" for name in job.follows)]) or "-"
+
+
+def _print_json(value: Any) -> None:  # Any: JSON values
+    print(json_module.dumps(value, indent=1, ensure_ascii=False))

@@ -1,0 +1,51 @@
+"""`slurm.json` in a study's folder: the job of each training, evaluation and report."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from megatron_codemix.errors import RunError
+from megatron_codemix.files import read_json, write_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRecord:
+    """A job as it was submitted."""
+
+    id: str
+    """SLURM's number."""
+    run: str | None
+    """Run directory; None for the report."""
+    log: str
+    script: str
+    needs: dict[str, str]
+    """Name -> number of the jobs that must have succeeded; only those that had not been done."""
+    submitted_unix: float
+
+
+def records_path(out: Path) -> Path:
+    """Place of `slurm.json`."""
+    return out / "slurm.json"
+
+
+def read_records(out: Path) -> dict[str, JobRecord]:
+    """Name of the job -> its last submission; {} where nothing was submitted. Raises RunError on a
+    damaged file."""
+    path = records_path(out)
+    if not path.exists():
+        return {}
+    try:
+        raw: dict[str, Any] = read_json(path)  # Any: JSON values
+        return {name: JobRecord(**job) for name, job in raw["jobs"].items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RunError(
+            f"{path}: not a readable list of jobs ({error!r}); move it away (jobs that are queued "
+            "or running are found by their names)"
+        ) from error
+
+
+def write_records(out: Path, study: str, records: Mapping[str, JobRecord]) -> None:
+    """Writes `slurm.json`, atomically."""
+    jobs = {name: asdict(record) for name, record in records.items()}
+    write_json(records_path(out), {"study": study, "jobs": jobs})

@@ -1,0 +1,65 @@
+"""`codemix study status`: once, for programs, and live."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from megatron_codemix.cli.main import main
+from megatron_codemix.cli.study_status import watch_progress
+from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT
+from megatron_codemix.study.job_records import JobRecord, write_records
+from megatron_codemix.study.tree import StudyTree
+from tests.helpers.study_files import small_tree, write_evaluated, write_trained
+
+
+def write_done(tree: StudyTree, out: Path) -> None:
+    for node in tree.nodes.values():
+        write_evaluated(tree, write_trained(tree, out, node), {"text": 1000.0})
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_watching_ends_when_all_is_done(is_terminal: bool, tmp_path: Path) -> None:
+    tree, out = small_tree(tmp_path), tmp_path / "out"
+    write_done(tree, out)
+    screen = io.StringIO()
+    watch_progress(tree, out, Console(file=screen, force_terminal=is_terminal, width=120))
+    shown = screen.getvalue()
+    assert ("balanced-then-text" in shown) == is_terminal
+    assert ("4 of 4 phases done" in shown) == (not is_terminal)
+
+
+def test_what_programs_read_and_what_people_watch_are_two_things(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small_tree(tmp_path)
+    assert (
+        main(["study", "status", str(tmp_path / "study.yaml"), "--watch", "--json"]) == EXIT_INPUT
+    )
+    assert "--json prints once" in capsys.readouterr().err
+
+
+def test_each_phase_has_its_job_beside_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a study that was submitted; squeue's answer is a recorded one."""
+    tree, out = small_tree(tmp_path), tmp_path / "out"
+    run = str(tree.run_directory(out, tree.nodes["single/balanced"]).path)
+    record = JobRecord(id="22", run=run, log="", script="", needs={}, submitted_unix=1.0)
+    write_records(out, "small", {"small:balanced:train": record})
+    (tmp_path / "bin").mkdir()
+    for name in ("sbatch", "scontrol", "scancel", "squeue"):
+        lines = f"22|RUNNING|None|node2|{out}|small:balanced:train"
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\necho '{lines}'\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("COLUMNS", "160")
+    words = ["study", "status", str(tmp_path / "study.yaml"), "--data", str(tmp_path / "data")]
+    assert main([*words, "--out", str(out)]) == EXIT_DONE
+    assert "22 RUNNING on node2" in capsys.readouterr().out
+    assert main([*words, "--out", str(out), "--json"]) == EXIT_DONE
+    phases = {phase["phase"]: phase for phase in json.loads(capsys.readouterr().out)["phases"]}
+    assert phases["balanced"]["job"] == {"id": "22", "state": "RUNNING", "reason": "None"}
+    assert phases["text"]["job"] is None
