@@ -7,6 +7,7 @@ This is the contract between training, evaluation, study and report, which never
       status.json                     state, step, attempts, failures, last error
       metrics.jsonl                   a line per logged step
       validation.jsonl                a line per validation: held-out losses of each source
+      validation.documents.jsonl      a line per held-out document: its loss after the last step
       ledger.jsonl                    a line per checkpoint: planned and consumed tokens per source
       skipped.jsonl                   steps whose batch was passed over because of its loss
       checkpoints/iter_0004000/       complete only once `complete.json` in it exists
@@ -80,6 +81,10 @@ class RunDirectory:
     @property
     def validation(self) -> Path:
         return self.path / "validation.jsonl"
+
+    @property
+    def validation_documents(self) -> Path:
+        return self.path / "validation.documents.jsonl"
 
     @property
     def ledger(self) -> Path:

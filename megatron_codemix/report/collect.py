@@ -13,6 +13,7 @@ from megatron_codemix.files import Json, read_jsonl
 from megatron_codemix.runs import RunDirectory, Status
 from megatron_codemix.study.chains import taken_steps
 from megatron_codemix.study.evaluation import (
+    documents_path,
     read_heldout,
     read_object,
     read_summary,
@@ -40,6 +41,8 @@ class PhaseRecord:
     ledger: list[dict[str, Json]]
     heldout: Mapping[str, Json] | None
     """Summary of the held-out evaluation that the study asks for; None before it."""
+    documents: Path
+    """Where the same is by document, if it was kept."""
     other_heldout: Mapping[str, Json] | None
     """Summary of another evaluation that stands in its place."""
     tasks: Mapping[str, Mapping[str, Json]] | None
@@ -130,6 +133,7 @@ def _read_phase(
         metrics=_read_lines(run.metrics),
         ledger=_read_lines(run.ledger),
         heldout=heldout,
+        documents=documents_path(asked, run),
         other_heldout=read_summary(run) if heldout is None else None,
         tasks=read_tasks(asked, run, status),
         wall=wall,

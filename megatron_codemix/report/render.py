@@ -15,6 +15,15 @@ from rich.table import Table
 
 from megatron_codemix.files import Json, write_text
 from megatron_codemix.report.collect import collect
+from megatron_codemix.report.comparison_words import (
+    bounds_words,
+    difference_words,
+    floor_words,
+    over_words,
+    range_words,
+    verdict_table,
+    why_words,
+)
 from megatron_codemix.report.figures import Picture, draw_figures
 from megatron_codemix.report.tables import Report, build_report
 from megatron_codemix.report.warnings import layout_words
@@ -81,8 +90,11 @@ def terminal_table(report: Report) -> Table:
 
 
 def print_report(written: WrittenReport, console: Console) -> None:
-    """The table, the warnings and the place of the page."""
+    """The table, the verdicts, the warnings and the place of the page."""
     console.print(terminal_table(written.report))
+    verdicts = verdict_table(written.report["comparisons"])
+    if verdicts is not None:
+        console.print(verdicts)
     for warning in written.report["warnings"]:
         console.print(f"note: {warning}", markup=False, highlight=False)
     console.print(f"report: {written.html}", markup=False, highlight=False, soft_wrap=True)
@@ -136,6 +148,12 @@ def _render(template: str, report: Report, *, pictures: list[Picture], is_html: 
         "layout": layout_words,
         "agreed": _agreed_words,
         "score": score_words,
+        "bounds": bounds_words,
+        "difference": difference_words,
+        "floor": floor_words,
+        "over": over_words,
+        "range": range_words,
+        "why": why_words,
     }
     return environment.get_template(template).render(
         report=report,
@@ -145,6 +163,7 @@ def _render(template: str, report: Report, *, pictures: list[Picture], is_html: 
         averages=average_names(report),
         has_cells=_has_cells(report),
         has_seed_cells=any(row["cell"] for row in report["seeds"]),
+        has_compared_cells=len({row["cell"] for row in report["comparisons"]}) > 1,
     )
 
 

@@ -9,8 +9,14 @@ from typing import Any
 from megatron_codemix.config.plan import layout_text
 from megatron_codemix.files import Json
 from megatron_codemix.report.collect import PhaseRecord, StudyRecords
+from megatron_codemix.report.comparisons import compare, settings
+from megatron_codemix.report.items import heldout_items
+from megatron_codemix.report.measures import without_seed
+from megatron_codemix.report.statistics.decisions import LEVEL
+from megatron_codemix.report.statistics.items import value_noises
+from megatron_codemix.report.statistics.noise import interval
 from megatron_codemix.report.tasks import averages, left_out, task_scores
-from megatron_codemix.report.warnings import SEED_AXIS, agreed, warnings
+from megatron_codemix.report.warnings import agreed, warnings
 from megatron_codemix.study.evaluation import HeldoutSpec, ValidationSpec
 
 Report = dict[str, Any]  # Any: JSON values
@@ -36,10 +42,12 @@ def build_report(records: StudyRecords) -> Report:
         for variant in spec.variants
         if records.is_complete(cell, variant)
     ]
+    _add_intervals(records, rows)
     _add_relative(rows, spec.compare.baseline)
     not_compared = left_out(rows)
     for row in rows:
         row["averages"] = averages(row["tasks"], not_compared)
+    comparisons = compare(records, rows, not_compared)
     errors = [
         line["max_error_samples"] for phase in records.phases.values() for line in phase.ledger
     ]
@@ -49,8 +57,10 @@ def build_report(records: StudyRecords) -> Report:
         "baseline": spec.compare.baseline,
         "variants": rows,
         "tasks_left_out": not_compared,
+        "comparisons": comparisons,
+        "statistics": settings(comparisons),
         "seeds": seed_statistics(
-            rows, {c: _without_seed(p) for c, p in records.tree.points.items()}
+            rows, {c: without_seed(p) for c, p in records.tree.points.items()}
         ),
         "phases": phases,
         "ledger_max_error_samples": max(errors, default=None),
@@ -95,9 +105,31 @@ def _variant_row(records: StudyRecords, cell: str, variant: str) -> dict[str, Js
         "heldout": {
             source: {"bits_per_byte": bits_per_byte(value["nats"], value["bytes"])}
             for source, value in sorted(heldout["sources"].items())
+            if math.isfinite(value["nats"])
         },
         "tasks": task_scores(chain[-1].tasks or {}),
     }
+
+
+def _add_intervals(records: StudyRecords, rows: Sequence[dict[str, Json]]) -> None:
+    """Fills in `low` and `high` of bits per byte: over documents, None where those were not
+    kept."""
+    for source in sorted({source for row in rows for source in row["heldout"]}):
+        found = {
+            place: heldout_items(records.chain(row["cell"], row["name"])[-1], source)
+            for place, row in enumerate(rows)
+            if source in row["heldout"]
+        }
+        kept = {place: items for place, items in found.items() if items is not None}
+        noises = value_noises(kept, f"heldout/{source}")
+        for place in found:
+            score = rows[place]["heldout"][source]
+            ends = (
+                interval(score["bits_per_byte"], noises[place], LEVEL)
+                if place in noises
+                else (None, None)
+            )
+            score["low"], score["high"] = ends
 
 
 def _add_relative(rows: list[dict[str, Json]], baseline: str) -> None:
@@ -143,10 +175,6 @@ def seed_statistics(
     return result
 
 
-def _without_seed(point: Mapping[str, str]) -> str:
-    return ".".join(value for axis, value in point.items() if axis != SEED_AXIS)
-
-
 def _phase_row(phase: PhaseRecord) -> dict[str, Json]:
     last = phase.ledger[-1] if phase.ledger else {"sources": {}}
     parent = phase.node.parent
@@ -178,6 +206,7 @@ def _phase_row(phase: PhaseRecord) -> dict[str, Json]:
         "heldout": {
             name: bits_per_byte(value["nats"], value["bytes"])
             for name, value in sorted((phase.heldout or {"sources": {}})["sources"].items())
+            if math.isfinite(value["nats"])
         },
     }
 

@@ -6,7 +6,7 @@ recomputed from its Table 2.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from megatron_codemix.files import Json
@@ -21,6 +21,9 @@ CATEGORIES = {
 }  # fmt: skip
 """The first paper's Table 1."""
 
+NL_CATEGORIES = ("reasoning", "knowledge")
+"""Of its NL Avg."""
+
 
 def task_scores(summaries: Mapping[str, Mapping[str, Json]]) -> dict[str, dict[str, Any]]:
     """By task: the reported metric with its standard error, and whether it is above random."""
@@ -30,13 +33,18 @@ def task_scores(summaries: Mapping[str, Mapping[str, Json]]) -> dict[str, dict[s
         found = summary["metrics"].get(metric, {"value": None, "stderr": None})
         scores[name] = {
             "metric": metric,
-            "value": found["value"],
-            "stderr": found["stderr"],
+            "value": _finite(found["value"]),
+            "stderr": _finite(found["stderr"]),
             "random_baseline": summary.get("random_baseline"),
             "above_random": summary.get("above_random"),
             "items": summary["items"],
         }
     return scores
+
+
+def _finite(value: float | None) -> float | None:
+    """None also of a model that has diverged, and says of nothing how probable it is."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def left_out(rows: Sequence[Mapping[str, Json]]) -> dict[str, list[str]]:
@@ -49,33 +57,48 @@ def left_out(rows: Sequence[Mapping[str, Json]]) -> dict[str, list[str]]:
     return {name: list(dict.fromkeys(variants)) for name, variants in sorted(found.items())}
 
 
+def average_weights(names: Collection[str]) -> dict[str, dict[str, float]]:
+    """Average -> task -> what it counts for in it, of the tasks `names`: categories are means of
+    their tasks, higher averages of their categories. {} where there are none; higher averages are
+    there where all that they are made of is."""
+    found: dict[str, dict[str, float]] = {}
+    for category, members in CATEGORIES.items():
+        there = [name for name in members if name in names]
+        if there:
+            found[category] = {name: 1 / len(there) for name in there}
+    for higher, categories in (("nl", NL_CATEGORIES), ("total", tuple(CATEGORIES))):
+        if set(categories) <= set(found):
+            found[higher] = {
+                name: weight / len(categories)
+                for category in categories
+                for name, weight in found[category].items()
+            }
+    return found
+
+
 def averages(
     tasks: Mapping[str, Mapping[str, Json]], not_compared: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
     """Means of the first paper's categories over the tasks that are compared, with the standard
-    error of the tasks' own and their names; {} where there are none. Higher averages are there
-    where all that they are made of is."""
-    found: dict[str, dict[str, Any]] = {}
-    for category, members in CATEGORIES.items():
-        names = [
-            name
-            for name in members
-            if name in tasks and name not in not_compared and tasks[name]["value"] is not None
-        ]
-        if names:
-            found[category] = _mean([tasks[name] for name in names]) | {"tasks": names}
-    if {"reasoning", "knowledge"} <= set(found):
-        found["nl"] = _mean([found["reasoning"], found["knowledge"]])
-    if set(CATEGORIES) <= set(found):
-        found["total"] = _mean([found[category] for category in CATEGORIES])
-    return found
-
-
-def _mean(parts: Sequence[Mapping[str, Json]]) -> dict[str, Any]:
-    """Of independent values; no standard error where one of them has none."""
-    errors = [part["stderr"] for part in parts]
-    squares = None if None in errors else sum(error**2 for error in errors)
+    error of the tasks' own and the tasks; {} where there are none."""
+    names = [
+        name
+        for name, score in tasks.items()
+        if name not in not_compared and score["value"] is not None
+    ]
     return {
-        "value": sum(part["value"] for part in parts) / len(parts),
-        "stderr": None if squares is None else math.sqrt(squares) / len(parts),
+        average: _mean([(weight, tasks[name]) for name, weight in weights.items()])
+        | {"tasks": list(weights)}
+        for average, weights in average_weights(names).items()
+    }
+
+
+def _mean(parts: Sequence[tuple[float, Mapping[str, Json]]]) -> dict[str, Any]:
+    """Of independent values; no standard error where one of them has none."""
+    errors = [(weight, part["stderr"]) for weight, part in parts]
+    has_errors = all(error is not None for _, error in errors)
+    squares = sum((weight * error) ** 2 for weight, error in errors) if has_errors else None
+    return {
+        "value": sum(weight * part["value"] for weight, part in parts),
+        "stderr": None if squares is None else math.sqrt(squares),
     }

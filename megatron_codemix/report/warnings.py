@@ -1,5 +1,6 @@
 """What a reader of a report must know before believing its table."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from megatron_codemix.data.mixture.describe import MAX_EPOCHS
@@ -18,6 +19,7 @@ def warnings(records: StudyRecords, rows: Sequence[Mapping[str, Json]]) -> list[
     return [
         *_incomplete(records),
         *_other_evaluations(records),
+        *_diverged(records),
         *_one_seed(records),
         *_different_layouts(rows),
         *_different_budgets(rows),
@@ -42,6 +44,23 @@ def _other_evaluations(records: StudyRecords) -> list[str]:
         "'codemix study run' evaluates it again"
         for phase in records.phases.values()
         if phase.other_heldout is not None and phase.status.state == "done"
+    ]
+
+
+def _diverged(records: StudyRecords) -> list[str]:
+    return [
+        f"{phase.node.label}: has no finite loss on {', '.join(lost)}, so it is not shown there: "
+        "the training has diverged"
+        for phase in records.phases.values()
+        if phase.heldout is not None
+        for lost in [
+            [
+                name
+                for name, one in phase.heldout["sources"].items()
+                if not math.isfinite(one["nats"])
+            ]
+        ]
+        if lost
     ]
 
 

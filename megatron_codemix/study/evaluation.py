@@ -132,6 +132,14 @@ def _last_validation(run: RunDirectory, status: Status) -> Mapping[str, Json] | 
     return last
 
 
+def documents_path(asked: EvaluationSpec, run: RunDirectory) -> Path:
+    """Where the held-out losses of single documents are; runs of earlier versions, and those that
+    are not done, may have none."""
+    if isinstance(asked.heldout, ValidationSpec):
+        return run.validation_documents
+    return run.evaluation / f"{HELDOUT}.jsonl"
+
+
 def read_summary(run: RunDirectory) -> Mapping[str, Json] | None:
     """Summary of the held-out evaluation, whoever asked for it; None where there is none."""
     return read_object(run.evaluation / f"{HELDOUT}.summary.json")

@@ -18,6 +18,7 @@ from megatron_codemix.obs.progress import Advance, progress_bar
 from megatron_codemix.obs.trackers import TensorBoard, Tracker, WeightsAndBiases
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.train.phase import Phase
+from megatron_codemix.train.validation import Validation
 from megatron_codemix.units import format_bytes, format_count, format_duration
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class Reporter:
         self.every_steps = config.logging.every_steps
         self.metrics = MetricWriter(phase.run.metrics, _trackers(phase.run, config, phase.identity))
         self.validation = phase.run.validation
+        self.validation_documents = phase.run.validation_documents
         self._flops_per_token = training_flops_per_token(config.model, config.data.sequence_length)
         peak = backend.peak_flops(config.precision.model_format)
         self._peak_flops = None if peak is None else peak * phase.plan.world_size
@@ -111,8 +113,11 @@ class Reporter:
         log.info("%s", self._words(step, line))
         self._interval = _Interval()
 
-    def add_validation(self, line: dict[str, Any]) -> None:
-        """Reports held-out losses, as Validator.score gives them."""
+    def add_validation(self, found: Validation) -> None:
+        """Reports held-out losses; of the last step, of each document too."""
+        line = found.line
+        if line["step"] == self.plan.num_steps:
+            rewrite_jsonl(self.validation_documents, found.documents)
         append_jsonl(self.validation, line)
         scores = {name: source["bits_per_byte"] for name, source in line["sources"].items()}
         shown = {f"validation/{name}_bits_per_byte": score for name, score in scores.items()}

@@ -212,9 +212,9 @@ class Trainer:
         if not plan.batches.is_due(self.step, every) and self.step != plan.num_steps:
             return
         self.watchdog.beat(f"validation after step {self.step}")
-        line = self.validator.score(self.model, self.step)
+        found = self.validator.score(self.model, self.step)
         if self.reporter is not None:
-            self.reporter.add_validation(line)
+            self.reporter.add_validation(found)
 
     def _watchdog(self) -> Watchdog:
         survival = self.phase.config.survival

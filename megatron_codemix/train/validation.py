@@ -27,6 +27,26 @@ NUM_BUCKETS = 32
 
 
 @dataclass(frozen=True)
+class Validation:
+    """Held-out losses after a step."""
+
+    line: dict[str, Any]
+    """For `validation.jsonl`."""
+    documents: list[dict[str, Any]]
+    """For `validation.documents.jsonl`, as `codemix evaluate` has them."""
+
+
+@dataclass(frozen=True)
+class _Document:
+    """A held-out document."""
+
+    source: int
+    number: int
+    id: str
+    length_bucket: int
+
+
+@dataclass(frozen=True)
 class _Row:
     """A window with the groups of its labels."""
 
@@ -49,7 +69,16 @@ class Validator:
         self.virtual_stages = phase.config.layout.virtual_pipeline
         sources = held_out_sources(phase.config, asked.max_bytes_per_source)
         self.names = [source.name for source in sources]
-        rows = [row for number, one in enumerate(sources) for row in self._rows(number, one)]
+        self.documents = [
+            _Document(number, document, one.ids[document], _length_bucket(one, document))
+            for number, one in enumerate(sources)
+            for document in range(one.num_documents)
+        ]
+        rows = [
+            row
+            for place, document in enumerate(self.documents)
+            for row in self._rows(place, document, sources[document.source])
+        ]
         bytes_of = Tokenizer.load(phase.config.tokenizer.path).token_byte_lengths
         self.tokens, self.bytes = (np.zeros(self._num_groups, np.int64) for _ in range(2))
         for row in rows:
@@ -61,11 +90,11 @@ class Validator:
 
     @property
     def _num_groups(self) -> int:
-        """A source, a bucket of positions, a bucket of lengths."""
-        return len(self.names) * NUM_BUCKETS * NUM_BUCKETS
+        """A document, a bucket of positions in it."""
+        return len(self.documents) * NUM_BUCKETS
 
-    def score(self, model: Sequence[Any], step: int) -> dict[str, Any]:
-        """A line for `validation.jsonl`; equal on every rank. Every rank calls it.
+    def score(self, model: Sequence[Any], step: int) -> Validation:
+        """Equal on every rank. Every rank calls it.
 
         model: its chunks, as `mcore` builds them.
         """
@@ -76,39 +105,56 @@ class Validator:
             parallel=self.parallel,
             backend=self.backend,
         )
-        shape = (len(self.names), NUM_BUCKETS, NUM_BUCKETS)
+        shape = (len(self.documents), NUM_BUCKETS)
         sums = [array.reshape(shape) for array in (nats, self.tokens, self.bytes)]
         sources = {}
         for number, name in enumerate(self.names):
-            own = [array[number] for array in sums]
+            places = [place for place, one in enumerate(self.documents) if one.source == number]
+            lengths = np.array([self.documents[place].length_bucket for place in places])
+            own = [array[places] for array in sums]
             sources[name] = _totals(*(array.sum() for array in own))
             if self.asked.by_position:
-                sources[name]["by_position"] = _buckets(*(array.sum(1) for array in own))
+                sources[name]["by_position"] = _buckets(*(array.sum(0) for array in own))
             if self.asked.by_document_length:
-                sources[name]["by_document_length"] = _buckets(*(array.sum(0) for array in own))
-        return {"step": step, "sources": sources}
+                by_length = (np.bincount(lengths, array.sum(1), NUM_BUCKETS) for array in own)
+                sources[name]["by_document_length"] = _buckets(*by_length)
+        return Validation(
+            line={"step": step, "sources": sources},
+            documents=[
+                {
+                    "step": step,
+                    "source": self.names[document.source],
+                    "document": document.number,
+                    "id": document.id,
+                    "bytes": int(size),
+                    "tokens": int(tokens),
+                    "nats": float(loss),
+                }
+                for document, loss, tokens, size in zip(
+                    self.documents, *(array.sum(1) for array in sums), strict=True
+                )
+            ],
+        )
 
     def _require_scored(self) -> None:
         """Raises DataError for a source of which nothing is scored."""
-        by_source = self.bytes.reshape(len(self.names), -1).sum(1)
-        empty = [name for name, size in zip(self.names, by_source, strict=True) if not size]
+        by_document = self.bytes.reshape(len(self.documents), NUM_BUCKETS).sum(1)
+        scored = {one.source for one, n in zip(self.documents, by_document, strict=True) if n}
+        empty = [name for number, name in enumerate(self.names) if number not in scored]
         if empty:
             raise DataError(
                 f"validation: no answer within the held-out text that is scored of "
                 f"{', '.join(empty)}; raise validation.max_bytes_per_source"
             )
 
-    def _rows(self, number: int, source: HeldOutSource) -> Iterator[_Row]:
-        """Windows of the source of this number."""
+    def _rows(self, place: int, document: _Document, source: HeldOutSource) -> Iterator[_Row]:
+        """Windows of the document at this place among all."""
         most = MAX_DOCUMENT_WINDOWS * self.length
-        for document in range(source.num_documents):
-            length = _bucket(np.array(len(source.shard.document(document))))
-            before = 0
-            for window in cut_document(source.shard, document, self.length, most):
-                positions = before + 1 + np.arange(len(window.labels))
-                before += len(window.labels)
-                bucket = number * NUM_BUCKETS + _bucket(positions)
-                yield _Row(window, number, bucket * NUM_BUCKETS + length)
+        before = 0
+        for window in cut_document(source.shard, document.number, self.length, most):
+            positions = before + 1 + np.arange(len(window.labels))
+            before += len(window.labels)
+            yield _Row(window, document.source, place * NUM_BUCKETS + _bucket(positions))
 
     def _batches(self, rows: list[_Row]) -> Iterator[GroupedBatch]:
         """This data-parallel rank's rows in microbatches of one shape, as many as on every other
@@ -146,6 +192,10 @@ def _bucket(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Bucket of each number >= 1."""
     buckets: npt.NDArray[np.int64] = np.log2(numbers).astype(np.int64)
     return buckets
+
+
+def _length_bucket(source: HeldOutSource, document: int) -> int:
+    return int(_bucket(np.array(len(source.shard.document(document)))))
 
 
 def _totals(nats: float, tokens: int, size: int) -> dict[str, Any]:

@@ -81,6 +81,12 @@ def test_the_last_validation_is_what_evaluate_finds(
                 total = sum(part[key] for part in parts.values())
                 assert total == pytest.approx(source[key], rel=1e-12)
         assert source["by_position"]["1-1"]["tokens"] == expected[name]["documents"]
+    documents = read_jsonl(run.validation_documents)
+    evaluated_documents = read_jsonl(run.evaluation / "heldout.jsonl")
+    assert len(documents) == len(evaluated_documents) > 2
+    for document, wanted in zip(documents, evaluated_documents, strict=True):
+        assert document.pop("step") == steps
+        assert document == wanted | {"nats": pytest.approx(wanted["nats"], rel=1e-4)}
 
 
 def test_a_checkpoint_of_a_run_that_is_not_done_can_be_evaluated(
@@ -121,3 +127,5 @@ def test_validation_changes_nothing_and_goes_on_after_a_kill(config: Path, tmp_p
     assert differences(plain, whole, 20) == []
     assert differences(whole, stopped, 20) == []
     assert stopped.validation.read_bytes() == whole.validation.read_bytes()
+    kept = stopped.validation_documents.read_bytes()
+    assert kept == whole.validation_documents.read_bytes()
