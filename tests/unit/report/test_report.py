@@ -216,7 +216,7 @@ def test_warnings_name_what_a_reader_must_know(tmp_path: Path) -> None:
     )
     assert "text-only 640, mixed 1,280, cooled 1,472" in warnings
     assert "balanced: source code was read 6.2 times" in warnings
-    assert "by at most 4.00% (phase cooldown)" in warnings
+    assert "by at most 8 tokens, 4% (phase cooldown)" in warnings
 
 
 def test_a_report_needs_no_data_once_the_study_has_run(tmp_path: Path) -> None:
