@@ -1,0 +1,66 @@
+"""The batch scripts of examples/slurm, as a user hands them in: told in time they are put back into
+the queue by themselves, and end as the same run by one command on this machine."""
+
+from pathlib import Path
+
+import pytest
+
+from megatron_codemix.bench.chaos.compare import differences
+from megatron_codemix.runs import RunDirectory
+from tests.slurm.cluster import Cluster
+from tests.slurm.jobs import ROOT, Job, ranks_of, submit, wait_for_steps, wait_for_stop
+from tests.slurm.runs import DISTURBED_AT, NUM_STEPS, PATIENCE_SECONDS
+
+EXAMPLES = ROOT / "examples" / "slurm"
+OPTIONS = {
+    "one_node": ["--gpus-per-node=2", "--cpus-per-task=2"],
+    "multi_node_srun": ["--nodes=2", "--ntasks-per-node=1", "--gpus-per-node=1"],
+    "multi_node_torchrun": ["--nodes=2", "--gpus-per-node=1"],
+}
+"""Two ranks each."""
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def test_every_example_is_tried() -> None:
+    assert sorted(OPTIONS) == sorted(path.stem for path in EXAMPLES.glob("*.sbatch"))
+
+
+def start(cluster: Cluster, config: Path, folder: Path, name: str) -> tuple[Job, RunDirectory]:
+    """An example's job, whose run is under way."""
+    script, run = (EXAMPLES / f"{name}.sbatch").read_text(), RunDirectory(folder / "run")
+    export = f"--export=ALL,CONFIG={config},RUN={run.path}"
+    job = submit(cluster, script, folder, "--cpus-per-task=1", *OPTIONS[name], export)
+    wait_for_steps(job, run, DISTURBED_AT, PATIENCE_SECONDS)
+    return job, run
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_stops_when_told_and_goes_on(
+    cluster: Cluster, config: Path, undisturbed: RunDirectory, tmp_path: Path, name: str
+) -> None:
+    """Told by the signal that SLURM gives the shell of the script before the time limit."""
+    job, run = start(cluster, config, tmp_path, name)
+
+    cluster.run("scancel", "--batch", "--signal=USR1", str(job.number))
+
+    reached = wait_for_stop(job, run)
+    assert job.wait_for_end(2 * PATIENCE_SECONDS) == "COMPLETED", job.said()
+    assert f"resume after step {reached}" in job.said()
+    assert job.field("Restarts") == "1"
+    assert differences(run, undisturbed, NUM_STEPS) == []
+
+
+def test_killed_rank_is_one_failure_and_the_job_goes_on(
+    cluster: Cluster, config: Path, undisturbed: RunDirectory, tmp_path: Path
+) -> None:
+    """SLURM itself puts back only jobs whose nodes are lost: here the script does."""
+    job, run = start(cluster, config, tmp_path, "multi_node_srun")
+
+    (rank,) = [rank for rank in ranks_of(run) if rank.environ()["SLURM_PROCID"] == "0"]
+    rank.kill()
+
+    assert job.wait_for_end(2 * PATIENCE_SECONDS) == "COMPLETED", job.said()
+    assert job.field("Restarts") == "1"
+    assert run.require_status().failures == 1
+    assert differences(run, undisturbed, NUM_STEPS) == []
