@@ -1,4 +1,4 @@
-"""HumanEval and MBPP, whole: the published solutions pass their tests, emptied ones do not."""
+"""HumanEval and MBPP, whole: the published solutions pass their tests; emptied ones do not."""
 
 import ast
 import gzip
@@ -96,6 +96,6 @@ def test_mbpp_solutions_pass(sandbox: Sandbox) -> None:
     assert_all(sandbox, [mbpp_check(one, one["code"]) for one in problems], "passed")
 
 
-def test_mbpp_without_solutions_fails(sandbox: Sandbox) -> None:
-    problems = [one for one in lines_of(MBPP) if one["task_id"] in MBPP_TEST_SPLIT]
+def test_every_fifth_of_mbpp_fails_without_its_solution(sandbox: Sandbox) -> None:
+    problems = [one for one in lines_of(MBPP) if one["task_id"] in MBPP_TEST_SPLIT][::5]
     assert_all(sandbox, [mbpp_check(one, emptied(one["code"])) for one in problems], "failed")
