@@ -1,5 +1,11 @@
 """`python -m megatron_codemix` is `codemix`."""
 
-from megatron_codemix.cli.main import main
+import sys
 
-raise SystemExit(main())
+from megatron_codemix.cli.early import remembering_stops_of
+
+with remembering_stops_of(sys.argv[1:]):
+    # Here: to import it takes a moment, in which a training may be asked to stop already.
+    from megatron_codemix.cli.main import main
+
+    raise SystemExit(main())

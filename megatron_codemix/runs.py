@@ -13,8 +13,10 @@ This is the contract between training, evaluation, study and report, which never
       checkpoints/iter_0004000/       complete only once `complete.json` in it exists
       attempts/3/                     plan.json, provenance.json, rank logs
       chat_template.jinja             of conversations, where the run has learned answers alone
+      studies.jsonl                   which studies have trained it, where several share it
       evaluation/<task>.jsonl         a line per item, and <task>.summary.json; of the first 50
                                       items alone <task>.first50.jsonl
+      evaluation/asked-<hash8>/       the same, of what one of several studies asks for
 """
 
 import time
@@ -32,6 +34,8 @@ COMPLETE_MARKER = "complete.json"
 CHAT_TEMPLATE = "chat_template.jinja"
 HELDOUT = "heldout"
 """The task of bits per byte on held-out documents."""
+EVALUATION = "evaluation"
+"""Folder of a run's results."""
 EVALUATED_TASKS = "tasks.json"
 """In `evaluation/`: which tasks the last evaluation was asked for; written when all are done."""
 
@@ -65,6 +69,9 @@ class RunDirectory:
     """Paths of one run; nothing is created until something is written."""
 
     path: Path
+    results: str = EVALUATION
+    """Folder in it with the results of the evaluation that is meant, where several are asked
+    for."""
 
     @property
     def config(self) -> Path:
@@ -95,6 +102,10 @@ class RunDirectory:
         return self.path / "skipped.jsonl"
 
     @property
+    def studies(self) -> Path:
+        return self.path / "studies.jsonl"
+
+    @property
     def chat_template(self) -> Path:
         return self.path / CHAT_TEMPLATE
 
@@ -112,7 +123,7 @@ class RunDirectory:
 
     @property
     def evaluation(self) -> Path:
-        return self.path / "evaluation"
+        return self.path / self.results
 
     def complete_steps(self) -> list[int]:
         """Steps of the complete checkpoints, ascending."""

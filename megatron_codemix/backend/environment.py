@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Literal
 
 from megatron_codemix.config.precision_checks import Capability, check_machine
@@ -12,16 +13,29 @@ from megatron_codemix.errors import ConfigError, UnavailableError
 
 
 def has_nvidia_driver() -> bool:
-    """Whether nvidia-smi is there, as it is with every driver."""
+    """Whether nvidia-smi is there, as it is with every driver; not in every container."""
     return shutil.which("nvidia-smi") is not None
 
 
-def require_device(device: Literal["auto", "cpu", "cuda"]) -> None:
+def may_have_gpus(device_files: Path = Path("/dev")) -> bool:
+    """Whether torch, which is not asked, may find GPUs: a container that was given CUDA and no more
+    has their files, and no nvidia-smi."""
+    return has_nvidia_driver() or any(device_files.glob("nvidia[0-9]*"))
+
+
+def runs_on_gpus(device: Literal["auto", "cpu", "cuda"], device_files: Path = Path("/dev")) -> bool:
+    """Whether a run on this machine may use GPUs; torch may yet find none."""
+    return device == "cuda" or (device == "auto" and may_have_gpus(device_files))
+
+
+def require_device(
+    device: Literal["auto", "cpu", "cuda"], device_files: Path = Path("/dev")
+) -> None:
     """Raises UnavailableError where CUDA is asked for on a machine without an NVIDIA driver."""
-    if device == "cuda" and not has_nvidia_driver():
+    if device == "cuda" and not may_have_gpus(device_files):
         raise UnavailableError(
             "backend.device: cuda, but this machine has no NVIDIA driver (nvidia-smi is not on "
-            "PATH); run on a GPU node, or set backend.device=cpu"
+            "PATH, and there is no /dev/nvidia0); run on a GPU node, or set backend.device=cpu"
         )
 
 

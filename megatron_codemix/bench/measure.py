@@ -26,7 +26,9 @@ _MIN_USER_SHARE = 0.5
 """Of those, user time: the kernel evens its split out over the life of a process, and after much
 system time adds no user time for a while."""
 _MAX_TIMES = 10
-"""More than this times MIN_SECONDS without user time is work that has none."""
+"""More than this times MIN_SECONDS with little user time is work that has little."""
+_NO_USER_SECONDS = 2.0
+"""For so long work is repeated that has had no user time at all: rates are divided by it."""
 
 POLL_SECONDS = 0.02
 
@@ -76,6 +78,8 @@ def cost_of(trial: Trial, min_seconds: float = MIN_SECONDS) -> Cost:
 
 def _is_enough(spent: Cost, seconds: float) -> bool:
     total = spent.user + spent.system
+    if spent.user == 0 and seconds > 0:
+        return total >= max(seconds, _NO_USER_SECONDS)
     has_user_time = spent.user >= _MIN_USER_SHARE * seconds or total >= _MAX_TIMES * seconds
     return total >= seconds and has_user_time
 

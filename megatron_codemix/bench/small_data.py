@@ -1,6 +1,7 @@
 """Data for a training that takes seconds: the Python installation's own sources."""
 
 import json
+import shutil
 import sysconfig
 from pathlib import Path
 
@@ -14,8 +15,10 @@ _MAX_TEXT = 20_000
 
 def write_small_data(folder: Path, vocabulary_size: int) -> Path:
     """The folder of `tokenizer.json`, with so many entries, and of a shard of some 300,000 tokens
-    for each of SOURCES; in some seconds."""
+    for each of SOURCES; in some seconds. What a killed call has left of it goes first."""
     corpus, data = folder / "corpus", folder / "data"
+    for place in (corpus, data):
+        shutil.rmtree(place, ignore_errors=True)
     _write_corpus(corpus)
     data.mkdir()
     train_tokenizer(corpus, vocabulary_size, data / "tokenizer.json")

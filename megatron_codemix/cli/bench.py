@@ -11,6 +11,7 @@ import typer
 from megatron_codemix.bench.data.suite import SECTIONS, require_sections, run_sections
 from megatron_codemix.bench.rows import TABLE_HEAD, Row, format_row
 from megatron_codemix.cli import bench_corpus
+from megatron_codemix.cli.bench_chaos import chaos
 from megatron_codemix.cli.bench_report import print_json
 from megatron_codemix.errors import EXIT_BUG
 from megatron_codemix.obs.progress import progress_bar
@@ -191,67 +192,7 @@ def scaling(
         raise typer.Exit(EXIT_BUG)
 
 
-@app.command()
-def chaos(
-    kills: Annotated[
-        int, typer.Option(min=1, help="Faults of a run: kills and signals, by turns.")
-    ] = 20,
-    steps: Annotated[int, typer.Option(min=20, help="Steps of the run.")] = 200,
-    nproc: Annotated[int, typer.Option(min=1, help="Ranks.")] = 2,
-    rounds: Annotated[
-        int, typer.Option(min=0, help="Runs that are struck so, each in other places.")
-    ] = 2,
-    moves: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Stops of one more run, which goes on in another layout after each; its losses "
-            "must be within 1e-5 (fp32).",
-        ),
-    ] = 4,
-    seed: Annotated[int, typer.Option(help="Decides where the faults strike.")] = 1,
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="Changes to the run: section.key=value ...")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-    check: Annotated[
-        bool, typer.Option("--check", help="Exit with 1 unless all runs ended alike.")
-    ] = False,
-    folder: Annotated[Path | None, typer.Option(help="Where to work; removed at the end.")] = None,
-) -> None:
-    """Small runs that are killed again and again, beside one that is left alone: weights,
-    optimizer, ledger and metrics must be equal bit for bit. About 10 s a kill."""
-    from megatron_codemix.bench.chaos.suite import Chaos, run_chaos
-
-    asked = Chaos(
-        num_faults=kills,
-        num_steps=steps,
-        num_ranks=nproc,
-        seed=seed,
-        rounds=rounds,
-        num_moves=moves,
-        overrides=overrides or [],
-    )
-    place = folder or Path(tempfile.gettempdir())
-    with progress_bar("bench chaos", asked.num_starts, "runs") as advance:
-        result = run_chaos(place, asked, finished=lambda what: advance(1))
-    if json:
-        print_json(
-            "chaos",
-            result.rows,
-            identical=result.identical,
-            faults=[fault.as_dict() for fault in result.faults],
-            differences=result.differences,
-        )
-    else:
-        for fault in result.faults:
-            print(
-                f"{fault.run}  step {fault.step:4d}  {fault.kind:21s} exit code {fault.exit_code}"
-            )
-        print("\n".join(result.differences) or "identical: weights, optimizer, ledger, metrics")
-        print("\n".join([TABLE_HEAD, *map(format_row, result.rows)]))
-    if check and not result.identical:
-        raise typer.Exit(EXIT_BUG)
+app.command()(chaos)
 
 
 def _print_sections(

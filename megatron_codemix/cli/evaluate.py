@@ -21,7 +21,7 @@ from megatron_codemix.cli.model_ranks import (
 )
 from megatron_codemix.cli.task_choice import TaskChoice, prepare_tasks
 from megatron_codemix.cli.unused import refuse_unused
-from megatron_codemix.errors import UnavailableError
+from megatron_codemix.errors import RetryableError, RunError, UnavailableError
 from megatron_codemix.evaluation.safety.prepare import SAFETY, SAFETY_TASKS
 from megatron_codemix.evaluation.tasks.results import ResultFolder
 from megatron_codemix.evaluation.tasks.whole_run import evaluate_run
@@ -93,6 +93,13 @@ def command(
     max_bytes_per_source: Annotated[
         str, typer.Option(help="heldout: text that is scored of each source.")
     ] = DEFAULT_MAX_BYTES,
+    held_out_of: Annotated[
+        Path | None,
+        typer.Option(
+            help="heldout: a run configuration whose held-out documents are scored; default: those "
+            "of the run's own."
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Where results go; default: RUN/evaluation, with --step a folder in it."),
@@ -114,6 +121,7 @@ def command(
     wanted = TaskChoice(
         names=[name for text in tasks or [HELDOUT] for name in text.split(",")],
         max_bytes_per_source=_size(max_bytes_per_source),
+        held_out_of=held_out_of,
         data_dir=data_dir,
         skip_missing=skip_missing,
         limit=limit,
@@ -126,7 +134,8 @@ def command(
         return
     prepared = prepare_tasks(ranks, wanted)
     if HELDOUT not in wanted.names:
-        refuse_unused(context, ["max_bytes_per_source"], f"task {HELDOUT} is not asked for")
+        unused = ["max_bytes_per_source", "held_out_of"]
+        refuse_unused(context, unused, f"task {HELDOUT} is not asked for")
     if not any("samples" in task.settings for task in prepared):
         refuse_unused(context, ["samples", "temperature"], "no task draws programs")
 
@@ -155,8 +164,8 @@ def _place(ranks: ModelRanks) -> Path:
 
 @contextlib.contextmanager
 def _only_one_in(folder: Path) -> Iterator[None]:
-    """Raises UnavailableError where nothing can be written, RunError where another evaluation
-    writes."""
+    """Raises UnavailableError where nothing can be written, RetryableError where another evaluation
+    writes: studies may ask the same of a run."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
@@ -165,7 +174,11 @@ def _only_one_in(folder: Path) -> Iterator[None]:
         raise UnavailableError(
             f"{folder}: results cannot be written here ({error.strerror}); name a folder with --out"
         ) from error
-    with exclusive(folder / ".evaluate.lock", "an evaluation"):
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(folder / ".evaluate.lock", "an evaluation"))
+        except RunError as error:
+            raise RetryableError(str(error)) from error
         yield
 
 

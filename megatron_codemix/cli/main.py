@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from megatron_codemix import __version__
+from megatron_codemix.cli.early import remembering_stops_of
 from megatron_codemix.cli.ending import Interrupted, run_readably
 from megatron_codemix.errors import EXIT_DONE
 
@@ -113,7 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app(args=[argument for argument in given if argument != "--debug"], prog_name="codemix")
         return EXIT_DONE
 
-    return run_readably(work, is_debug=is_debug)
+    with remembering_stops_of(given):
+        return run_readably(work, is_debug=is_debug)
 
 
 def limit_blas_threads() -> None:

@@ -21,21 +21,25 @@ from megatron_codemix.cli.plan_options import (
     read_site,
 )
 from megatron_codemix.cli.study_check import check_lines, check_record, check_studies
+from megatron_codemix.cli.study_job_begins import job_begins
 from megatron_codemix.cli.study_job_ended import job_ended
+from megatron_codemix.cli.study_logs import logs
 from megatron_codemix.cli.study_options import (
     DataOption,
     JsonOption,
     OutOption,
     ScaleOption,
     SetOption,
+    StoreOption,
     StudyArgument,
     place_of,
     read_study,
     require_tasks_of,
+    with_store,
 )
 from megatron_codemix.cli.study_plan import plan_notes, plan_record, plan_table
 from megatron_codemix.cli.study_status import print_progress, watch_progress
-from megatron_codemix.cli.study_submit import cancel, logs, submit
+from megatron_codemix.cli.study_submit import cancel, submit
 from megatron_codemix.cli.unused import refuse_unused
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, ConfigError
 from megatron_codemix.study.outlook import outlook
@@ -132,17 +136,18 @@ def run(
     study: StudyArgument,
     data: DataOption = None,
     out: OutOption = None,
+    store: StoreOption = None,
     scale: ScaleOption = None,
     set_: SetOption = None,
     jobs: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--jobs",
             min=1,
             help="Phases that run side by side, each on the study's world_size processes; on GPUs "
-            "each gets its own.",
+            "each gets its own. By default as many as this machine has GPUs, or cores, for.",
         ),
-    ] = 1,
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would run, and stop.")
     ] = False,
@@ -153,8 +158,8 @@ def run(
     After Ctrl-C, a kill or a failure the same command goes on from the last checkpoint.
     """
     spec = read_study(study, data, scale, set_)
-    tree = identify(expand(spec))
     place = place_of(spec, out)
+    tree = with_store(identify(expand(spec)), place, store)
     if dry_run:
         print_progress(tree, place, as_json=json)
         return
@@ -164,7 +169,9 @@ def run(
         raise typer.Exit(code)
 
 
-def run_and_report(tree: StudyTree, out: Path, *, jobs: int = 1, as_json: bool = False) -> int:
+def run_and_report(
+    tree: StudyTree, out: Path, *, jobs: int | None = None, as_json: bool = False
+) -> int:
     """Runs the study and writes its report; prints the table. Returns the exit code."""
     # Here, so that `study status` does not wait for matplotlib.
     from megatron_codemix.report.render import print_report, write_report
@@ -187,6 +194,7 @@ def status(
     study: StudyArgument,
     data: DataOption = None,
     out: OutOption = None,
+    store: StoreOption = None,
     scale: ScaleOption = None,
     set_: SetOption = None,
     watch: Annotated[
@@ -198,7 +206,8 @@ def status(
     if watch and json:
         raise typer.BadParameter("--json prints once; leave one of them out", param_hint="--watch")
     spec = read_study(study, data, scale, set_)
-    tree, place = identify(expand(spec)), place_of(spec, out)
+    place = place_of(spec, out)
+    tree = with_store(identify(expand(spec)), place, store)
     if watch:
         watch_progress(tree, place)
     else:
@@ -208,6 +217,7 @@ def status(
 app.command()(submit)
 app.command()(cancel)
 app.command()(logs)
+app.command(hidden=True)(job_begins)
 app.command(hidden=True)(job_ended)
 
 
@@ -216,16 +226,18 @@ def report(
     study: StudyArgument,
     data: DataOption = None,
     out: OutOption = None,
+    store: StoreOption = None,
     scale: ScaleOption = None,
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write report.html, report.md and report.json from what is there; unfinished variants are left
-    out."""
+    """Write report.html, .md, .json and report/*.csv from what is there; unfinished variants are
+    left out."""
     from megatron_codemix.report.render import print_report, write_report
 
     spec = read_study(study, data, scale, set_)
-    written = write_report(identify(expand(spec)), place_of(spec, out))
+    place = place_of(spec, out)
+    written = write_report(with_store(identify(expand(spec)), place, store), place)
     if json:
         _print_json(written.report)
     else:

@@ -29,6 +29,8 @@ class PhaseCost:
     estimate: Estimate
     cost: Cost
     paper: PaperCost | None
+    trained_with: str | None
+    """The phase whose training this is as well, and which it is counted with."""
 
     @property
     def paper_chip_hours(self) -> float | None:
@@ -44,6 +46,7 @@ class PhaseCost:
             "phase": self.label,
             **self.estimate.as_dict(),
             "cost": self.cost.as_dict(),
+            "trained_with": self.trained_with,
             "paper_chip_hours": self.paper_chip_hours,
         }
 
@@ -58,13 +61,14 @@ class StudyCost:
 
     @property
     def total(self) -> Cost:
-        """Of all phases, one after the other."""
-        return total_cost([phase.cost for phase in self.phases])
+        """Of all trainings, one after the other."""
+        return total_cost([phase.cost for phase in self.phases if phase.trained_with is None])
 
     @property
     def paper_chip_hours(self) -> float | None:
-        """Of all phases; None where one has another model."""
-        hours = [phase.paper_chip_hours for phase in self.phases]
+        """Of all trainings; None where one has another model."""
+        trained = [phase for phase in self.phases if phase.trained_with is None]
+        hours = [phase.paper_chip_hours for phase in trained]
         known = [value for value in hours if value is not None]
         return sum(known) if len(known) == len(hours) else None
 
@@ -93,6 +97,10 @@ class StudyCost:
         for number, name in enumerate(columns):
             table.add_column(name, justify="right" if number else "left", overflow="fold")
         for phase in self.phases:
+            if phase.trained_with is not None:
+                counted = f"counted with {phase.trained_with}"
+                table.add_row(escape(phase.label), *[""] * 3, escape(counted))
+                continue
             memory, time = phase.estimate.memory, phase.estimate.time
             table.add_row(
                 escape(phase.label),
@@ -126,6 +134,7 @@ def study_cost(tree: StudyTree, site: Site) -> StudyCost:
                 estimate=estimate(job, site.cluster, site.constants),
                 cost=training_cost(node.config, tokens, job, site),
                 paper=paper_cost(node.config.model),
+                trained_with=tree.trained_with(node),
             )
         )
     return StudyCost(phases=phases, site=site, world_size=tree.spec.world_size)

@@ -1,12 +1,20 @@
 """What all commands on a study take: the file, its data, its folder, changes to it."""
 
+import os
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from megatron_codemix.config.problems import suggestion
+from megatron_codemix.errors import ConfigError, RunError
+from megatron_codemix.study.node import PhaseNode
+from megatron_codemix.study.sharing import require_one_run_each
 from megatron_codemix.study.spec import StudySpec, load_study
+from megatron_codemix.study.state import read_record
+from megatron_codemix.study.tree import StudyTree
 
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="Study file (YAML).")]
 DataOption = Annotated[
@@ -15,6 +23,14 @@ DataOption = Annotated[
 OutOption = Annotated[
     Path | None,
     typer.Option("--out", help="Folder of the study; default runs/<name of the study>."),
+]
+StoreOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        help="Folder of runs that several studies have in common: what one has trained, no other "
+        "trains again. The study's folder remembers it.",
+    ),
 ]
 ScaleOption = Annotated[
     str | None,
@@ -55,6 +71,38 @@ def parse_scale(scale: str) -> Decimal:
 def place_of(spec: StudySpec, out: Path | None) -> Path:
     """The study's folder."""
     return out if out is not None else Path("runs") / spec.name
+
+
+def with_store(tree: StudyTree, out: Path, store: Path | None) -> StudyTree:
+    """`tree` with the store that `out` remembers or the command line names. Raises ConfigError
+    where these are two, RunError where the folder cannot be one or is another study's."""
+    record = read_record(out, tree.spec.name)
+    given = None if store is None else Path(os.path.abspath(store))
+    noted = None if record.store is None else Path(record.store)
+    if given is not None and given != noted and (noted is not None or record.runs):
+        where = "in its own folder" if noted is None else f"in {noted}"
+        raise ConfigError(
+            [
+                f"--store {store}: the study in {out} keeps its runs {where}; leave --store out, "
+                "or name another folder with --out"
+            ]
+        )
+    place = given or noted
+    if place is None:
+        return tree
+    if place.exists() and not place.is_dir():
+        raise RunError(f"--store {place}: is a file, and runs need a folder; give another path")
+    require_one_run_each(tree.nodes, tree.owners)
+    return replace(tree, store=place)
+
+
+def phases_named(tree: StudyTree, text: str) -> list[PhaseNode]:
+    """Phases by `cell/phase`, or of that name in every cell. Raises ConfigError."""
+    found = [node for node in tree.nodes.values() if text in (node.key, node.name)]
+    if not found:
+        known = [*tree.nodes, *tree.spec.phases]
+        raise ConfigError([f"no phase {text!r} in this study{suggestion(text, known, known)}"])
+    return found
 
 
 def require_tasks_of(spec: StudySpec, *, with_data: bool) -> None:

@@ -12,6 +12,7 @@ from megatron_codemix.study.outlook import (
     PhaseOutlook,
     repetition_warnings,
     rounding_warnings,
+    sharing_note,
     stated_tokens_note,
 )
 from megatron_codemix.study.tree import StudyTree
@@ -23,7 +24,12 @@ if TYPE_CHECKING:  # here alone: `codemix study status` does not wait for the pl
 def plan_notes(tree: StudyTree, phases: Sequence[PhaseOutlook]) -> list[str]:
     """What the reader should know of the phases."""
     budgets = {phase.label: (phase.requested_tokens, phase.train_tokens) for phase in phases}
-    return [*repetition_warnings(phases), *stated_tokens_note(tree), *rounding_warnings(budgets)]
+    return [
+        *sharing_note(phases),
+        *repetition_warnings(phases),
+        *stated_tokens_note(tree),
+        *rounding_warnings(budgets),
+    ]
 
 
 def plan_record(
@@ -42,6 +48,11 @@ def plan_record(
             {**phase.as_dict(), "gpu_hours": gpu_hours}
             for phase, gpu_hours in zip(phases, hours, strict=True)
         ],
+        "trainings": {
+            "count": sum(phase.trained_with is None for phase in phases),
+            "tokens": sum(phase.train_tokens for phase in phases if phase.trained_with is None),
+            "gpu_hours": None if cost is None else cost.total.gpu_hours,
+        },
         "missing": tree.inventory.missing,
         "warnings": list(notes),
         "cost": None if cost is None else cost.as_dict(),
@@ -60,6 +71,7 @@ def plan_table(tree: StudyTree, phases: Sequence[PhaseOutlook]) -> Table:
     for phase in phases:
         asked = "" if phase.requested_tokens == phase.train_tokens else " asked for"
         origin = f"\nfrom {phase.parent}\n({phase.load})" if phase.parent else ""
+        origin += f"\ntrained once, with\n{phase.trained_with}" if phase.trained_with else ""
         table.add_row(
             escape(phase.label + origin),
             f"{phase.train_tokens:,}\n{phase.num_steps:,} steps"

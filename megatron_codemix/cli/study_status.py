@@ -17,6 +17,7 @@ from megatron_codemix.study.job_graph import job_name
 from megatron_codemix.study.job_records import read_records
 from megatron_codemix.study.progress import last_records
 from megatron_codemix.study.state import PhaseProgress, read_record, study_progress
+from megatron_codemix.study.store import Member, others_of, read_trainers
 from megatron_codemix.study.submit import queued_jobs
 from megatron_codemix.study.tree import StudyTree
 from megatron_codemix.units import format_duration
@@ -30,8 +31,8 @@ _PLAIN_EVERY_SECONDS = 30.0
 class _Jobs:
     """What SLURM says of the study's jobs, asked now and then."""
 
-    def __init__(self, study: str, out: Path) -> None:
-        self.study, self.out = study, out
+    def __init__(self, tree: StudyTree, out: Path) -> None:
+        self.tree, self.study, self.out = tree, tree.spec.name, out
         self.problem: str | None = None
         """Why it could not be asked."""
         self.live: dict[str, QueuedJob] = {}
@@ -57,22 +58,24 @@ class _Jobs:
 
     def of(self, phase: PhaseProgress) -> QueuedJob | None:
         """The job that works on a phase now, or will next."""
-        names = [job_name(self.study, phase.node, kind) for kind in ("train", "evaluate")]
+        training = job_name(self.study, self.tree.owner(phase.node), "train")
+        names = [training, job_name(self.study, phase.node, "evaluate")]
         return next((self.live[name] for name in names if name in self.live), None)
 
 
 def print_progress(tree: StudyTree, out: Path, *, as_json: bool) -> None:
     """The state of every phase, as a table with what is wrong below it."""
-    phases, jobs = study_progress(tree, out), _Jobs(tree.spec.name, out)
+    phases, jobs = study_progress(tree, out), _Jobs(tree, out)
     jobs.ask()
     record = read_record(out, tree.spec.name)
     if as_json:
         shown = {
             "study": tree.spec.name,
             "out": str(out),
+            "store": None if tree.store is None else str(tree.store),
             "wall_seconds": record.wall_seconds,
             "missing": tree.inventory.missing,
-            "phases": [_progress_record(phase, jobs) for phase in phases],
+            "phases": [_progress_record(tree, phase, jobs) for phase in phases],
         }
         print(json_module.dumps(shown, indent=1, ensure_ascii=False))
         return
@@ -86,7 +89,7 @@ def watch_progress(tree: StudyTree, out: Path, console: Console | None = None) -
     """The same, kept up to date until all phases are done or Ctrl-C; on what is no terminal a line
     whenever something has changed."""
     console = console or Console()
-    jobs = _Jobs(tree.spec.name, out)
+    jobs = _Jobs(tree, out)
     if not console.is_terminal:
         _watch_plainly(tree, out, jobs, console)
         return
@@ -163,6 +166,8 @@ def _notes(tree: StudyTree, out: Path, phases: list[PhaseProgress], jobs: _Jobs)
     lines += [f"jobs: {jobs.problem}"] if jobs.problem else []
     report = jobs.live.get(job_name(tree.spec.name, None, "report"))
     lines += [f"report: {report.words}"] if report else []
+    lines += [f"runs: in {tree.store}"] if tree.store is not None else []
+    lines += _sharing_notes(tree, out, phases)
     lines += [
         f"{phase.node.label}: goes on in place from step {earlier.step}, its mixture has changed"
         for phase in phases
@@ -176,12 +181,33 @@ def _notes(tree: StudyTree, out: Path, phases: list[PhaseProgress], jobs: _Jobs)
     return lines
 
 
-def _progress_record(phase: PhaseProgress, jobs: _Jobs) -> dict[str, Any]:  # Any: JSON values
+def _sharing_notes(tree: StudyTree, out: Path, phases: list[PhaseProgress]) -> list[str]:
+    """What is trained for several cells, or by another study."""
+    lines = [
+        f"{phase.node.label}: is the training of {owner}"
+        for phase in phases
+        if (owner := tree.trained_with(phase.node)) is not None
+    ]
+    member = Member.of(tree.spec.name, out)
+    for phase in phases:
+        if phase.run is None or tree.trained_with(phase.node) is not None:
+            continue
+        others = others_of(read_trainers(phase.run), member)
+        if others:
+            words = ", ".join(f"{one.study} ({one.out})" for one in others)
+            lines.append(f"{phase.node.label}: was trained by study {words}")
+    return lines
+
+
+def _progress_record(
+    tree: StudyTree, phase: PhaseProgress, jobs: _Jobs
+) -> dict[str, Any]:  # Any: JSON values
     job = jobs.of(phase)
     return {
         "cell": phase.node.cell,
         "phase": phase.node.name,
         "parent": phase.node.parent,
+        "trained_with": tree.trained_with(phase.node),
         "state": phase.state,
         "step": phase.step,
         "num_steps": phase.num_steps,

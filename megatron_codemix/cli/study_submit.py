@@ -1,8 +1,7 @@
-"""`codemix study submit | cancel | logs`: a study as a graph of SLURM jobs."""
+"""`codemix study submit | cancel`: a study as a graph of SLURM jobs."""
 
 import contextlib
 import json as json_module
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,31 +17,33 @@ from megatron_codemix.cli.study_options import (
     OutOption,
     ScaleOption,
     SetOption,
+    StoreOption,
     StudyArgument,
+    phases_named,
     place_of,
     read_study,
     require_tasks_of,
+    with_store,
 )
-from megatron_codemix.config.problems import suggestion
-from megatron_codemix.errors import CodemixError, ConfigError, RunError
+from megatron_codemix.errors import CodemixError, ConfigError
 from megatron_codemix.launch.slurm.client import QueuedJob, SlurmPrograms, missing_programs
 from megatron_codemix.launch.slurm.cluster import ClusterSpec, load_cluster, time_words
 from megatron_codemix.launch.slurm.script import render_script
 from megatron_codemix.study.job_graph import StudyJob, job_name
 from megatron_codemix.study.job_records import read_records
 from megatron_codemix.study.node import PhaseNode
+from megatron_codemix.study.noted_jobs import jobs_for
 from megatron_codemix.study.slurm_jobs import script_path, slurm_job
-from megatron_codemix.study.state import read_record
+from megatron_codemix.study.state import read_record, study_progress
 from megatron_codemix.study.submit import (
     SubmissionPlan,
+    cancel_jobs,
     plan_submission,
     queued_jobs,
     submission_problems,
     submit_study,
 )
 from megatron_codemix.study.tree import StudyTree, expand, identify
-
-_FOLLOW_SECONDS = 0.5
 
 
 def submit(
@@ -52,6 +53,7 @@ def submit(
     ],
     data: DataOption = None,
     out: OutOption = None,
+    store: StoreOption = None,
     scale: ScaleOption = None,
     set_: SetOption = None,
     dry_run: Annotated[
@@ -74,6 +76,8 @@ def submit(
         tree = identify(expand(read_study(study, data, scale, set_)))
     if tree is not None:
         with _collecting(problems):
+            tree = with_store(tree, place_of(tree.spec, out), store)
+        with _collecting(problems):
             require_tasks_of(tree.spec, with_data=True)
         problems += submission_problems(tree, place_of(tree.spec, out))
     problems += [] if dry_run else missing_programs()
@@ -82,7 +86,8 @@ def submit(
     place = place_of(tree.spec, out)
     numbers: dict[str, str] = {}
     if dry_run:
-        plan = plan_submission(tree, place, spec, _queue_if_any(tree.spec.name, place))
+        queued, others = _queues_if_any(tree, place)
+        plan = plan_submission(tree, place, spec, queued, others)
     else:
         plan, numbers = submit_study(tree, place, spec, SlurmPrograms())
     if json:
@@ -98,25 +103,25 @@ def cancel(
         typer.Argument(metavar="[PHASE]...", help="Only their jobs; all where none is named."),
     ] = None,
     out: OutOption = None,
+    store: StoreOption = None,
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Cancel the study's jobs in SLURM.
+    """Cancel the study's jobs in SLURM, and wait until they are gone.
 
     A training that runs saves first, if that takes no longer than the cluster's KillWait;
     'codemix study submit' goes on from there.
     """
     tree = expand(read_study(study, None, None, set_))
     place, name = place_of(tree.spec, out), tree.spec.name
-    chosen = [node for text in phases or [] for node in _phases_named(tree, text)]
+    tree = with_store(tree, place, store)
+    chosen = [node for text in phases or [] for node in phases_named(tree, text)]
+    chosen = _with_same_runs(tree, place, chosen)
     wanted = {job_name(name, node, kind) for node in chosen for kind in ("train", "evaluate")}
     if missing := missing_programs():
         raise ConfigError(missing)
-    scheduler = SlurmPrograms()
-    queued = queued_jobs(name, place, scheduler)
-    found = [job for job in queued if not chosen or job.name in wanted]
-    if found:
-        scheduler.cancel([job.id for job in found])
+    with Console(stderr=True).status("waiting until SLURM has ended the jobs"):
+        found = cancel_jobs(name, place, SlurmPrograms(), names=wanted if chosen else None)
     if json:
         _print_json({"study": name, "cancelled": [_job_record(job) for job in found]})
         return
@@ -124,37 +129,6 @@ def cancel(
         print(f"cancelled  {job.words}  {job.name}")
     if not found:
         print(f"{place}: none of these jobs is queued or running")
-
-
-def logs(
-    study: StudyArgument,
-    phase: Annotated[
-        str, typer.Argument(metavar="PHASE", help="Phase, or CELL/PHASE; or 'report'.")
-    ],
-    out: OutOption = None,
-    set_: SetOption = None,
-    evaluation: Annotated[
-        bool, typer.Option("--evaluation", help="Of its evaluation, not of its training.")
-    ] = False,
-    lines: Annotated[
-        int, typer.Option("--lines", "-n", min=1, help="Only so many of the last lines.")
-    ] = 40,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on as the log grows, until Ctrl-C.")
-    ] = False,
-) -> None:
-    """Print the log of a phase: of its training or its evaluation, in SLURM or on this machine."""
-    tree = expand(read_study(study, None, None, set_))
-    place = place_of(tree.spec, out)
-    path = _log_of(tree, place, phase, "evaluate" if evaluation else "train")
-    if not path.exists():
-        raise RunError(f"{path}: no such log yet; 'codemix study status' says what has begun")
-    with open(path, encoding="utf-8", errors="replace") as handle:
-        for line in handle.read().splitlines()[-lines:]:
-            print(line)
-        while follow:
-            print(handle.read(), end="", flush=True)
-            time.sleep(_FOLLOW_SECONDS)
 
 
 @contextlib.contextmanager
@@ -166,39 +140,23 @@ def _collecting(problems: list[str]) -> Iterator[None]:
         problems += error.problems
 
 
-def _queue_if_any(study: str, out: Path) -> list[QueuedJob]:
-    """What SLURM has of the study; nothing where nothing was submitted from here, so that a dry run
-    needs no SLURM."""
-    if not read_records(out) or missing_programs():
-        return []
-    return queued_jobs(study, out, SlurmPrograms())
+def _queues_if_any(tree: StudyTree, out: Path) -> tuple[list[QueuedJob], list[QueuedJob]]:
+    """What SLURM has of the study, and of those that share its store; nothing where nothing was
+    submitted from here and no other study can have what is asked for, so that a dry run needs no
+    SLURM."""
+    if not (read_records(out) or tree.store) or missing_programs():
+        return [], []
+    scheduler = SlurmPrograms()
+    queued = queued_jobs(tree.spec.name, out, scheduler)
+    return queued, jobs_for(tree, study_progress(tree, out), scheduler)
 
 
-def _phases_named(tree: StudyTree, text: str) -> list[PhaseNode]:
-    """Phases by `cell/phase`, or of that name in every cell. Raises ConfigError."""
-    found = [node for node in tree.nodes.values() if text in (node.key, node.name)]
-    if not found:
-        known = [*tree.nodes, *tree.spec.phases]
-        raise ConfigError([f"no phase {text!r} in this study{suggestion(text, known, known)}"])
-    return found
-
-
-def _log_of(tree: StudyTree, out: Path, phase: str, kind: str) -> Path:
-    """Where the log lies. From what was noted at the start, so that it can be read without the
-    data."""
-    if phase == "report" and phase not in tree.spec.phases:
-        record = read_records(out).get(job_name(tree.spec.name, None, "report"))
-        if record is None:
-            raise RunError(f"{out}: no report was submitted from here")
-        return Path(record.log)
-    nodes = _phases_named(tree, phase)
-    if len(nodes) > 1:
-        keys = ", ".join(node.key for node in nodes)
-        raise ConfigError([f"phase {phase!r} is in several cells; name one of {keys}"])
+def _with_same_runs(tree: StudyTree, out: Path, chosen: list[PhaseNode]) -> list[PhaseNode]:
+    """With the phases that are one training with them, one of which the job is named for."""
     runs = read_record(out, tree.spec.name).runs
-    if nodes[0].key not in runs:
-        raise RunError(f"{out}: phase {phase!r} was not started here; name the folder with --out")
-    return out / runs[nodes[0].key] / f"{kind}.log"
+    wanted = {runs[node.key] for node in chosen if node.key in runs}
+    same = [node for node in tree.nodes.values() if runs.get(node.key) in wanted]
+    return list({node.key: node for node in (*chosen, *same)}.values())
 
 
 def _job_record(job: QueuedJob) -> dict[str, str]:
@@ -262,7 +220,7 @@ def _print_plan(
         kept = plan.kept.get(job.name)
         cells = [
             job.name.partition(":")[2],
-            kept.words if kept else numbers.get(job.name, "-"),
+            _kept_words(kept, job) if kept else numbers.get(job.name, "-"),
             str(made.shape.nodes),
             str(made.shape.num_tasks),
             str(made.shape.nodes * made.shape.gpus_per_node),
@@ -277,6 +235,11 @@ def _print_plan(
     counts += [f"{len(plan.kept)} there already"] if plan.kept else []
     counts += [f"{len(plan.replaced)} that waited in vain cancelled"] if plan.replaced else []
     console.print(", ".join(counts), markup=False, highlight=False)
+
+
+def _kept_words(kept: QueuedJob, job: StudyJob) -> str:
+    """With its name, where that is another study's."""
+    return kept.words if kept.name == job.name else f"{kept.words}, {kept.name}"
 
 
 def _waits_for(job: StudyJob) -> str:

@@ -7,8 +7,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from megatron_codemix.cli.model_ranks import ModelRanks
+from megatron_codemix.config.loader import load_run_config
+from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.held_out import held_out_sources
-from megatron_codemix.errors import UnavailableError
+from megatron_codemix.data.tokenizer import tokenizer_hash
+from megatron_codemix.errors import ConfigError, UnavailableError
 from megatron_codemix.evaluation.heldout import HeldOutTask
 from megatron_codemix.evaluation.safety.options import SafetyOptions
 from megatron_codemix.evaluation.safety.prepare import SAFETY, SAFETY_TASKS, prepare_safety
@@ -23,6 +26,8 @@ class TaskChoice:
 
     names: Sequence[str]
     max_bytes_per_source: int = 0
+    held_out_of: Path | None = None
+    """A run configuration whose held-out documents are scored in place of the run's own."""
     data_dir: Path | None = None
     skip_missing: bool = False
     limit: int | None = None
@@ -45,13 +50,30 @@ def prepare_tasks(ranks: ModelRanks, wanted: TaskChoice) -> list[Task]:
     found: list[Task] = []
     if HELDOUT in names:
         names.remove(HELDOUT)
-        sources = held_out_sources(ranks.config, wanted.max_bytes_per_source)
+        config = _held_out_config(ranks.config, wanted.held_out_of)
+        sources = held_out_sources(config, wanted.max_bytes_per_source)
         found.append(HeldOutTask(sources, wanted.max_bytes_per_source))
     safety = [name for name in SAFETY_TASKS if name in names or SAFETY in names]
     names = [name for name in names if not _is_own(name)]
     if safety:
         found += prepare_safety(safety, ranks.config, ranks.directory, _safety_options(wanted))
     return found + (_harness_tasks(names, wanted) if names else [])
+
+
+def _held_out_config(own: RunConfig, other: Path | None) -> RunConfig:
+    """The configuration whose held-out documents are meant. Raises ConfigError where the model
+    does not know its tokens."""
+    if other is None:
+        return own
+    config = load_run_config(other)
+    if tokenizer_hash(config.tokenizer.path) != tokenizer_hash(own.tokenizer.path):
+        raise ConfigError(
+            [
+                f"--held-out-of {other}: has the tokenizer {config.tokenizer.path}, and the run's "
+                f"is {own.tokenizer.path}, which is another; give a configuration with the run's"
+            ]
+        )
+    return config
 
 
 def _safety_options(wanted: TaskChoice) -> SafetyOptions:

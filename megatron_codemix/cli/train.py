@@ -1,6 +1,7 @@
 """`codemix train`: one run, alone, with ranks of its own, under torchrun or under srun."""
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -14,11 +15,11 @@ from megatron_codemix.config.precision_checks import needs_of
 from megatron_codemix.config.schema import Fp8Config
 from megatron_codemix.data.mixture.describe import describe_mixtures, readings, repetitions
 from megatron_codemix.data.needs import unread_sources
-from megatron_codemix.errors import EXIT_DONE, RetryableError
+from megatron_codemix.errors import EXIT_DONE, RetryableError, RunError
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
 from megatron_codemix.launch.ranks import LOST_PEER, run_ranks
 from megatron_codemix.locks import exclusive
-from megatron_codemix.runs import RunDirectory
+from megatron_codemix.runs import RunDirectory, Status
 from megatron_codemix.train.phase import (
     Phase,
     prepare_phase,
@@ -88,13 +89,17 @@ def command(
         print(f"done before, but its last checkpoint is not whole; going on with it:\n{damage}")
     prepare_environment(phase.config.backend.device)
     if context is None:
-        raise typer.Exit(_run_own_ranks(phase, nproc, profile))
-    _run_placed_rank(phase, context, profile)
+        raise typer.Exit(_run_own_ranks(phase, status, nproc, profile))
+    _run_placed_rank(phase, status, context, profile)
 
 
-def _run_own_ranks(phase: Phase, nproc: int, profile: bool) -> int:
-    """Starts the ranks and waits for them; the exit code that speaks for all."""
+def _run_own_ranks(phase: Phase, seen: Status, nproc: int, profile: bool) -> int:
+    """Starts the ranks and waits for them; the exit code that speaks for all. seen: status before
+    the run was this process's own."""
     with _alone_in(phase.run):
+        if _is_done_meanwhile(phase, seen):
+            print(f"done meanwhile, by another training: {phase.run.path}")
+            return EXIT_DONE
         attempt = start_attempt(phase)
 
         def rank_main(rank: RankContext) -> int:
@@ -110,12 +115,18 @@ def _run_own_ranks(phase: Phase, nproc: int, profile: bool) -> int:
         return code
 
 
-def _run_placed_rank(phase: Phase, context: RankContext, profile: bool) -> None:
-    """This process is one rank of a job that another launcher has started."""
+def _run_placed_rank(phase: Phase, seen: Status, context: RankContext, profile: bool) -> None:
+    """This process is one rank of a job that another launcher has started. seen: as above."""
     from megatron_codemix.train.rank import train_rank
 
     try:
         with _alone_in(phase.run) if context.rank == 0 else contextlib.nullcontext():
+            if context.rank == 0 and _is_done_meanwhile(phase, seen):
+                # Not a quiet end: a launcher then ends the other ranks, which wait for this one.
+                raise RetryableError(
+                    f"{phase.run.path}: another training has finished it meanwhile; nothing is "
+                    "left to be done"
+                )
             train_rank(phase, context, profile=profile)
     except RuntimeError as error:
         if any(text in str(error) for text in LOST_PEER):
@@ -126,10 +137,23 @@ def _run_placed_rank(phase: Phase, context: RankContext, profile: bool) -> None:
         raise
 
 
-def _alone_in(run: RunDirectory) -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def _alone_in(run: RunDirectory) -> Iterator[None]:
     """Two trainings in one directory would write over each other's checkpoints. Ranks of a start
-    that was killed hold the lock until they are gone, which takes moments."""
-    return exclusive(run.path / ".lock", "a training", wait_seconds=LOCK_WAIT_SECONDS)
+    that was killed hold the lock until they are gone, which takes moments. Raises RetryableError
+    where another training goes on: studies may share a run."""
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = exclusive(run.path / ".lock", "a training", wait_seconds=LOCK_WAIT_SECONDS)
+            stack.enter_context(lock)
+        except RunError as error:
+            raise RetryableError(str(error)) from error
+        yield
+
+
+def _is_done_meanwhile(phase: Phase, seen: Status) -> bool:
+    """Whether the training that held the run has finished it. To be asked while it is held."""
+    return seen.state != "done" and phase.claim().state == "done"
 
 
 def _note_death(phase: Phase, code: int) -> None:

@@ -1,6 +1,7 @@
 """The child's half of the rank launcher: a forked rank, and what it leaves behind when it fails."""
 
 import faulthandler
+import json
 import os
 import signal
 import sys
@@ -8,13 +9,13 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Literal
 
 from megatron_codemix.errors import EXIT_BUG, EXIT_RETRY, CodemixError, ConfigError, PreemptedError
-from megatron_codemix.files import read_json, unusable_path, write_json
+from megatron_codemix.files import unusable_path
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.processes import die_with
+from megatron_codemix.stops import RememberedStop
 
 Target = Callable[[RankContext], int]
 
@@ -47,10 +48,12 @@ class RankProcess:
     """For OpenMP, and so for torch."""
     forwarded: frozenset[signal.Signals]
     """Signals blocked while forking."""
-    log: Path | None
-    """Takes stdout and stderr; None leaves them with the parent's."""
-    record: Path
-    """Where the failure is written to."""
+    stop: RememberedStop | None
+    """What the parent remembered before its ranks were forked."""
+    log: int | None
+    """Open file that takes stdout and stderr; None leaves them with the parent's."""
+    record: int
+    """Open file that the failure is written to."""
 
 
 def run_rank(target: Target, context: RankContext, process: RankProcess) -> None:
@@ -58,7 +61,7 @@ def run_rank(target: Target, context: RankContext, process: RankProcess) -> None
     die_with(process.parent_pid)
     if process.log is not None:
         _redirect_output(process.log)
-    _take_over_signals(process.forwarded)
+    _take_over_signals(process.forwarded, process.stop)
     _publish(context)
     _limit_threads(process.num_threads)
     sys.exit(_exit_code(target, context, process))
@@ -75,7 +78,7 @@ def _exit_code(target: Target, context: RankContext, process: RankProcess) -> in
             message=message,
             seconds=time.monotonic(),
         )
-        write_json(process.record, asdict(failure))
+        os.write(process.record, json.dumps(asdict(failure)).encode())
         if process.log is not None:
             traceback.print_exc()
         return exit_code
@@ -95,26 +98,36 @@ def _exit_code(target: Target, context: RankContext, process: RankProcess) -> in
     return fail(exit_code, "stopped", "") if exit_code == EXIT_RETRY else exit_code
 
 
-def read_failure(record: Path) -> RankFailure | None:
+def read_failure(record: int) -> RankFailure | None:
     """What a rank has written of its failure; None where it had no time to, or nothing to say."""
-    return RankFailure(**read_json(record)) if record.exists() else None
+    try:
+        return RankFailure(**json.loads(read_from_start(record)))
+    except ValueError:  # nothing, or cut short by a kill
+        return None
 
 
-def _redirect_output(path: Path) -> None:
+def read_from_start(descriptor: int) -> bytes:
+    """The whole content of an open file, whose position stays where those who write have it."""
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+
+
+def _redirect_output(descriptor: int) -> None:
     """From here on stdout and stderr of this process, and of what it starts, are the file."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    os.close(descriptor)
     # Line by line, so that a kill leaves what was said before it.
     sys.stdout = open(1, "w", buffering=1, closefd=False, encoding="utf-8")  # noqa: SIM115 - for good
     sys.stderr = open(2, "w", buffering=1, closefd=False, encoding="utf-8")  # noqa: SIM115 - for good
 
 
-def _take_over_signals(forwarded: frozenset[signal.Signals]) -> None:
+def _take_over_signals(forwarded: frozenset[signal.Signals], stop: RememberedStop | None) -> None:
     """Drops the parent's handlers. SIGINT, which a terminal sends to all, stays with the parent."""
     for number in forwarded:
         signal.signal(number, signal.SIG_DFL)
+    if stop is not None and stop.received is not None:
+        stop.listen()
+    # Else the first signal ends a rank until it listens itself: one that waits for a rank that has
+    # died, in a library, would not come to look at what it remembers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, forwarded)
     faulthandler.enable(file=2)

@@ -30,8 +30,10 @@ from megatron_codemix.launch.rank_process import (
     RankProcess,
     Target,
     read_failure,
+    read_from_start,
     run_rank,
 )
+from megatron_codemix.stops import RememberedStop, remembered_stop
 
 # What the parent receives -> what each rank receives.
 _FORWARDED = {
@@ -57,8 +59,12 @@ _SETTLE_SECONDS = 1.0
 class _Watch:
     """State of one launch: the ranks not yet reaped, how others failed, what was asked of us."""
 
-    logs: Path
-    scratch: Path
+    stop: RememberedStop | None
+    """What this process remembers from before."""
+    logs: dict[int, int] = field(default_factory=dict)
+    """Rank -> open file with its output, for all but rank 0."""
+    records: dict[int, int] = field(default_factory=dict)
+    """Rank -> open file for how it has failed."""
     processes: dict[int, ForkProcess] = field(default_factory=dict)
     failures: list[RankFailure] = field(default_factory=list)
     notice: signal.Signals | None = None
@@ -82,20 +88,27 @@ def run_ranks(
     `prepare` imports, in this process and before the fork, what every rank needs (it must not touch
     a GPU). A rank returns its exit code or raises: CodemixError keeps its exit code, anything else
     is 1, death by a signal is 75. The first failure is printed to stderr, once, with its rank; the
-    other ranks get SIGTERM and, after `grace_seconds`, SIGKILL. A rank that returns 75 or raises
-    PreemptedError has stopped in order: the others finish. SIGINT and SIGTERM reach each rank as
-    one SIGTERM, SIGUSR1 as SIGUSR1; a second SIGINT kills.
+    other ranks get SIGTERM, are woken where they were stopped and, after `grace_seconds`, get
+    SIGKILL. A rank that returns 75 or raises PreemptedError has stopped in order: the others
+    finish. SIGINT and SIGTERM reach each rank as one SIGTERM, SIGUSR1 as SIGUSR1; a second SIGINT
+    kills. A request to stop that this process remembers from before (`stops.py`) is one to its
+    ranks.
 
-    Rank 0 has this process's stdout and stderr, rank k writes to `log_folder`/rank<k>.log. After
+    Rank 0 has this process's stdout and stderr, rank k writes to `log_folder`/rank<k>.log, or to a
+    file without a name, so that a kill of this process leaves nothing behind. After
     `timeout_seconds` each rank writes the stacks of its threads to stderr and is killed; that
     counts as 75. OpenMP has one thread a rank if there are several, else all cores, unless
     OMP_NUM_THREADS says otherwise. For the main thread only.
     """
     assert num_ranks >= 1, num_ranks
     with contextlib.ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="codemix-ranks-")))
-        watch = _Watch(logs=log_folder or scratch, scratch=scratch)
-        watch.logs.mkdir(parents=True, exist_ok=True)
+        watch = _Watch(stop=remembered_stop())
+        if log_folder is not None:
+            log_folder.mkdir(parents=True, exist_ok=True)
+        for rank in range(num_ranks):
+            watch.records[rank] = _closed_by(stack, os.memfd_create(f"rank{rank}"))
+            if rank > 0:
+                watch.logs[rank] = _closed_by(stack, _open_log(log_folder, rank))
         if prepare is not None:
             prepare()
         port = stack.enter_context(_reserve_port()).getsockname()[1]
@@ -114,9 +127,24 @@ def run_ranks(
     if not watch.failures:
         return EXIT_DONE
     cause = min(watch.failures, key=_precedence)
-    sys.stdout.flush()
-    sys.stderr.write(_describe(cause, num_ranks, log_folder))
+    with contextlib.suppress(OSError):  # on a full disk, which may be the cause itself
+        sys.stdout.flush()
+        sys.stderr.write(_describe(cause, num_ranks, log_folder))
     return cause.exit_code
+
+
+def _closed_by(stack: contextlib.ExitStack, descriptor: int) -> int:
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _open_log(folder: Path | None, rank: int) -> int:
+    """An empty file, to read and to append to; without a folder one that has no name."""
+    if folder is None:
+        with tempfile.TemporaryFile() as unnamed:
+            return os.dup(unnamed.fileno())
+    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+    return os.open(_log_path(folder, rank), flags, 0o644)
 
 
 def _reserve_port() -> socket.socket:
@@ -166,8 +194,9 @@ def _fork(target: Target, context: RankContext, watch: _Watch) -> ForkProcess:
         parent_pid=os.getpid(),
         num_threads=int(os.environ.get("OMP_NUM_THREADS", default_threads)),
         forwarded=frozenset(_FORWARDED),
-        log=_log_path(watch.logs, context.rank) if context.rank > 0 else None,
-        record=watch.scratch / f"rank{context.rank}.json",
+        stop=watch.stop,
+        log=watch.logs.get(context.rank),
+        record=watch.records[context.rank],
     )
     process = get_context("fork").Process(target=run_rank, args=(target, context, surroundings))
     with warnings.catch_warnings():
@@ -196,6 +225,8 @@ def _wait(watch: _Watch, grace_seconds: float, timeout_seconds: float | None) ->
             watch.kill_at = now + grace_seconds
             if watch.notice is None:
                 _signal_all(watch, signal.SIGTERM)
+            # One that was stopped, which is why the others have failed, hears of nothing before.
+            _signal_all(watch, signal.SIGCONT)
         elif watch.kill_at is None and now >= give_up_at:
             _give_up(watch, now)
 
@@ -228,7 +259,7 @@ def _reap(watch: _Watch, rank: int) -> RankFailure | None:
     assert exit_code is not None, rank
     if exit_code == EXIT_DONE:
         return None
-    recorded = read_failure(watch.scratch / f"rank{rank}.json")
+    recorded = read_failure(watch.records[rank])
     if exit_code >= 0:
         return recorded or RankFailure(
             rank=rank,
@@ -256,10 +287,9 @@ def _reap(watch: _Watch, rank: int) -> RankFailure | None:
 
 def _tail(watch: _Watch, rank: int) -> str:
     """The last lines of a rank's log; empty for rank 0, whose output is on the screen."""
-    path = _log_path(watch.logs, rank)
-    if rank == 0 or not path.exists():
+    if rank not in watch.logs:
         return ""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = read_from_start(watch.logs[rank]).decode(errors="replace").splitlines()
     return "".join(f"\n  | {line}" for line in lines[-_TAIL_LINES:])
 
 

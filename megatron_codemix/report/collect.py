@@ -1,7 +1,7 @@
 """What a study's run directories hold, as records. Nothing is computed here, and nothing else is
 read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from megatron_codemix.study.evaluation import (
     read_tasks,
 )
 from megatron_codemix.study.node import PhaseNode
+from megatron_codemix.study.run_checks import run_problems
 from megatron_codemix.study.state import PhaseWall, StudyRecord, read_record
+from megatron_codemix.study.store import Member, Trainer, others_of, own_part, read_trainers
 from megatron_codemix.study.tree import StudyTree
 
 
@@ -36,8 +38,7 @@ class PhaseRecord:
     plan: Mapping[str, Json]
     """`plan.json` of the last attempt; {} before the first."""
     provenance: Mapping[str, Json]
-    """`provenance.json` of the last attempt."""
-    metrics: list[dict[str, Json]]
+    """`provenance.json` of the last attempt that got so far as to write it; {} before that."""
     ledger: list[dict[str, Json]]
     heldout: Mapping[str, Json] | None
     """Summary of the held-out evaluation that the study asks for; None before it."""
@@ -48,6 +49,17 @@ class PhaseRecord:
     tasks: Mapping[str, Mapping[str, Json]] | None
     """Summaries of the tasks that the study asks for, by name; None before they are all there."""
     wall: PhaseWall
+    trained_with: str | None = None
+    """`cell/phase` of the phase before it that is the same training, in this study."""
+    trainers: Sequence[Trainer] = ()
+    """Studies that have trained it, where its run lies in a store."""
+    other_trainers: Sequence[Trainer] = ()
+    """Those of them that are other studies."""
+    own_part: float = 1.0
+    """Which part of its training was this study's and is not counted elsewhere: what its seconds
+    are multiplied with in sums over phases."""
+    last_step: int | None = None
+    """Of the part that is meant; None: all of it."""
 
     @property
     def is_done(self) -> bool:
@@ -57,11 +69,14 @@ class PhaseRecord:
 
     def until(self, step: int) -> "PhaseRecord":
         """The record as it was after `step` steps."""
-        return replace(
-            self,
-            metrics=[line for line in self.metrics if line["step"] <= step],
-            ledger=[line for line in self.ledger if line["step"] <= step],
-        )
+        ledger = [line for line in self.ledger if line["step"] <= step]
+        return replace(self, ledger=ledger, last_step=step)
+
+    def read_metrics(self) -> list[dict[str, Json]]:
+        """Lines of its metrics: read anew each time, as the lines of all phases of a large study
+        are tens of gigabytes in memory."""
+        lines = _read_lines(self.run.metrics)
+        return [line for line in lines if self.last_step is None or line["step"] <= self.last_step]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,16 +104,22 @@ class StudyRecords:
 
 
 def collect(tree: StudyTree, out: Path) -> StudyRecords:
-    """Records of all phases that were started below `out`. Raises RunError if there is none, or a
-    file is damaged."""
+    """Records of all phases that were started, below `out` or in its store. Raises RunError if
+    there is none, a directory holds another run than its name says, or a file is damaged."""
     study = read_record(out, tree.spec.name)
+    if problems := run_problems(tree, out):
+        raise RunError(*problems)
+    member = Member.of(study.name, out)
     phases: dict[str, PhaseRecord] = {}
     for key, node in tree.nodes.items():
-        run = _run_directory(tree, out, node, study)
+        # By identity where the data is there, else where `study.json` says that the phase was.
+        is_known = node.identity is not None
+        run = tree.run_directory(out, node) if is_known else study.run_directory(out, key)
         status = None if run is None else run.read_status()
         if run is not None and status is not None:
             wall = study.phases.get(key, PhaseWall())
-            phases[key] = _read_phase(tree, node, run, status, wall)
+            phase = _read_phase(tree, node, run, status, wall)
+            phases[key] = _with_trainers(phase, phases, member)
     if not phases:
         raise RunError(
             f"{out}: no phase of the study {tree.spec.name!r} was started here; start it with "
@@ -108,13 +129,20 @@ def collect(tree: StudyTree, out: Path) -> StudyRecords:
     return StudyRecords(tree=tree, phases=phases, study=study)
 
 
-def _run_directory(
-    tree: StudyTree, out: Path, node: PhaseNode, study: StudyRecord
-) -> RunDirectory | None:
-    """By identity where the data is there, else where `study.json` says that the phase was."""
-    if node.identity is not None:
-        return tree.run_directory(out, node)
-    return RunDirectory(out / study.runs[node.key]) if node.key in study.runs else None
+def _with_trainers(
+    phase: PhaseRecord, before: Mapping[str, PhaseRecord], member: Member
+) -> PhaseRecord:
+    """With who has trained it; `before` are the phases that come before it."""
+    for key, other in before.items():
+        if other.run.path == phase.run.path and other.trained_with is None:
+            return replace(phase, trained_with=key, trainers=other.trainers, own_part=0.0)
+    trainers = read_trainers(phase.run)
+    return replace(
+        phase,
+        trainers=trainers,
+        other_trainers=others_of(trainers, member),
+        own_part=own_part(trainers, member),
+    )
 
 
 def _read_phase(
@@ -129,8 +157,7 @@ def _read_phase(
         status=status,
         config=load_run_config(run.config) if run.config.exists() else node.config,
         plan=read_object(attempt / "plan.json") or {},
-        provenance=read_object(attempt / "provenance.json") or {},
-        metrics=_read_lines(run.metrics),
+        provenance=_read_provenance(run, status.attempts),
         ledger=_read_lines(run.ledger),
         heldout=heldout,
         documents=documents_path(asked, run),
@@ -138,6 +165,15 @@ def _read_phase(
         tasks=read_tasks(asked, run, status),
         wall=wall,
     )
+
+
+def _read_provenance(run: RunDirectory, attempts: int) -> Mapping[str, Json]:
+    """Of the newest attempt that has one: an attempt may die before it writes it."""
+    for number in range(attempts, 0, -1):
+        found = read_object(run.attempt(number) / "provenance.json")
+        if found is not None:
+            return found
+    return {}
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:  # Any: JSON values

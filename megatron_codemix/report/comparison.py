@@ -92,7 +92,7 @@ def comparisons_of(group: Group, measure: Measure, baseline: str) -> list[Compar
         variant: _pairs_of_parts(group, measure, (variant, baseline), common)
         for variant, common in seeds.items()
     }
-    items = _item_noises(measure, pairs)
+    items = _item_noises(measure, baseline, pairs)
     return [
         Comparison(
             group=group,
@@ -123,12 +123,12 @@ def _common_seeds(group: Group, measure: Measure, baseline: str) -> dict[str, li
 
 
 def _item_noises(
-    measure: Measure, pairs: Mapping[str, list[Pairs] | None]
+    measure: Measure, baseline: str, pairs: Mapping[str, list[Pairs] | None]
 ) -> dict[str, PairedNoise]:
     """Of a weighted sum of parts, whose items are independent."""
     there = {variant: of_parts for variant, of_parts in pairs.items() if of_parts is not None}
     of_parts = [
-        (weight, part.noises({variant: one[place] for variant, one in there.items()}))
+        (weight, part.noises(baseline, {variant: one[place] for variant, one in there.items()}))
         for place, (weight, part) in enumerate(measure.parts)
     ]
     return {
@@ -154,7 +154,7 @@ def _pairs_of_parts(
 def _pairs(part: Part, group: Group, names: tuple[str, str], seeds: Sequence[str]) -> Pairs | None:
     found = []
     for seed in seeds:
-        first, second = (part.items((name, seed), group.phases[name, seed]) for name in names)
+        first, second = (part.items(group.phases[name, seed]) for name in names)
         if first is None or second is None:
             return None
         found.append((first, second))

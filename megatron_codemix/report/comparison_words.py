@@ -41,11 +41,6 @@ def why_words(row: Row) -> str:
     return str(row["reason"]) + ("" if runs is None else f"; {runs} seeds would decide")
 
 
-def range_words(score: Mapping[str, Json]) -> str:
-    """`[3.2419, 3.2874]`; nothing where there is none."""
-    return "" if score["low"] is None else f"[{score['low']:.4f}, {score['high']:.4f}]"
-
-
 def verdict_table(comparisons: Sequence[Row]) -> Table | None:
     """Variants x measures that are no single task, for a terminal; None where no seed was repeated,
     so that there is nothing but "cannot tell"."""

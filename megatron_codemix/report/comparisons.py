@@ -6,9 +6,8 @@ What every number means, and the methods behind it: docs/reports.md.
 from collections.abc import Iterable, Mapping, Sequence
 
 from megatron_codemix.files import Json
-from megatron_codemix.report.collect import StudyRecords
 from megatron_codemix.report.comparison import Comparison, comparisons_of
-from megatron_codemix.report.measures import groups_of, measures_of
+from megatron_codemix.report.measures import Measured
 from megatron_codemix.report.statistics.decisions import (
     LEVEL,
     POWER,
@@ -21,21 +20,13 @@ from megatron_codemix.report.statistics.decisions import (
 from megatron_codemix.report.statistics.noise import DRAWS, interval
 
 
-def compare(
-    records: StudyRecords, rows: Sequence[Mapping[str, Json]], not_compared: Mapping[str, Json]
-) -> list[dict[str, Json]]:
-    """By point of the matrix, measure and variant.
-
-    rows: `variants` of the report, averages included.
-    not_compared: tasks that some variant does not do above random.
-    """
-    tasks = records.tree.spec.evaluation.tasks
-    limit = None if tasks is None else tasks.limit
+def compare(measured: Iterable[Measured], baseline: str) -> list[dict[str, Json]]:
+    """By point of the matrix, measure and variant."""
     found = [
         comparison
-        for group in groups_of(records, rows)
-        for measure in measures_of(group, not_compared, limit)
-        for comparison in comparisons_of(group, measure, records.tree.spec.compare.baseline)
+        for one in measured
+        for measure in one.measures.values()
+        for comparison in comparisons_of(one.group, measure, baseline)
     ]
     corrected = _corrected(one.p for one in found)
     of_models = _corrected(one.p_of_models for one in found)

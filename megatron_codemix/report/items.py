@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from megatron_codemix.files import Json, read_jsonl
 from megatron_codemix.report.collect import PhaseRecord
+from megatron_codemix.report.statistics.bleu import bleu_counts, bleu_of_sums, bleu_shares
 from megatron_codemix.report.statistics.items import Items
-from megatron_codemix.runs import result_stem
+from megatron_codemix.runs import RunDirectory, result_stem
 
 _TOLERANCE = 1e-6
 """Between a score and what its items add up to, of the score: both are sums of the same doubles."""
@@ -18,22 +20,48 @@ _Row = tuple[Any, float, float]
 """Key, amount, size. Any: what tells one item of a task from another."""
 
 
-def heldout_items(phase: PhaseRecord, source: str) -> Items | None:
-    """Documents of a source: bits over bytes. None where the phase has kept none."""
-    if phase.heldout is None or source not in phase.heldout["sources"]:
-        return None
-    total = phase.heldout["sources"][source]
-    rows = [
-        ((line["document"], line["id"]), line["nats"] / math.log(2), line["bytes"])
-        for line in read_jsonl(phase.documents)
-        if line["source"] == source
-    ]
-    return _items(rows, total["nats"] / math.log(2) / total["bytes"])
+@dataclass
+class ItemStore:
+    """Items of a study's runs, each file read once: those of many questions take seconds. By run
+    and results: cells that share a training may be measured on other documents."""
+
+    _heldout: dict[RunDirectory, dict[str, Items]] = field(default_factory=dict)
+    _tasks: dict[tuple[RunDirectory, str], Items | None] = field(default_factory=dict)
+
+    def heldout(self, phase: PhaseRecord, source: str) -> Items | None:
+        """Documents of a source; None where the phase has kept none."""
+        if phase.run not in self._heldout:
+            self._heldout[phase.run] = heldout_items(phase)
+        return self._heldout[phase.run].get(source)
+
+    def task(self, phase: PhaseRecord, task: str, limit: int | None) -> Items | None:
+        """As `task_items`. limit: that of the study."""
+        key = (phase.run, task)
+        if key not in self._tasks:
+            self._tasks[key] = task_items(phase, task, limit)
+        return self._tasks[key]
+
+
+def heldout_items(phase: PhaseRecord) -> dict[str, Items]:
+    """Source -> its documents, bits over bytes; without those that the phase has kept none of."""
+    if phase.heldout is None:
+        return {}
+    rows: dict[str, list[_Row]] = {source: [] for source in phase.heldout["sources"]}
+    for line in read_jsonl(phase.documents):
+        if line["source"] in rows:
+            row = ((line["document"], line["id"]), line["nats"] / math.log(2), line["bytes"])
+            rows[line["source"]].append(row)
+    totals = phase.heldout["sources"]
+    found = {
+        source: _items(own, totals[source]["nats"] / math.log(2) / totals[source]["bytes"])
+        for source, own in rows.items()
+    }
+    return {source: items for source, items in found.items() if items is not None}
 
 
 def task_items(phase: PhaseRecord, task: str, limit: int | None) -> Items | None:
     """Items of a benchmark by the metric that is reported. None where they were not kept, or where
-    the score is no mean of what its items score, as BLEU is none.
+    the score is neither a mean of what its items score nor BLEU.
 
     limit: that the study sets.
     """
@@ -44,15 +72,45 @@ def task_items(phase: PhaseRecord, task: str, limit: int | None) -> Items | None
     value = summary["metrics"].get(metric, {"value": None})["value"]
     lines = read_jsonl(phase.run.evaluation / f"{result_stem(task, limit)}.jsonl")
     name, _, way = metric.partition("/")
+    kept = [line for line in lines if line.get("filter", "") == way]
+    if value is None or not kept:
+        return None
+    keys = [(line.get("task"), line["item"]) for line in kept]
+    scores = [line.get(name) for line in kept]
+    texts = [score for score in scores if isinstance(score, list) and _are_texts(score)]
+    if len(texts) == len(scores):
+        return _bleu_items(keys, texts, value)
     rows = []
-    for line in lines:
-        if line.get("filter", "") != way:
-            continue
-        parts = _parts(line.get(name))
+    for key, score in zip(keys, scores, strict=True):
+        parts = _parts(score)
         if parts is None:
             return None
-        rows.append(((line.get("task"), line["item"]), *parts))
-    return None if value is None else _items(rows, value)
+        rows.append((key, *parts))
+    return _items(rows, value)
+
+
+def _are_texts(score: Sequence[Json]) -> bool:
+    """Reference and answer, as tokens with spaces between them: what BLEU is counted on."""
+    return len(score) == 2 and all(isinstance(text, str) for text in score)
+
+
+def _bleu_items(
+    keys: Sequence[Any], pairs: Sequence[Sequence[str]], value: float
+) -> Items | None:  # Any: as above
+    """None unless their BLEU is `value`."""
+    counts = np.array(
+        [bleu_counts(reference.split(), answer.split()) for reference, answer in pairs],
+        dtype=float,
+    )
+    if not _is_close(float(bleu_of_sums(counts.sum(axis=0))), value):
+        return None
+    return Items(
+        tuple(keys),
+        bleu_shares(counts),
+        np.ones(len(keys)),
+        counts=counts,
+        score_of=bleu_of_sums,
+    )
 
 
 def _parts(score: Json) -> tuple[float, float] | None:
@@ -76,4 +134,8 @@ def _items(rows: Sequence[_Row], value: float) -> Items | None:
         return None
     keys, amounts, sizes = zip(*kept, strict=True)
     items = Items(keys, np.array(amounts, dtype=float), np.array(sizes, dtype=float))
-    return items if math.isclose(items.value, value, rel_tol=_TOLERANCE, abs_tol=1e-9) else None
+    return items if _is_close(items.value, value) else None
+
+
+def _is_close(found: float, value: float) -> bool:
+    return math.isclose(found, value, rel_tol=_TOLERANCE, abs_tol=1e-9)

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from megatron_codemix.files import Json
 from megatron_codemix.report.collect import PhaseRecord, StudyRecords
-from megatron_codemix.report.items import heldout_items, task_items
+from megatron_codemix.report.items import ItemStore
 from megatron_codemix.report.statistics.items import Items, PairedNoise, Pairs, paired_noises
 from megatron_codemix.report.tasks import average_weights
-from megatron_codemix.report.warnings import SEED_AXIS
 from megatron_codemix.study.node import SINGLE_CELL
+from megatron_codemix.study.repetition import seed_of, without_seed
 
 Run = tuple[str, str]
 """Variant and seed."""
@@ -29,22 +28,23 @@ class Part:
     """Something that was asked: one source's documents, or one task's items."""
 
     name: str
-    read: Callable[[PhaseRecord], Items | None]
-    _found: dict[Run, Items | None] = field(default_factory=dict)
-    _noises: dict[str, PairedNoise] | None = None
+    items: Callable[[PhaseRecord], Items | None]
+    """Of one run."""
+    _noises: dict[tuple[str, str], PairedNoise | None] = field(default_factory=dict)
+    """By baseline and variant."""
 
-    def items(self, run: Run, phase: PhaseRecord) -> Items | None:
-        """Of one run; read once."""
-        if run not in self._found:
-            self._found[run] = self.read(phase)
-        return self._found[run]
-
-    def noises(self, comparisons: Mapping[str, Pairs]) -> dict[str, PairedNoise]:
-        """Of every variant's difference to the baseline; resampled once, as a task is also part of
-        averages."""
-        if self._noises is None:
-            self._noises = paired_noises(comparisons, self.name)
-        return self._noises
+    def noises(self, baseline: str, comparisons: Mapping[str, Pairs]) -> dict[str, PairedNoise]:
+        """Of these variants' differences to the baseline; resampled once, as a task is also part of
+        averages, which may lack variants that the task has."""
+        new = {
+            variant: pairs
+            for variant, pairs in comparisons.items()
+            if (baseline, variant) not in self._noises
+        }
+        found = paired_noises(new, self.name)
+        self._noises |= {(baseline, variant): found.get(variant) for variant in new}
+        known = {variant: self._noises[baseline, variant] for variant in comparisons}
+        return {variant: noise for variant, noise in known.items() if noise is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,48 +80,78 @@ class Group:
         return [seed for one, seed in self.rows if one == variant]
 
 
-def without_seed(point: Mapping[str, str]) -> str:
-    """What cells of this point of the matrix are called together."""
-    return ".".join(value for axis, value in point.items() if axis != SEED_AXIS)
+@dataclass(frozen=True)
+class Asked:
+    """What all measures of a report have in common."""
+
+    not_compared: Mapping[str, Json]
+    """Tasks that enter no comparison."""
+    limit: int | None
+    """Items of each task that the study asks for."""
+    store: ItemStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A group with everything that its variants can be compared by."""
+
+    group: Group
+    measures: dict[str, Measure]
+    """By name."""
+    asked: Asked
+
+
+def measured_groups(
+    records: StudyRecords,
+    rows: Sequence[Mapping[str, Json]],
+    not_compared: Mapping[str, Json],
+    store: ItemStore,
+) -> dict[str, Measured]:
+    """Cell without its seed -> its finished variants, in the order of the matrix.
+
+    rows: `variants` of the report, averages included.
+    not_compared: tasks that some variant does not do above random.
+    store: items, as far as they were read.
+    """
+    tasks = records.tree.spec.evaluation.tasks
+    asked = Asked(not_compared, None if tasks is None else tasks.limit, store)
+    return {group.cell: measured(group, asked) for group in groups_of(records, rows)}
 
 
 def groups_of(records: StudyRecords, rows: Sequence[Mapping[str, Json]]) -> list[Group]:
     """The finished variants, in the order of the matrix."""
+    spec = records.tree.spec
     groups: dict[str, Group] = {}
     for row in rows:
         point = records.tree.points[row["cell"]]
-        cell = without_seed(point) or SINGLE_CELL
+        cell = without_seed(spec, point) or SINGLE_CELL
         group = groups.setdefault(cell, Group(cell=cell, rows={}, phases={}))
-        run = (row["name"], point.get(SEED_AXIS, ""))
+        run = (row["name"], seed_of(spec, point))
         group.rows[run] = row
         group.phases[run] = records.chain(row["cell"], row["name"])[-1]
     return list(groups.values())
 
 
-def measures_of(group: Group, not_compared: Mapping[str, Json], limit: int | None) -> list[Measure]:
-    """Held-out sources, then averages, then tasks.
-
-    not_compared: tasks that enter no comparison.
-    limit: items of each task that the study asks for.
-    """
+def measured(group: Group, asked: Asked) -> Measured:
+    """Held-out sources, then averages, then tasks."""
     rows = group.rows
     sources = sorted({source for row in rows.values() for source in row["heldout"]})
-    tasks = sorted({name for row in rows.values() for name in row["tasks"]} - set(not_compared))
-    of_task = {name: Part(f"task/{name}", partial(_read_task, name, limit)) for name in tasks}
-    found = [_heldout(group, source) for source in sources]
+    tasks = sorted({name for row in rows.values() for name in row["tasks"]})
+    of_task = {name: _task_part(name, asked) for name in tasks if name not in asked.not_compared}
+    found = [_heldout(group, source, asked.store) for source in sources]
     found += _averages(group, of_task)
     found += [_task(group, name, part) for name, part in of_task.items()]
-    return found
+    return Measured(group=group, measures={one.name: one for one in found}, asked=asked)
 
 
-def _heldout(group: Group, source: str) -> Measure:
+def _heldout(group: Group, source: str, store: ItemStore) -> Measure:
     name = f"heldout/{source}"
     scores = {
         run: row["heldout"][source]["bits_per_byte"]
         for run, row in group.rows.items()
         if source in row["heldout"]
     }
-    part = Part(name, lambda phase: heldout_items(phase, source))
+    part = Part(name, lambda phase: store.heldout(phase, source))
     return Measure(name=name, lower_is_better=True, scores=scores, parts=[(1.0, part)])
 
 
@@ -159,5 +189,5 @@ def _task(group: Group, name: str, part: Part) -> Measure:
     )
 
 
-def _read_task(name: str, limit: int | None, phase: PhaseRecord) -> Items | None:
-    return task_items(phase, name, limit)
+def _task_part(name: str, asked: Asked) -> Part:
+    return Part(f"task/{name}", lambda phase: asked.store.task(phase, name, asked.limit))

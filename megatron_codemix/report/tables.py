@@ -4,20 +4,27 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from megatron_codemix.config.plan import layout_text
 from megatron_codemix.files import Json
 from megatron_codemix.report.collect import PhaseRecord, StudyRecords
 from megatron_codemix.report.comparisons import compare, settings
-from megatron_codemix.report.items import heldout_items
-from megatron_codemix.report.measures import without_seed
+from megatron_codemix.report.cost import cost
+from megatron_codemix.report.items import ItemStore
+from megatron_codemix.report.layouts import layouts
+from megatron_codemix.report.measures import measured_groups
+from megatron_codemix.report.not_run import not_run
+from megatron_codemix.report.published import published
 from megatron_codemix.report.statistics.decisions import LEVEL
 from megatron_codemix.report.statistics.items import value_noises
 from megatron_codemix.report.statistics.noise import interval
 from megatron_codemix.report.tasks import averages, left_out, task_scores
 from megatron_codemix.report.warnings import agreed, warnings
 from megatron_codemix.study.evaluation import HeldoutSpec, ValidationSpec
+from megatron_codemix.study.node import SINGLE_CELL
+from megatron_codemix.study.repetition import seed_axes, without_seed
 
 Report = dict[str, Any]  # Any: JSON values
 
@@ -33,8 +40,8 @@ def bits_per_byte(nats: float, num_bytes: int) -> float:
 
 
 def build_report(records: StudyRecords) -> Report:
-    """The content of `report.json`. Everything that depends on the clock is in `wall_seconds` and
-    `timing`."""
+    """The content of `report.json`. Everything that depends on the clock is in `wall_seconds`,
+    `timing` and `cost`, and in the hours of `not_run`."""
     spec = records.tree.spec
     rows = [
         _variant_row(records, cell, variant)
@@ -42,12 +49,15 @@ def build_report(records: StudyRecords) -> Report:
         for variant in spec.variants
         if records.is_complete(cell, variant)
     ]
-    _add_intervals(records, rows)
+    store = ItemStore()
+    _add_intervals(records, rows, store)
     _add_relative(rows, spec.compare.baseline)
     not_compared = left_out(rows)
     for row in rows:
         row["averages"] = averages(row["tasks"], not_compared)
-    comparisons = compare(records, rows, not_compared)
+    measured = measured_groups(records, rows, not_compared, store)
+    comparisons = compare(measured.values(), spec.compare.baseline)
+    costs = cost(records)
     errors = [
         line["max_error_samples"] for phase in records.phases.values() for line in phase.ledger
     ]
@@ -55,12 +65,13 @@ def build_report(records: StudyRecords) -> Report:
     return {
         "study": spec.name,
         "baseline": spec.compare.baseline,
+        "cells": _cells(records),
         "variants": rows,
         "tasks_left_out": not_compared,
         "comparisons": comparisons,
         "statistics": settings(comparisons),
         "seeds": seed_statistics(
-            rows, {c: without_seed(p) for c, p in records.tree.points.items()}
+            rows, {c: without_seed(spec, p) for c, p in records.tree.points.items()}
         ),
         "phases": phases,
         "ledger_max_error_samples": max(errors, default=None),
@@ -69,8 +80,25 @@ def build_report(records: StudyRecords) -> Report:
         "evaluation": _evaluation(records),
         "commit": agreed(phase.provenance.get("commit") for phase in records.phases.values()),
         "versions": agreed(phase.provenance.get("versions") for phase in records.phases.values()),
+        "published": published(records, measured),
+        "not_run": not_run(records, rows, not_compared, costs),
+        "layouts": layouts(phases),
+        "cost": costs,
         "wall_seconds": records.study.wall_seconds,
         "timing": _timing(records),
+    }
+
+
+def _cells(records: StudyRecords) -> dict[str, dict[str, Json]]:
+    """Cell -> what its comparisons call it, and its point of the matrix without its seed."""
+    spec = records.tree.spec
+    seeds = seed_axes(spec)
+    return {
+        cell: {
+            "group": without_seed(spec, point) or SINGLE_CELL,
+            "point": {axis: value for axis, value in point.items() if axis not in seeds},
+        }
+        for cell, point in records.tree.points.items()
     }
 
 
@@ -111,12 +139,14 @@ def _variant_row(records: StudyRecords, cell: str, variant: str) -> dict[str, Js
     }
 
 
-def _add_intervals(records: StudyRecords, rows: Sequence[dict[str, Json]]) -> None:
+def _add_intervals(
+    records: StudyRecords, rows: Sequence[dict[str, Json]], store: ItemStore
+) -> None:
     """Fills in `low` and `high` of bits per byte: over documents, None where those were not
     kept."""
     for source in sorted({source for row in rows for source in row["heldout"]}):
         found = {
-            place: heldout_items(records.chain(row["cell"], row["name"])[-1], source)
+            place: store.heldout(records.chain(row["cell"], row["name"])[-1], source)
             for place, row in enumerate(rows)
             if source in row["heldout"]
         }
@@ -184,6 +214,7 @@ def _phase_row(phase: PhaseRecord) -> dict[str, Json]:
         "parent": parent,
         "load": phase.config.init_from.load if phase.config.init_from else None,
         "identity": phase.status.identity,
+        "trained_with": phase.trained_with,
         "state": phase.status.state,
         "steps": phase.status.step,
         "requested_tokens": phase.config.train.train_tokens,
@@ -242,12 +273,15 @@ def _timing(records: StudyRecords) -> dict[str, Json]:
             "train_seconds": trained,
             "train_wall_seconds": phase.wall.train,
             "evaluate_wall_seconds": phase.wall.evaluate,
+            "own_part": phase.own_part,
+            "trained_by": [asdict(trainer) for trainer in phase.trainers],
             "tokens_per_second": _consumed_tokens(phase) / trained if trained else None,
             "attempts": phase.status.attempts,
             "failures": phase.status.failures,
         }
-        seconds += trained
-        tokens += _consumed_tokens(phase) if trained else 0
+        # What another study has trained, or what another cell has counted, is not counted again.
+        seconds += phase.own_part * trained
+        tokens += phase.own_part * _consumed_tokens(phase) if trained else 0
     return {
         "study_starts": records.study.starts,
         "train_seconds": seconds,

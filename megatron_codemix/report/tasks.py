@@ -1,6 +1,8 @@
 """Benchmarks of the variants: which of them may be compared, and the first paper's averages.
 
 The paper compares benchmarks in which every model is above random (arXiv 2408.10914, section 2.2).
+Where a guess is never right there is no random score to be above, and a score of 0 is a score: its
+Table 2 has models with 0.4 of code.
 Its Total Avg. is the mean of the category means, its NL Avg. that of reasoning and knowledge: so
 recomputed from its Table 2.
 """
@@ -23,6 +25,18 @@ CATEGORIES = {
 
 NL_CATEGORIES = ("reasoning", "knowledge")
 """Of its NL Avg."""
+
+AVERAGES = {
+    **{name: (name,) for name in CATEGORIES},
+    "nl": NL_CATEGORIES,
+    "total": tuple(CATEGORIES),
+}
+"""Average -> categories that it is the mean of."""
+
+
+def tasks_of_average(name: str) -> list[str]:
+    """Of the paper's average of this name."""
+    return [task for category in AVERAGES[name] for task in CATEGORIES[category]]
 
 
 def task_scores(summaries: Mapping[str, Mapping[str, Json]]) -> dict[str, dict[str, Any]]:
@@ -48,11 +62,12 @@ def _finite(value: float | None) -> float | None:
 
 
 def left_out(rows: Sequence[Mapping[str, Json]]) -> dict[str, list[str]]:
-    """Tasks that are not compared -> variants that are not above random in them."""
+    """Tasks that are not compared -> variants that are not above random in them; none of those that
+    guesses never solve."""
     found: dict[str, list[str]] = {}
     for row in rows:
         for name, score in row["tasks"].items():
-            if score["above_random"] is False:
+            if score["above_random"] is False and score["random_baseline"] != 0:
                 found.setdefault(name, []).append(row["name"])
     return {name: list(dict.fromkeys(variants)) for name, variants in sorted(found.items())}
 

@@ -3,15 +3,14 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from megatron_codemix.config.plan import VOCABULARY_MULTIPLE
 from megatron_codemix.data.mixture.describe import MAX_EPOCHS
 from megatron_codemix.files import Json
 from megatron_codemix.report.collect import StudyRecords
 from megatron_codemix.report.tasks import left_out
 from megatron_codemix.study.evaluation import ValidationSpec
 from megatron_codemix.study.outlook import rounding_warnings
-
-SEED_AXIS = "train.seed"
-"""Axis of the matrix whose points are repetitions of one another."""
+from megatron_codemix.study.repetition import is_repeated
 
 
 def warnings(records: StudyRecords, rows: Sequence[Mapping[str, Json]]) -> list[str]:
@@ -27,6 +26,8 @@ def warnings(records: StudyRecords, rows: Sequence[Mapping[str, Json]]) -> list[
         *_rounding(records),
         *_ledger_errors(records),
         *_different_code(records),
+        *_trained_elsewhere(records),
+        *_two_measures(records),
         *_not_above_random(rows),
         *_cut_prompts(records),
     ]
@@ -81,7 +82,7 @@ def _incomplete(records: StudyRecords) -> list[str]:
 
 
 def _one_seed(records: StudyRecords) -> list[str]:
-    if len(records.tree.spec.matrix.get(SEED_AXIS, [])) > 1:
+    if is_repeated(records.tree.spec):
         return []
     return [
         "one seed: no noise floor, so a small difference between variants may be chance; add "
@@ -148,6 +149,39 @@ def _different_code(records: StudyRecords) -> list[str]:
         if isinstance(values, list):
             texts.append(f"phases ran with different {what}: see report.json")
     return texts
+
+
+def _trained_elsewhere(records: StudyRecords) -> list[str]:
+    """What other studies of the same store have trained."""
+    by_others: dict[str, list[str]] = {}
+    for phase in records.phases.values():
+        if phase.own_part < 1 and phase.trained_with is None:
+            part = "in part " if phase.own_part > 0 else ""
+            names = [f"{one.study} ({one.out})" for one in phase.other_trainers]
+            by_others.setdefault(f"{part}by study {', '.join(names)}", []).append(phase.node.label)
+    return [
+        f"{', '.join(labels)}: trained {others}, where the seconds count"
+        for others, labels in by_others.items()
+    ]
+
+
+def _two_measures(records: StudyRecords) -> list[str]:
+    """Phases that were evaluated in place of a validation, beside others that were validated:
+    validations count the rows that pad the model's table, evaluations do not."""
+    if not isinstance(records.tree.spec.evaluation.heldout, ValidationSpec):
+        return []
+    measured = [phase for phase in records.phases.values() if phase.heldout is not None]
+    evaluated = [one for one in measured if one.documents != one.run.validation_documents]
+    padded = [one for one in measured if one.config.model.vocabulary_size % VOCABULARY_MULTIPLE]
+    if not padded or len(evaluated) in (0, len(measured)):
+        return []
+    return [
+        f"{', '.join(one.node.label for one in evaluated)}: evaluated, because another study of "
+        "the store has trained it and validated something else; the other phases have the losses "
+        "of their last validations, which lie a little higher (vocabulary of "
+        f"{padded[0].config.model.vocabulary_size} entries, padded to a multiple of "
+        f"{VOCABULARY_MULTIPLE})"
+    ]
 
 
 def _not_above_random(rows: Sequence[Mapping[str, Json]]) -> list[str]:

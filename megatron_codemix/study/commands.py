@@ -4,12 +4,14 @@ import contextlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Protocol, Self
 
 from megatron_codemix.launch.loaded import LoadedServer
 from megatron_codemix.launch.local import Process, Starter, start_program
-from megatron_codemix.runs import RunDirectory
+from megatron_codemix.runs import EVALUATION, RunDirectory
 from megatron_codemix.study.evaluation import EvaluationSpec
+from megatron_codemix.study.store import Work
 
 
 class Commands(Protocol):
@@ -56,14 +58,39 @@ class CodemixCommands:
         return evaluate_words(run, asked)
 
 
-def train_words(run: RunDirectory, world_size: int) -> list[str]:
-    """Words of `codemix`. Under srun, whose tasks are the ranks, `--nproc` has no effect."""
-    return ["train", str(run.config), "--run-dir", str(run.path), "--nproc", str(world_size)]
+def train_words(run: RunDirectory, world_size: int, config: Path | None = None) -> list[str]:
+    """Words of `codemix`. Under srun, whose tasks are the ranks, `--nproc` has no effect.
+
+    config: absent: that in the run directory.
+    """
+    words = ["train", str(config or run.config), "--run-dir", str(run.path)]
+    return [*words, "--nproc", str(world_size)]
 
 
-def evaluate_words(run: RunDirectory, asked: EvaluationSpec) -> list[str]:
-    """Words of `codemix`."""
-    return ["evaluate", str(run.path), *asked.arguments()]
+def evaluate_words(
+    run: RunDirectory, asked: EvaluationSpec, config: Path | None = None
+) -> list[str]:
+    """Words of `codemix`.
+
+    asked: `EvaluationSpec.by_processes`.
+    config: of the phase that asks, where a run has several evaluations; absent: `asked_config`.
+    """
+    words = ["evaluate", str(run.path), *asked.arguments()]
+    if run.results == EVALUATION:
+        return words
+    of_phase = ["--held-out-of", str(config or asked_config(run))]
+    return [*words, "--out", str(run.evaluation), *of_phase]
+
+
+def asked_config(run: RunDirectory) -> Path:
+    """Configuration whose held-out documents are scored, where a run has several evaluations: that
+    of the phase which asks, not of the one that trained it."""
+    return run.evaluation / "asked.yaml"
+
+
+def files_folder(run: RunDirectory, work: Work) -> Path:
+    """Where the log of a training or an evaluation lies."""
+    return run.path if work == "train" or run.results == EVALUATION else run.evaluation
 
 
 def _start_codemix(

@@ -5,6 +5,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from megatron_codemix.config.problems import suggestion
 from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.study.published.check import published_problems
 from megatron_codemix.study.spec import StudySpec
 
 
@@ -27,7 +28,7 @@ def check_names(spec: StudySpec) -> list[str]:
             f"{spec.at('compare.baseline')}: no variant {baseline!r}"
             + suggestion(baseline, list(spec.variants))
         )
-    return problems
+    return problems + published_problems(spec)
 
 
 def check_matrix(spec: StudySpec) -> list[str]:

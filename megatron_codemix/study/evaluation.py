@@ -1,15 +1,24 @@
 """What a study measures after each phase, and whether that has been done."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt
 
+from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.schema import RunConfig, Section
 from megatron_codemix.errors import RunError
-from megatron_codemix.files import Json, read_json, read_jsonl
-from megatron_codemix.runs import EVALUATED_TASKS, HELDOUT, RunDirectory, Status, result_stem
+from megatron_codemix.files import Json, hash_json, read_json, read_jsonl
+from megatron_codemix.runs import (
+    EVALUATED_TASKS,
+    EVALUATION,
+    HELDOUT,
+    RunDirectory,
+    Status,
+    result_stem,
+)
 from megatron_codemix.units import parse_bytes
 
 
@@ -71,9 +80,29 @@ class EvaluationSpec(Section):
     pipeline: PositiveInt = 1
     """Processes that the layers are dealt over."""
 
+    @property
+    def num_processes(self) -> int:
+        """That evaluate a phase, where anything does."""
+        if isinstance(self.heldout, HeldoutSpec):
+            return self.heldout.world_size
+        return self.tensor * self.pipeline
+
+    def by_processes(self, config: RunConfig) -> "EvaluationSpec":
+        """What is asked of a phase of this configuration, for `codemix evaluate`. A training that
+        another study has made may have validated something else: then this takes the place of its
+        last validation, with the same documents cut into the same windows."""
+        if isinstance(self.heldout, HeldoutSpec):
+            return self
+        assert config.validation is not None, "evaluation_problems has refused it"
+        heldout = HeldoutSpec(
+            world_size=self.num_processes,
+            max_bytes_per_source=config.validation.max_bytes_per_source,
+        )
+        return self.model_copy(update={"heldout": heldout})
+
     def arguments(self) -> list[str]:
         """Of `codemix evaluate`, for what is asked here."""
-        assert isinstance(self.heldout, HeldoutSpec), "validations are the trainings' own"
+        assert isinstance(self.heldout, HeldoutSpec), "see by_processes"
         options = {
             "--nproc": self.heldout.world_size,
             "--tensor": self.tensor,
@@ -107,13 +136,60 @@ def evaluation_problems(asked: EvaluationSpec, config: RunConfig) -> list[str]:
     return problems
 
 
+def held_out_files(config: RunConfig) -> dict[str, str]:
+    """Source -> prefix of its held-out shard, of the sources that have one."""
+    return {
+        name: str(source.validation)
+        for name, source in sorted(config.data.sources.items())
+        if source.validation is not None
+    }
+
+
+def asked_folder(asked: EvaluationSpec, config: RunConfig) -> str:
+    """Folder, in a run that several studies have, of what one of them asks of it: what is measured,
+    and on which held-out documents."""
+    wanted = asked.model_dump(mode="json") | {"held_out": held_out_files(config)}
+    if isinstance(asked.heldout, ValidationSpec):
+        wanted |= validated_part(config)
+    return f"{EVALUATION}/asked-{hash_json(wanted)[:8]}"
+
+
+def validated_part(config: RunConfig) -> dict[str, Json]:
+    """What the losses of a training's own validations depend on: where this differs, they are not
+    those of another study that asks for validations."""
+    measured: dict[str, Json] = {"held_out": held_out_files(config)}
+    if config.validation is not None:
+        measured["max_bytes_per_source"] = config.validation.max_bytes_per_source
+    return measured
+
+
+def _is_validated_as_asked(asked: EvaluationSpec, run: RunDirectory) -> bool:
+    """Whether the last validation of `run` is what is asked of it here: another study may have
+    trained it. A training writes its configuration as it begins."""
+    if run.results == EVALUATION:
+        return True
+    if not run.config.exists():
+        return False
+    config = _config_as_written(run.config, run.config.stat().st_mtime_ns)
+    return asked_folder(asked, config) == run.results
+
+
+@lru_cache(maxsize=1024)
+def _config_as_written(path: Path, modified_ns: int) -> RunConfig:
+    """Read once, as long as it is not written anew: a study that runs looks every second."""
+    return load_run_config(path)
+
+
 def read_heldout(
     asked: EvaluationSpec, run: RunDirectory, status: Status
 ) -> Mapping[str, Json] | None:
     """Held-out losses of the final checkpoint, measured as the study asks; None before. Raises
     RunError where a file is damaged, or a finished run has not validated at its end."""
     if isinstance(asked.heldout, ValidationSpec):
-        return _last_validation(run, status)
+        if _is_validated_as_asked(asked, run):
+            return _last_validation(run, status)
+        summary = read_summary(run)
+        return summary if summary is not None and summary.get("step") == status.step else None
     summary = read_summary(run)
     is_asked = summary is not None and _is_as_asked(asked, asked.heldout, status, summary)
     return summary if is_asked else None
@@ -135,7 +211,7 @@ def _last_validation(run: RunDirectory, status: Status) -> Mapping[str, Json] | 
 def documents_path(asked: EvaluationSpec, run: RunDirectory) -> Path:
     """Where the held-out losses of single documents are; runs of earlier versions, and those that
     are not done, may have none."""
-    if isinstance(asked.heldout, ValidationSpec):
+    if isinstance(asked.heldout, ValidationSpec) and _is_validated_as_asked(asked, run):
         return run.validation_documents
     return run.evaluation / f"{HELDOUT}.jsonl"
 

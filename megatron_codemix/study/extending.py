@@ -6,7 +6,7 @@ from typing import Any
 
 from megatron_codemix.config.tree import Tree, merge
 
-_NAMED = ("phases", "variants", "matrix", "axes", "source_tokens")
+_NAMED = ("phases", "variants", "matrix", "axes", "source_tokens", "published")
 """Sections whose keys are names that the study gives."""
 
 
@@ -17,8 +17,8 @@ def lay_study(base: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:  # Any:
     - What a phase or an axis sets by dotted key is replaced whole, together with what the base sets
       below that key; so weights, or another schedule, leave nothing of the base's behind.
     - A name without a value (`code-and-adjacent: ~`) takes out what the base has there: a section,
-      a phase, a variant, an axis or one of its values, a source. Where the base has none, the empty
-      value stays, for the schema to refuse.
+      a phase, a variant, an axis or one of its values, a source, a published figure or one of its
+      rows or cells. Where the base has none, the empty value stays, for the schema to refuse.
     - Origins of values that `over` replaces or takes out are dropped.
     """
     laid = merge(base, over)
@@ -74,6 +74,12 @@ def _removed(base: Mapping[str, Any], over: Mapping[str, Any]) -> list[tuple[str
     paths += [(section, name) for section in _NAMED for name in _section(over, section)]
     for axis in _section(over, "axes"):
         paths += [("axes", axis, value) for value in _section(over, "axes", axis)]
+    for figure in _section(over, "published"):
+        paths += [
+            ("published", figure, section, name)
+            for section in ("rows", "cells")
+            for name in _section(over, "published", figure, section)
+        ]
     sources = ("defaults", "data", "sources")
     paths += [(*sources, name) for name in _section(over, *sources)]
     return [path for path in paths if _at(over, path) is None and _at(base, path) is not None]

@@ -7,8 +7,9 @@ element to element (`aftercorr`) no longer hold once a part of the elements is s
 are dealt out to `max_running` lanes, and each waits for the end of the one before it in its lane.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from megatron_codemix.config.parameters import count_parameters
@@ -47,21 +48,38 @@ def job_name(study: str, node: PhaseNode | None, kind: JobKind) -> str:
 
 
 def job_graph(
-    tree: StudyTree, phases: Sequence[PhaseProgress], *, max_running: int | None = None
+    tree: StudyTree,
+    phases: Sequence[PhaseProgress],
+    *,
+    max_running: int | None = None,
+    validated_otherwise: Collection[str] = (),
 ) -> list[StudyJob]:
     """Jobs for all that is not done, those that wait behind those that they wait for; [] where all
-    is done. The report comes last, and after failures too: it says what was not run."""
+    is done. Phases that are one training have one job for it, by the name of the first, and one for
+    each evaluation that they ask for. The report comes last, and after failures too: it says what
+    was not run.
+
+    validated_otherwise: `cell/phase` of those that a job of another study trains, whose validations
+    are not what is asked for here.
+    """
     has_evaluations = isinstance(tree.spec.evaluation.heldout, HeldoutSpec)
+    study = tree.spec.name
     jobs: dict[str, StudyJob] = {}
+    evaluated: set[tuple[Path, str]] = set()
     for phase in phases:
-        node, study = phase.node, tree.spec.name
-        training = job_name(study, node, "train")
-        if phase.state not in ("trained", "done"):
+        node = phase.node
+        owner = tree.owner(node)
+        training = job_name(study, owner, "train")
+        if owner.key == node.key and phase.state not in ("trained", "done"):
             parent = None if node.parent is None else tree.nodes[f"{node.cell}/{node.parent}"]
-            wanted = None if parent is None else job_name(study, parent, "train")
+            wanted = None if parent is None else job_name(study, tree.owner(parent), "train")
             needs = (wanted,) if wanted in jobs else ()
             jobs[training] = StudyJob(kind="train", name=training, phase=phase, needs=needs)
-        if phase.state != "done" and has_evaluations:
+        # What another study has trained, or is about to, may have validated something else.
+        is_validated = phase.state != "trained" and node.key not in validated_otherwise
+        is_missing = phase.state != "done" and (has_evaluations or not is_validated)
+        if is_missing and phase.asked not in evaluated:
+            evaluated |= {phase.asked} if phase.asked is not None else set()
             name = job_name(study, node, "evaluate")
             needs = (training,) if training in jobs else ()
             jobs[name] = StudyJob(kind="evaluate", name=name, phase=phase, needs=needs)

@@ -1,12 +1,15 @@
-"""`slurm.json` in a study's folder: the job of each training, evaluation and report."""
+"""`slurm.json` in a study's folder: the job of each training, evaluation and report; and what the
+jobs have taken, in `study.json`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import read_json, write_json
+from megatron_codemix.launch.slurm.starts import Stretch
+from megatron_codemix.study.state import read_record, record_lock, write_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,3 +52,17 @@ def write_records(out: Path, study: str, records: Mapping[str, JobRecord]) -> No
     """Writes `slurm.json`, atomically."""
     jobs = {name: asdict(record) for name, record in records.items()}
     write_json(records_path(out), {"study": study, "jobs": jobs})
+
+
+def add_job_times(
+    out: Path, study: str, key: str, times: Sequence[Stretch], *, is_training: bool
+) -> None:
+    """Adds what starts of a job of phase `key` have taken to the study's record, which several jobs
+    may do at once."""
+    seconds = sum(one.seconds for one in times)
+    wall = {"train" if is_training else "evaluate": seconds}
+    with record_lock(out):
+        record = read_record(out, study).with_wall(key, **wall)
+        for one in times:
+            record = record.with_jobs(one.began_unix, one.ended_unix)
+        write_record(out, record)

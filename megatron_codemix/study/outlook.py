@@ -19,6 +19,7 @@ MAX_ROUNDING = 0.1
 """Budgets that whole steps change by more than this share are no longer those asked for."""
 
 
+_MAX_NAMED = 3
 _POINTS = 1000
 """Steps of a schedule that are looked at for its highest rate."""
 
@@ -54,6 +55,9 @@ class PhaseOutlook:
     """Passes over each source, from the root of the chain to the end of this phase; None where
     neither its shard is there nor the study states its tokens."""
     layout: str
+    trained_with: str | None
+    """The phase before this one that is the same training, which happens once; None where there is
+    none."""
 
     def as_dict(self) -> dict[str, Any]:  # Any: JSON values
         """For --json."""
@@ -74,6 +78,23 @@ def repetition_warnings(outlooks: Sequence[PhaseOutlook]) -> list[str]:
         for phase in outlooks
         for source, epochs in phase.epochs.items()
         if epochs is not None and epochs > MAX_EPOCHS
+    ]
+
+
+def sharing_note(outlooks: Sequence[PhaseOutlook]) -> list[str]:
+    """How many phases are trained for others as well, and what is trained in all; [] where each is
+    a training of its own."""
+    shared = [phase for phase in outlooks if phase.trained_with is not None]
+    if not shared:
+        return []
+    trained = sum(phase.train_tokens for phase in outlooks if phase.trained_with is None)
+    saved = sum(phase.train_tokens for phase in shared)
+    words = ", ".join(f"{phase.label} with {phase.trained_with}" for phase in shared[:_MAX_NAMED])
+    more = f" and {len(shared) - _MAX_NAMED} more" if len(shared) > _MAX_NAMED else ""
+    return [
+        f"{len(outlooks) - len(shared)} trainings for {len(outlooks)} phases: what several cells "
+        f"have in common is trained once ({words}{more}); {format_count(trained)} tokens in all, "
+        f"{format_count(saved)} more without that"
     ]
 
 
@@ -148,6 +169,7 @@ def _phase_outlook(tree: StudyTree, node: PhaseNode) -> PhaseOutlook:
         is_constant=len(courses_of(config)) == 1 and courses_of(config)[0].is_constant,
         epochs=chain_epochs(tree, node),
         layout=layout_text(config.layout, plan.data_parallel),
+        trained_with=tree.trained_with(node),
     )
 
 

@@ -154,7 +154,9 @@ class StudyDisplay:
         """Shows the present state; `nodes` are the phases that run, none at the end."""
         if self.console.quiet:
             return
-        phases = study_progress(tree, out)
+        phases = [
+            phase for phase in study_progress(tree, out) if tree.trained_with(phase.node) is None
+        ]
         usual = measured_speed(phases)
         keys = {node.key for node in nodes}
         running = [_look_at(phase, usual) for phase in phases if phase.node.key in keys]

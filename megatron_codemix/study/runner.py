@@ -9,97 +9,87 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from megatron_codemix.config.loader import dump_yaml
-from megatron_codemix.errors import (
-    EXIT_BUG,
-    EXIT_DONE,
-    EXIT_INPUT,
-    EXIT_RETRY,
-    ConfigError,
-    RunError,
-)
-from megatron_codemix.files import write_text
+from megatron_codemix.backend.environment import runs_on_gpus
+from megatron_codemix.config.parameters import count_parameters
+from megatron_codemix.errors import ConfigError, RunError
 from megatron_codemix.launch.local import POLL_SECONDS, Child, ChildExit, StopRequest
-from megatron_codemix.launch.shares import gpu_shares, thread_shares
+from megatron_codemix.launch.shares import fitting_jobs, gpu_shares, thread_shares
 from megatron_codemix.locks import exclusive, try_lock
-from megatron_codemix.runs import RunDirectory
-from megatron_codemix.study.changed_phase import take_over
 from megatron_codemix.study.commands import CodemixCommands, Commands
 from megatron_codemix.study.node import PhaseNode
+from megatron_codemix.study.phase_runner import DONE, ELSEWHERE, Outcome, PhaseRunner
 from megatron_codemix.study.progress import StudyDisplay
-from megatron_codemix.study.state import (
-    PhaseProgress,
-    StudyRecord,
-    phase_progress,
-    read_record,
-    write_record,
-)
+from megatron_codemix.study.run_checks import run_problems
+from megatron_codemix.study.siblings import trained_beside
+from megatron_codemix.study.state import StudyRecord, read_record, write_record
+from megatron_codemix.study.store import Work, require_store
 from megatron_codemix.study.tree import StudyTree
-
-MAX_FAILURES = 3
-"""Starts of one child in a row that may fail, or end without a step forward, before the study
-stops."""
 
 _RECORD_EVERY_SECONDS = 5.0
 _SHOW_EVERY_SECONDS = 1.0
 """To look at all phases of a large study takes milliseconds, of cores that they need."""
 _WAIT_FOR_OLD_CHILD_SECONDS = 180.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How `run_study` ended."""
-
-    exit_code: int
-    message: str
-    """For the user: what happened and what to do; empty when all is done."""
-
-
-_DONE = Outcome(exit_code=EXIT_DONE, message="")
-_STOPPED = Outcome(
-    exit_code=EXIT_RETRY,
-    message="stopped; what was reached is saved, and the same command goes on from there",
-)
+_PROCESS_BYTES = 1 << 30
+"""Of a training's process on CPUs beside its model: its imports (half of this) and its batches."""
+_BYTES_PER_PARAMETER = 18
+"""Weights, gradients, Adam's moments and, in bf16, the optimizer's own weights; on one process."""
 
 
 def run_study(
     tree: StudyTree,
     out: Path,
     *,
-    jobs: int = 1,
+    jobs: int | None = None,
     commands: Commands | None = None,
     show: bool = True,
 ) -> Outcome:
-    """Trains and evaluates every phase of `tree` that is not done, below `out`.
+    """Trains and evaluates every phase of `tree` that is not done, below `out` or in its store.
 
     tree: with identities (`identify`).
-    jobs: phases that run side by side, each on the study's world size; a phase waits for its
-        parent. When one fails, the others are asked to save and stop.
+    jobs: phases that run side by side, each on the study's world size; None: as many as fit on this
+        machine. A phase waits for its parent. When one fails, the others are asked to save and
+        stop.
     To be called from the main thread, which handles SIGINT and SIGTERM meanwhile. Raises
-    ConfigError where data or GPUs are missing, RunError where another `study run` works in `out`.
+    ConfigError where data or GPUs are missing or directories hold other runs, RunError where
+    another `study run` works in `out`.
     """
     missing = tree.inventory.missing
     if missing or any(node.identity is None for node in tree.nodes.values()):
         raise ConfigError([f"missing: {name}; prepare it, or set --data" for name in missing])
-    needs_gpus = any(node.config.backend.device != "cpu" for node in tree.nodes.values())
-    gpus = gpu_shares(jobs, tree.spec.world_size) if needs_gpus else [{}] * jobs
-    threads = thread_shares(jobs, tree.spec.world_size)
-    shares = [{**one, **threads} for one in gpus]
+    needs_gpus = any(runs_on_gpus(node.config.backend.device) for node in tree.nodes.values())
+    shares = _places(tree, jobs, needs_gpus)
+    if problems := run_problems(tree, out):
+        raise ConfigError(problems)
+    if tree.store is not None:
+        require_store(tree.store)
     with exclusive(out / ".study.lock", "a study"):
         record = read_record(out, tree.spec.name)
-        runs = {
-            key: str(tree.run_directory(out, node).path.relative_to(out.absolute()))
-            for key, node in tree.nodes.items()
-        }
-        record = replace(record, starts=record.starts + 1, runs=runs)
+        record = replace(record.with_runs(tree, out), starts=record.starts + 1)
         with contextlib.ExitStack() as stack:
             display = stack.enter_context(StudyDisplay(show=show))
             stop = stack.enter_context(StopRequest().listen())
+            for line in trained_beside(tree, out):
+                display.say(line)
             if commands is None:
                 commands = stack.enter_context(CodemixCommands.of(needs_gpus=needs_gpus))
             runner = _Runner(tree, out, commands, record, display, stop)
             with runner.keeping_time(), _child_lock(out, display, stop) as child_lock:
                 return runner.run(child_lock, shares)
+
+
+def _places(tree: StudyTree, jobs: int | None, needs_gpus: bool) -> list[dict[str, str]]:
+    """The environment of each place that phases are trained and evaluated in; jobs: how many, None:
+    as many as fit on this machine, by the largest model of all."""
+    world_size, evaluators = tree.spec.world_size, tree.spec.evaluation.num_processes
+    largest = max(count_parameters(node.config.model) for node in tree.nodes.values())
+    jobs = jobs or fitting_jobs(
+        world_size,
+        num_evaluators=evaluators,
+        needs_gpus=needs_gpus,
+        process_bytes=_PROCESS_BYTES + _BYTES_PER_PARAMETER * largest,
+    )
+    gpus = gpu_shares(jobs, max(world_size, evaluators)) if needs_gpus else [{}] * jobs
+    return [{**one, **thread_shares(jobs, world_size)} for one in gpus]
 
 
 @contextlib.contextmanager
@@ -146,12 +136,15 @@ class _Runner:
         display: StudyDisplay,
         stop: StopRequest,
     ) -> None:
-        self.tree, self.out, self.commands = tree, out, commands
+        self.tree, self.out = tree, out
         self.record, self.display, self.stop = record, display, stop
-        self.waiting, self.done = list(tree.nodes.values()), set[str]()
+        self.phases = PhaseRunner(tree, out, commands, display, stop, self._note_seconds)
+        self.begun, self.done = set[str](), set[str]()
+        self.elsewhere = set[str]()
+        """Phases that another study was found to work on in this round."""
         self.work: dict[int, _Work] = {}
         """By place."""
-        self.outcome = _DONE
+        self.outcome = DONE
         """The first one that is another."""
         self._accounted = self._recorded = time.monotonic()
         self._shown = 0.0
@@ -171,9 +164,10 @@ class _Runner:
         of each place."""
         try:
             while True:
+                self.elsewhere.clear()
                 for place, share in enumerate(shares):
                     self._fill(place, child_lock, share)
-                if not self.work:
+                if not self.work and (self.outcome is not DONE or not self.elsewhere):
                     self._show(always=True)
                     return self.outcome
                 for place, ended in self._ended():
@@ -185,15 +179,20 @@ class _Runner:
 
     def _fill(self, place: int, child_lock: IO[str], share: Mapping[str, str]) -> None:
         """Begins phases in a free place until one has a child, or none may begin."""
-        while place not in self.work and self.outcome is _DONE:
-            node = next((node for node in self.waiting if self._may_begin(node)), None)
+        while place not in self.work and self.outcome is DONE:
+            node = next((node for node in self.tree.nodes.values() if self._may_begin(node)), None)
             if node is None:
                 return
-            self.waiting.remove(node)
-            self._advance(place, node, self._phase(node, child_lock, share), None)
+            self.begun.add(node.key)
+            self._advance(place, node, self.phases.steps(node, child_lock, share), None)
 
     def _may_begin(self, node: PhaseNode) -> bool:
-        return node.parent is None or f"{node.cell}/{node.parent}" in self.done
+        """Behind its parent, and behind the phase that it is one training with."""
+        if node.key in self.begun or node.key in self.elsewhere:
+            return False
+        owner = self.tree.owner(node).key
+        is_first = owner == node.key or owner in self.done
+        return is_first and (node.parent is None or f"{node.cell}/{node.parent}" in self.done)
 
     def _advance(
         self,
@@ -207,9 +206,12 @@ class _Runner:
         try:
             child = next(steps) if ended is None else steps.send(ended)
         except StopIteration as end:
-            if end.value is _DONE:
+            if end.value is DONE:
                 self.done.add(node.key)
-            elif self.outcome is _DONE:
+            elif end.value is ELSEWHERE:
+                self.begun.remove(node.key)
+                self.elsewhere.add(node.key)
+            elif self.outcome is DONE:
                 self.outcome = end.value
                 if not self.stop.count:
                     self.stop.ask()  # the others save and end
@@ -217,73 +219,19 @@ class _Runner:
             self.work[place] = _Work(node, steps, child)
 
     def _ended(self) -> list[tuple[int, ChildExit]]:
-        """Waits a moment for the children, and shows how far they are; those that have ended."""
-        patience = POLL_SECONDS / len(self.work)
+        """Waits a moment for the children, or for other studies where there are none, and shows how
+        far they are; those that have ended."""
+        if not self.work:
+            time.sleep(POLL_SECONDS)
+        patience = POLL_SECONDS / max(1, len(self.work))
         exits = [(place, work.child.ended(patience)) for place, work in self.work.items()]
         self._poll()
         for work in self.work.values():
             work.child.pass_on(self.stop)
         return [(place, ended) for place, ended in exits if ended is not None]
 
-    def _phase(
-        self, node: PhaseNode, child_lock: IO[str], share: Mapping[str, str]
-    ) -> Generator[Child, ChildExit, Outcome]:
-        """Brings one phase from whatever state it is in to `done`: yields each child, and is sent
-        how it ended."""
-        failures = 0
-        earlier = take_over(self.tree, self.out, node)
-        if earlier is not None:
-            self.display.say(
-                f"{node.label}: its mixture has changed after step {earlier.step}, where it goes on"
-            )
-        while (before := phase_progress(self.tree, self.out, node)).state != "done":
-            assert before.run is not None  # run_study has checked that every identity is known
-            if self.stop.count:
-                return _STOPPED
-            name = "evaluation" if before.state == "trained" else "training"
-            ended = yield self._start(before, before.run, child_lock, share)
-            seconds = {"evaluate" if before.state == "trained" else "train": ended.seconds}
-            self.record = self.record.with_wall(node.key, **seconds)
-            if self.stop.count and ended.code in (EXIT_DONE, EXIT_RETRY):
-                return _STOPPED
-            if ended.code in (EXIT_BUG, EXIT_INPUT) or (self.stop.count and ended.code > 0):
-                return self._failed(node, name, ended, ended.code)
-            if self.stop.count:
-                return _STOPPED
-            after = phase_progress(self.tree, self.out, node)
-            failures = 0 if _is_forward(before, after) else failures + 1
-            if failures >= MAX_FAILURES:
-                return self._failed(node, f"{name} ({failures} times in a row)", ended, EXIT_RETRY)
-            if ended.code != EXIT_DONE:
-                self.display.say(
-                    f"{node.label}: {name} ended with {_describe_exit(ended.code)} at step "
-                    f"{after.step}; it goes on"
-                )
-        return _DONE
-
-    def _start(
-        self,
-        phase: PhaseProgress,
-        run: RunDirectory,
-        child_lock: IO[str],
-        share: Mapping[str, str],
-    ) -> Child:
-        """Starts the training or, where that is done, the evaluation."""
-        spec = self.tree.spec
-        trained = phase.state == "trained"
-        if trained:
-            command = self.commands.evaluate(run, spec.evaluation)
-        else:
-            config = dump_yaml(self.tree.resolved_config(self.out, phase.node))
-            write_text(run.config, config)
-            command = self.commands.train(run, spec.world_size)
-        return Child(
-            command,
-            run.path / ("evaluate.log" if trained else "train.log"),
-            start=self.commands.start,
-            pass_fds=[child_lock.fileno()],
-            environment={"NO_COLOR": "1", **share},
-        )
+    def _note_seconds(self, key: str, work: Work, seconds: float) -> None:
+        self.record = self.record.with_wall(key, **{work: seconds})
 
     def _poll(self) -> None:
         now = time.monotonic()
@@ -304,25 +252,3 @@ class _Runner:
         now = time.monotonic()
         wall = self.record.wall_seconds + now - self._accounted
         self.record, self._accounted = replace(self.record, wall_seconds=wall), now
-
-    def _failed(self, node: PhaseNode, name: str, ended: ChildExit, exit_code: int) -> Outcome:
-        return Outcome(
-            exit_code=exit_code,
-            message=f"{node.label}: {name} ended with {_describe_exit(ended.code)}; {ended.log} "
-            "says:\n"
-            f"{ended.last_block() or '(nothing)'}",
-        )
-
-
-def _is_forward(before: PhaseProgress, after: PhaseProgress) -> bool:
-    """Whether a start brought the phase on without counting as a failure itself."""
-    failed = after.status is not None and after.status.failures > (
-        before.status.failures if before.status else 0
-    )
-    return (after.state != before.state and after.state in ("trained", "done")) or (
-        after.step > before.step and not failed
-    )
-
-
-def _describe_exit(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -13,7 +13,7 @@ says how they are laid on one another.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,11 +25,14 @@ from megatron_codemix.config.problems import field_paths, suggestion
 from megatron_codemix.config.schema import PositiveTokens, RunConfig, Section
 from megatron_codemix.config.tree import Tree, parse_override, set_dotted, where_of
 from megatron_codemix.errors import ConfigError
+from megatron_codemix.study.data_paths import (
+    absolute_data,
+    absolute_paths,
+    absolute_settings,
+    data_root_of,
+)
 from megatron_codemix.study.evaluation import EvaluationSpec
 from megatron_codemix.study.extending import is_covered, lay_study, leaf_paths
-
-DATA_ROOT = "{data}"
-"""Stands for the study's `data_root` in every path of the run configuration."""
 
 _ORIGIN = re.compile(r"(paper,? .+|inferred)(: .+)?")
 
@@ -68,6 +71,17 @@ class CompareSpec(Section):
     """Variant that relative changes refer to: (x - baseline) / baseline."""
 
 
+class RepeatsSpec(Section):
+    """What of this study repeats a published figure, so that the report can set the paper's values
+    beside ours."""
+
+    rows: Annotated[dict[str, str], Field(min_length=1)]
+    """Variant -> row of the figure. What the figure has besides is reported as not run."""
+    cells: dict[str, str] = {}
+    """Point of the matrix, without its seed -> model of the figure. Absent: every point repeats its
+    only one; a figure with several needs it."""
+
+
 class StudySpec(Section):
     """A study, as the user wrote it (after the command line's changes)."""
 
@@ -104,6 +118,9 @@ class StudySpec(Section):
     """The comparison."""
     evaluation: EvaluationSpec
     """The measurements."""
+    published: dict[str, RepeatsSpec] = {}
+    """Published figure (`paper_a/proportion`) -> what repeats it. Decides nothing that is
+    learned."""
     origin: dict[str, str] = {}
     """Path in this file -> where the value is from: `paper <section>` or `inferred`, with an
     optional `: reason`."""
@@ -143,7 +160,7 @@ def load_study(
     spec = _build_spec(tree, path, problems)
     defaults = resolve_extends(spec.defaults, _folder_of_extends(spec.defaults, path))
     inherited = defaults.pop("origin", None)
-    root = _data_root(spec, path, data_root)
+    root = data_root_of(spec.data_root, path.parent, data_root)
     origins = {
         **{f"defaults.{key}": text for key, text in _mapping(inherited).items()},
         **_mapping(origin),
@@ -154,13 +171,32 @@ def load_study(
     spec._places = dict(_places(tree))
     return spec.model_copy(
         update={
-            "defaults": _absolute_paths(defaults, root, path.parent),
-            "evaluation": _absolute_data(spec.evaluation, path.parent),
-            "data_root": root,
+            **_with_paths(spec, defaults, root, path.parent),
             "token_scale": spec.token_scale * (Decimal(1) if scale is None else scale),
             "origin": origins,
         }
     )
+
+
+def _with_paths(
+    spec: StudySpec, defaults: Tree, root: Path | None, folder: Path
+) -> dict[str, Any]:  # Any: fields of the study
+    """The fields that hold paths, with these made absolute."""
+    phases = {
+        name: phase.model_copy(update={"set": absolute_settings(phase.set, root, folder)})
+        for name, phase in spec.phases.items()
+    }
+    axes = {
+        axis: {value: absolute_settings(some, root, folder) for value, some in values.items()}
+        for axis, values in spec.axes.items()
+    }
+    return {
+        "defaults": absolute_paths(defaults, root, folder),
+        "phases": phases,
+        "axes": axes,
+        "evaluation": absolute_data(spec.evaluation, folder),
+        "data_root": root,
+    }
 
 
 def _build_spec(tree: Tree, path: Path, problems: list[str]) -> StudySpec:
@@ -205,47 +241,6 @@ def _origin_problems(origin: Mapping[str, Any], tree: Mapping[str, Any]) -> list
                 f"{place}expected 'paper SECTION' or 'inferred', then perhaps ': REASON'"
             )
     return problems
-
-
-def _data_root(spec: StudySpec, path: Path, given: Path | None) -> Path | None:
-    if given is not None:
-        return given.absolute()
-    return None if spec.data_root is None else (path.parent / spec.data_root).absolute()
-
-
-def _absolute_data(evaluation: EvaluationSpec, folder: Path) -> EvaluationSpec:
-    """The tasks' data folder is relative to the study file."""
-    tasks = evaluation.tasks
-    if tasks is None or tasks.data_dir is None:
-        return evaluation
-    placed = tasks.model_copy(update={"data_dir": (folder / tasks.data_dir).absolute()})
-    return evaluation.model_copy(update={"tasks": placed})
-
-
-def _absolute_paths(defaults: Tree, root: Path | None, folder: Path) -> Tree:
-    """`{data}` filled in where the root is known; other paths are relative to the study file."""
-
-    def resolve(text: Any) -> Any:  # Any: what is not text is left for the schema to refuse
-        if not isinstance(text, str):
-            return text
-        if DATA_ROOT in text:
-            return text if root is None else text.replace(DATA_ROOT, str(root))
-        return str((folder / text).absolute())
-
-    def resolve_all(section: Any, fields: Collection[str]) -> Any:  # Any: as above
-        if not isinstance(section, Mapping):
-            return section
-        return {key: resolve(v) if key in fields else v for key, v in section.items()}
-
-    resolved = dict(defaults)
-    if "tokenizer" in defaults:
-        resolved["tokenizer"] = resolve_all(defaults["tokenizer"], ("path",))
-    data = defaults.get("data")
-    if isinstance(data, Mapping) and isinstance(data.get("sources"), Mapping):
-        files = ("train", "validation")
-        sources = {name: resolve_all(one, files) for name, one in data["sources"].items()}
-        resolved["data"] = {**data, "sources": sources}
-    return resolved
 
 
 def _apply_overrides(tree: Tree, overrides: Sequence[str], problems: list[str]) -> Tree:

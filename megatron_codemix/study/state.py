@@ -10,11 +10,12 @@ from megatron_codemix.config.plan import RunPlan
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import read_json, write_json
 from megatron_codemix.locks import exclusive
-from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.runs import EVALUATION, RunDirectory, Status
 from megatron_codemix.study.evaluation import read_heldout, read_tasks
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.tree import StudyTree
 
+RECORD_NAME = "study.json"
 PhaseState = Literal["no data", "pending", "running", "failed", "trained", "done"]
 
 
@@ -28,6 +29,13 @@ class PhaseProgress:
     state: PhaseState
     step: int
     plan: RunPlan
+    is_stored: bool = False
+    """Whether the run lies in a store, and is not the study's alone."""
+
+    @property
+    def asked(self) -> tuple[Path, str] | None:
+        """What tells its evaluation from others; None while its run is unknown."""
+        return None if self.run is None else (self.run.path, self.run.results)
 
     @property
     def num_steps(self) -> int:
@@ -60,12 +68,32 @@ class StudyRecord:
 
     name: str
     wall_seconds: float = 0.0
-    """Time that `study run` has spent, over all its starts."""
+    """Time that `study run` has spent, over all its starts, and that has passed from the first
+    start of the study's jobs in SLURM to the last end of one."""
     starts: int = 0
+    store: str | None = None
+    """Folder that its runs lie in, which other studies may have as well; None: its own."""
     runs: dict[str, str] = field(default_factory=dict)
-    """`cell/phase` -> run directory below the study's folder, so that a report needs no data
-    files."""
+    """`cell/phase` -> run directory below the study's folder, or anywhere, so that a report needs
+    no data files."""
+    results: dict[str, str] = field(default_factory=dict)
+    """`cell/phase` -> folder of its evaluation in the run directory, where that is another than
+    usual."""
+    earlier: dict[str, str] = field(default_factory=dict)
+    """`cell/phase` -> run directory that it had in the store before its mixture was changed."""
     phases: dict[str, PhaseWall] = field(default_factory=dict)
+    jobs_began_unix: float | None = None
+    """First start of a job in SLURM; None where there was none."""
+    jobs_ended_unix: float | None = None
+    """Last end of one."""
+
+    def with_jobs(self, began_unix: float, ended_unix: float) -> "StudyRecord":
+        """The record after jobs that had their nodes at some time from the one to the other."""
+        began = min(began_unix, self.jobs_began_unix or began_unix)
+        ended = max(ended_unix, self.jobs_ended_unix or ended_unix)
+        counted = (self.jobs_ended_unix or 0.0) - (self.jobs_began_unix or 0.0)
+        wall = self.wall_seconds - counted + ended - began
+        return replace(self, wall_seconds=wall, jobs_began_unix=began, jobs_ended_unix=ended)
 
     def with_wall(self, key: str, *, train: float = 0.0, evaluate: float = 0.0) -> "StudyRecord":
         """The record after some more seconds of phase `key`."""
@@ -73,10 +101,34 @@ class StudyRecord:
         wall = PhaseWall(train=old.train + train, evaluate=old.evaluate + evaluate)
         return replace(self, phases={**self.phases, key: wall})
 
+    def with_runs(self, tree: StudyTree, out: Path) -> "StudyRecord":
+        """The record with where each phase of `tree` lies."""
+        found = {key: tree.run_directory(out, node) for key, node in tree.nodes.items()}
+        runs = {key: _place(run.path, out.absolute()) for key, run in found.items()}
+        results = {key: run.results for key, run in found.items() if run.results != EVALUATION}
+        earlier = dict(self.earlier)
+        if tree.store is not None:
+            gone = {key: old for key, old in self.runs.items() if runs.get(key, old) != old}
+            earlier |= {key: old for key, old in gone.items() if (out / old).is_dir()}
+        store = None if tree.store is None else str(tree.store)
+        return replace(self, store=store, runs=runs, results=results, earlier=earlier)
+
+    def run_directory(self, out: Path, key: str) -> RunDirectory | None:
+        """Where phase `key` lay when the study was started last; None where it was not a part of it
+        then."""
+        if key not in self.runs:
+            return None
+        return RunDirectory(out / self.runs[key], self.results.get(key, EVALUATION))
+
+
+def _place(run: Path, out: Path) -> str:
+    """As short as can be found again when the study's folder is moved."""
+    return str(run.relative_to(out) if run.is_relative_to(out) else run)
+
 
 def record_path(out: Path) -> Path:
     """Place of `study.json`."""
-    return out / "study.json"
+    return out / RECORD_NAME
 
 
 def read_record(out: Path, name: str) -> StudyRecord:
@@ -101,13 +153,6 @@ def write_record(out: Path, record: StudyRecord) -> None:
     write_json(record_path(out), asdict(record))
 
 
-def add_wall(out: Path, name: str, key: str, *, train: float = 0.0, evaluate: float = 0.0) -> None:
-    """Adds seconds of phase `key` to the record, which several jobs may do at once."""
-    with record_lock(out):
-        record = read_record(out, name)
-        write_record(out, record.with_wall(key, train=train, evaluate=evaluate))
-
-
 def record_lock(out: Path) -> contextlib.AbstractContextManager[None]:
     """Held by whoever changes a record that others may change meanwhile."""
     return exclusive(out / ".record.lock", "a change of its record", wait_seconds=60.0)
@@ -130,6 +175,7 @@ def phase_progress(tree: StudyTree, out: Path, node: PhaseNode) -> PhaseProgress
         state=_state(tree, run, status),
         step=0 if status is None else status.step,
         plan=plan,
+        is_stored=tree.store is not None,
     )
 
 

@@ -3,20 +3,34 @@
 SLURM is asked what is queued or running, so the same call at any time submits only what neither
 runs nor is done. A job that waits for one that is submitted anew would wait in vain: it is
 cancelled and submitted anew with it.
+
+What another study's queued job trains, in a store that both have, is not submitted: what comes
+after it waits for that job. Its number is noted in the store, and counts only where SLURM has a job
+of this number and name. Where it fails or is cancelled, SLURM cancels those that wait for it, and
+the next submission of their study has it as a job of its own.
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from megatron_codemix.errors import CodemixError, ConfigError, RunError
+from megatron_codemix.errors import CodemixError, ConfigError, RetryableError
 from megatron_codemix.launch.slurm.client import QueuedJob, Scheduler
 from megatron_codemix.launch.slurm.cluster import ClusterSpec
 from megatron_codemix.locks import exclusive
 from megatron_codemix.study.changed_phase import earlier_run, take_over
 from megatron_codemix.study.job_graph import StudyJob, job_graph, job_name, report_job
 from megatron_codemix.study.job_records import JobRecord, read_records, write_records
+from megatron_codemix.study.noted_jobs import (
+    NotedJob,
+    job_of_another_study,
+    jobs_for,
+    note_job,
+    validated_otherwise,
+    validation_hash,
+)
+from megatron_codemix.study.run_checks import run_problems
 from megatron_codemix.study.slurm_jobs import run_of, script_path, write_job
 from megatron_codemix.study.state import (
     PhaseProgress,
@@ -25,7 +39,14 @@ from megatron_codemix.study.state import (
     study_progress,
     write_record,
 )
+from megatron_codemix.study.store import require_store, submitting
 from megatron_codemix.study.tree import StudyTree
+
+CANCEL_SECONDS = 180.0
+"""How long a cancellation may take: SLURM waits KillWait (30 s where a site does not say otherwise)
+for what a job still does, and its epilog."""
+
+_LOOK_AGAIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,18 +78,65 @@ def queued_jobs(study: str, out: Path, scheduler: Scheduler) -> list[QueuedJob]:
     ]
 
 
+def cancel_jobs(
+    study: str,
+    out: Path,
+    scheduler: Scheduler,
+    *,
+    names: Collection[str] | None = None,
+    patience_seconds: float = CANCEL_SECONDS,
+    pause: Callable[[float], None] = time.sleep,
+) -> list[QueuedJob]:
+    """Cancels the study's jobs, or those of these names, and waits until SLURM has none of them;
+    they, as they were found.
+
+    A script that was just about to put its job back into the queue does so behind the first
+    `scancel`, so what is there again is cancelled again. Raises RetryableError naming those that
+    are there still after `patience_seconds`.
+    """
+    found: dict[str, QueuedJob] = {}
+    give_up_at = time.monotonic() + patience_seconds
+    while left := _of_names(queued_jobs(study, out, scheduler), names):
+        if found and time.monotonic() >= give_up_at:
+            raise RetryableError(
+                f"{patience_seconds:.0f} s after they were cancelled SLURM still has "
+                f"{', '.join(f'{job.words} ({job.name})' for job in left)}; a job that stays "
+                "COMPLETING hangs on its node"
+            )
+        found = {job.id: job for job in left} | found
+        alive = [job.id for job in left if not job.is_ending]
+        if alive:
+            scheduler.cancel(alive)
+        pause(_LOOK_AGAIN_SECONDS)
+    return list(found.values())
+
+
+def _of_names(jobs: Sequence[QueuedJob], names: Collection[str] | None) -> list[QueuedJob]:
+    return [job for job in jobs if names is None or job.name in names]
+
+
 def plan_submission(
-    tree: StudyTree, out: Path, cluster: ClusterSpec, queued: Sequence[QueuedJob]
+    tree: StudyTree,
+    out: Path,
+    cluster: ClusterSpec,
+    queued: Sequence[QueuedJob],
+    others: Sequence[QueuedJob] = (),
 ) -> SubmissionPlan:
-    """What is missing, given the study's jobs that SLURM has."""
+    """What is missing, given the jobs that SLURM has: the study's, and those that are noted in its
+    store (`jobs_for`)."""
     phases, records = study_progress(tree, out), read_records(out)
-    graph = job_graph(tree, phases, max_running=cluster.max_running)
     live = {job.name: job for job in queued}
+    otherwise = validated_otherwise(tree, phases, live, others)
+    graph = job_graph(tree, phases, max_running=cluster.max_running, validated_otherwise=otherwise)
     kept: dict[str, QueuedJob] = {}
     replaced: list[QueuedJob] = []
     for job in graph:
         found = live.get(job.name)
-        if found is None or job.kind == "report":
+        if job.kind == "report":
+            continue
+        if found is None:
+            elsewhere = job_of_another_study(tree, run_of(job), job.kind, others)
+            kept |= {} if elsewhere is None else {job.name: elsewhere}
             continue
         if _may_stay(job, found, records.get(job.name), kept):
             kept[job.name] = found
@@ -118,15 +186,12 @@ def submission_problems(tree: StudyTree, out: Path, queued: Sequence[QueuedJob] 
         records = read_records(out)
     except CodemixError as error:
         return problems + error.problems
+    problems += run_problems(tree, out)
     live = {job.name: job for job in queued}
     for node in tree.nodes.values():
         if node.identity is None:
             continue
         run = tree.run_directory(out, node)
-        try:
-            run.claim(node.identity)
-        except RunError as error:
-            problems += error.problems
         for kind in ("train", "evaluate"):
             name = job_name(tree.spec.name, node, kind)
             record, found = records.get(name), live.get(name)
@@ -147,23 +212,26 @@ def submit_study(
     SLURM's words where it refuses one of the scripts; RunError where a `study run` or another
     submission works in `out`. After an error in between, the same call submits the rest.
     """
-    with exclusive(out / ".study.lock", "a study"):
+    if tree.store is not None:
+        require_store(tree.store)
+    with exclusive(out / ".study.lock", "a study"), submitting(tree.store):
         queued = queued_jobs(tree.spec.name, out, scheduler)
         problems = submission_problems(tree, out, queued)
         if problems:
             raise ConfigError(problems)
+        _note_runs(tree, out)
         for node in tree.nodes.values():
             if earlier_run(tree, out, node) is not None:
                 take_over(tree, out, node)
-        plan = plan_submission(tree, out, cluster, queued)
+        others = jobs_for(tree, study_progress(tree, out), scheduler)
+        plan = plan_submission(tree, out, cluster, queued, others)
         for job in plan.missing:
             write_job(tree, out, cluster, job)
         for script in _one_of_each_kind(out, plan.missing):
             scheduler.check(script)
         if plan.replaced:
             scheduler.cancel([job.id for job in plan.replaced])
-        _note_runs(tree, out)
-        return plan, _submit(tree.spec.name, out, plan, scheduler)
+        return plan, _submit(tree, out, plan, scheduler)
 
 
 def _one_of_each_kind(out: Path, jobs: Sequence[StudyJob]) -> list[Path]:
@@ -172,17 +240,16 @@ def _one_of_each_kind(out: Path, jobs: Sequence[StudyJob]) -> list[Path]:
 
 def _note_runs(tree: StudyTree, out: Path) -> None:
     """Where each phase lies, for reports without data files."""
-    runs = {
-        key: str(tree.run_directory(out, node).path.relative_to(out.absolute()))
-        for key, node in tree.nodes.items()
-    }
     with record_lock(out):
         record = read_record(out, tree.spec.name)
-        if record.runs != runs:
-            write_record(out, replace(record, runs=runs))
+        noted = record.with_runs(tree, out)
+        if record != noted:
+            write_record(out, noted)
 
 
-def _submit(study: str, out: Path, plan: SubmissionPlan, scheduler: Scheduler) -> dict[str, str]:
+def _submit(
+    tree: StudyTree, out: Path, plan: SubmissionPlan, scheduler: Scheduler
+) -> dict[str, str]:
     """Submits in order; each number is noted before the next job, so that a kill loses none."""
     records = read_records(out)
     numbers = {name: job.id for name, job in plan.kept.items()}
@@ -198,7 +265,11 @@ def _submit(study: str, out: Path, plan: SubmissionPlan, scheduler: Scheduler) -
             needs={name: numbers[name] for name in job.needs},
             submitted_unix=time.time(),
         )
-        write_records(out, study, records)
+        write_records(out, tree.spec.name, records)
+        if run is not None and tree.store is not None and job.kind != "report":
+            validates = validation_hash(job.node) if job.kind == "train" else None
+            noted = NotedJob(id=numbers[job.name], name=job.name, validates=validates)
+            note_job(tree.store, run, job.kind, noted)
     return {job.name: numbers[job.name] for job in plan.missing}
 
 

@@ -1,24 +1,20 @@
 """Phases of a study at every point of its matrix: configurations, order, identities, run
 directories."""
 
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 
-from megatron_codemix.config.checks import check_config
 from megatron_codemix.config.identity import run_identity
-from megatron_codemix.config.layout_checks import check_layout
 from megatron_codemix.config.loader import build_run_config
 from megatron_codemix.config.mixture_checks import weighted_sources
 from megatron_codemix.config.plan import RunPlan, make_plan
 from megatron_codemix.config.schema import RunConfig
-from megatron_codemix.config.tree import Tree, set_dotted, where_of
 from megatron_codemix.data.mixture.caps import plan_mixture, source_states
 from megatron_codemix.data.mixture.plan import MixturePlan
 from megatron_codemix.errors import ConfigError, RunError
-from megatron_codemix.runs import RunDirectory
+from megatron_codemix.runs import EVALUATION, RunDirectory
 from megatron_codemix.study.chains import chain_problems, cursors_before
 from megatron_codemix.study.consistency import (
     check_matrix,
@@ -26,12 +22,21 @@ from megatron_codemix.study.consistency import (
     check_source_tokens,
     phase_order,
 )
-from megatron_codemix.study.evaluation import evaluation_problems
+from megatron_codemix.study.evaluation import asked_folder, held_out_files
 from megatron_codemix.study.inventory import Inventory
-from megatron_codemix.study.node import SINGLE_CELL, PhaseNode
-from megatron_codemix.study.spec import PhaseSpec, StudySpec
-from megatron_codemix.study.token_scale import scale_tokens
+from megatron_codemix.study.node import PhaseNode
+from megatron_codemix.study.phase_configs import (
+    for_phases,
+    matrix_points,
+    phase_config,
+    phase_tree,
+)
+from megatron_codemix.study.sharing import owners
+from megatron_codemix.study.spec import StudySpec
 from megatron_codemix.study.twins import twin_problems
+
+STORED_DIGITS = 16
+"""Of the identity, in a store's names: 64 bits, so that two identities never meet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +50,12 @@ class StudyTree:
     """`cell/phase` -> phase."""
     inventory: Inventory = field(default_factory=Inventory)
     """Data files that were looked up for the identities."""
+    owners: Mapping[str, str] = field(default_factory=dict)
+    """`cell/phase` -> the phase that it is one training with, of several the first (`sharing.py`);
+    {} before the data was looked for."""
+    store: Path | None = None
+    """Folder with a run directory for each identity, which other studies may have as well; None:
+    they lie below the study's own folder."""
 
     @property
     def cells(self) -> list[str]:
@@ -65,14 +76,41 @@ class StudyTree:
         """Steps and tokens of `node` on the study's world size."""
         return make_plan(node.config, self.spec.world_size)
 
+    def owner(self, node: PhaseNode) -> PhaseNode:
+        """The phase that `node` is one training with; of several the first."""
+        return self.nodes[self.owners.get(node.key, node.key)]
+
+    def trained_with(self, node: PhaseNode) -> str | None:
+        """The phase before `node` that is the same training, for people; None where it is the
+        first."""
+        owner = self.owner(node)
+        return None if owner.key == node.key else owner.label
+
     def run_directory(self, out: Path, node: PhaseNode) -> RunDirectory:
-        """Where `node` lives below `out`. Raises RunError while its identity is unknown."""
+        """Where `node` lives: in the store, or below `out`. Phases that are one training have one
+        run, with a folder for each of the evaluations that they ask for. Raises RunError while the
+        identity is unknown."""
         if node.identity is None:
             missing = "; ".join(self.inventory.missing)
             raise RunError(
                 f"phase {node.name!r} has no run directory before its data exists: {missing}"
             )
-        return RunDirectory(out.absolute() / node.cell / f"{node.name}-{node.identity[:8]}")
+        asked = asked_folder(self.spec.evaluation, node.config)
+        if self.store is not None:
+            return RunDirectory(self.store / node.identity[:STORED_DIGITS], asked)
+        home = self._home(out, node)
+        asks_the_same = held_out_files(home.config) == held_out_files(node.config)
+        return RunDirectory(_below(out, home), EVALUATION if asks_the_same else asked)
+
+    def _home(self, out: Path, node: PhaseNode) -> PhaseNode:
+        """The phase, of those that are one training, whose run directory below `out` is taken: the
+        one that has come furthest, as folders of earlier versions have one for each; else the
+        first."""
+        owner = self.owners.get(node.key, node.key)
+        alike = [self.nodes[key] for key, own in self.owners.items() if own == owner]
+        if len(alike) < 2:
+            return node
+        return max(alike, key=lambda one: _steps_done(_below(out, one)))
 
     def resolved_config(self, out: Path, node: PhaseNode) -> RunConfig:
         """The complete configuration of `node`, its parent's run directory filled in."""
@@ -92,11 +130,11 @@ def expand(spec: StudySpec) -> StudyTree:
     if matrix_problems:  # without its points, phases lack what the matrix sets
         raise ConfigError(problems)
     found: dict[str, list[str]] = {}  # problem -> phases that have it
-    points = dict(_matrix_points(spec))
+    points = dict(matrix_points(spec))
     nodes: dict[str, PhaseNode] = {}
     for cell, point in points.items():
         for name in order:
-            config = _phase_config(spec, cell, point, name, found)
+            config = phase_config(spec, cell, point, name, found)
             if config is not None:
                 init_from = spec.phases[name].init_from
                 node = PhaseNode(
@@ -107,7 +145,7 @@ def expand(spec: StudySpec) -> StudyTree:
                     parent=init_from.phase if init_from else None,
                 )
                 nodes[node.key] = node
-    problems += [_for_phases(problem, keys, spec, points) for problem, keys in found.items()]
+    problems += [for_phases(problem, keys, spec, points) for problem, keys in found.items()]
     if problems:
         raise ConfigError(problems)
     problems = check_source_tokens(spec, [node.config for node in nodes.values()])
@@ -116,7 +154,7 @@ def expand(spec: StudySpec) -> StudyTree:
     for node in nodes.values():
         for problem in chain_problems(tree.chain(node)):
             chains.setdefault(problem, []).append(node.key)
-    problems += [_for_phases(problem, keys, spec, points) for problem, keys in chains.items()]
+    problems += [for_phases(problem, keys, spec, points) for problem, keys in chains.items()]
     problems += twin_problems(spec, nodes, lambda: _unscaled(spec, points, nodes))
     if problems:
         raise ConfigError(problems)
@@ -141,7 +179,7 @@ def identify(tree: StudyTree, *, is_trained: bool = True) -> StudyTree:
     nodes: dict[str, PhaseNode] = {}
     for key, node in _with_mixtures(tree, tokens).items():
         nodes[key] = _identified(node, nodes, inventory)
-    return replace(tree, nodes=nodes, inventory=inventory)
+    return replace(tree, nodes=nodes, inventory=inventory, owners=owners(nodes))
 
 
 def check_stated_tokens(tree: StudyTree) -> None:
@@ -171,7 +209,7 @@ def _with_mixtures(
         done[key] = replace(node, mixture=mixture)
     if found:
         raise ConfigError(
-            [_for_phases(problem, keys, tree.spec, tree.points) for problem, keys in found.items()]
+            [for_phases(problem, keys, tree.spec, tree.points) for problem, keys in found.items()]
         )
     return done
 
@@ -215,62 +253,14 @@ def identity_with(
     )
 
 
-def _matrix_points(spec: StudySpec) -> Iterator[tuple[str, dict[str, str]]]:
-    """(cell, axis -> value); a value of a dotted key is shown with the key's last part:
-    `train.seed: 1` is seed1."""
-    for values in itertools.product(*spec.matrix.values()):
-        point = dict(zip(spec.matrix, values, strict=True))
-        parts = [v if a in spec.axes else a.rpartition(".")[2] + v for a, v in point.items()]
-        yield ".".join(parts).replace("/", "-") or SINGLE_CELL, point
+def _below(out: Path, node: PhaseNode) -> Path:
+    assert node.identity is not None, node.key
+    return out.absolute() / node.cell / f"{node.name}-{node.identity[:8]}"
 
 
-def _phase_config(
-    spec: StudySpec, cell: str, point: Mapping[str, str], name: str, found: dict[str, list[str]]
-) -> RunConfig | None:
-    """The configuration of one phase; None where it has problems, which go into `found`."""
-    phase = spec.phases[name]
-    try:
-        config = build_run_config(_phase_tree(spec, point, phase, cell), "")
-        problems = check_config(config) + check_layout(config, spec.world_size)
-        problems += evaluation_problems(spec.evaluation, config)
-    except ConfigError as error:
-        problems = error.problems
-    for problem in problems:
-        found.setdefault(problem, []).append(f"{cell}/{name}")
-    return None if problems else config
-
-
-def _phase_tree(spec: StudySpec, point: Mapping[str, str], phase: PhaseSpec, cell: str) -> Tree:
-    """The defaults with what the matrix and the phase set, tokens scaled. Raises ConfigError."""
-    tree: Tree = spec.defaults
-    for axis, value in point.items():
-        fragment = spec.axes[axis][value] if axis in spec.axes else {axis: value}
-        for key, setting in fragment.items():
-            tree = set_dotted(tree, key, setting, where=where_of(key))
-    for key, setting in phase.set.items():
-        tree = set_dotted(tree, key, setting, where=where_of(key))
-    if "init_from" in tree:
-        place = next(where_of(key) for key in tree if key == "init_from")
-        raise ConfigError(
-            [f"{place}: init_from belongs beside a phase's `set`, not in it or in `defaults`"]
-        )
-    if phase.init_from is not None:
-        origin = {"run": f"{cell}/{phase.init_from.phase}", "load": phase.init_from.load}
-        if phase.init_from.at_tokens is not None:
-            origin["at_tokens"] = str(phase.init_from.at_tokens)
-        tree = {**tree, "init_from": origin}
-    return scale_tokens(tree, spec.token_scale)
-
-
-def _for_phases(
-    problem: str, keys: list[str], spec: StudySpec, points: Mapping[str, object]
-) -> str:
-    """A problem that all phases have is one of the defaults; others are named."""
-    text = problem.removeprefix(": ")
-    if len(keys) == len(spec.phases) * len(points):
-        return f"every phase: {text}"
-    names = dict.fromkeys(key if len(points) > 1 else key.partition("/")[2] for key in keys)
-    return f"phase{'s' if len(names) > 1 else ''} {', '.join(names)}: {text}"
+def _steps_done(run: Path) -> int:
+    status = RunDirectory(run).read_status()
+    return -1 if status is None else status.step
 
 
 def _unscaled(
@@ -280,6 +270,6 @@ def _unscaled(
     full = spec.model_copy(update={"token_scale": Decimal(1)})
     unscaled = {}
     for key, node in nodes.items():
-        tree = _phase_tree(full, points[node.cell], spec.phases[node.name], node.cell)
+        tree = phase_tree(full, points[node.cell], spec.phases[node.name], node.cell)
         unscaled[key] = replace(node, config=build_run_config(tree, ""))
     return unscaled

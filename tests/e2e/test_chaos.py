@@ -1,6 +1,9 @@
 """`codemix bench chaos`, shortened, and that its comparison finds what differs."""
 
 import json
+import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,9 +12,11 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from megatron_codemix.bench.chaos.compare import differences, differences_of_layouts
 from megatron_codemix.bench.chaos.faults import KINDS, plan_faults
-from megatron_codemix.files import rewrite_jsonl
+from megatron_codemix.bench.chaos.study import plan as study_faults
+from megatron_codemix.bench.chaos.study.disk import unmount
+from megatron_codemix.files import read_jsonl, rewrite_jsonl
 from megatron_codemix.runs import RunDirectory
-from tests.helpers.commands import codemix
+from tests.helpers.commands import codemix, start_codemix
 
 
 def test_a_run_that_is_killed_again_and_again_ends_like_one_left_alone(tmp_path: Path) -> None:
@@ -90,3 +95,73 @@ def test_another_layout_may_round_and_not_read_otherwise(
 ) -> None:
     first, second = make_moved(tmp_path / "first"), make_moved(tmp_path / "second", **changed)
     assert differences_of_layouts(first, second) == found
+
+
+STRUCK = (
+    study_faults.STOP_RANK,
+    study_faults.KILL_EVALUATION,
+    study_faults.CUT_SAVE,
+    study_faults.NODE_DEATH,
+    study_faults.FULL_DISK,
+    study_faults.FLIP,
+)
+"""Of each way to strike one; the benchmark has more of the same."""
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Iterator[Path]:
+    """A folder for the benchmark, whose small disk goes in any case."""
+    yield tmp_path / "work"
+    unmount(tmp_path / "work" / "disk")
+
+
+@pytest.mark.timeout(900)  # two studies, and starts again: a minute or two of two cores by itself
+def test_a_study_that_is_struck_again_and_again_ends_like_one_left_alone(work: Path) -> None:
+    """The benchmark itself is killed too, and given again."""
+    arguments = ["bench", "chaos", "--study", "--faults", str(len(STRUCK)), "--steps", "48"]
+    arguments += ["--seed", "2", "--work", str(work), "--json"]
+    arguments += [word for kind in STRUCK for word in ("--only", kind)]
+    interrupted = start_codemix(arguments)
+    struck = work / "disk" / "faults.jsonl"
+    try:
+        deadline = time.monotonic() + 300
+        while not any(line["fault"] for line in read_jsonl(struck)):
+            assert interrupted.poll() is None, interrupted.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        interrupted.send_signal(signal.SIGKILL)
+        interrupted.communicate(timeout=60)
+    finally:
+        interrupted.end()
+    done = codemix(*arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "where an earlier call was interrupted" in done.stderr
+    report = json.loads(done.stdout)
+    assert (report["bench"], report["identical"], report["differences"]) == ("chaos", True, [])
+    assert report["faults"] == dict.fromkeys(STRUCK, 1)
+    assert len(report["struck"]) == len(STRUCK)
+    assert (report["lost_samples"], report["repeated_samples"]) == (0, 0)
+    assert report["compared"]["tensors"] > 6 * 20
+    set_aside = report["set_aside"]
+    assert set_aside["*/status.json"]["differed"] > 0, "attempts at least"
+    assert "*/ledger.jsonl" not in set_aside
+    assert report["left"]["incomplete_checkpoints"] == 0
+    evidence = {fault["kind"]: fault["evidence"] for fault in report["struck"]}
+    assert "hangs: step" in evidence[study_faults.STOP_RANK]
+    assert "is left with" in evidence[study_faults.CUT_SAVE]
+    assert not work.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--study", "--kills", "3"], "--kills"),
+        (["--study", "layout.tensor=2"], "changes to a run go without --study"),
+        (["--faults", "3"], "it goes with --study"),
+        (["--study", "--only", "rain"], "no fault 'rain'; there are: SIGKILL of a rank"),
+    ],
+)
+def test_options_of_the_other_kind_of_chaos_are_refused(arguments: list[str], named: str) -> None:
+    done = codemix("bench", "chaos", *arguments)
+    assert done.returncode == 2
+    assert named in " ".join(done.stderr.replace("\u2502", " ").split())

@@ -130,7 +130,7 @@ def test_a_task_of_the_harness_s_own_asks_no_network(run: RunDirectory, tmp_path
 def test_one_evaluation_at_a_time_in_a_folder(run: RunDirectory, tmp_path: Path) -> None:
     with exclusive(tmp_path / ".evaluate.lock", "a test"):
         done = codemix(*arguments(run, tmp_path))
-    assert done.returncode == 2
+    assert done.returncode == 75
     assert "an evaluation is already running here" in done.stderr
 
 

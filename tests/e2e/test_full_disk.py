@@ -1,6 +1,9 @@
 """The disk fills up in the middle of a run: a readable end, nothing half-written taken for whole,
 and the same command goes on once there is space."""
 
+import contextlib
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -8,7 +11,7 @@ import pytest
 
 from megatron_codemix.bench.chaos.compare import differences
 from megatron_codemix.runs import RunDirectory
-from tests.helpers.commands import codemix, count_lines, python, start_codemix
+from tests.helpers.commands import ENVIRONMENT, codemix, count_lines, python, start_codemix
 from tests.helpers.tiny import SEQUENCE, write_run
 
 SAVE_EVERY = f"checkpoint.save_every_tokens={5 * 8 * SEQUENCE}"
@@ -66,6 +69,44 @@ def test_full_disk_loses_nothing(
     done = codemix(*arguments)
     assert done.returncode == 0, done.stderr
     assert differences(whole, run, 20) == []
+
+
+def test_output_that_finds_no_room_does_not_hide_the_cause(disk: Path, tmp_path: Path) -> None:
+    """As of a study's phase, whose log is in its run directory."""
+    config, run, log = write_run(tmp_path / "data"), RunDirectory(disk / "run"), disk / "train.log"
+    arguments = ["train", config, SAVE_EVERY, "train.train_tokens=64K", "--run-dir", run.path]
+    program = [sys.executable, "-m", "megatron_codemix", *map(str, arguments), "--nproc", "2"]
+    with open(log, "ab") as output:
+        process = subprocess.Popen(program, stdout=output, stderr=output, env=ENVIRONMENT)
+    try:
+        while not run.complete_steps():
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.005)
+        fill(disk / "filler")
+        with open(log, "ab", buffering=0) as rest, contextlib.suppress(OSError):
+            while True:
+                rest.write(b"\n")  # to the end of its last page
+        assert process.wait(timeout=100) == 2
+    finally:
+        process.kill()
+    assert "Traceback" not in log.read_text()
+    (disk / "filler").unlink()
+    again = start_codemix(arguments)
+    assert again.communicate(timeout=300)[0].count("done after step") == 1
+    assert again.returncode == 0
+
+
+def test_a_result_that_finds_no_room_is_no_success(disk: Path, tmp_path: Path) -> None:
+    config = write_run(tmp_path / "data")
+    fill(disk / "filler")
+    words = [sys.executable, "-m", "megatron_codemix", "config", "show", str(config)]
+    with open(disk / "shown.yaml", "wb") as output:
+        done = subprocess.run(
+            words, stdout=output, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+        )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
 
 
 LEDGER_WITHOUT_SPACE = """

@@ -1,26 +1,14 @@
 """Ranks that others start: torchrun for real, srun by the variables that it sets."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.helpers.commands import ENVIRONMENT
+from tests.helpers.srun_tasks import slurm_variables
 from tests.helpers.tiny import write_run
 
 TRAIN = ["-m", "megatron_codemix", "train"]
-
-
-def slurm_variables(rank: int, num_ranks: int) -> dict[str, str]:
-    return {
-        "SLURM_PROCID": str(rank),
-        "SLURM_NTASKS": str(num_ranks),
-        "SLURM_LOCALID": str(rank),
-        "SLURM_STEP_ID": "0",
-        "SLURM_JOB_ID": str(os.getpid()),
-        "SLURM_JOB_NODELIST": "localhost",
-        "MASTER_ADDR": "127.0.0.1",
-    }
 
 
 def test_torchrun_and_srun_train_the_same_run(tmp_path: Path) -> None:

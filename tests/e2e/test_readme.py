@@ -1,9 +1,11 @@
 """Every command in the README is run, in its order, in an empty folder, as a reader would.
 
-Long ones get a documented flag that makes them short: `--scale`. The second quickstart is
+Long ones get documented flags that make them short: `--scale`, and a few pages of markup in place
+of all that this machine has, which each model would be evaluated on. The second quickstart is
 interrupted three times and must end with the report of the first, which was not.
 """
 
+import html
 import json
 import pydoc_data.topics
 import re
@@ -22,6 +24,8 @@ from tests.helpers.commands import codemix, python, start_codemix
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCALE = ["--scale", "0.01"]
 OWN_FILES = ["--text", "texts/*.jsonl", "--code", "src/**/*.py"]
+FEW_PAGES = ["--markup", "pages/*.html"]
+FEW_TOKENS = ["train.train_tokens=60K", "checkpoint.save_every_tokens=30K"]
 TIMEOUT_SECONDS = 1800
 
 
@@ -34,14 +38,17 @@ def readme_commands() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of a user: the examples, some prose, some code."""
+    """A folder of a user: the examples, some prose, some code, some pages."""
     folder = tmp_path_factory.mktemp("user")
     for name in ("examples", "tools"):
         (folder / name).symlink_to(REPOSITORY / name)
     (folder / "texts").mkdir()
+    (folder / "pages").mkdir()
     with open(folder / "texts" / "topics.jsonl", "w", encoding="utf-8") as lines:
         for name, topic in sorted(pydoc_data.topics.topics.items()):
             lines.write(json.dumps({"id": name, "text": topic}) + "\n")
+            page = f"<html><h1>{html.escape(name)}</h1><pre>{html.escape(topic)}</pre></html>"
+            (folder / "pages" / f"{name}.html").write_text(page, encoding="utf-8")
     write_benchmark(folder / "data/eval")
     standard_library = Path(sysconfig.get_paths()["stdlib"])
     for path in sorted(standard_library.glob("[a-m]*.py")):
@@ -83,17 +90,23 @@ def as_run(command: list[str]) -> list[str]:
     """The arguments of `codemix` for a line of the README, shortened where it is long."""
     program, *arguments = command
     if program == "make":
-        return arguments if arguments == ["test"] else ["quickstart", *OWN_FILES, *SCALE]
+        if arguments == ["test"]:
+            return arguments
+        return ["quickstart", *OWN_FILES, *FEW_PAGES, *SCALE]
     if is_tool(command):
         return arguments
     assert program == "codemix", command
-    is_long = arguments[0] == "quickstart" or arguments[:2] in (
-        ["study", "plan"],
-        ["study", "run"],
-        ["study", "status"],
-        ["study", "report"],
-    )
-    return [*arguments, *(SCALE if is_long else [])]
+    return [*arguments, *shorter(arguments)]
+
+
+def shorter(arguments: list[str]) -> list[str]:
+    """What makes a long command short."""
+    if arguments[0] == "quickstart":
+        return [*FEW_PAGES, *SCALE]
+    if arguments[0] == "train" and "--run-dir" in arguments:
+        return FEW_TOKENS
+    scaled = [["study", name] for name in ("plan", "run", "status", "report")]
+    return SCALE if arguments[:2] in scaled else []
 
 
 def is_tool(command: list[str]) -> bool:
@@ -130,7 +143,7 @@ def trained_phases(out: Path) -> int:
 
 def comparable(report: dict[str, object]) -> dict[str, object]:
     """The report without what measures time, counts starts or names the checkout's state."""
-    left_out = {"timing", "wall_seconds", "commit"}
+    left_out = {"cost", "timing", "wall_seconds", "commit"}
     return {name: value for name, value in report.items() if name not in left_out}
 
 

@@ -16,15 +16,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from megatron_codemix.bench.chaos.lines import count_lines
 from tests.helpers import server
 
 ENVIRONMENT = {**os.environ, **server.ENVIRONMENT}
 _LIMIT_SECONDS = 600
 
 
-def codemix(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The finished command."""
-    command = Command(arguments, cwd, are_streams_one=False)
+def codemix(
+    *arguments: str | Path, cwd: Path | None = None, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """The finished command. environment: on top of ENVIRONMENT."""
+    command = Command(arguments, cwd, are_streams_one=False, environment=environment)
     output, errors = command.communicate(timeout=_LIMIT_SECONDS)
     return subprocess.CompletedProcess(command.arguments, command.returncode, output, errors)
 
@@ -56,16 +59,17 @@ class Command:
         *,
         are_streams_one: bool = True,
         leads_group: bool = False,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """leads_group: whether it gets a process group of its own, with the processes that it
-        starts."""
+        starts. environment: on top of ENVIRONMENT."""
         self.arguments = ["codemix", *map(str, arguments)]
         self._folder = Path(tempfile.mkdtemp(prefix="codemix-test-command-"))
         self._stdout = self._folder / "stdout"
         self._stderr = self._stdout if are_streams_one else self._folder / "stderr"
         place = (cwd or Path.cwd(), self._stdout, self._stderr, leads_group)
         self._process = server.context().Process(
-            target=_run, args=(self.arguments, ENVIRONMENT, *place)
+            target=_run, args=(self.arguments, {**ENVIRONMENT, **(environment or {})}, *place)
         )
         self._process.start()
         self.pid: int = self._process.pid
@@ -79,6 +83,10 @@ class Command:
         """The same."""
         code: int | None = self.returncode
         return code
+
+    def said(self) -> str:
+        """What it has written to stdout so far."""
+        return self._stdout.read_text() if self._stdout.exists() else ""
 
     def wait(self, timeout: float | None = None) -> int:
         """Its exit code once it has ended; TimeoutExpired where it has not by then."""
@@ -111,6 +119,11 @@ class Command:
         """Ends it, if it still runs, and waits for that."""
         self._process.kill()
         self._process.join()
+
+    def end(self) -> None:
+        """The same; what it has written goes too."""
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _run(
@@ -157,9 +170,4 @@ def codemix_stopped(
         process.communicate(timeout=120)
         return process.returncode
     finally:
-        process.kill()
-
-
-def count_lines(path: Path) -> int:
-    """Whole lines; 0 where the file is absent."""
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+        process.end()

@@ -14,6 +14,8 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.images: list[dict[str, str | None]] = []
         self.fetched: list[str] = []
+        self.links: list[str] = []
+        self.places: list[str] = []
         self.text = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -22,7 +24,13 @@ class Page(HTMLParser):
         values = dict(attrs)
         if tag == "img":
             self.images.append(values)
-        self.fetched += [values[key] or "" for key in ("src", "href", "srcset") if key in values]
+        if tag == "a":  # followed by a reader, not by the browser
+            self.links.append(values.get("href") or "")
+        else:
+            keys = ("src", "href", "srcset")
+            self.fetched += [values[key] or "" for key in keys if key in values]
+        if "id" in values:
+            self.places.append(values["id"] or "")
         assert tag not in ("script", "iframe", "object", "link")
 
     def handle_endtag(self, tag: str) -> None:

@@ -18,7 +18,8 @@ def options_of(script: str) -> dict[str, str]:
 
 @dataclass
 class QueueInMemory:
-    """A `Scheduler`. Nothing begins or ends by itself."""
+    """A `Scheduler`. Nothing begins or ends by itself. Jobs whose number is in `of_others` are
+    another user's."""
 
     refuses: str | None = None
     """Part of a job's name whose script is refused."""
@@ -30,7 +31,12 @@ class QueueInMemory:
     """Names, in order."""
     cancelled: list[str] = field(default_factory=list)
     checked: list[str] = field(default_factory=list)
+    comes_back: str | None = None
+    """Name of a job whose script puts it back behind the first `scancel`."""
+    takes_its_time: bool = False
+    """Whether cancelled jobs are there until `finish_ending`."""
     next_number: int = 100
+    of_others: set[str] = field(default_factory=set)
 
     def check(self, script: Path) -> None:
         name = options_of(script.read_text())["--job-name"]
@@ -48,10 +54,23 @@ class QueueInMemory:
         return number
 
     def jobs(self) -> list[QueuedJob]:
-        return list(self.live.values())
+        return [job for job in self.live.values() if job.id not in self.of_others]
+
+    def jobs_numbered(self, ids: Sequence[str]) -> list[QueuedJob]:
+        return [self.live[number] for number in ids if number in self.live]
 
     def cancel(self, ids: Sequence[str]) -> None:
-        self.cancelled += [self.live.pop(number).name for number in ids]
+        for number in ids:
+            job = self.live.pop(number)
+            self.cancelled.append(job.name)
+            if job.name == self.comes_back and self.cancelled.count(job.name) == 1:
+                self.live[number] = queued(number, job.name, job.folder)
+            elif self.takes_its_time:
+                self.live[number] = queued(number, job.name, job.folder, "COMPLETING")
+
+    def finish_ending(self) -> None:
+        """What was cancelled is gone."""
+        self.live = {number: job for number, job in self.live.items() if not job.is_ending}
 
     def number(self, name: str) -> str:
         """Of the job of that name; fails where there is not one."""

@@ -58,6 +58,35 @@ evaluation:
   heldout: {world_size: 1, max_bytes_per_source: 1KiB}
 """
 
+CELLS = (
+    STUDY[: STUDY.index("phases:")]
+    + """\
+matrix: {code: [little, much]}
+axes:
+  code:
+    little: {data.mixture.weights: {text: 0.75, code: 0.25}}
+    much: {data.mixture.weights: {text: 0.25, code: 0.75}}
+phases:
+  base:
+    set: {data.mixture.weights: {text: 1}}
+  mixed:
+    init_from: {phase: base, load: weights}
+  even:
+    init_from: {phase: base, load: weights}
+    set: {data.mixture.weights: {text: 0.5, code: 0.5}}
+variants: {base: base, mixed: mixed, even: even}
+compare: {baseline: base}
+evaluation:
+  heldout: {world_size: 1, max_bytes_per_source: 1KiB}
+"""
+)
+"""An axis that changes `mixed` alone."""
+
+OTHER_HELD_OUT = CELLS.replace(
+    "much: {", 'much: {data.sources.markup.validation: "{data}/other_held", '
+)
+"""Its second cell is measured on other documents."""
+
 
 def write_study(folder: Path, text: str = STUDY) -> Path:
     """The study file, beside the data of `write_data`."""

@@ -180,17 +180,19 @@ class Cluster:
         condition: Callable[[], object],
         seconds: float,
         *,
-        also_show: Mapping[str, Path] | None = None,
+        poll_seconds: float = _POLL_SECONDS,
+        also_show: Callable[[], Mapping[str, Path]] = dict,
     ) -> None:
         """Waits until `condition()` is true; `what` says what that is. Raises ClusterError with the
-        ends of the logs after so many seconds, or where the cluster has ended."""
+        ends of the logs, and of those in `also_show()`, after so many seconds, or where the cluster
+        has ended."""
         deadline = time.monotonic() + seconds
         while not condition():
             has_ended = not is_alive(self.first)
             if has_ended or time.monotonic() > deadline:
                 why = "the cluster has ended" if has_ended else f"not in {seconds:.0f} s"
-                raise ClusterError(f"{what}: {why}\n{self._log_ends(also_show or {})}")
-            time.sleep(_POLL_SECONDS)
+                raise ClusterError(f"{what}: {why}\n{self._log_ends(also_show())}")
+            time.sleep(poll_seconds)
 
     def _is_queue_cleared(self) -> bool:
         # Each time: a script that was about to put its job back does so behind the first.

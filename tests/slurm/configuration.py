@@ -4,6 +4,7 @@ Real programs need little of it. What is particular here:
 - no cgroups and no systemd (`linuxproc`, `task/none`): containers and small machines have neither;
 - `config_overrides`: a node may have more processors than the machine;
 - `cred_expire`: a job that is put back into the queue waits this long, 120 s by default;
+- `MinJobAge`: tests ask about jobs that have ended, of a study that may take a quarter of an hour;
 - a fake GPU is a device file like /dev/null: SLURM hands it out and sets CUDA_VISIBLE_DEVICES.
 """
 
@@ -83,7 +84,7 @@ ReturnToService=2
 SlurmdTimeout=10
 BatchStartTimeout=30
 KillWait=10
-MinJobAge=600
+MinJobAge=7200
 SlurmdParameters=config_overrides
 GresTypes=gpu
 """

@@ -1,34 +1,25 @@
-"""Jobs of the tests' cluster: submitting, watching, and a batch script that trains on two nodes."""
+"""Jobs of the tests' cluster: submitting, watching, and the processes that train in them."""
 
+import contextlib
+import datetime
 import re
 import signal
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from megatron_codemix.runs import RunDirectory
+from megatron_codemix.runs import RunDirectory, Status
 from tests.helpers.commands import count_lines
+from tests.helpers.process_signals import is_in_mask
 from tests.slurm.cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "OUT_OF_MEMORY"}
 
-# Without "B:", --signal goes to the tasks themselves, which save and end with 75: try again.
-_TRAIN = """\
-#!/bin/bash
-#SBATCH --nodes=2
-#SBATCH --ntasks-per-node={tasks}
-#SBATCH --requeue
-#SBATCH --open-mode=append
-srun {python} -m megatron_codemix train {config} --run-dir {run}
-code=$?
-echo "srun: exit code $code"
-[ "$code" != 75 ] || scontrol requeue "$SLURM_JOB_ID"
-exit "$code"
-"""
+ASK_SECONDS = 0.5
+"""How often SLURM is asked: each time is a process or two, and there are two cores."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +37,26 @@ class Job:
         assert match is not None, shown
         return match.group(1)
 
-    def wait_for(self, what: str, condition: Callable[[], object], seconds: float) -> None:
+    def time(self, name: str) -> float:
+        """Such as StartTime, in seconds since 1970; whole ones."""
+        return datetime.datetime.fromisoformat(self.field(name)).timestamp()
+
+    def wait_for(
+        self,
+        what: str,
+        condition: Callable[[], object],
+        seconds: float,
+        *,
+        poll_seconds: float = ASK_SECONDS,
+    ) -> None:
         """As the cluster's, with this job's output where it is in vain."""
-        also_show = {f"output of job {self.number}": self.output}
-        self.cluster.wait_for(what, condition, seconds, also_show=also_show)
+        self.cluster.wait_for(
+            what,
+            condition,
+            seconds,
+            poll_seconds=poll_seconds,
+            also_show=lambda: {f"output of job {self.number}": self.output},
+        )
 
     def wait_for_state(self, *states: str, seconds: float) -> str:
         """Which of these states it is in, once it is in one."""
@@ -76,41 +83,71 @@ def submit(cluster: Cluster, script: str, folder: Path, *options: str) -> Job:
     return Job(cluster, int(answer), output)
 
 
-def train_script(config: Path, run: Path, tasks: int) -> str:
-    """A batch script that trains `config` on two nodes with so many tasks each."""
-    return _TRAIN.format(python=sys.executable, config=config, run=run, tasks=tasks)
-
-
 def wait_for_steps(job: Job, run: RunDirectory, steps: int, seconds: float) -> None:
     """Until the run has logged so many steps."""
-    job.wait_for(f"step {steps}", lambda: count_lines(run.metrics) >= steps, seconds)
+    job.wait_for(
+        f"step {steps}", lambda: count_lines(run.metrics) >= steps, seconds, poll_seconds=0.05
+    )
 
 
-def wait_for_stop(job: Job, run: RunDirectory) -> int:
-    """Until the job is back in the queue and its run has stopped in order, which is no failure; the
-    step after which it has saved."""
+def wait_for_stops(jobs: Sequence[Job], runs: Sequence[RunDirectory]) -> list[int]:
+    """Until each job was back in the queue for the first time and its run had stopped in order,
+    which is no failure; the steps after which they have saved. The second start of one may be under
+    way while another stops."""
+    stopped: dict[int, Status] = {}
 
-    def is_stopped() -> bool:
-        return job.field("Restarts") == "1" and run.require_status().state == "pending"
+    def are_stopped() -> bool:
+        for place, (job, run) in enumerate(zip(jobs, runs, strict=True)):
+            if place not in stopped and job.field("Restarts") == "1":
+                status = run.require_status()
+                if status.state == "pending":
+                    stopped[place] = status
+        return len(stopped) == len(jobs)
 
-    job.wait_for("the end of its first start", is_stopped, 120)
-    status = run.require_status()
-    assert status.failures == 0, status
-    return status.step
+    jobs[0].wait_for("the ends of the first starts", are_stopped, 120)
+    assert all(status.failures == 0 for status in stopped.values()), stopped
+    return [status.step for _, status in sorted(stopped.items())]
+
+
+def hold_each_at(
+    jobs: Sequence[Job], runs: Sequence[RunDirectory], steps: Sequence[int], seconds: float
+) -> list[list[psutil.Process]]:
+    """The processes that train each run, suspended as soon as it has logged so many steps."""
+    held: dict[int, list[psutil.Process]] = {}
+
+    def are_held() -> bool:
+        for place, run in enumerate(runs):
+            if place not in held and count_lines(run.metrics) >= steps[place]:
+                held[place] = ranks_of(run)
+                for rank in held[place]:
+                    rank.suspend()
+        return len(held) == len(runs)
+
+    jobs[0].wait_for(f"steps {steps}", are_held, seconds, poll_seconds=0.05)
+    return [ranks for _, ranks in sorted(held.items())]
+
+
+def let_go_on(ranks: Iterable[psutil.Process]) -> None:
+    """Suspended processes, of which some may have been woken and ended."""
+    for rank in ranks:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            rank.resume()
 
 
 def ranks_of(run: RunDirectory) -> list[psutil.Process]:
-    """The processes that train it: those that take SIGUSR1 for themselves, unlike their helpers."""
+    """The processes that train it, or are about to: those that take SIGUSR1 for themselves, unlike
+    their helpers."""
     named = [process for process in psutil.process_iter() if _names(process, str(run.path))]
-    return [process for process in named if _has_signal(process, "SigCgt", signal.SIGUSR1)]
+    return [process for process in named if _is_in_mask(process, "SigCgt")]
 
 
-def is_told(process: psutil.Process, number: signal.Signals) -> bool:
-    """Whether a process that was suspended has been sent the signal. SLURM 22.05 also wakes it."""
+def is_told(process: psutil.Process) -> bool:
+    """Whether a process that was suspended has been sent SIGUSR1. SLURM 22.05 also wakes it."""
     try:
-        return process.status() != psutil.STATUS_STOPPED or _has_signal(process, "ShdPnd", number)
-    except (psutil.NoSuchProcess, FileNotFoundError):
+        is_awake = process.status() != psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
         return True
+    return is_awake or _is_in_mask(process, "ShdPnd")
 
 
 def _names(process: psutil.Process, text: str) -> bool:
@@ -121,9 +158,9 @@ def _names(process: psutil.Process, text: str) -> bool:
     return bool(words) and Path(words[0]).name.startswith("python") and text in words
 
 
-def _has_signal(process: psutil.Process, mask: str, number: signal.Signals) -> bool:
-    """Whether it is in one of the masks of /proc/PID/status, proc(5)."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    match = re.search(rf"^{mask}:\s*([0-9a-f]+)$", status, re.MULTILINE)
-    assert match is not None, status
-    return bool(int(match.group(1), 16) & 1 << (number - 1))
+def _is_in_mask(process: psutil.Process, mask: str) -> bool:
+    """Whether SIGUSR1 is; of a process that has gone nothing is."""
+    try:
+        return is_in_mask(process.pid, mask, signal.SIGUSR1)
+    except (FileNotFoundError, ProcessLookupError):
+        return False

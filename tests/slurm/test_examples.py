@@ -8,7 +8,7 @@ import pytest
 from megatron_codemix.bench.chaos.compare import differences
 from megatron_codemix.runs import RunDirectory
 from tests.slurm.cluster import Cluster
-from tests.slurm.jobs import ROOT, Job, ranks_of, submit, wait_for_steps, wait_for_stop
+from tests.slurm.jobs import ROOT, Job, ranks_of, submit, wait_for_steps, wait_for_stops
 from tests.slurm.runs import DISTURBED_AT, NUM_STEPS, PATIENCE_SECONDS
 
 EXAMPLES = ROOT / "examples" / "slurm"
@@ -35,32 +35,40 @@ def start(cluster: Cluster, config: Path, folder: Path, name: str) -> tuple[Job,
     return job, run
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", ["one_node", "multi_node_torchrun"])
 def test_stops_when_told_and_goes_on(
     cluster: Cluster, config: Path, undisturbed: RunDirectory, tmp_path: Path, name: str
 ) -> None:
     """Told by the signal that SLURM gives the shell of the script before the time limit."""
     job, run = start(cluster, config, tmp_path, name)
 
-    cluster.run("scancel", "--batch", "--signal=USR1", str(job.number))
+    reached = tell(job, run)
 
-    reached = wait_for_stop(job, run)
     assert job.wait_for_end(2 * PATIENCE_SECONDS) == "COMPLETED", job.said()
     assert f"resume after step {reached}" in job.said()
     assert job.field("Restarts") == "1"
     assert differences(run, undisturbed, NUM_STEPS) == []
 
 
-def test_killed_rank_is_one_failure_and_the_job_goes_on(
+def test_under_srun_also_goes_on_after_a_rank_was_killed_which_is_a_failure(
     cluster: Cluster, config: Path, undisturbed: RunDirectory, tmp_path: Path
 ) -> None:
     """SLURM itself puts back only jobs whose nodes are lost: here the script does."""
     job, run = start(cluster, config, tmp_path, "multi_node_srun")
 
+    reached = tell(job, run)
+    wait_for_steps(job, run, reached + 10, PATIENCE_SECONDS)
     (rank,) = [rank for rank in ranks_of(run) if rank.environ()["SLURM_PROCID"] == "0"]
     rank.kill()
 
     assert job.wait_for_end(2 * PATIENCE_SECONDS) == "COMPLETED", job.said()
-    assert job.field("Restarts") == "1"
+    assert f"resume after step {reached}" in job.said()
+    assert job.field("Restarts") == "2"
     assert run.require_status().failures == 1
     assert differences(run, undisturbed, NUM_STEPS) == []
+
+
+def tell(job: Job, run: RunDirectory) -> int:
+    """The step after which the run has saved; its job is back in the queue."""
+    job.cluster.run("scancel", "--batch", "--signal=USR1", str(job.number))
+    return wait_for_stops([job], [run])[0]

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "megatron_codemix"
 
-_FOUNDATION = {"errors", "units", "files", "locks", "processes", "workers", "resources"}
+_FOUNDATION = {"errors", "units", "files", "locks", "processes", "stops", "workers", "resources"}
 _LOW = _FOUNDATION | {"endpoint", "config", "obs", "runs", "checkpoints", "lineage"}
 _DATA = _LOW | {"ops", "sandbox", "corpus", "data"}
 _ENGINE = _DATA | {"backend", "mcore", "launch"}
@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "files": {"errors", "units"},
     "locks": {"errors"},
     "processes": set(),
+    "stops": set(),
     "workers": {"errors", "processes"},
     "resources": set(),
     "config": _FOUNDATION,
@@ -44,7 +45,7 @@ MAY_IMPORT = {
     "launch": _LOW,
     "planner": _DATA,
     "scaling": _LOW,
-    "study": _DATA | {"launch"},
+    "study": _DATA | {"backend", "launch"},
     "report": _DATA | {"launch", "study", "scaling"},
     # Measures the others.
     "bench": _ENGINE
@@ -53,8 +54,8 @@ MAY_IMPORT = {
 """Package -> packages it may import. `cli` may import all."""
 
 TORCH_FREE = [
-    "errors", "units", "files", "locks", "processes", "workers", "resources", "config", "obs",
-    "endpoint",
+    "errors", "units", "files", "locks", "processes", "stops", "workers", "resources", "config",
+    "obs", "endpoint",
     "runs", "checkpoints", "lineage", "ops", "sandbox", "corpus", "data", "launch", "planner",
     "scaling", "study", "report", "cli", "evaluation/judge", "evaluation/serving",
 ]  # fmt: skip

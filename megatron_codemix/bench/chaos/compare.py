@@ -1,6 +1,7 @@
 """Whether two runs ended alike, bit for bit."""
 
 import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,11 @@ LOSS_TOLERANCE = 1e-5
 
 
 def differences(first: RunDirectory, second: RunDirectory, step: int) -> list[str]:
-    """What is not equal: tensors of the checkpoint after `step`, ledger, metrics without
-    timings."""
-    found = [
-        f"tensor {name}"
-        for name in differing_tensors(first.checkpoint(step), second.checkpoint(step))
-    ]
+    """What is not equal: tensors and other values of the checkpoint after `step`, ledger, metrics
+    without timings."""
+    folders = first.checkpoint(step), second.checkpoint(step)
+    found = [f"tensor {name}" for name in differing_tensors(*folders)]
+    found += differing_values(*folders)
     if first.ledger.read_bytes() != second.ledger.read_bytes():
         found.append("ledger.jsonl")
     one, other = (_comparable(run.metrics) for run in (first, second))
@@ -89,6 +89,41 @@ def differing_tensors(first: Path, second: Path) -> list[str]:
         for name in sorted({*one, *other})
         if name not in one or name not in other or not torch.equal(one[name], other[name])
     ]
+
+
+def differing_values(first: Path, second: Path) -> list[str]:
+    """Places in what two checkpoints hold beside sharded tensors that are not equal, or that only
+    one has: the optimizer's groups and its count of steps."""
+    one, other = (dict(_leaves(_read_common(folder), "common")) for folder in (first, second))
+    return [
+        place
+        for place in sorted({*one, *other})
+        if place not in one or place not in other or not _are_equal(one[place], other[place])
+    ]
+
+
+def _read_common(folder: Path) -> Any:
+    """What megatron-core keeps in a file of its own; None where a checkpoint has none."""
+    path = folder / "common.pt"
+    # Its own checkpoints, which this process would load as well.
+    return torch.load(path, map_location="cpu", weights_only=False) if path.exists() else None
+
+
+def _leaves(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """Keys and places in lists are in brackets."""
+    if isinstance(value, Mapping | list | tuple) and value:
+        parts = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, below in parts:
+            yield from _leaves(below, f"{place}[{key!r}]")
+    else:
+        yield place, value
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    # As text, in which a float has all its bits and no number equals another by NaN's rules.
+    return type(one) is type(other) and repr(one) == repr(other)
 
 
 def _comparable(path: Path) -> list[dict[str, object]]:

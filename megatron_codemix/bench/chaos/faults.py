@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from megatron_codemix.bench.chaos.lines import count_lines
 from megatron_codemix.errors import EXIT_DONE, EXIT_RETRY
 from megatron_codemix.runs import RunDirectory
 
@@ -77,7 +78,7 @@ def strike(plan: Plan, process: "subprocess.Popen[bytes]", run: RunDirectory) ->
     if not moment:
         return None
     time.sleep(plan.delay_seconds)
-    step = last_step(run)
+    step = count_lines(run.metrics)
     match plan.kind:
         case "SIGTERM" | "SIGUSR1" | "SIGTERM during a save":
             process.send_signal(signal.Signals[plan.kind.split()[0]])
@@ -98,22 +99,14 @@ def strike(plan: Plan, process: "subprocess.Popen[bytes]", run: RunDirectory) ->
     )
 
 
-def last_step(run: RunDirectory) -> int:
-    """Whole lines of the metrics, a line a step."""
-    try:
-        return run.metrics.read_bytes().count(b"\n")
-    except FileNotFoundError:
-        return 0
-
-
 def _moment(plan: Plan, process: "subprocess.Popen[bytes]", run: RunDirectory) -> bool:
     """Whether the moment came before the end of the run."""
-    # Before it has ranks the command has nothing to save, and dies of a signal like any program.
+    # Before it has ranks there is nothing to save, and nobody to strike.
     if not _until(lambda: bool(_ranks(process)), process):
         return False
     if plan.kind == "kill at start":
         return True
-    if not _until(lambda: last_step(run) >= plan.at_step, process):
+    if not _until(lambda: count_lines(run.metrics) >= plan.at_step, process):
         return False
     if plan.kind.endswith("during a save"):
         return _until(lambda: bool(run.incomplete_checkpoints()), process)

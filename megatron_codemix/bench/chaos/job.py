@@ -64,11 +64,13 @@ def write_job(
     """Data and configuration, in some seconds."""
     data = write_small_data(folder, VOCABULARY_SIZE)
     config = folder / "chaos.yaml"
-    config.write_text(yaml.safe_dump(_config(data, num_steps, save_every)), encoding="utf-8")
+    config.write_text(yaml.safe_dump(small_config(data, num_steps, save_every)), encoding="utf-8")
     return ChaosJob(config, num_steps, num_ranks, overrides)
 
 
-def _config(data: Path, num_steps: int, save_every: int) -> dict[str, Any]:  # Any: YAML
+def small_config(data: Path, num_steps: int, save_every: int) -> dict[str, Any]:  # Any: YAML
+    """A run of two narrow layers on the data that `write_small_data` has left in `data`, with a
+    mixture that shifts."""
     step = BATCH * SEQUENCE
     return {
         "model": {

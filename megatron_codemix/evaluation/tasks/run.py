@@ -78,6 +78,8 @@ def evaluate_tasks(
             summary = _evaluate(model, task, settings, subject, folder, progress(task.name))
         else:
             log.info("%s: has been evaluated with these settings", task.name)
+            # Left where a kill came between the summary and its removal.
+            folder.answers(task.name).unlink(missing_ok=True)
         summaries.append(summary)
     return summaries
 

@@ -52,6 +52,11 @@ class QueuedJob:
         return self.state == "PENDING"
 
     @property
+    def is_ending(self) -> bool:
+        """Whether it is over, and SLURM waits for its last processes."""
+        return self.state == "COMPLETING"
+
+    @property
     def waits_in_vain(self) -> bool:
         """Whether it waits for the success of a job that has failed."""
         return self.is_waiting and self.reason == NEVER_SATISFIED
@@ -77,6 +82,11 @@ class Scheduler(Protocol):
 
     def jobs(self) -> list[QueuedJob]:
         """This user's jobs, in the order of their numbers."""
+        ...
+
+    def jobs_numbered(self, ids: Sequence[str]) -> list[QueuedJob]:
+        """Those of these jobs that SLURM still has, whoever's they are, as far as it shows them to
+        this user."""
         ...
 
     def cancel(self, ids: Sequence[str]) -> None:
@@ -109,8 +119,18 @@ class SlurmPrograms:
 
     def jobs(self) -> list[QueuedJob]:
         """By `squeue`."""
-        asked = ["--noheader", f"--user={os.getuid()}", f"--format={_QUEUE_FORMAT}"]
-        return read_queue(_run(["squeue", *asked]))
+        return _queue(f"--user={os.getuid()}")
+
+    def jobs_numbered(self, ids: Sequence[str]) -> list[QueuedJob]:
+        """By `squeue`, for which a single number that it does not know is an error."""
+        if not ids:
+            return []
+        try:
+            return _queue(f"--jobs={','.join(ids)}")
+        except UnavailableError as error:
+            if _UNKNOWN_JOB in str(error):
+                return []
+            raise
 
     def state_of(self, job_id: str) -> str | None:
         """State of one job; None where SLURM has forgotten it. Asked again for a minute where the
@@ -136,6 +156,10 @@ class SlurmPrograms:
         except UnavailableError as error:
             if _UNKNOWN_JOB not in str(error):
                 raise
+
+
+def _queue(choice: str) -> list[QueuedJob]:
+    return read_queue(_run(["squeue", "--noheader", choice, f"--format={_QUEUE_FORMAT}"]))
 
 
 def job_number(text: str) -> str:

@@ -20,6 +20,10 @@ _SECONDS_FOR_THE_OTHERS = 60
 """After the first rank has ended. Ranks that stop in order end within moments of one another, the
 last of them after it has written the status; ranks that have lost another may wait for ever."""
 
+_LOOK_AGAIN = "now+15minutes"
+"""When a job begins again whose run another process works on, in SLURM's words: often enough for
+trainings of hours, and no more than an allocation of seconds."""
+
 
 class Shape(NamedTuple):
     """How processes lie on nodes."""
@@ -51,9 +55,16 @@ class Job:
     memory_per_node: str | None = None
     partition: str | None = None
     """Absent: the cluster's."""
+    before: Sequence[str] | None = None
+    """Words of codemix, run before the processes are started: 75 puts the job back for a while
+    without them. Goes with `after`; None: nothing is asked."""
     after: Sequence[str] | None = None
     """Words of codemix, run once when the processes have ended: 75 requeues the job. None: it is
     over whatever happened."""
+    starts: Path | None = None
+    """Takes a line for each start (`starts.py`); None: they are not noted."""
+    sign_of_life: Path | None = None
+    """File that the processes write now and then; goes with `starts`."""
     stop_before_end_seconds: int | None = None
     """When to ask the processes to save and stop; None: never."""
     mounts: Sequence[Path] = ()
@@ -84,14 +95,21 @@ def render_script(cluster: ClusterSpec, job: Job) -> str:
         keep_trailing_newline=True,
     )
     variables = {"OMP_NUM_THREADS": str(job.cpus_per_task), **cluster.environment}
-    after = None if job.after is None else shlex.join([*own_program(), *job.after])
+    before, after = (
+        None if words is None else shlex.join([*own_program(), *words])
+        for words in (job.before, job.after)
+    )
     return environment.get_template("job.sbatch.j2").render(
         title=job.title,
         options=sbatch_options(cluster, job),
         setup=[*(f"module load {module}" for module in cluster.modules), *cluster.setup],
         environment=[(name, shlex.quote(value)) for name, value in variables.items()],
         srun=_srun_line(cluster, job),
+        before=before,
+        look_again=_LOOK_AGAIN,
         after=after,
+        starts=None if job.starts is None else shlex.quote(str(job.starts)),
+        sign_of_life=shlex.quote(str(job.sign_of_life)),
     )
 
 
@@ -137,7 +155,7 @@ def _srun_line(cluster: ClusterSpec, job: Job) -> str:
         "srun",
         f"--nodes={shape.nodes}",
         f"--ntasks={shape.num_tasks}",
-        # srun does not take it over from sbatch (22.05 and later).
+        # srun does not take it over from sbatch (SLURM 22.05).
         f"--cpus-per-task={job.cpus_per_task}",
     ]
     # The first rank that ends must not have the others killed while they write their last words.

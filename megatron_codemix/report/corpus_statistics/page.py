@@ -18,8 +18,8 @@ from megatron_codemix.report.corpus_statistics.figures import (
     synthetic_pictures,
     told_kind,
 )
+from megatron_codemix.report.environment import page_environment
 from megatron_codemix.report.figures import Picture
-from megatron_codemix.report.render import page_environment
 from megatron_codemix.units import format_bytes
 
 

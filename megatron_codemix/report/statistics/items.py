@@ -1,10 +1,10 @@
 """Noise of the items that models were asked: a bootstrap over them, the same for all that is
 compared.
 
-N items, S seeds, K estimates.
+N items, S seeds, K estimates, D counts of an item.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -26,6 +26,11 @@ class Items:
     """[N], nats of documents, or 0 and 1 for wrong and right."""
     sizes: FloatArray
     """[N], above 0: bytes of documents, or ones where the score is a mean."""
+    counts: FloatArray | None = None
+    """[N, D], where the score is no such ratio but another function of sums; `amounts` are then
+    what each item adds to it to first order, so that their mean is the score, and sizes ones."""
+    score_of: Callable[[FloatArray], FloatArray] | None = None
+    """Sums [..., D] -> score [...]; there with `counts`."""
 
     @property
     def value(self) -> float:
@@ -34,7 +39,8 @@ class Items:
     @property
     def is_binary(self) -> bool:
         """Whether each item is right or wrong."""
-        return bool(np.isin(self.amounts, (0, 1)).all() and (self.sizes == 1).all())
+        is_mean = self.counts is None and bool((self.sizes == 1).all())
+        return is_mean and bool(np.isin(self.amounts, (0, 1)).all())
 
     def are_those_of(self, other: "Items") -> bool:
         """Whether both runs were asked the same."""
@@ -89,8 +95,11 @@ def paired_noises(comparisons: Mapping[Who, Pairs], name: str) -> dict[Who, Pair
             np.array([one.amounts - other.amounts for one, other in comparisons[who]])
             for who in members
         ]
-        means_NK = np.column_stack([one.mean(axis=0) for one in differences_KSN])
-        found = _bootstrap(means_NK, sizes_N, name)
+        if firsts[members[0]].counts is None:
+            means_NK = np.column_stack([one.mean(axis=0) for one in differences_KSN])
+            found = _bootstrap(means_NK, sizes_N, name)
+        else:
+            found = _bootstrap_of_counts([comparisons[who] for who in members], name)
         for who, of_models, differences_SN in zip(members, found, differences_KSN, strict=True):
             shared = shared_part(differences_SN, sizes_N)
             of_recipes = of_models.scaled(float(np.sqrt(shared)))
@@ -136,33 +145,60 @@ def resampled(
     amounts_NK: FloatArray, sizes_N: FloatArray, generator: np.random.Generator, draws: int = DRAWS
 ) -> FloatArray:
     """Scores [draws, K] on as many items, drawn with replacement; one draw of items for all K."""
-    num_items = len(sizes_N)
+    totals = _resampled_sums(np.column_stack([amounts_NK, sizes_N]), generator, draws)
+    ratios: FloatArray = totals[:, :-1] / totals[:, -1:]
+    return ratios
+
+
+def _resampled_sums(
+    columns_NC: FloatArray, generator: np.random.Generator, draws: int
+) -> FloatArray:
+    """Sums [draws, C] over as many items, drawn with replacement."""
+    num_items = len(columns_NC)
     rows = max(1, _MAX_CELLS // num_items)
-    columns = np.column_stack([amounts_NK, sizes_N])
     sums = []
     for start in range(0, draws, rows):
         count = min(rows, draws - start)
         drawn = generator.integers(num_items, size=(count, num_items))
         drawn += num_items * np.arange(count)[:, None]
         counts = np.bincount(drawn.ravel(), minlength=count * num_items)
-        sums.append(counts.reshape(count, num_items) @ columns)
-    totals = np.concatenate(sums)
-    ratios: FloatArray = totals[:, :-1] / totals[:, -1:]
-    return ratios
+        sums.append(counts.reshape(count, num_items) @ columns_NC)
+    return np.concatenate(sums)
 
 
 def _bootstrap(amounts_NK: FloatArray, sizes_N: FloatArray, name: str) -> list[Noise]:
-    """Of each of the K scores.
+    """Of each of the K scores."""
+    generator = generator_of(name)
+    values = amounts_NK.sum(axis=0) / sizes_N.sum()
+    deviations = resampled(amounts_NK, sizes_N, generator) - values
+    return _noises(deviations, len(sizes_N), generator)
+
+
+def _bootstrap_of_counts(comparisons: Sequence[Pairs], name: str) -> list[Noise]:
+    """Of the K differences, each a mean over the seeds, of scores that are functions of sums."""
+    generator = generator_of(name)
+    sides = [one for pairs in comparisons for pair in pairs for one in pair]
+    counts = [one.counts for one in sides if one.counts is not None]
+    assert len(counts) == len(sides), f"{name}: some runs have counts, and some have not"
+    score_of = sides[0].score_of
+    assert score_of is not None, f"{name}: counts without a score"
+    draws = _resampled_sums(np.hstack(counts), generator, DRAWS)
+    scores = score_of(draws.reshape(DRAWS, len(sides), -1)) - [one.value for one in sides]
+    signed = scores[:, 0::2] - scores[:, 1::2]  # [draws, pairs]
+    ends = np.cumsum([len(pairs) for pairs in comparisons])[:-1]
+    deviations = np.column_stack([part.mean(axis=1) for part in np.split(signed, ends, axis=1)])
+    return _noises(deviations, len(counts[0]), generator)
+
+
+def _noises(deviations: FloatArray, num_items: int, generator: np.random.Generator) -> list[Noise]:
+    """Of resampled scores less the scores, [DRAWS, K].
 
     Resamples of few items lie too close to one another: their variance is that of divisor N, not
     N - 1, and their tails are a normal distribution's, not Student's. The first is multiplied away,
     the second by a chi-squared scale for each draw, which makes Student's out of a normal one.
     """
-    generator = generator_of(name)
-    degrees = len(sizes_N) - 1
-    values = amounts_NK.sum(axis=0) / sizes_N.sum()
-    deviations = resampled(amounts_NK, sizes_N, generator) - values
-    deviations *= np.sqrt(len(sizes_N) / degrees)
+    degrees = num_items - 1
+    deviations = deviations * np.sqrt(num_items / degrees)
     scales = np.sqrt(degrees / generator.chisquare(degrees, size=DRAWS))
     return [
         Noise(draws=column * scales, variance=float(column.var()), degrees=degrees)

@@ -1,5 +1,6 @@
 """The runs of a study as a table, from their run directories alone."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from megatron_codemix.config.parameters import count_parameters
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.errors import DataError, RunError
 from megatron_codemix.files import Json, read_json, read_jsonl
-from megatron_codemix.runs import HELDOUT, RunDirectory
+from megatron_codemix.runs import EVALUATION, HELDOUT, RunDirectory
 from megatron_codemix.scaling.rules import body_parameters
 from megatron_codemix.scaling.table import Excluded, RunTable
 
@@ -28,6 +29,8 @@ constant (a sample for each phase of a chain, see docs/data_order.md)."""
 class _Run:
     directory: RunDirectory
     config: RunConfig
+    label: str | None = None
+    """`cell/phase`, where the study has its runs in a store, whose names do not tell."""
 
     @property
     def key(self) -> str:
@@ -42,18 +45,18 @@ class _Run:
     @property
     def name(self) -> str:
         """`cell/phase`, without the identity."""
-        return self.key.rpartition("-")[0] or self.key
+        return self.label or re.sub("-[0-9a-f]{8}$", "", self.key)
 
 
 def detect(path: Path) -> bool:
     """Whether there are runs in the folder."""
-    return path.is_dir() and bool(_run_folders(path))
+    return path.is_dir() and bool(_run_folders(path) or _stored(path))
 
 
 def read(path: Path) -> RunTable:
     """A row for each finished run below `path`: parameters, tokens of its chain of phases and how
     many of them are unique, share of each source, seed, held-out losses (of its last validation, or
-    of `codemix evaluate`).
+    of `codemix evaluate`, which comes first in a run that lies in a store).
 
     Left out, and listed: runs that are not done, or without held-out losses of their last step; and
     stable trainings, whose learning rate never came down, where other runs decay from them. Runs
@@ -61,7 +64,9 @@ def read(path: Path) -> RunTable:
 
     Raises DataError where no run is left, RunError where a file is damaged.
     """
-    runs = {run.key: run for run in map(_load, _run_folders(path))}
+    found = [_load(RunDirectory(folder)) for folder in _run_folders(path)]
+    found += [_load(directory, label) for directory, label in _stored(path).items()]
+    runs = {run.key: run for run in found}
     parents = {run.parent for run in runs.values()}
     rows, excluded = [], []
     for run in runs.values():
@@ -84,9 +89,24 @@ def _run_folders(path: Path) -> list[Path]:
     return sorted({file.parent for place in _PLACES for file in path.glob(place)})
 
 
-def _load(folder: Path) -> _Run:
-    directory = RunDirectory(folder)
-    return _Run(directory, load_run_config(directory.config))
+def _stored(path: Path) -> dict[RunDirectory, str]:
+    """Runs of the study in `path` that lie in a store, and what it calls them."""
+    record = path / "study.json"
+    try:
+        raw: dict[str, Any] = read_json(record) if record.is_file() else {}  # Any: JSON values
+        results = raw.get("results", {})
+        places = list(raw.get("runs", {}).items()) if raw.get("store") else []
+        found = {
+            RunDirectory(path / place, results.get(label, EVALUATION)): label
+            for label, place in reversed(places)  # of several cells the first
+        }
+    except (ValueError, AttributeError, TypeError) as error:
+        raise RunError(f"{record}: not a readable study record ({error}); move it away") from error
+    return {run: label for run, label in found.items() if run.config.is_file()}
+
+
+def _load(directory: RunDirectory, label: str | None = None) -> _Run:
+    return _Run(directory, load_run_config(directory.config), label)
 
 
 def _why_not(run: _Run, *, is_parent: bool) -> str | None:
@@ -158,16 +178,22 @@ def _ledger_line(run: _Run, step: int) -> Mapping[str, Json] | None:
 
 
 def _losses(run: _Run, step: int) -> Mapping[str, Json] | None:
-    """Held-out nats, tokens and bits per byte of each source after the last step."""
-    line = _line_of(run.directory.validation, step)
-    if line is not None:
-        return dict(line["sources"])
+    """Held-out nats, tokens and bits per byte of each source after the last step. An evaluation in
+    a folder of the study's own comes before the training's validation, which another study of its
+    store may have asked for, on other documents."""
+    evaluated, validated = _evaluated(run, step), _line_of(run.directory.validation, step)
+    has_own_folder = run.directory.results != EVALUATION
+    found = (evaluated or validated) if has_own_folder else (validated or evaluated)
+    return None if found is None else dict(found["sources"])
+
+
+def _evaluated(run: _Run, step: int) -> Mapping[str, Json] | None:
     path = run.directory.evaluation / f"{HELDOUT}.summary.json"
     try:
-        summary = read_json(path) if path.exists() else {}
+        summary: Mapping[str, Json] = read_json(path) if path.exists() else {}
     except ValueError as error:
         raise RunError(f"{path}: not readable JSON ({error}); remove it") from error
-    return dict(summary["sources"]) if summary.get("step") == step else None
+    return summary if summary.get("step") == step else None
 
 
 def _line_of(path: Path, step: int) -> Mapping[str, Json] | None:

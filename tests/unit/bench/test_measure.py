@@ -55,6 +55,15 @@ def test_work_without_user_time_ends_too(monkeypatch: pytest.MonkeyPatch) -> Non
     assert cost_of(Trial(lambda: None), min_seconds=0.2).user == 0
 
 
+def test_work_too_short_for_the_kernels_clock_goes_on_until_it_has_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rates are divided by user time; here it comes after a hundred times the least."""
+    moments = (Cost(0.004 * (n // 10), 0.0002 * n, 0.001 * n) for n in range(100))
+    monkeypatch.setattr("megatron_codemix.bench.measure._now", lambda: next(moments))
+    assert cost_of(Trial(lambda: None), min_seconds=0.00002).user > 0
+
+
 def allocation(is_kept: bool) -> Callable[[], object]:
     def allocate() -> object:
         pages = np.ones(100 * MEGABYTE, np.uint8)

@@ -93,6 +93,15 @@ def test_a_finished_task_is_not_run_again_unless_asked(tmp_path: Path) -> None:
     assert len(model.scored) == 24
 
 
+def test_answers_of_a_task_that_was_killed_at_its_very_end_go(tmp_path: Path) -> None:
+    model = ByteModel(tmp_path)
+    first = evaluate(model, tmp_path / "out")
+    (tmp_path / "out/toy.answers.jsonl").write_text("{}\n")
+    assert evaluate(model, tmp_path / "out") == first
+    assert len(model.scored) == 12
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"toy.jsonl", "toy.summary.json"}
+
+
 class StoppingModel(ByteModel):
     """Ends with Ctrl-C after five questions."""
 

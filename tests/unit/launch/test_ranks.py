@@ -145,8 +145,9 @@ def test_the_cause_is_shown_and_not_what_followed_from_it(
     assert capfd.readouterr().err == "error: block 3 of shard.bin is damaged\n(rank 1 of 2)\n"
 
 
+@pytest.mark.parametrize("are_logs_kept", [True, False])
 def test_a_rank_killed_counts_as_try_again_and_ends_the_others(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    are_logs_kept: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def target(context: RankContext) -> int:
         if context.rank == 2:
@@ -155,7 +156,7 @@ def test_a_rank_killed_counts_as_try_again_and_ends_the_others(
         signal.pause()
         return 0
 
-    assert run_ranks(target, 4, log_folder=tmp_path) == 75
+    assert run_ranks(target, 4, log_folder=tmp_path if are_logs_kept else None) == 75
 
     shown = capfd.readouterr().err
     assert shown.startswith("rank 2 of 4 was killed by SIGKILL (out of memory?)")
@@ -187,6 +188,31 @@ def test_a_rank_that_ignores_the_end_is_killed_after_the_grace_time() -> None:
         raise DataError("wrong")
 
     assert run_ranks(target, 2, grace_seconds=0.2) == 2
+
+
+def test_a_stopped_rank_is_woken_to_end_in_order() -> None:
+    ready, tell_ready = os.pipe()
+    woken, tell_woken = os.pipe()
+
+    def end(number: int, frame: object) -> None:
+        os.write(tell_woken, b"saved")
+        os._exit(0)
+
+    def target(context: RankContext) -> int:
+        if context.rank == 0:
+            os.read(ready, 1)
+            raise RetryableError("hangs: waits for rank 1")
+        signal.signal(signal.SIGTERM, end)
+        os.write(tell_ready, b".")
+        os.kill(os.getpid(), signal.SIGSTOP)
+        signal.pause()
+        return 0
+
+    assert run_ranks(target, 2, grace_seconds=20) == 75
+    os.close(tell_woken)
+    assert os.read(woken, 10) == b"saved"
+    for descriptor in (ready, tell_ready, woken):
+        os.close(descriptor)
 
 
 @pytest.mark.parametrize("how", ["raises", "returns"])
@@ -344,10 +370,15 @@ def test_a_notice_before_the_ranks_listen_counts_as_try_again(
     assert shown.count("was stopped by SIGTERM") == 1
 
 
-def test_no_rank_outlives_a_parent_killed_by_kill_9(launch: Callable[[str], _Launch]) -> None:
+def test_nothing_outlives_a_parent_killed_by_kill_9(
+    launch: Callable[[str], _Launch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No rank, and no file."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     running = launch("stays")
 
     running.process.kill()
 
     assert running.rest() == ""  # ends only when no process holds the pipe
     assert running.end() == (-signal.SIGKILL, "")
+    assert not list(tmp_path.iterdir())

@@ -222,7 +222,8 @@ def test_the_page_stands_alone_and_shows_texts_as_they_are(tmp_path: Path) -> No
     assert page.open == []
     assert attack in page.text
     assert "1 document with the text of another one" in page.text
-    assert all(place.startswith(("data:", "#")) for place in page.fetched)
+    assert all(place.startswith("data:") for place in page.fetched)
+    assert {link.removeprefix("#") for link in page.links} <= set(page.places)
     assert all(image["alt"] for image in page.images)
     for image in page.images:
         svg = base64.b64decode((image["src"] or "").partition("base64,")[2]).decode()

@@ -1,6 +1,5 @@
 """The report: hand-computed numbers, warnings, and pages that stand alone."""
 
-import base64
 import io
 import json
 import math
@@ -13,8 +12,10 @@ from rich.console import Console
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import read_json, write_json
 from megatron_codemix.report.collect import collect
-from megatron_codemix.report.figures import loss_curves, tick_words
-from megatron_codemix.report.render import print_report, with_code, write_report
+from megatron_codemix.report.environment import linked, short_count, with_code
+from megatron_codemix.report.figures import tick_words
+from megatron_codemix.report.page.losses import loss_charts, loss_curves
+from megatron_codemix.report.render import print_report, write_report
 from megatron_codemix.report.tables import (
     bits_per_byte,
     build_report,
@@ -122,7 +123,7 @@ def test_relative_changes_stay_within_a_cell(tmp_path: Path) -> None:
     assert seeds["heldout"]["code"]["bits_per_byte_mean"] == pytest.approx(4.5)
     assert not any("one seed" in warning for warning in report["warnings"])
     write_report(tree, tmp_path / "out")
-    assert "Over seeds" in (tmp_path / "out/report.html").read_text()
+    assert "Means over 2 seeds" in (tmp_path / "out/report.html").read_text()
     assert "Over seeds" in (tmp_path / "out/report.md").read_text()
     assert "| variant | seeds | code | text |" in (tmp_path / "out/report.md").read_text()
 
@@ -135,20 +136,20 @@ def test_the_page_stands_alone(tmp_path: Path) -> None:
     page.feed(html)
     page.close()
     assert page.open == []
-    assert all(address.startswith("data:image/svg+xml;base64,") for address in page.fetched)
+    assert page.fetched == []
     assert "url(" not in html
     assert "@import" not in html
-    titles = [re.sub(",.*|:.*", "", image["alt"] or "") for image in page.images]
-    assert titles == [
-        "Held-out loss against text-only",
-        "Training loss on code",
-        "Training loss on text",
-    ]
-    for image in page.images:
-        svg = base64.b64decode((image["src"] or "").partition(",")[2]).decode()
-        assert svg.count("<path") > 10
-        assert "<image" not in svg
-    for words in ("text-only", "-25.0%", "+5.0%", "TP2 x PP1 x DP1", "0123abc", "torch 2.13.0"):
+    assert page.links[0] == "#found"
+    assert {link.removeprefix("#") for link in page.links} == set(page.places)
+    assert html.count("<polyline") > 4
+    for words in (
+        "text-only",
+        "\u221225.0%",
+        "+5.0%",
+        "TP2 x PP1 x DP1",
+        "0123abc",
+        "torch 2.13.0",
+    ):
         assert words in page.text
 
 
@@ -157,7 +158,7 @@ def test_markdown_tables_are_whole(tmp_path: Path) -> None:
     write_all(tree, tmp_path / "out", NATS)
     text = write_report(tree, tmp_path / "out").markdown.read_text(encoding="utf-8")
     tables = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
-    assert len(tables) == 5
+    assert len(tables) >= 5
     for table in tables:
         widths = {line.count("|") for line in table.splitlines()}
         assert len(widths) == 1, table
@@ -175,7 +176,7 @@ def test_attempts_and_times_change_only_what_is_named_so(tmp_path: Path) -> None
     reports = [read_json(write_report(tree, tmp_path / name).json) for name in ("once", "twice")]
     assert reports[0] != reports[1]
     for report in reports:
-        del report["wall_seconds"], report["timing"]
+        del report["wall_seconds"], report["timing"], report["cost"]
     assert reports[0] == reports[1]
 
 
@@ -195,6 +196,18 @@ def test_unfinished_variants_are_left_out_and_named(tmp_path: Path) -> None:
     report = write_report(tree, tmp_path / "out").report
     assert [row["name"] for row in report["variants"]] == ["text-only"]
     assert report["warnings"][0] == "not finished, so not in the table: mixed, cooled"
+
+
+def test_a_page_without_a_finished_variant_says_so(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    write_trained(tree, tmp_path / "out", tree.nodes["single/balanced"])
+    page = Page()
+    page.feed(write_report(tree, tmp_path / "out").html.read_text(encoding="utf-8"))
+    page.close()
+    assert page.open == []
+    assert "none of them is finished" in page.text
+    assert "No variant is finished yet, so there is nothing to compare." in page.text
+    assert {link.removeprefix("#") for link in page.links} == set(page.places)
 
 
 def test_warnings_name_what_a_reader_must_know(tmp_path: Path) -> None:
@@ -249,6 +262,34 @@ def test_loss_curves_go_on_where_the_parent_ended(tmp_path: Path) -> None:
     assert cooled.nats[1] == pytest.approx((3.99 + 3.98) / 2)
 
 
+def test_starts_of_phases_end_with_the_curves_of_a_source(tmp_path: Path) -> None:
+    code = "data.mixture.weights: {code: 1}"
+    text = STUDY.replace("data.mixture.weights: {text: 0.75, code: 0.25}", code)
+    tree = small_tree(tmp_path, text.replace("train.train_tokens: 200M", code))
+    write_all(tree, tmp_path / "out", NATS)
+    records = collect(tree, tmp_path / "out")
+    of_code, of_text = loss_charts(records, build_report(records)["cells"])
+    assert (of_code.title, of_text.title) == ("code", "text")
+    assert [len(line.starts) for line in of_code.series] == [1, 2]
+    assert [len(line.starts) for line in of_text.series] == [0, 1, 1], "first phases alone read it"
+    for line in (*of_code.series, *of_text.series):
+        assert all(0 < start < 100 for start in line.starts)
+
+
+def test_long_loss_curves_are_thinned_and_keep_their_ends(tmp_path: Path) -> None:
+    text = STUDY.replace("train_tokens: 640M", "train_tokens: 64000M")
+    tree = small_tree(tmp_path, text)
+    write_all(tree, tmp_path / "out", NATS)
+    records = collect(tree, tmp_path / "out")
+    curve = loss_curves(records, "single")["text"]["text-only"]
+    assert len(curve.tokens) == 160
+    assert (curve.tokens[0], curve.tokens[-1]) == (64, 64_000)
+    chart = loss_charts(records, build_report(records)["cells"])[-1]
+    assert chart.title == "text"
+    first, middle, last = chart.x_ticks
+    assert middle[0] == pytest.approx((first[0] + last[0]) / 2, abs=0.1)
+
+
 def test_the_terminal_shows_the_table(tmp_path: Path) -> None:
     tree = small_tree(tmp_path)
     write_all(tree, tmp_path / "out", NATS)
@@ -299,6 +340,17 @@ def test_names_with_markup_are_shown_as_they_are(tmp_path: Path) -> None:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 
 
+def test_names_with_tags_are_text(tmp_path: Path) -> None:
+    tree = small_tree(tmp_path, STUDY.replace("  mixed:", '  "<img src=x>&":'))
+    write_all(tree, tmp_path / "out", NATS)
+    page = Page()
+    page.feed(write_report(tree, tmp_path / "out").html.read_text(encoding="utf-8"))
+    page.close()
+    assert page.fetched == []
+    assert page.open == []
+    assert "<img src=x>&" in page.text
+
+
 @pytest.mark.parametrize(
     ("text", "html"),
     [
@@ -309,6 +361,22 @@ def test_names_with_markup_are_shown_as_they_are(tmp_path: Path) -> None:
 )
 def test_commands_in_warnings_look_like_code(text: str, html: str) -> None:
     assert with_code(text) == html
+
+
+def test_articles_are_links() -> None:
+    address = "https://arxiv.org/abs/2408.10914"
+    assert linked("<To Code> (arXiv 2408.10914), Table 2") == (
+        f'&lt;To Code&gt; (<a href="{address}">arXiv 2408.10914</a>), Table 2'
+    )
+    assert linked("arXiv 24") == "arXiv 24"
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(0, "0"), (999, "999"), (81_920, "81.9K"), (999_999, "1M"), (440e9, "440B"), (None, "-")],
+)
+def test_counts_of_three_digits(number: float | None, words: str) -> None:
+    assert short_count(number) == words
 
 
 def test_ticks_of_one_axis_have_one_unit() -> None:

@@ -6,9 +6,10 @@ from megatron_codemix.report.tasks import averages, left_out, task_scores
 
 
 def score(
-    value: float, stderr: float | None = 0.01, above: bool | None = True
+    value: float, stderr: float | None = 0.01, above: bool | None = True, baseline: float = 0.5
 ) -> dict[str, object]:
-    return {"metric": "acc", "value": value, "stderr": stderr, "above_random": above}
+    found = {"metric": "acc", "value": value, "stderr": stderr}
+    return found | {"above_random": above, "random_baseline": baseline}
 
 
 def test_the_error_of_a_mean_of_independent_tasks() -> None:
@@ -26,6 +27,16 @@ def test_a_task_that_any_variant_fails_is_compared_in_none() -> None:
     ]
     assert left_out(rows) == {"copa": ["text"]}
     assert averages(rows[1]["tasks"], left_out(rows))["reasoning"]["tasks"] == ["boolq"]
+
+
+def test_a_task_that_guesses_never_solve_is_compared_also_where_nothing_is_right() -> None:
+    """As the paper's: its text-only model has 0.4 of code."""
+    rows = [
+        {"name": "text", "tasks": {"mbpp": score(0.0, 0.0, above=False, baseline=0.0)}},
+        {"name": "code", "tasks": {"mbpp": score(0.1, baseline=0.0)}},
+    ]
+    assert left_out(rows) == {}
+    assert averages(rows[0]["tasks"], {})["code"]["value"] == 0.0
 
 
 def test_a_score_is_the_metric_that_the_suite_reports() -> None:

@@ -1,5 +1,6 @@
 """Run directories as a table: what each column is, and which runs are left out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from megatron_codemix.files import append_jsonl, write_json
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.scaling.readers.detect import read_runs
 from megatron_codemix.scaling.readers.study import read
+from megatron_codemix.study.state import StudyRecord, write_record
 from megatron_codemix.study.tree import StudyTree
 from tests.helpers.study_files import STUDY, TOKENS_PER_STEP, small_tree, write_trained
 
@@ -179,3 +181,33 @@ def test_damage_and_nothing_to_read_are_named(tree: StudyTree, tmp_path: Path) -
         read_runs(tmp_path / "empty")
     with pytest.raises(DataError, match="no such file"):
         read_runs(tmp_path / "nowhere")
+
+
+def test_runs_of_a_store_are_found_through_the_study(tmp_path: Path) -> None:
+    """With the names that the study gives them."""
+    tree = small_tree(tmp_path, LADDER)
+    stored, out = replace(tree, store=tmp_path / "my-store"), tmp_path / "out"
+    for cell, name in [(cell, name) for cell in tree.cells for name in ("stable", "short", "long")]:
+        write_run(stored, out, cell, name)
+        write_run(tree, tmp_path / "own", cell, name)
+    write_record(out, StudyRecord(name="small").with_runs(stored, out))
+    columns = ["name", "tokens", "loss_nats.text", "training"]
+    found, own = (read(folder).frame[columns] for folder in (out, tmp_path / "own"))
+    assert sorted(found.values.tolist()) == sorted(own.values.tolist())
+
+
+def test_what_a_study_of_a_store_has_evaluated_comes_before_another_s_validation(
+    tmp_path: Path,
+) -> None:
+    tree = replace(small_tree(tmp_path, LADDER), store=tmp_path / "store")
+    out = tmp_path / "out"
+    run = write_run(tree, out, "none", "long")
+    write_record(out, StudyRecord(name="small").with_runs(tree, out))
+    assert read(out).frame["loss_nats.text"].tolist() == [3.0], "the validation, where it is all"
+    losses = {"text": {"nats": 90.0, "tokens": 45, "bits_per_byte": 1.25}}
+    summary = run.evaluation / "heldout.summary.json"
+    assert summary.parent.name.startswith("asked-")
+    write_json(summary, {"step": 29, "sources": losses})
+    assert read(out).frame["loss_nats.text"].tolist() == [3.0], "of an earlier step"
+    write_json(summary, {"step": 30, "sources": losses})
+    assert read(out).frame["loss_nats.text"].tolist() == [2.0]

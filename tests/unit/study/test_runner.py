@@ -3,7 +3,6 @@ write run directories as training and evaluation would."""
 
 import io
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,17 +18,17 @@ from megatron_codemix.errors import (
     RunError,
 )
 from megatron_codemix.files import append_jsonl, read_json, write_json
-from megatron_codemix.launch.local import start_program
 from megatron_codemix.locks import exclusive
 from megatron_codemix.runs import RunDirectory, Status
-from megatron_codemix.study.evaluation import EvaluationSpec, HeldoutSpec, read_heldout
+from megatron_codemix.study.evaluation import read_heldout
+from megatron_codemix.study.phase_runner import MAX_FAILURES
 from megatron_codemix.study.progress import (
     StudyDisplay,
     last_records,
     left_words,
     remaining_seconds,
 )
-from megatron_codemix.study.runner import MAX_FAILURES, run_study
+from megatron_codemix.study.runner import run_study
 from megatron_codemix.study.spec import load_study
 from megatron_codemix.study.state import (
     StudyRecord,
@@ -37,90 +36,9 @@ from megatron_codemix.study.state import (
     read_record,
     study_progress,
 )
-from megatron_codemix.study.tree import StudyTree, expand, identify
+from megatron_codemix.study.tree import expand, identify
+from tests.helpers.study_commands import Scripts
 from tests.helpers.study_files import STUDY, small_tree, write_study, write_trained
-
-# argv: run directory, identity, steps, what to do ("" trains to the end).
-TRAIN = """
-import json, pathlib, sys
-run, identity, steps, deed = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
-path = run / "status.json"
-status = {"identity": identity, "num_steps": steps}
-if path.exists():
-    status = json.loads(path.read_text())
-status["attempts"] = status.get("attempts", 0) + 1
-status["step"] = status.get("step", 0)
-print("attempt", status["attempts"])
-def end(state, code, **changes):
-    path.write_text(json.dumps(status | {"state": state} | changes))
-    raise SystemExit(code)
-if deed == "wrong input":
-    print("error: no such source")
-    end("failed", 2)
-if deed == "bug":
-    print("Traceback (most recent call last):\\nKeyError: 3")
-    end("failed", 1)
-if deed == "never forward":
-    end("failed", 75, failures=status["attempts"])
-if deed.startswith("wait for "):
-    import time
-    marks = path.parents[1]
-    (marks / f"{path.parent.name.rpartition('-')[0]}.runs").touch()
-    while not list(marks.glob(deed.removeprefix("wait for "))):
-        time.sleep(0.01)
-if deed == "until stopped":
-    import signal
-    signal.signal(signal.SIGTERM, lambda *_: end("pending", 75, step=1))
-    (path.parents[1] / "waits.runs").touch()
-    signal.pause()
-if deed == "fail beside another":
-    import time
-    while not (path.parents[1] / "waits.runs").exists():
-        time.sleep(0.01)
-    print("error: no such source")
-    end("failed", 2)
-if deed == "killed once" and status["attempts"] == 1:
-    path.write_text(json.dumps(status | {"state": "running", "step": 1}))
-    import os; os.kill(os.getpid(), 9)
-if deed == "preempted twice" and status["attempts"] < 3:
-    end("pending", 75, step=status["step"] + 1)
-end("done", 0, step=steps, train_seconds=1.0)
-"""
-
-EVALUATE = """
-import json, pathlib, sys
-run = pathlib.Path(sys.argv[1])
-step = json.loads((run / "status.json").read_text())["step"]
-(run / "evaluation").mkdir(exist_ok=True)
-summary = {"step": step, "max_bytes_per_source": int(sys.argv[3]), "sources": {}}
-summary["layout"] = {"tensor": 1, "pipeline": 1, "data": int(sys.argv[2])}
-(run / "evaluation/heldout.summary.json").write_text(json.dumps(summary))
-"""
-
-
-class Scripts:
-    """Commands that start the scripts above; notes what was started."""
-
-    start = staticmethod(start_program)
-
-    def __init__(self, tree: StudyTree, deeds: dict[str, str] | None = None) -> None:
-        self.tree, self.deeds = tree, deeds or {}
-        self.started: list[str] = []
-
-    def train(self, run: RunDirectory, world_size: int) -> list[str]:
-        name = run.path.name.rpartition("-")[0]
-        node = self.tree.nodes[f"single/{name}"]
-        self.started.append(f"train {name} on {world_size}")
-        steps = str(self.tree.plan(node).num_steps)
-        deed = self.deeds.get(name, "")
-        return [sys.executable, "-c", TRAIN, str(run.path), str(node.identity), steps, deed]
-
-    def evaluate(self, run: RunDirectory, asked: EvaluationSpec) -> list[str]:
-        name = run.path.name.rpartition("-")[0]
-        assert isinstance(asked.heldout, HeldoutSpec)
-        processes, size = asked.heldout.world_size, asked.heldout.max_bytes_per_source
-        self.started.append(f"evaluate {name} on {processes} to {size}")
-        return [sys.executable, "-c", EVALUATE, str(run.path), str(processes), str(size)]
 
 
 def test_a_study_runs_in_order_and_then_has_nothing_left(tmp_path: Path) -> None:
@@ -330,6 +248,19 @@ def test_a_failure_lets_the_phases_beside_it_save(tmp_path: Path) -> None:
     states = {phase.node.name: (phase.state, phase.step) for phase in study_progress(tree, out)}
     assert states["text"] == ("pending", 1)
     assert len(scripts.started) == 2
+
+
+def test_a_place_has_the_gpus_of_the_evaluation_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four processes evaluate what two have trained."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4,5,6,7")
+    text = STUDY.replace("heldout: {world_size: 1", "heldout: {world_size: 4").replace(
+        "  precision: {kind: fp32}", "  precision: {kind: fp32}\n  backend: {device: cuda}"
+    )
+    tree = small_tree(tmp_path, text)
+    with pytest.raises(ConfigError, match=r"4 processes need 16 GPUs.*use --jobs 2"):
+        run_study(tree, tmp_path / "out", jobs=4, commands=Scripts(tree), show=False)
 
 
 def test_losses_of_validations_need_no_evaluation(tmp_path: Path) -> None:

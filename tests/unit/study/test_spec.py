@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from megatron_codemix.errors import ConfigError
+from megatron_codemix.study.evaluation import asked_folder
 from megatron_codemix.study.extending import leaf_paths
 from megatron_codemix.study.spec import load_study
 from megatron_codemix.study.token_scale import scale_tokens, token_fields
 from megatron_codemix.study.tree import expand
-from tests.helpers.study_files import STUDY, write_study
+from tests.helpers.study_files import CELLS, STUDY, write_study
 
 QUICKSTART = Path(__file__).parents[3] / "examples/quickstart/study.yaml"
 
@@ -80,7 +81,47 @@ def test_paths_are_absolute_and_data_stands_for_its_root(tmp_path: Path) -> None
     spec = load_study(write_study(tmp_path, text), data_root=tmp_path / "d")
     config = expand(spec).nodes["single/text"].config
     assert config.data.sources["code"].train == tmp_path / "d/code_train"
-    assert config.tokenizer.path == tmp_path / "../tokenizer.json"
+    assert config.tokenizer.path == tmp_path.parent / "tokenizer.json"
+
+
+def test_paths_that_phases_and_axes_set_are_absolute_too(tmp_path: Path) -> None:
+    text = CELLS.replace(
+        "much: {", 'much: {data.sources.markup.validation: "{data}/other", '
+    ).replace(
+        "set: {data.mixture.weights: {text: 1}}",
+        "set: {data.mixture.weights: {text: 1}, tokenizer: {path: own.json},"
+        " data.sources.code: {train: c}}",
+    )
+    nodes = expand(load_study(write_study(tmp_path, text), data_root=tmp_path / "d")).nodes
+    assert nodes["much/mixed"].config.data.sources["markup"].validation == tmp_path / "d/other"
+    assert nodes["little/mixed"].config.data.sources["markup"].validation == (
+        tmp_path / "d/markup_validation"
+    )
+    base = nodes["little/base"].config
+    assert base.tokenizer.path == tmp_path / "own.json"
+    assert base.data.sources["code"].train == tmp_path / "c"
+
+
+def test_one_place_has_one_name_however_it_is_given(tmp_path: Path) -> None:
+    """A name is what evaluations are told apart by. Links stay names, except where a `..` leaves
+    them: there the text alone would mean another place."""
+    for folder in ("studies", "elsewhere/deep"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere" / "deep")
+    tasks = "\n  tasks: {names: [boolq], data_dir: ../bench}\n"
+    path = write_study(tmp_path / "studies", STUDY.rstrip("\n") + tasks)
+    specs = [
+        load_study(path, data_root=tmp_path / root)
+        for root in ("data", "studies/../data", "link/../../data")
+    ]
+    assert len({spec.data_root for spec in specs}) == 1
+    folders = {
+        asked_folder(spec.evaluation, expand(spec).nodes["single/text"].config) for spec in specs
+    }
+    assert len(folders) == 1
+    assert specs[0].evaluation.tasks is not None
+    assert specs[0].evaluation.tasks.data_dir == tmp_path / "bench"
+    assert load_study(path, data_root=tmp_path / "link").data_root == tmp_path / "link"
 
 
 def test_what_is_no_path_stays_as_it_is(tmp_path: Path) -> None:

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from megatron_codemix.errors import ConfigError, RunError, UnavailableError
+from megatron_codemix.errors import ConfigError, RetryableError, RunError, UnavailableError
 from megatron_codemix.files import read_json, write_json
 from megatron_codemix.launch.slurm.cluster import ClusterSpec
+from megatron_codemix.launch.slurm.starts import Stretch
 from megatron_codemix.locks import exclusive
-from megatron_codemix.study.job_records import read_records, records_path
+from megatron_codemix.study.job_records import add_job_times, read_records, records_path
 from megatron_codemix.study.slurm_jobs import frozen_study
 from megatron_codemix.study.spec import load_study
-from megatron_codemix.study.state import add_wall, read_record
+from megatron_codemix.study.state import StudyRecord, read_record, write_record
 from megatron_codemix.study.submit import (
+    cancel_jobs,
     plan_submission,
     queued_jobs,
     submission_problems,
@@ -238,15 +240,73 @@ def test_scripts_ask_for_what_the_study_needs(tmp_path: Path) -> None:
     assert str(parent.path) in run.config.read_text()
 
 
+def took(began: float, ended: float) -> list[Stretch]:
+    return [Stretch(began_unix=began, ended_unix=ended)]
+
+
 def test_times_of_several_jobs_add_up_in_the_record(tmp_path: Path) -> None:
+    """Seconds for each phase; for the study, all from the first start to the last end."""
     tree, out = small_tree(tmp_path), tmp_path / "out"
     submit(tree, out, QueueInMemory())
-    add_wall(out, "small", "single/text", train=2.0)
-    add_wall(out, "small", "single/text", train=3.0, evaluate=1.0)
-    wall = read_record(out, "small").phases["single/text"]
+    add_job_times(out, "small", "single/text", took(1000, 1002), is_training=True)
+    add_job_times(out, "small", "single/balanced", took(1001, 1009), is_training=True)
+    add_job_times(out, "small", "single/text", took(1004, 1007), is_training=True)
+    add_job_times(out, "small", "single/text", took(1020, 1021), is_training=False)
+    record = read_record(out, "small")
+    wall = record.phases["single/text"]
     assert (wall.train, wall.evaluate) == (5.0, 1.0)
+    assert record.phases["single/balanced"].train == 8.0
+    assert record.wall_seconds == 21.0
     runs = json.loads((out / "study.json").read_text())["runs"]
     assert sorted(runs) == sorted(tree.nodes)
+
+
+def test_time_on_this_machine_and_time_in_slurm_add_up(tmp_path: Path) -> None:
+    write_record(tmp_path, StudyRecord(name="small", wall_seconds=100.0, starts=1))
+    for began, ended in ((1000, 1002), (990, 995), (1000, 1005)):
+        add_job_times(tmp_path, "small", "single/text", took(began, ended), is_training=True)
+    assert read_record(tmp_path, "small").wall_seconds == 115.0
+
+
+def cancel(queue: QueueInMemory, out: Path, names: list[str] | None = None) -> list[str]:
+    """Names of what was cancelled; what is still ending has ended at the second look."""
+    found = cancel_jobs(
+        "small", out, queue, names=names, pause=lambda seconds: queue.finish_ending()
+    )
+    return [job.name for job in found]
+
+
+def test_cancelled_jobs_are_waited_for_and_not_cancelled_again(tmp_path: Path) -> None:
+    tree, out = small_tree(tmp_path), tmp_path / "out"
+    queue = QueueInMemory(takes_its_time=True)
+    submit(tree, out, queue)
+    assert cancel(queue, out, names=[ALL[0], ALL[1]]) == ALL[:2]
+    assert cancel(queue, out) == ALL[2:]
+    assert queue.cancelled == ALL
+    assert cancel(queue, out) == []
+
+
+@pytest.mark.parametrize("takes_its_time", [False, True])
+def test_a_job_that_is_put_back_behind_the_cancellation_is_cancelled_again(
+    tmp_path: Path, takes_its_time: bool
+) -> None:
+    tree, out = small_tree(tmp_path), tmp_path / "out"
+    queue = QueueInMemory(comes_back="small:balanced:train", takes_its_time=takes_its_time)
+    submit(tree, out, queue)
+    queue.set_state("small:balanced:train", "RUNNING")
+    assert sorted(cancel(queue, out)) == sorted(ALL)
+    assert queue.cancelled == [*ALL, "small:balanced:train"]
+    assert queue.live == {}
+
+
+def test_jobs_that_do_not_end_are_named(tmp_path: Path) -> None:
+    tree, out = small_tree(tmp_path), tmp_path / "out"
+    queue = QueueInMemory(takes_its_time=True)
+    submit(tree, out, queue)
+    with pytest.raises(RetryableError, match=r"still has 100 COMPLETING \(small:text:train\)"):
+        cancel_jobs(
+            "small", out, queue, names=ALL[:1], patience_seconds=0.0, pause=lambda seconds: None
+        )
 
 
 def test_a_plan_changes_nothing(tmp_path: Path) -> None:

@@ -4,11 +4,16 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from megatron_codemix.cli.main import main
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT
 from megatron_codemix.files import read_json, write_json
-from tests.helpers.study_files import small_tree, write_trained
+from megatron_codemix.launch.slurm.cluster import ClusterSpec
+from megatron_codemix.study.job_records import read_records
+from megatron_codemix.study.submit import submit_study
+from tests.helpers.queue_in_memory import QueueInMemory
+from tests.helpers.study_files import OTHER_HELD_OUT, small_tree, write_trained
 
 CLUSTER = "partition: gpu\ngpus_per_node: 2\ncpus_per_task: 4\ntime_limit: 1h\n"
 
@@ -98,3 +103,18 @@ def test_logs_are_read_without_the_data(place: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out.splitlines() == ["line 97", "line 98", "line 99"]
     assert main([*words[:3], "txt", *words[4:]]) == EXIT_INPUT
     assert "did you mean 'text'" in capsys.readouterr().err
+
+
+def test_each_cells_evaluation_of_a_training_of_both_has_its_own_log(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree, out = small_tree(place, OTHER_HELD_OUT), place / "out"
+    submit_study(tree, out, ClusterSpec.model_validate(yaml.safe_load(CLUSTER)), QueueInMemory())
+    for name, record in read_records(out).items():
+        Path(record.log).write_text(f"of {name}\n")
+    for cell, trained_by in (("little", "little"), ("much", "little")):
+        words = ["study", "logs", str(place / "study.yaml"), f"{cell}/base", "--out", str(out)]
+        assert main([*words, "--evaluation"]) == EXIT_DONE
+        assert capsys.readouterr().out == f"of small:{cell}/base:evaluate\n"
+        assert main(words) == EXIT_DONE
+        assert capsys.readouterr().out == f"of small:{trained_by}/base:train\n"

@@ -82,6 +82,23 @@ def test_a_job_that_slurm_has_forgotten_has_no_state(
     assert SlurmPrograms().state_of("12") == "RUNNING"
 
 
+def test_jobs_of_all_users_are_asked_for_by_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """squeue leaves out what it does not know, and refuses where that is the only one."""
+    put(tmp_path, monkeypatch, squeue=f"echo \"$@\" > {tmp_path}/asked; echo '{NEVER.strip()}'")
+    [job] = SlurmPrograms().jobs_numbered(["37", "99"])
+    assert job.id == "37"
+    asked = (tmp_path / "asked").read_text()
+    assert "--jobs=37,99" in asked
+    assert "--user" not in asked
+    forgotten = "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1"
+    put(tmp_path, monkeypatch, squeue=forgotten)
+    assert SlurmPrograms().jobs_numbered(["99"]) == []
+    put(tmp_path, monkeypatch, squeue="exit 1")
+    assert SlurmPrograms().jobs_numbered([]) == [], "squeue would show all"
+
+
 def test_options_in_the_shell_of_the_user_do_not_reach_the_programs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

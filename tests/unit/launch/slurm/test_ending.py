@@ -10,6 +10,8 @@ from megatron_codemix.launch.slurm.ending import JobEnd, evaluation_ended, train
 from megatron_codemix.runs import RunDirectory, State, Status
 
 KILLED = 137
+TOLD = 138
+"""128 + SIGUSR1: what srun makes of a task that it ends."""
 IDENTITY = "a" * 64
 
 
@@ -73,6 +75,46 @@ def test_starts_that_never_come_to_train_end_at_the_cap(tmp_path: Path) -> None:
     assert codes == [EXIT_RETRY, EXIT_RETRY, EXIT_INPUT]
     status = RunDirectory(tmp_path).require_status()
     assert (status.identity, status.failures) == (IDENTITY, 3)
+
+
+def early(run: RunDirectory) -> int:
+    """The exit code of a start that was told before it had written anything."""
+    since = time.time() + 1
+    verdict = training_ended(run, IDENTITY, end(TOLD, since=since), failures_before=0)
+    return verdict.exit_code
+
+
+def test_a_request_to_stop_before_anything_is_written_is_no_failure(tmp_path: Path) -> None:
+    for run in (RunDirectory(tmp_path / "new"), run_with(tmp_path / "lost", "running", failures=1)):
+        before = run.read_status() or Status(identity=IDENTITY)
+        assert early(run) == EXIT_RETRY
+        after = run.require_status()
+        assert (after.state, after.failures, after.step) == (
+            "pending",
+            before.failures,
+            before.step,
+        )
+        assert "before it came to train" in (after.last_error or "")
+
+
+def test_a_job_whose_time_is_always_over_before_it_trains_ends_at_the_cap(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    assert [early(run) for _ in range(4)] == [EXIT_RETRY, EXIT_RETRY, EXIT_RETRY, EXIT_INPUT]
+    assert run.require_status().failures == 3
+
+
+def test_a_start_that_trains_in_between_gives_the_next_one_its_turn(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    for _ in range(3):
+        assert early(run) == EXIT_RETRY
+        run_with(tmp_path, "pending")  # as training leaves it, with no error
+    assert run.require_status().failures == 0
+
+
+def test_a_rank_that_was_training_and_dies_of_the_request_is_a_failure(tmp_path: Path) -> None:
+    run = run_with(tmp_path, "running")
+    assert training_ended(run, IDENTITY, end(TOLD), failures_before=0).exit_code == EXIT_RETRY
+    assert run.require_status().failures == 1
 
 
 @pytest.mark.parametrize("code", [EXIT_BUG, EXIT_INPUT, 127])

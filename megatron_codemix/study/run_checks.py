@@ -1,0 +1,42 @@
+"""What keeps a study from using the runs that are there, before anything is started."""
+
+from pathlib import Path
+
+from megatron_codemix.errors import RunError
+from megatron_codemix.lineage import start_step
+from megatron_codemix.study.changed_phase import other_run_problems
+from megatron_codemix.study.node import PhaseNode
+from megatron_codemix.study.tree import StudyTree
+
+
+def run_problems(tree: StudyTree, out: Path) -> list[str]:
+    """Directories that hold other runs than those that they are named for and, in a store, runs
+    without the checkpoint that a phase starts from. Phases whose data is not there are passed
+    over."""
+    problems = []
+    for node in tree.nodes.values():
+        if node.identity is not None:
+            problems += other_run_problems(tree, out, node)
+            problems += [] if tree.store is None else _branch_problems(tree, out, node)
+    return list(dict.fromkeys(problems))
+
+
+def _branch_problems(tree: StudyTree, out: Path, node: PhaseNode) -> list[str]:
+    """What is kept for good is no part of an identity: another study may have kept less."""
+    origin = node.config.init_from
+    if node.parent is None or origin is None or origin.at_tokens is None:
+        return []
+    parent = tree.nodes[f"{node.cell}/{node.parent}"]
+    run, step = tree.run_directory(out, parent), start_step(origin, parent.config)
+    try:
+        status = run.read_status()
+    except RunError:  # told by other_run_problems
+        return []
+    is_kept = status is None or status.step < step or step in run.complete_steps()
+    if is_kept:
+        return []
+    return [
+        f"{node.label}: starts from step {step} of {parent.label}, and its run in the store, "
+        f"{run.path}, was trained without keeping that checkpoint; move the directory away to "
+        "train it again, or use another store"
+    ]
