@@ -1,6 +1,8 @@
 """What all commands on a study take: the file, its data, its folder, changes to it."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Annotated
 import typer
 
 from megatron_codemix.config.problems import suggestion
-from megatron_codemix.errors import ConfigError, RunError
+from megatron_codemix.errors import CodemixError, ConfigError, RunError
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.sharing import require_one_run_each
 from megatron_codemix.study.spec import StudySpec, load_study
@@ -94,6 +96,15 @@ def with_store(tree: StudyTree, out: Path, store: Path | None) -> StudyTree:
         raise RunError(f"--store {place}: is a file, and runs need a folder; give another path")
     require_one_run_each(tree.nodes, tree.owners)
     return replace(tree, store=place)
+
+
+@contextlib.contextmanager
+def collecting(problems: list[str]) -> Iterator[None]:
+    """What the block finds wrong goes to the other problems."""
+    try:
+        yield
+    except CodemixError as error:
+        problems += error.problems
 
 
 def phases_named(tree: StudyTree, text: str) -> list[PhaseNode]:

@@ -13,7 +13,7 @@ from megatron_codemix.study.tree import StudyTree, expand, identify
 from tests.helpers.study_files import (
     STUDY,
     small_tree,
-    with_changed_manifest,
+    with_changed_shard,
     write_data,
     write_study,
     write_tokenizer,
@@ -109,7 +109,7 @@ def test_a_change_gives_new_identities_to_exactly_its_subtree(
 
 def test_changed_data_changes_the_phases_that_read_it(tmp_path: Path) -> None:
     before = small_tree(tmp_path)
-    with_changed_manifest(tmp_path / "data", "code")
+    with_changed_shard(tmp_path / "data", "code")
     spec = load_study(write_study(tmp_path), data_root=tmp_path / "data")
     after = identify(expand(spec))
     assert changed(before, after) == {"balanced", "balanced-then-text", "cooldown"}
