@@ -124,4 +124,9 @@ def require_tasks_of(spec: StudySpec, *, with_data: bool) -> None:
     from megatron_codemix.cli.task_choice import TaskChoice, require_tasks
 
     choice = TaskChoice(names=asked.names, data_dir=asked.data_dir, limit=asked.limit)
-    require_tasks(choice, with_data=with_data)
+    try:
+        require_tasks(choice, with_data=with_data)
+    except ConfigError as error:
+        place = spec.at("evaluation.tasks.names")
+        problems = [problem.removeprefix("--tasks: ") for problem in error.problems]
+        raise ConfigError([f"{place}: {problem}" for problem in problems]) from error

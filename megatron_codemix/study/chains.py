@@ -75,9 +75,11 @@ def _sample_problems(chain: Sequence[PhaseNode]) -> Iterator[str]:
             names.remove(name)
             own, before = _samples_text(config, name), _samples_text(earlier.config, name)
             if own != before:
+                is_length = config.data.sequence_length != earlier.config.data.sequence_length
+                field = "data.sequence_length" if is_length else f"data.sources.{name}.packing"
                 yield (
-                    f"data.sources.{name}: is read in {own}, and phase {earlier.name!r} reads it "
-                    f"in {before}, so where that one stood means nothing here; cut it alike, or "
+                    f"{field}: source {name!r} is read in {own}, and phase {earlier.name!r} reads "
+                    f"it in {before}, so where that one stood means nothing here; cut it alike, or "
                     "set data.restart=true to read from the beginning"
                 )
         if earlier.config.data.restart:

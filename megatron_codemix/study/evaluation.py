@@ -130,8 +130,8 @@ def evaluation_problems(asked: EvaluationSpec, config: RunConfig) -> list[str]:
         return problems
     if config.validation is None:
         problems.append(
-            "validation: absent, and evaluation.heldout.kind is validation; set "
-            "validation.every_tokens and validation.max_bytes_per_source"
+            "evaluation.heldout.kind: validation, and the configuration has no section "
+            "`validation`; set validation.every_tokens and validation.max_bytes_per_source"
         )
     if asked.tasks is not None:
         problems.append(

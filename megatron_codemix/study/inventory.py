@@ -86,7 +86,7 @@ class Inventory:
                 problems += _check_length(config, name, manifest)
             if wanted and manifest and manifest.tokenizer_hash != wanted:
                 problems.append(
-                    f"source {name!r}: {source.train} was made with tokenizer "
+                    f"data.sources.{name}.train: {source.train} was made with tokenizer "
                     f"{manifest.tokenizer_hash[:8]}, "
                     f"{config.tokenizer.path} is {wanted[:8]}; prepare the shard again"
                 )

@@ -13,7 +13,7 @@ says how they are laid on one another.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -130,6 +130,17 @@ class StudySpec(Section):
         """`study.yaml:12: ` + path, where the file's line is known."""
         place = self._places.get(path)
         return f"{place}: {path}" if place else path
+
+    def nearest_place(self, path: str) -> str:
+        """`study.yaml:12` of `path`, or of the innermost section around it; "" where none stands
+        in a file."""
+        while path and path not in self._places:
+            path = path.rpartition(".")[0]
+        return self._places.get(path, "")
+
+    def places(self) -> Collection[str]:
+        """Of everything but `defaults`, which know theirs."""
+        return self._places.values()
 
 
 def load_study(

@@ -25,12 +25,8 @@ from megatron_codemix.study.consistency import (
 from megatron_codemix.study.evaluation import asked_folder, held_out_files
 from megatron_codemix.study.inventory import Inventory
 from megatron_codemix.study.node import PhaseNode
-from megatron_codemix.study.phase_configs import (
-    for_phases,
-    matrix_points,
-    phase_config,
-    phase_tree,
-)
+from megatron_codemix.study.phase_configs import matrix_points, phase_config, phase_tree
+from megatron_codemix.study.phase_problems import PhaseProblems
 from megatron_codemix.study.sharing import owners
 from megatron_codemix.study.spec import StudySpec
 from megatron_codemix.study.twins import twin_problems
@@ -129,32 +125,34 @@ def expand(spec: StudySpec) -> StudyTree:
     order = phase_order(spec, problems) or list(spec.phases)
     if matrix_problems:  # without its points, phases lack what the matrix sets
         raise ConfigError(problems)
-    found: dict[str, list[str]] = {}  # problem -> phases that have it
     points = dict(matrix_points(spec))
+    found = PhaseProblems(spec, points)
     nodes: dict[str, PhaseNode] = {}
     for cell, point in points.items():
         for name in order:
-            config = phase_config(spec, cell, point, name, found)
-            if config is not None:
-                init_from = spec.phases[name].init_from
-                node = PhaseNode(
-                    cell=cell,
-                    name=name,
-                    config=config,
-                    identity=None,
-                    parent=init_from.phase if init_from else None,
-                )
-                nodes[node.key] = node
-    problems += [for_phases(problem, keys, spec, points) for problem, keys in found.items()]
+            try:
+                config = phase_config(spec, cell, point, name)
+            except ConfigError as error:
+                found.add(f"{cell}/{name}", error.problems)
+                continue
+            init_from = spec.phases[name].init_from
+            node = PhaseNode(
+                cell=cell,
+                name=name,
+                config=config,
+                identity=None,
+                parent=init_from.phase if init_from else None,
+            )
+            nodes[node.key] = node
+    problems += found.lines()
     if problems:
         raise ConfigError(problems)
     problems = check_source_tokens(spec, [node.config for node in nodes.values()])
     tree = StudyTree(spec=spec, points=points, nodes=nodes)
-    chains: dict[str, list[str]] = {}
+    chains = PhaseProblems(spec, points)
     for node in nodes.values():
-        for problem in chain_problems(tree.chain(node)):
-            chains.setdefault(problem, []).append(node.key)
-    problems += [for_phases(problem, keys, spec, points) for problem, keys in chains.items()]
+        chains.add(node.key, list(chain_problems(tree.chain(node))))
+    problems += chains.lines()
     problems += twin_problems(spec, nodes, lambda: _unscaled(spec, points, nodes))
     if problems:
         raise ConfigError(problems)
@@ -168,13 +166,11 @@ def identify(tree: StudyTree, *, is_trained: bool = True) -> StudyTree:
     Raises ConfigError where shards and tokenizer do not fit, DataError where a file is damaged.
     """
     inventory = Inventory(tree.spec.source_tokens)
-    problems = dict.fromkeys(
-        problem
-        for node in tree.nodes.values()
-        for problem in inventory.check_fit(node.config, is_trained=is_trained)
-    )
-    if problems:
-        raise ConfigError(list(problems))
+    found = PhaseProblems(tree.spec, tree.points)
+    for key, node in tree.nodes.items():
+        found.add(key, inventory.check_fit(node.config, is_trained=is_trained))
+    if found:
+        raise ConfigError(found.lines())
     tokens = {key: inventory.num_tokens(node.config) for key, node in tree.nodes.items()}
     nodes: dict[str, PhaseNode] = {}
     for key, node in _with_mixtures(tree, tokens).items():
@@ -198,19 +194,16 @@ def _with_mixtures(
     Raises ConfigError with every cap that cannot be kept.
     """
     done: dict[str, PhaseNode] = {}
-    found: dict[str, list[str]] = {}  # problem -> phases that have it
+    found = PhaseProblems(tree.spec, tree.points)
     for key, node in tree.nodes.items():
         try:
             mixture = _planned(node, done, tokens[key])
         except ConfigError as error:
-            for problem in error.problems:
-                found.setdefault(problem, []).append(key)
+            found.add(key, error.problems)
             mixture = plan_mixture(node.config)
         done[key] = replace(node, mixture=mixture)
     if found:
-        raise ConfigError(
-            [for_phases(problem, keys, tree.spec, tree.points) for problem, keys in found.items()]
-        )
+        raise ConfigError(found.lines())
     return done
 
 

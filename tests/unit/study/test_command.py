@@ -42,7 +42,7 @@ def test_check_takes_several_files_and_tells_their_problems_together(
     told = capsys.readouterr().err
     assert "bad0.yaml:" in told
     assert "no phase 'nobody'" in told
-    assert "bad1.yaml: every phase: layout: tensor 2" in told, "a problem without a line of its own"
+    assert "bad1.yaml:18: every phase: layout: tensor 2" in told
     assert main(["study", "check", *files, "--json"]) == EXIT_INPUT
     record = json.loads(capsys.readouterr().out)
     assert [one["file"] for one in record["studies"]] == [good]

@@ -163,21 +163,23 @@ BAD_STUDIES = {
     "unknown field in set": ("train.train_tokens: 200M", "train.train_token: 200M",
                              ["phase cooldown", "train.train_token", "'train_tokens'"]),
     "weights that do not sum": ("{text: 0.75, code: 0.25}", "{text: 0.75, code: 0.5}",
-                                ["phase balanced-then-text", "sum to 1.25"]),
+                                ["study.yaml:26: phase balanced-then-text: ", "sum to 1.25"]),
     "unknown source": ("{text: 0.5, code: 0.5}", "{text: 0.5, cod: 0.5}",
-                       ["phase balanced", "cod", "code"]),
+                       ["study.yaml:23: phase balanced: data.mixture.weights.cod", "code"]),
     "shapes that differ along an edge": (
         "set: {data.mixture.weights: {text: 0.75, code: 0.25}}",
         "set: {model.hidden_size: 32, data.mixture.weights: {text: 0.75, code: 0.25}}",
-        ["phase balanced-then-text: model.hidden_size: 32, but parent 'balanced' has 16",
-         "phase cooldown: model.hidden_size: 16, but parent 'balanced-then-text' has 32"]),
+        ["study.yaml:26: phase balanced-then-text: model.hidden_size: 32, but parent 'balanced' "
+         "has 16",
+         "study.yaml:5: phase cooldown: model.hidden_size: 16, but parent 'balanced-then-text' "
+         "has 32"]),
     "samples that differ along an edge": (
         "set: {data.mixture.weights: {text: 0.75, code: 0.25}}",
         "set: {data.sequence_length: 32, data.mixture.weights: {text: 0.75, code: 0.25}}",
-        ["phase balanced-then-text: data.sources.code: is read in windows of 32 tokens, and phase "
-         "'balanced' reads it in windows of 16 tokens",
-         "phase cooldown: data.sources.text: is read in windows of 16 tokens, and phase "
-         "'balanced-then-text' reads it in windows of 32 tokens",
+        ["study.yaml:26: phase balanced-then-text: data.sequence_length: source 'code' is read in "
+         "windows of 32 tokens, and phase 'balanced' reads it in windows of 16 tokens",
+         "study.yaml:9: phase cooldown: data.sequence_length: source 'text' is read in windows of "
+         "16 tokens, and phase 'balanced-then-text' reads it in windows of 32 tokens",
          "set data.restart=true"]),
     "cells that train the same": (
         "phases:\n",
@@ -189,11 +191,12 @@ BAD_STUDIES = {
         "schedule: {kind: linear, start_lr: 1e-4, final_lr: 1e-6}\n"
         "      layout: {tensor: 1, distributed_optimizer: false, microbatch_sequences: 2}\n"
         "      optimizer: {kind: muon, weight_decay: 0.1}",
-        ["phase cooldown: optimizer.kind: muon, but the state of parent 'balanced-then-text' is "
-         "adamw's; set init_from.load=weights"]),
-    "layout does not divide": ("world_size: 2", "world_size: 3", ["every phase", "3"]),
+        ["study.yaml:33: phase cooldown: optimizer.kind: muon, but the state of parent "
+         "'balanced-then-text' is adamw's; set init_from.load=weights"]),
+    "layout does not divide": ("world_size: 2", "world_size: 3",
+                               ["study.yaml:18: every phase: layout: "]),
     "warmup is a word": ("warmup_tokens: 64M", "warmup_tokens: soon",
-                         ["phases text, balanced, balanced-then-text", "study.yaml:16", "soon"]),
+                         ["study.yaml:16: phases text, balanced, balanced-then-text: ", "soon"]),
     "init_from in defaults": ("  precision:", "  init_from: {run: x, load: weights}\n  precision:",
                               ["init_from belongs beside"]),
     "matrix axis of nowhere": ("phases:\n", "matrix: {size: [small]}\nphases:\n",
