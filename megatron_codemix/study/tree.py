@@ -15,6 +15,7 @@ from megatron_codemix.data.mixture.caps import plan_mixture, source_states
 from megatron_codemix.data.mixture.plan import MixturePlan
 from megatron_codemix.errors import ConfigError, RunError
 from megatron_codemix.runs import EVALUATION, RunDirectory
+from megatron_codemix.study.branches import Branch, branch_problems
 from megatron_codemix.study.chains import chain_problems, cursors_before
 from megatron_codemix.study.consistency import (
     check_matrix,
@@ -151,9 +152,13 @@ def expand(spec: StudySpec) -> StudyTree:
     tree = StudyTree(spec=spec, points=points, nodes=nodes)
     chains = PhaseProblems(spec, points)
     for node in nodes.values():
-        chains.add(node.key, list(chain_problems(tree.chain(node))))
+        chains.add(node.key, [*chain_problems(tree.chain(node)), *_branch_problems(tree, node)])
     problems += chains.lines()
-    problems += twin_problems(spec, nodes, lambda: _unscaled(spec, points, nodes))
+    problems += twin_problems(
+        spec,
+        nodes,
+        lambda: {key: _unscaled(spec, points[node.cell], node) for key, node in nodes.items()},
+    )
     if problems:
         raise ConfigError(problems)
     return tree
@@ -256,13 +261,20 @@ def _steps_done(run: Path) -> int:
     return -1 if status is None else status.step
 
 
-def _unscaled(
-    spec: StudySpec, points: Mapping[str, Mapping[str, str]], nodes: Mapping[str, PhaseNode]
-) -> dict[str, PhaseNode]:
-    """The same phases with the budgets that the study file states."""
+def _branch_problems(tree: StudyTree, node: PhaseNode) -> list[str]:
+    if node.parent is None:
+        return []
+    parent = tree.nodes[f"{node.cell}/{node.parent}"]
+
+    def as_given() -> Branch:
+        given = [_unscaled(tree.spec, tree.points[one.cell], one) for one in (parent, node)]
+        return Branch(*(one.config for one in given))
+
+    return branch_problems(Branch(parent.config, node.config), tree.spec.token_scale, as_given)
+
+
+def _unscaled(spec: StudySpec, point: Mapping[str, str], node: PhaseNode) -> PhaseNode:
+    """The same phase with the tokens that the study file states."""
     full = spec.model_copy(update={"token_scale": Decimal(1)})
-    unscaled = {}
-    for key, node in nodes.items():
-        tree = phase_tree(full, points[node.cell], spec.phases[node.name], node.cell)
-        unscaled[key] = replace(node, config=build_run_config(tree, ""))
-    return unscaled
+    tree = phase_tree(full, point, spec.phases[node.name], node.cell)
+    return replace(node, config=build_run_config(tree, ""))
