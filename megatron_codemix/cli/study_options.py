@@ -16,6 +16,7 @@ from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.sharing import require_one_run_each
 from megatron_codemix.study.spec import StudySpec, load_study
 from megatron_codemix.study.state import read_record
+from megatron_codemix.study.token_scale import MAX_SCALE
 from megatron_codemix.study.tree import StudyTree
 
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="Study file (YAML).")]
@@ -60,14 +61,17 @@ def read_study(
 
 
 def parse_scale(scale: str) -> Decimal:
-    """The factor of --scale."""
-    try:
+    """The factor of --scale. Raises ConfigError."""
+    with contextlib.suppress(InvalidOperation):
         factor = Decimal(scale)
-    except InvalidOperation as error:
-        raise typer.BadParameter(f"expected a number such as 0.1, got {scale!r}") from error
-    if not (factor.is_finite() and factor > 0):
-        raise typer.BadParameter(f"--scale must be above 0, got {scale}")
-    return factor
+        if factor.is_finite() and 0 < factor <= MAX_SCALE:
+            return factor
+    raise ConfigError(
+        [
+            f"--scale {scale}: expected a number above 0 and at most {MAX_SCALE:.0e}, such as 0.1 "
+            "for a tenth of the tokens"
+        ]
+    )
 
 
 def place_of(spec: StudySpec, out: Path | None) -> Path:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +21,7 @@ class PhaseProblems:
     def __init__(self, spec: StudySpec, points: Mapping[str, Mapping[str, str]]) -> None:
         """points: cell -> axis -> value."""
         self.spec, self.points = spec, points
+        self._full_size = spec.model_copy(update={"token_scale": Decimal(1)})
         self._found: dict[tuple[str, str], list[str]] = {}
         """(place, problem) -> phases that have it."""
         self._trees: dict[str, Tree] = {}
@@ -69,8 +71,9 @@ class PhaseProblems:
     def _tree(self, key: str) -> Tree:
         if key not in self._trees:
             cell, _, name = key.partition("/")
+            phase, point = self.spec.phases[name], self.points[cell]
             try:
-                tree = phase_tree(self.spec, self.points[cell], self.spec.phases[name], cell)
+                tree = phase_tree(self._full_size, point, phase, cell)
             except ConfigError:  # its problems have their places already
                 tree = {}
             self._trees[key] = tree

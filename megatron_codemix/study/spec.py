@@ -33,6 +33,7 @@ from megatron_codemix.study.data_paths import (
 )
 from megatron_codemix.study.evaluation import EvaluationSpec
 from megatron_codemix.study.extending import is_covered, lay_study, leaf_paths
+from megatron_codemix.study.token_scale import MAX_SCALE
 
 _ORIGIN = re.compile(r"(paper,? .+|inferred)(: .+)?")
 
@@ -87,7 +88,7 @@ class StudySpec(Section):
 
     name: FileName
     """Name of the study; its default place is runs/<name>."""
-    token_scale: Annotated[Decimal, Field(gt=0)] = Decimal(1)
+    token_scale: Annotated[Decimal, Field(gt=0, le=MAX_SCALE)] = Decimal(1)
     """Multiplies every number of tokens in `defaults`, `axes` and `phases`."""
     world_size: PositiveInt
     """Processes that train one phase."""

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from megatron_codemix.errors import ConfigError
+from megatron_codemix.cli.main import main
+from megatron_codemix.errors import EXIT_INPUT, ConfigError
 from megatron_codemix.study.evaluation import asked_folder
 from megatron_codemix.study.extending import leaf_paths
 from megatron_codemix.study.spec import load_study
@@ -53,6 +54,34 @@ def test_scaling_reaches_the_steps_and_changes_of_a_mixture() -> None:
     scaled = scale_tokens({"data": data}, Decimal("1e-6"))["data"]
     assert scaled["mixture"]["steps"] == [{"from_tokens": "0"}, {"from_tokens": "100000"}]
     assert scaled["changes"] == [{"at_tokens": "5000"}]
+
+
+def test_what_is_no_number_of_tokens_is_refused_as_it_is_written(tmp_path: Path) -> None:
+    text = STUDY.replace("train.train_tokens: 200M", "train.train_tokens: -200M")
+    with pytest.raises(ConfigError) as caught:
+        expand(load_study(write_study(tmp_path, text), scale=Decimal("0.5")))
+    [problem] = caught.value.problems
+    assert problem.endswith("train.train_tokens: must be at least 0, got '-200M'")
+
+
+def test_a_scale_that_makes_too_many_tokens_is_named(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    assert expand(load_study(path, scale=Decimal("1e12"))).nodes  # 6.4e14 tokens
+    with pytest.raises(ConfigError) as caught:
+        expand(load_study(path, scale=Decimal("1e12"), overrides=["token_scale=1e-2"]))
+    assert caught.value.problems[-1] == (
+        f"{path}:30: phase cooldown: train.train_tokens: 200M at a token scale of 1e+10 is more "
+        "than 1e+18 tokens; lower the scale"
+    )
+
+
+@pytest.mark.parametrize("scale", ["0", "-1", "nan", "inf", "1e30", "1e999999", "0,1", ""])
+def test_a_scale_that_is_none_is_refused_in_one_sentence(
+    scale: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["study", "check", str(write_study(tmp_path)), "--scale", scale]) == EXIT_INPUT
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: --scale {scale}: expected a number above 0 and at most 1e+12")
 
 
 def test_the_command_line_multiplies_the_token_scale(tmp_path: Path) -> None:
