@@ -32,6 +32,7 @@ from megatron_codemix.cli.study_options import (
     SetOption,
     StoreOption,
     StudyArgument,
+    collecting,
     place_of,
     read_study,
     require_tasks_of,
@@ -42,7 +43,9 @@ from megatron_codemix.cli.study_status import print_progress, watch_progress
 from megatron_codemix.cli.study_submit import cancel, submit
 from megatron_codemix.cli.unused import refuse_unused
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, ConfigError
+from megatron_codemix.study.data_checks import data_of_all
 from megatron_codemix.study.outlook import outlook
+from megatron_codemix.study.run_checks import start_problems
 from megatron_codemix.study.tree import StudyTree, expand, identify
 
 if TYPE_CHECKING:
@@ -120,15 +123,17 @@ def plan(
             watts=watts,
         )
         cost = study_cost(tree, site)
-    phases = outlook(tree)
+    phases, data_found = outlook(tree), data_of_all(tree)
     notes = plan_notes(tree, phases)
     if json:
-        _print_json(plan_record(tree, phases, notes, cost))
-        return
-    missing = [f"missing: {name}" for name in tree.inventory.missing]
-    _print_table(plan_table(tree, phases), [*missing, *(f"note: {text}" for text in notes)])
-    if cost is not None:
+        _print_json(plan_record(tree, phases, data_found.missing, notes, cost))
+    else:
+        missing = [f"missing: {name}" for name in data_found.missing]
+        _print_table(plan_table(tree, phases), [*missing, *(f"note: {text}" for text in notes)])
+    if cost is not None and not json:
         _print_table(cost.table(), [])
+    if data_found.damaged:
+        raise ConfigError(data_found.damaged)
 
 
 @app.command()
@@ -149,7 +154,10 @@ def run(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would run, and stop.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Show what would run, and what keeps it from starting, and stop."
+        ),
     ] = False,
     json: JsonOption = False,
 ) -> None:
@@ -162,8 +170,13 @@ def run(
     tree = with_store(identify(expand(spec)), place, store)
     if dry_run:
         print_progress(tree, place, as_json=json)
+    problems = start_problems(tree, place)
+    with collecting(problems):
+        require_tasks_of(spec, with_data=True)
+    if problems:
+        raise ConfigError(problems)
+    if dry_run:
         return
-    require_tasks_of(spec, with_data=True)
     code = run_and_report(tree, place, jobs=jobs, as_json=json)
     if code != EXIT_DONE:
         raise typer.Exit(code)

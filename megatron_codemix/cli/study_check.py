@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_codemix.errors import ConfigError
+from megatron_codemix.study.consistency import name_warnings
 from megatron_codemix.study.spec import StudySpec
 from megatron_codemix.study.tree import StudyTree, check_stated_tokens, expand
 from megatron_codemix.study.twins import structural_identities
@@ -19,6 +20,8 @@ class CheckedStudy:
     tree: StudyTree
     trainings: frozenset[str]
     """A hash for each thing that is trained; phases of several studies may train the same."""
+    warnings: list[str]
+    """What is allowed, and hardly meant."""
 
 
 def check_studies(
@@ -41,7 +44,8 @@ def check_studies(
             problems += [text if is_told else _with_file(path, text) for text in error.problems]
             continue
         trainings = frozenset(structural_identities(tree.nodes).values())
-        checked.append(CheckedStudy(path=path, tree=tree, trainings=trainings))
+        warnings = name_warnings(spec)
+        checked.append(CheckedStudy(path=path, tree=tree, trainings=trainings, warnings=warnings))
     return checked, problems
 
 
@@ -72,6 +76,7 @@ def check_record(checked: Sequence[CheckedStudy], problems: Sequence[str]) -> di
                 "phases": len(one.tree.nodes),
                 "variants": len(one.tree.spec.variants),
                 "cells": len(one.tree.cells),
+                "warnings": one.warnings,
             }
             for one in checked
         ],
@@ -79,7 +84,7 @@ def check_record(checked: Sequence[CheckedStudy], problems: Sequence[str]) -> di
 
 
 def check_lines(checked: Sequence[CheckedStudy]) -> list[str]:
-    """A line for each file, and with several one for all."""
+    """A line for each file, with its warnings behind it, and with several files one for all."""
     lines = []
     for one in checked:
         cells = len(one.tree.cells)
@@ -88,6 +93,7 @@ def check_lines(checked: Sequence[CheckedStudy]) -> list[str]:
             f"{one.path}: ok, {phases} phases, {variants} variants"
             + (f", {cells} cells" if cells > 1 else "")
         )
+        lines += [f"warning: {warning}" for warning in one.warnings]
     if len(checked) > 1:
         phases = sum(len(one.tree.nodes) for one in checked)
         lines.append(

@@ -1,6 +1,8 @@
 """What all commands on a study take: the file, its data, its folder, changes to it."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -9,11 +11,12 @@ from typing import Annotated
 import typer
 
 from megatron_codemix.config.problems import suggestion
-from megatron_codemix.errors import ConfigError, RunError
+from megatron_codemix.errors import CodemixError, ConfigError, RunError
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.sharing import require_one_run_each
 from megatron_codemix.study.spec import StudySpec, load_study
 from megatron_codemix.study.state import read_record
+from megatron_codemix.study.token_scale import MAX_SCALE
 from megatron_codemix.study.tree import StudyTree
 
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="Study file (YAML).")]
@@ -58,14 +61,17 @@ def read_study(
 
 
 def parse_scale(scale: str) -> Decimal:
-    """The factor of --scale."""
-    try:
+    """The factor of --scale. Raises ConfigError."""
+    with contextlib.suppress(InvalidOperation):
         factor = Decimal(scale)
-    except InvalidOperation as error:
-        raise typer.BadParameter(f"expected a number such as 0.1, got {scale!r}") from error
-    if not (factor.is_finite() and factor > 0):
-        raise typer.BadParameter(f"--scale must be above 0, got {scale}")
-    return factor
+        if factor.is_finite() and 0 < factor <= MAX_SCALE:
+            return factor
+    raise ConfigError(
+        [
+            f"--scale {scale}: expected a number above 0 and at most {MAX_SCALE:.0e}, such as 0.1 "
+            "for a tenth of the tokens"
+        ]
+    )
 
 
 def place_of(spec: StudySpec, out: Path | None) -> Path:
@@ -96,6 +102,15 @@ def with_store(tree: StudyTree, out: Path, store: Path | None) -> StudyTree:
     return replace(tree, store=place)
 
 
+@contextlib.contextmanager
+def collecting(problems: list[str]) -> Iterator[None]:
+    """What the block finds wrong goes to the other problems."""
+    try:
+        yield
+    except CodemixError as error:
+        problems += error.problems
+
+
 def phases_named(tree: StudyTree, text: str) -> list[PhaseNode]:
     """Phases by `cell/phase`, or of that name in every cell. Raises ConfigError."""
     found = [node for node in tree.nodes.values() if text in (node.key, node.name)]
@@ -113,4 +128,9 @@ def require_tasks_of(spec: StudySpec, *, with_data: bool) -> None:
     from megatron_codemix.cli.task_choice import TaskChoice, require_tasks
 
     choice = TaskChoice(names=asked.names, data_dir=asked.data_dir, limit=asked.limit)
-    require_tasks(choice, with_data=with_data)
+    try:
+        require_tasks(choice, with_data=with_data)
+    except ConfigError as error:
+        place = spec.at("evaluation.tasks.names")
+        problems = [problem.removeprefix("--tasks: ") for problem in error.problems]
+        raise ConfigError([f"{place}: {problem}" for problem in problems]) from error

@@ -35,6 +35,7 @@ def plan_notes(tree: StudyTree, phases: Sequence[PhaseOutlook]) -> list[str]:
 def plan_record(
     tree: StudyTree,
     phases: Sequence[PhaseOutlook],
+    missing: Sequence[str],
     notes: Sequence[str],
     cost: StudyCost | None,
 ) -> dict[str, Any]:  # Any: JSON values
@@ -53,7 +54,7 @@ def plan_record(
             "tokens": sum(phase.train_tokens for phase in phases if phase.trained_with is None),
             "gpu_hours": None if cost is None else cost.total.gpu_hours,
         },
-        "missing": tree.inventory.missing,
+        "missing": list(missing),
         "warnings": list(notes),
         "cost": None if cost is None else cost.as_dict(),
     }

@@ -1,8 +1,6 @@
 """`codemix study submit | cancel`: a study as a graph of SLURM jobs."""
 
-import contextlib
 import json as json_module
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,13 +17,14 @@ from megatron_codemix.cli.study_options import (
     SetOption,
     StoreOption,
     StudyArgument,
+    collecting,
     phases_named,
     place_of,
     read_study,
     require_tasks_of,
     with_store,
 )
-from megatron_codemix.errors import CodemixError, ConfigError
+from megatron_codemix.errors import ConfigError
 from megatron_codemix.launch.slurm.client import QueuedJob, SlurmPrograms, missing_programs
 from megatron_codemix.launch.slurm.cluster import ClusterSpec, load_cluster, time_words
 from megatron_codemix.launch.slurm.script import render_script
@@ -70,14 +69,14 @@ def submit(
     problems: list[str] = []
     spec: ClusterSpec | None = None
     tree: StudyTree | None = None
-    with _collecting(problems):
+    with collecting(problems):
         spec = load_cluster(cluster)
-    with _collecting(problems):
+    with collecting(problems):
         tree = identify(expand(read_study(study, data, scale, set_)))
     if tree is not None:
-        with _collecting(problems):
+        with collecting(problems):
             tree = with_store(tree, place_of(tree.spec, out), store)
-        with _collecting(problems):
+        with collecting(problems):
             require_tasks_of(tree.spec, with_data=True)
         problems += submission_problems(tree, place_of(tree.spec, out))
     problems += [] if dry_run else missing_programs()
@@ -129,15 +128,6 @@ def cancel(
         print(f"cancelled  {job.words}  {job.name}")
     if not found:
         print(f"{place}: none of these jobs is queued or running")
-
-
-@contextlib.contextmanager
-def _collecting(problems: list[str]) -> Iterator[None]:
-    """What the block finds wrong goes to the other problems."""
-    try:
-        yield
-    except CodemixError as error:
-        problems += error.problems
 
 
 def _queues_if_any(tree: StudyTree, out: Path) -> tuple[list[QueuedJob], list[QueuedJob]]:

@@ -44,6 +44,22 @@ def where_of(key: str) -> str:
     return key.where if isinstance(key, Key) else ""
 
 
+def nearest_place(tree: Mapping[str, Any], path: str) -> str:  # Any: values of a Tree
+    """Place of the value at `path`, or of the innermost section on the way to it; "" where nothing
+    of it was given in a file."""
+    node: Any = tree
+    place = ""
+    for part in path.split("."):
+        if isinstance(node, list) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        elif isinstance(node, Mapping) and part in node:
+            place = next(where_of(key) for key in node if key == part) or place
+            node = node[part]
+        else:
+            break
+    return place
+
+
 def read_yaml(path: Path, problems: list[str]) -> Tree:
     """The mapping in a file, its keys being `Key`s; adds what is wrong with it to `problems`."""
     name = os.path.normpath(path)

@@ -39,6 +39,12 @@ def read_records(prefix: Path, documents: Sequence[int]) -> dict[int, Record]:
     raise DataError(f"{path}: has no document {number}; prepare the shard again")
 
 
+def count_records(prefix: Path) -> int | None:
+    """Whole lines, by their ends; None where the shard has no such file."""
+    path = shard_file(prefix, ".documents.jsonl")
+    return sum(count for _, count, _ in _pieces(path)) if path.is_file() else None
+
+
 def find_document(prefix: Path, identifier: str) -> int | None:
     """Number of the document with this id; None if there is none.
 

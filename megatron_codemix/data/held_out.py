@@ -1,11 +1,12 @@
 """Held-out documents of a run's sources: which of them are scored."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.data.documents_file import count_records
 from megatron_codemix.data.held_out_windows import choose_documents
 from megatron_codemix.data.resolve import open_shard, other_use
+from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.errors import ConfigError, DataError
@@ -39,13 +40,8 @@ def held_out_sources(config: RunConfig, max_bytes_per_source: int) -> list[HeldO
         if problem := other_use(name, "validation", shard):
             problems += problem
             continue
-        documents = read_jsonl(Path(f"{source.validation}.documents.jsonl"))
-        if len(documents) != shard.num_documents:
-            raise DataError(
-                f"{source.validation}.documents.jsonl: {len(documents)} lines, the shard has "
-                f"{shard.num_documents} "
-                "documents; prepare the shard again"
-            )
+        require_documents(shard)
+        documents = read_jsonl(shard_file(shard.prefix, ".documents.jsonl"))
         taken = choose_documents([entry["bytes"] for entry in documents], max_bytes_per_source)
         found.append(
             HeldOutSource(name, shard, taken, [entry["id"] for entry in documents[:taken]])
@@ -55,3 +51,14 @@ def held_out_sources(config: RunConfig, max_bytes_per_source: int) -> list[HeldO
     if not found:
         raise DataError("no source has a held-out shard; set data.sources.<name>.validation")
     return found
+
+
+def require_documents(shard: TokenShard) -> None:
+    """Raises DataError unless `.documents.jsonl` has a line for each document of the shard."""
+    path, lines = shard_file(shard.prefix, ".documents.jsonl"), count_records(shard.prefix)
+    if lines != shard.num_documents:
+        found = "is not there" if lines is None else f"{lines} lines"
+        raise DataError(
+            f"{path}: {found}, the shard has {shard.num_documents} documents; prepare the shard "
+            "again"
+        )

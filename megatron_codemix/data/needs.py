@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from megatron_codemix.config.mixture_checks import weighted_sources
 from megatron_codemix.config.schema import RunConfig
+from megatron_codemix.data.held_out import require_documents
 from megatron_codemix.data.loading.dali import require_dali
 from megatron_codemix.data.mixture.describe import readings, repetitions
 from megatron_codemix.data.resolve import open_shard, resolve_data
@@ -76,7 +77,9 @@ def check_held_out(config: RunConfig) -> None:
         if source.validation is None:
             continue
         try:
-            open_shard(source.validation, tokenizer)
+            shard = open_shard(source.validation, tokenizer)
+            if shard.manifest.split == "validation":  # else resolve_data refuses it
+                require_documents(shard)
         except CodemixError as error:
             problems.append(f"data.sources.{name}.validation: {error}")
     if problems:

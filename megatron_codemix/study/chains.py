@@ -7,13 +7,12 @@ from megatron_codemix.config.batch_sizes import batch_sizes
 from megatron_codemix.config.learning_rate import LearningRate, Link, learning_rate
 from megatron_codemix.config.mixture_checks import weighted_sources
 from megatron_codemix.config.parent_checks import check_like_parent
-from megatron_codemix.config.plan import nearest_steps, num_steps, tokens_per_step
+from megatron_codemix.config.plan import num_steps
 from megatron_codemix.config.schedule_checks import check_chain_length, check_parent_schedule
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.mixture.mixture import Mixture
 from megatron_codemix.lineage import start_step
 from megatron_codemix.study.node import PhaseNode
-from megatron_codemix.units import format_count
 
 
 def taken_steps(chain: Sequence[PhaseNode]) -> list[int]:
@@ -54,12 +53,12 @@ def cursors_before(node: PhaseNode, done: Mapping[str, PhaseNode]) -> dict[str, 
 
 
 def chain_problems(chain: Sequence[PhaseNode]) -> Iterator[str]:
-    """What keeps the last phase of the chain from starting where it says it does."""
+    """What keeps the last phase of the chain from going on with its parent; where it starts is for
+    `branch_problems`."""
     if len(chain) == 1:
         return
     parent, config = chain[-2].config, chain[-1].config
     yield from check_like_parent(config, parent, f"parent {chain[-2].name!r}")
-    yield from _branch_problems(parent, config)
     yield from _sample_problems(chain)
     yield from check_parent_schedule(config, parent)
     yield from check_chain_length(config, [link.tokens for link in _links(chain)])
@@ -75,9 +74,11 @@ def _sample_problems(chain: Sequence[PhaseNode]) -> Iterator[str]:
             names.remove(name)
             own, before = _samples_text(config, name), _samples_text(earlier.config, name)
             if own != before:
+                is_length = config.data.sequence_length != earlier.config.data.sequence_length
+                field = "data.sequence_length" if is_length else f"data.sources.{name}.packing"
                 yield (
-                    f"data.sources.{name}: is read in {own}, and phase {earlier.name!r} reads it "
-                    f"in {before}, so where that one stood means nothing here; cut it alike, or "
+                    f"{field}: source {name!r} is read in {own}, and phase {earlier.name!r} reads "
+                    f"it in {before}, so where that one stood means nothing here; cut it alike, or "
                     "set data.restart=true to read from the beginning"
                 )
         if earlier.config.data.restart:
@@ -88,23 +89,3 @@ def _samples_text(config: RunConfig, name: str) -> str:
     packing = config.data.sources[name].packing
     kind = "windows" if packing is None else f"{packing} samples"
     return f"{kind} of {config.data.sequence_length} tokens"
-
-
-def _branch_problems(parent: RunConfig, config: RunConfig) -> Iterator[str]:
-    origin = config.init_from
-    if origin is None or origin.at_tokens is None:
-        return
-    step, last = start_step(origin, parent), num_steps(parent)
-    asked = f"init_from.at_tokens: {format_count(origin.at_tokens)}"
-    if step > last:
-        yield f"{asked} lies behind the end of the parent, which has {format_count(last)} steps"
-        return
-    kept = parent.checkpoint.keep_every_tokens
-    is_kept = kept is not None and batch_sizes(parent).is_due(
-        step, nearest_steps(kept, tokens_per_step(parent))
-    )
-    if step != last and not is_kept:
-        yield (
-            f"{asked}: the parent does not keep a checkpoint there (step {step}); set its "
-            "checkpoint.keep_every_tokens so that this is a multiple of it"
-        )

@@ -31,6 +31,31 @@ def check_names(spec: StudySpec) -> list[str]:
     return problems + published_problems(spec)
 
 
+def name_warnings(spec: StudySpec) -> list[str]:
+    """Phases that no variant needs, and variants that are one; of a study whose names are right."""
+    needed: set[str] = set()
+    for end in spec.variants.values():
+        phase: str | None = end
+        while phase is not None and phase not in needed:
+            needed.add(phase)
+            origin = spec.phases[phase].init_from
+            phase = origin.phase if origin else None
+    warnings = [
+        f"{spec.at(f'phases.{name}')}: no variant needs it: it is trained, and compared with "
+        "nothing; let a variant end in it, or remove it"
+        for name in spec.phases
+        if name not in needed
+    ]
+    first: dict[str, str] = {}
+    for name, end in spec.variants.items():
+        if first.setdefault(end, name) != name:
+            warnings.append(
+                f"{spec.at(f'variants.{name}')}: ends in phase {end!r}, as variant {first[end]!r} "
+                "does: one model under two names; let it end in another phase, or remove it"
+            )
+    return warnings
+
+
 def check_matrix(spec: StudySpec) -> list[str]:
     problems = [
         f"{spec.at(f'axes.{axis}')}: the matrix has no such axis"

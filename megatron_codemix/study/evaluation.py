@@ -120,13 +120,18 @@ class EvaluationSpec(Section):
 
 def evaluation_problems(asked: EvaluationSpec, config: RunConfig) -> list[str]:
     """What keeps a phase of this configuration from being measured as asked."""
-    if not isinstance(asked.heldout, ValidationSpec):
-        return []
     problems = []
+    if config.validation is None and not held_out_files(config):
+        problems.append(
+            "evaluation.heldout: no source has a held-out shard to score; set "
+            "data.sources.<name>.validation"
+        )
+    if not isinstance(asked.heldout, ValidationSpec):
+        return problems
     if config.validation is None:
         problems.append(
-            "validation: absent, and evaluation.heldout.kind is validation; set "
-            "validation.every_tokens and validation.max_bytes_per_source"
+            "evaluation.heldout.kind: validation, and the configuration has no section "
+            "`validation`; set validation.every_tokens and validation.max_bytes_per_source"
         )
     if asked.tasks is not None:
         problems.append(

@@ -86,7 +86,7 @@ class Inventory:
                 problems += _check_length(config, name, manifest)
             if wanted and manifest and manifest.tokenizer_hash != wanted:
                 problems.append(
-                    f"source {name!r}: {source.train} was made with tokenizer "
+                    f"data.sources.{name}.train: {source.train} was made with tokenizer "
                     f"{manifest.tokenizer_hash[:8]}, "
                     f"{config.tokenizer.path} is {wanted[:8]}; prepare the shard again"
                 )
@@ -102,13 +102,18 @@ class Inventory:
         ]
 
     def _exists(self, path: Path, kind: str) -> bool:
-        try:
-            found = path.is_file()
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error})") from error
+        found = is_file(path)
         if not found:
             self.missing.append(f"{kind} {path}")
         return found
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is one. Raises DataError where that cannot be told."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _check_length(config: RunConfig, name: str, manifest: Manifest) -> list[str]:

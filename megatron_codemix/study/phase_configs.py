@@ -24,20 +24,14 @@ def matrix_points(spec: StudySpec) -> Iterator[tuple[str, dict[str, str]]]:
         yield ".".join(parts).replace("/", "-") or SINGLE_CELL, point
 
 
-def phase_config(
-    spec: StudySpec, cell: str, point: Mapping[str, str], name: str, found: dict[str, list[str]]
-) -> RunConfig | None:
-    """The configuration of one phase; None where it has problems, which go into `found`."""
-    phase = spec.phases[name]
-    try:
-        config = build_run_config(phase_tree(spec, point, phase, cell), "")
-        problems = check_config(config) + check_layout(config, spec.world_size)
-        problems += evaluation_problems(spec.evaluation, config)
-    except ConfigError as error:
-        problems = error.problems
-    for problem in problems:
-        found.setdefault(problem, []).append(f"{cell}/{name}")
-    return None if problems else config
+def phase_config(spec: StudySpec, cell: str, point: Mapping[str, str], name: str) -> RunConfig:
+    """The configuration of one phase. Raises ConfigError with all problems."""
+    config = build_run_config(phase_tree(spec, point, spec.phases[name], cell), "")
+    problems = check_config(config) + check_layout(config, spec.world_size)
+    problems += evaluation_problems(spec.evaluation, config)
+    if problems:
+        raise ConfigError(problems)
+    return config
 
 
 def phase_tree(spec: StudySpec, point: Mapping[str, str], phase: PhaseSpec, cell: str) -> Tree:
@@ -60,12 +54,3 @@ def phase_tree(spec: StudySpec, point: Mapping[str, str], phase: PhaseSpec, cell
             origin["at_tokens"] = str(phase.init_from.at_tokens)
         tree = {**tree, "init_from": origin}
     return scale_tokens(tree, spec.token_scale)
-
-
-def for_phases(problem: str, keys: list[str], spec: StudySpec, points: Mapping[str, object]) -> str:
-    """A problem that all phases have is one of the defaults; others are named."""
-    text = problem.removeprefix(": ")
-    if len(keys) == len(spec.phases) * len(points):
-        return f"every phase: {text}"
-    names = dict.fromkeys(key if len(points) > 1 else key.partition("/")[2] for key in keys)
-    return f"phase{'s' if len(names) > 1 else ''} {', '.join(names)}: {text}"

@@ -1,12 +1,19 @@
-"""What keeps a study from using the runs that are there, before anything is started."""
+"""What keeps a study from starting on its data and the runs that are there, before anything is
+started."""
 
 from pathlib import Path
 
 from megatron_codemix.errors import RunError
 from megatron_codemix.lineage import start_step
 from megatron_codemix.study.changed_phase import other_run_problems
+from megatron_codemix.study.data_checks import data_of_the_rest
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.tree import StudyTree
+
+
+def start_problems(tree: StudyTree, out: Path) -> list[str]:
+    """Data that is missing or damaged, then what `run_problems` finds."""
+    return [*data_of_the_rest(tree, out).problems, *run_problems(tree, out)]
 
 
 def run_problems(tree: StudyTree, out: Path) -> list[str]:

@@ -19,7 +19,7 @@ from megatron_codemix.study.commands import CodemixCommands, Commands
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.phase_runner import DONE, ELSEWHERE, Outcome, PhaseRunner
 from megatron_codemix.study.progress import StudyDisplay
-from megatron_codemix.study.run_checks import run_problems
+from megatron_codemix.study.run_checks import start_problems
 from megatron_codemix.study.siblings import trained_beside
 from megatron_codemix.study.state import StudyRecord, read_record, write_record
 from megatron_codemix.study.store import Work, require_store
@@ -50,16 +50,14 @@ def run_study(
         machine. A phase waits for its parent. When one fails, the others are asked to save and
         stop.
     To be called from the main thread, which handles SIGINT and SIGTERM meanwhile. Raises
-    ConfigError where data or GPUs are missing or directories hold other runs, RunError where
-    another `study run` works in `out`.
+    ConfigError where data is missing or damaged, GPUs are missing or directories hold other runs,
+    RunError where another `study run` works in `out`.
     """
-    missing = tree.inventory.missing
-    if missing or any(node.identity is None for node in tree.nodes.values()):
-        raise ConfigError([f"missing: {name}; prepare it, or set --data" for name in missing])
+    if problems := start_problems(tree, out):
+        raise ConfigError(problems)
+    assert all(node.identity for node in tree.nodes.values()), "all data is there"
     needs_gpus = any(runs_on_gpus(node.config.backend.device) for node in tree.nodes.values())
     shares = _places(tree, jobs, needs_gpus)
-    if problems := run_problems(tree, out):
-        raise ConfigError(problems)
     if tree.store is not None:
         require_store(tree.store)
     with exclusive(out / ".study.lock", "a study"):

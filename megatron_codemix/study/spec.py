@@ -13,7 +13,7 @@ says how they are laid on one another.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,6 +33,7 @@ from megatron_codemix.study.data_paths import (
 )
 from megatron_codemix.study.evaluation import EvaluationSpec
 from megatron_codemix.study.extending import is_covered, lay_study, leaf_paths
+from megatron_codemix.study.token_scale import MAX_SCALE
 
 _ORIGIN = re.compile(r"(paper,? .+|inferred)(: .+)?")
 
@@ -87,7 +88,7 @@ class StudySpec(Section):
 
     name: FileName
     """Name of the study; its default place is runs/<name>."""
-    token_scale: Annotated[Decimal, Field(gt=0)] = Decimal(1)
+    token_scale: Annotated[Decimal, Field(gt=0, le=MAX_SCALE)] = Decimal(1)
     """Multiplies every number of tokens in `defaults`, `axes` and `phases`."""
     world_size: PositiveInt
     """Processes that train one phase."""
@@ -130,6 +131,17 @@ class StudySpec(Section):
         """`study.yaml:12: ` + path, where the file's line is known."""
         place = self._places.get(path)
         return f"{place}: {path}" if place else path
+
+    def nearest_place(self, path: str) -> str:
+        """`study.yaml:12` of `path`, or of the innermost section around it; "" where none stands
+        in a file."""
+        while path and path not in self._places:
+            path = path.rpartition(".")[0]
+        return self._places.get(path, "")
+
+    def places(self) -> Collection[str]:
+        """Of everything but `defaults`, which know theirs."""
+        return self._places.values()
 
 
 def load_study(

@@ -20,6 +20,7 @@ from megatron_codemix.launch.slurm.client import QueuedJob, Scheduler
 from megatron_codemix.launch.slurm.cluster import ClusterSpec
 from megatron_codemix.locks import exclusive
 from megatron_codemix.study.changed_phase import earlier_run, take_over
+from megatron_codemix.study.data_checks import data_of_the_rest
 from megatron_codemix.study.job_graph import StudyJob, job_graph, job_name, report_job
 from megatron_codemix.study.job_records import JobRecord, read_records, write_records
 from megatron_codemix.study.noted_jobs import (
@@ -178,9 +179,9 @@ def _is_report_due(out: Path, phases: Iterable[PhaseProgress]) -> bool:
 
 
 def submission_problems(tree: StudyTree, out: Path, queued: Sequence[QueuedJob] = ()) -> list[str]:
-    """All that keeps the study from being submitted: data that is not there, run directories that
-    hold other runs, jobs that work on what the study was before it was changed."""
-    problems = [f"missing: {name}; prepare it, or set --data" for name in tree.inventory.missing]
+    """All that keeps the study from being submitted: data that is missing or damaged, run
+    directories that hold other runs, jobs that work on what the study was before it was changed."""
+    problems = data_of_the_rest(tree, out).problems
     try:
         read_record(out, tree.spec.name)
         records = read_records(out)

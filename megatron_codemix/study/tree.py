@@ -15,6 +15,7 @@ from megatron_codemix.data.mixture.caps import plan_mixture, source_states
 from megatron_codemix.data.mixture.plan import MixturePlan
 from megatron_codemix.errors import ConfigError, RunError
 from megatron_codemix.runs import EVALUATION, RunDirectory
+from megatron_codemix.study.branches import Branch, branch_problems
 from megatron_codemix.study.chains import chain_problems, cursors_before
 from megatron_codemix.study.consistency import (
     check_matrix,
@@ -25,12 +26,8 @@ from megatron_codemix.study.consistency import (
 from megatron_codemix.study.evaluation import asked_folder, held_out_files
 from megatron_codemix.study.inventory import Inventory
 from megatron_codemix.study.node import PhaseNode
-from megatron_codemix.study.phase_configs import (
-    for_phases,
-    matrix_points,
-    phase_config,
-    phase_tree,
-)
+from megatron_codemix.study.phase_configs import matrix_points, phase_config, phase_tree
+from megatron_codemix.study.phase_problems import PhaseProblems
 from megatron_codemix.study.sharing import owners
 from megatron_codemix.study.spec import StudySpec
 from megatron_codemix.study.twins import twin_problems
@@ -129,33 +126,39 @@ def expand(spec: StudySpec) -> StudyTree:
     order = phase_order(spec, problems) or list(spec.phases)
     if matrix_problems:  # without its points, phases lack what the matrix sets
         raise ConfigError(problems)
-    found: dict[str, list[str]] = {}  # problem -> phases that have it
     points = dict(matrix_points(spec))
+    found = PhaseProblems(spec, points)
     nodes: dict[str, PhaseNode] = {}
     for cell, point in points.items():
         for name in order:
-            config = phase_config(spec, cell, point, name, found)
-            if config is not None:
-                init_from = spec.phases[name].init_from
-                node = PhaseNode(
-                    cell=cell,
-                    name=name,
-                    config=config,
-                    identity=None,
-                    parent=init_from.phase if init_from else None,
-                )
-                nodes[node.key] = node
-    problems += [for_phases(problem, keys, spec, points) for problem, keys in found.items()]
+            try:
+                config = phase_config(spec, cell, point, name)
+            except ConfigError as error:
+                found.add(f"{cell}/{name}", error.problems)
+                continue
+            init_from = spec.phases[name].init_from
+            node = PhaseNode(
+                cell=cell,
+                name=name,
+                config=config,
+                identity=None,
+                parent=init_from.phase if init_from else None,
+            )
+            nodes[node.key] = node
+    problems += found.lines()
     if problems:
         raise ConfigError(problems)
     problems = check_source_tokens(spec, [node.config for node in nodes.values()])
     tree = StudyTree(spec=spec, points=points, nodes=nodes)
-    chains: dict[str, list[str]] = {}
+    chains = PhaseProblems(spec, points)
     for node in nodes.values():
-        for problem in chain_problems(tree.chain(node)):
-            chains.setdefault(problem, []).append(node.key)
-    problems += [for_phases(problem, keys, spec, points) for problem, keys in chains.items()]
-    problems += twin_problems(spec, nodes, lambda: _unscaled(spec, points, nodes))
+        chains.add(node.key, [*chain_problems(tree.chain(node)), *_branch_problems(tree, node)])
+    problems += chains.lines()
+    problems += twin_problems(
+        spec,
+        nodes,
+        lambda: {key: _unscaled(spec, points[node.cell], node) for key, node in nodes.items()},
+    )
     if problems:
         raise ConfigError(problems)
     return tree
@@ -168,13 +171,11 @@ def identify(tree: StudyTree, *, is_trained: bool = True) -> StudyTree:
     Raises ConfigError where shards and tokenizer do not fit, DataError where a file is damaged.
     """
     inventory = Inventory(tree.spec.source_tokens)
-    problems = dict.fromkeys(
-        problem
-        for node in tree.nodes.values()
-        for problem in inventory.check_fit(node.config, is_trained=is_trained)
-    )
-    if problems:
-        raise ConfigError(list(problems))
+    found = PhaseProblems(tree.spec, tree.points)
+    for key, node in tree.nodes.items():
+        found.add(key, inventory.check_fit(node.config, is_trained=is_trained))
+    if found:
+        raise ConfigError(found.lines())
     tokens = {key: inventory.num_tokens(node.config) for key, node in tree.nodes.items()}
     nodes: dict[str, PhaseNode] = {}
     for key, node in _with_mixtures(tree, tokens).items():
@@ -198,19 +199,16 @@ def _with_mixtures(
     Raises ConfigError with every cap that cannot be kept.
     """
     done: dict[str, PhaseNode] = {}
-    found: dict[str, list[str]] = {}  # problem -> phases that have it
+    found = PhaseProblems(tree.spec, tree.points)
     for key, node in tree.nodes.items():
         try:
             mixture = _planned(node, done, tokens[key])
         except ConfigError as error:
-            for problem in error.problems:
-                found.setdefault(problem, []).append(key)
+            found.add(key, error.problems)
             mixture = plan_mixture(node.config)
         done[key] = replace(node, mixture=mixture)
     if found:
-        raise ConfigError(
-            [for_phases(problem, keys, tree.spec, tree.points) for problem, keys in found.items()]
-        )
+        raise ConfigError(found.lines())
     return done
 
 
@@ -263,13 +261,20 @@ def _steps_done(run: Path) -> int:
     return -1 if status is None else status.step
 
 
-def _unscaled(
-    spec: StudySpec, points: Mapping[str, Mapping[str, str]], nodes: Mapping[str, PhaseNode]
-) -> dict[str, PhaseNode]:
-    """The same phases with the budgets that the study file states."""
+def _branch_problems(tree: StudyTree, node: PhaseNode) -> list[str]:
+    if node.parent is None:
+        return []
+    parent = tree.nodes[f"{node.cell}/{node.parent}"]
+
+    def as_given() -> Branch:
+        given = [_unscaled(tree.spec, tree.points[one.cell], one) for one in (parent, node)]
+        return Branch(*(one.config for one in given))
+
+    return branch_problems(Branch(parent.config, node.config), tree.spec.token_scale, as_given)
+
+
+def _unscaled(spec: StudySpec, point: Mapping[str, str], node: PhaseNode) -> PhaseNode:
+    """The same phase with the tokens that the study file states."""
     full = spec.model_copy(update={"token_scale": Decimal(1)})
-    unscaled = {}
-    for key, node in nodes.items():
-        tree = phase_tree(full, points[node.cell], spec.phases[node.name], node.cell)
-        unscaled[key] = replace(node, config=build_run_config(tree, ""))
-    return unscaled
+    tree = phase_tree(full, point, spec.phases[node.name], node.cell)
+    return replace(node, config=build_run_config(tree, ""))

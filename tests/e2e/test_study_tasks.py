@@ -61,7 +61,9 @@ def test_wrong_benchmarks_are_told_before_anything_is_trained(tmp_path: Path) ->
     for command in (["check", study], ["run", study, "--out", tmp_path / "out"]):
         done = codemix("study", *command, *change)
         assert done.returncode == 2
-        assert "no task or suite 'arc_esy'; did you mean arc_easy?" in done.stderr
+        place = f"error: --set {change[1]}: evaluation.tasks.names"
+        words = f"{place}: there is no task or suite 'arc_esy'; did you mean arc_easy?"
+        assert words in done.stderr
     done = codemix("study", "run", study, "--out", tmp_path / "out")
     assert done.returncode == 2
     assert "items: there is no such folder" in done.stderr

@@ -1,11 +1,17 @@
 """A small study on disk: the file, the data that its identities need, and run directories."""
 
 import json
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
 
 from megatron_codemix.config.loader import dump_yaml
+from megatron_codemix.corpus.split import Split
 from megatron_codemix.data.mixture.weights import WEIGHT_UNITS, quantise_weights
 from megatron_codemix.data.shards.manifest import Manifest
+from megatron_codemix.data.shards.writer import TokenShardWriter
 from megatron_codemix.data.tokenizer import tokenizer_hash
 from megatron_codemix.files import append_jsonl, write_json, write_text
 from megatron_codemix.runs import RunDirectory, Status
@@ -14,6 +20,10 @@ from megatron_codemix.study.spec import load_study
 from megatron_codemix.study.tree import StudyTree, expand, identify
 
 SOURCES = ("code", "markup", "text")
+SPLITS: tuple[Split, ...] = ("train", "validation")
+NUM_DOCUMENTS = 10
+"""Of every shard."""
+HELD_OUT_TOKENS = 201
 TOKENS_PER_STEP = 4 * 16
 """Of STUDY: 4 sequences of 16 tokens."""
 
@@ -104,25 +114,44 @@ def write_tokenizer(path: Path, num_entries: int = 64) -> None:
 
 
 def write_data(folder: Path, *, num_tokens: int = 4001) -> Path:
-    """A tokenizer and manifests of train shards (no tokens): what identities and epochs need."""
+    """A tokenizer and shards of every source, and held-out ones beside those that are there."""
     folder.mkdir(parents=True, exist_ok=True)
     write_tokenizer(folder / "tokenizer.json")
-    for number, source in enumerate(SOURCES):
-        Manifest(
-            source=source,
-            split="train",
-            tokenizer_hash=tokenizer_hash(folder / "tokenizer.json"),
-            vocabulary_size=64,
-            end_of_document_id=0,
-            dtype="uint16",
-            num_documents=10,
-            num_tokens=num_tokens,
-            num_bytes=4 * num_tokens,
-            licences={},
-            blocks_root=f"{number:064x}",
-            origin={},
-        ).save(folder / f"{source}_train.manifest.json")
+    made_by = tokenizer_hash(folder / "tokenizer.json")
+    shards = [(f"{source}_{split}", source, split) for source in SOURCES for split in SPLITS]
+    for name, source, split in [*shards, ("other_held", "markup", "validation")]:
+        size = num_tokens if split == "train" else HELD_OUT_TOKENS
+        for suffix, content in _shard_files(name, source, split, made_by, size).items():
+            (folder / f"{name}{suffix}").write_bytes(content)
     return folder
+
+
+@cache
+def _shard_files(
+    name: str, source: str, split: Split, made_by: str, num_tokens: int
+) -> dict[str, bytes]:
+    """Suffix -> content of a shard of tokens that `name` decides, in ten documents."""
+    rng = np.random.default_rng(list(name.encode()))
+    with TemporaryDirectory() as folder:
+        prefix = Path(folder) / name
+        with TokenShardWriter(prefix, np.uint16) as writer:
+            for tokens in np.array_split(rng.integers(1, 63, num_tokens), NUM_DOCUMENTS):
+                tokens[-1:] = 63
+                writer.add_document(tokens)
+            writer.finish(
+                source=source,
+                split=split,
+                tokenizer_hash=made_by,
+                vocabulary_size=64,
+                end_of_document_id=63,
+                num_bytes=4 * num_tokens,
+                licences={},
+                origin={},
+            )
+        for number in range(NUM_DOCUMENTS):
+            line = {"id": f"{name} {number}", "bytes": 4 * num_tokens // NUM_DOCUMENTS}
+            append_jsonl(Path(f"{prefix}.documents.jsonl"), line)
+        return {path.name.removeprefix(name): path.read_bytes() for path in prefix.parent.iterdir()}
 
 
 def small_tree(folder: Path, text: str = STUDY) -> StudyTree:
@@ -208,8 +237,10 @@ def write_all(tree: StudyTree, out: Path, nats: dict[str, dict[str, float]]) -> 
         write_evaluated(tree, write_trained(tree, out, node), nats[node.name])
 
 
-def with_changed_manifest(folder: Path, source: str) -> None:
-    """Changes the tokens that the shard of `source` is said to hold."""
-    path = folder / f"{source}_train.manifest.json"
-    manifest = Manifest.load(path)
-    manifest.model_copy(update={"blocks_root": "f" * 64}).save(path)
+def with_changed_shard(folder: Path, source: str) -> None:
+    """Puts other tokens in place of the training shard of `source`, as many of them."""
+    made_by = tokenizer_hash(folder / "tokenizer.json")
+    manifest = Manifest.load(folder / f"{source}_train.manifest.json")
+    files = _shard_files(f"other {source}", source, "train", made_by, manifest.num_tokens)
+    for suffix, content in files.items():
+        (folder / f"{source}_train{suffix}").write_bytes(content)

@@ -12,7 +12,7 @@ from megatron_codemix.config.schema.data import (
     SourceConfig,
     TokenizerConfig,
 )
-from megatron_codemix.config.schema.fields import PositiveTokens, Section, Tokens
+from megatron_codemix.config.schema.fields import MAX_TOKENS, PositiveTokens, Section, Tokens
 from megatron_codemix.config.schema.mixture import (
     ConstantMixtureConfig,
     CosineMixtureConfig,
@@ -62,6 +62,7 @@ from megatron_codemix.config.schema.schedule import (
 )
 
 __all__ = [
+    "MAX_TOKENS",
     "AdamWConfig",
     "AnyPrecisionConfig",
     "BackendConfig",

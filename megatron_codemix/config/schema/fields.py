@@ -6,6 +6,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from megatron_codemix.units import format_count, parse_bytes, parse_count
 
+MAX_TOKENS = 10**18
+"""Sums of numbers of tokens fit into 64 bits."""
+
 
 def _read_count(value: Any) -> Any:  # Any: pydantic hands over whatever the file held
     return parse_count(value) if isinstance(value, str) else value
@@ -14,7 +17,7 @@ def _read_count(value: Any) -> Any:  # Any: pydantic hands over whatever the fil
 Tokens = Annotated[
     int,
     BeforeValidator(_read_count),
-    Field(ge=0, le=10**18, json_schema_extra={"examples": ["200B"]}),  # sums fit into 64 bits
+    Field(ge=0, le=MAX_TOKENS, json_schema_extra={"examples": ["200B"]}),
     PlainSerializer(format_count, when_used="json"),
 ]
 """A number of tokens: `200B`, `0.5M`, `4096`."""

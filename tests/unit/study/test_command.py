@@ -42,7 +42,7 @@ def test_check_takes_several_files_and_tells_their_problems_together(
     told = capsys.readouterr().err
     assert "bad0.yaml:" in told
     assert "no phase 'nobody'" in told
-    assert "bad1.yaml: every phase: layout: tensor 2" in told, "a problem without a line of its own"
+    assert "bad1.yaml:18: every phase: layout: tensor 2" in told
     assert main(["study", "check", *files, "--json"]) == EXIT_INPUT
     record = json.loads(capsys.readouterr().out)
     assert [one["file"] for one in record["studies"]] == [good]
@@ -59,6 +59,24 @@ def test_check_counts_what_studies_share(
     assert len(lines) == 3
     # `text` is the same in both; `balanced` is not, nor what starts from it.
     assert lines[-1] == "2 studies: 8 phases, 7 different ones"
+
+
+def test_check_warns_of_phases_without_a_variant_and_of_variants_that_are_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = STUDY.replace("  cooled: cooldown\n", "  again: balanced-then-text\n")
+    text = text.replace("phases:\n", "matrix: {train.seed: [1, 2]}\nphases:\n", 1)
+    path = write_study(tmp_path, text)
+    assert main(["study", "check", str(path)]) == EXIT_DONE
+    said = capsys.readouterr()
+    told, unneeded, double = said.out.splitlines()
+    assert (told, said.err) == (f"{path}: ok, 8 phases, 3 variants, 2 cells", "")
+    assert unneeded.startswith(f"warning: {path}:28: phases.cooldown: no variant needs it")
+    words = "variants.again: ends in phase 'balanced-then-text', as variant 'mixed' does"
+    assert double.startswith(f"warning: {path}:36: {words}")
+    assert main(["study", "check", str(path), "--json"]) == EXIT_DONE
+    [record] = json.loads(capsys.readouterr().out)["studies"]
+    assert [f"warning: {warning}" for warning in record["warnings"]] == [unneeded, double]
 
 
 def test_check_asks_whether_stated_tokens_last(

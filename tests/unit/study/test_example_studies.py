@@ -83,6 +83,7 @@ def test_all_files_check(capsys: pytest.CaptureFixture[str]) -> None:
     assert [one["file"] for one in record["studies"]] == files
     assert len({one["study"] for one in record["studies"]}) == len(files), "names are folders"
     assert record["trainings"] < record["phases"], "studies share what comes before"
+    assert [warning for one in record["studies"] for warning in one["warnings"]] == []
 
 
 @pytest.mark.parametrize("name", STUDIES)

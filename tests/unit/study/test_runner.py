@@ -287,9 +287,9 @@ def test_validations_must_be_asked_for_in_every_phase(tmp_path: Path) -> None:
     text = text.replace("{kind: validation}", "{kind: validation}\n  tasks: {names: [boolq]}")
     with pytest.raises(ConfigError) as caught:
         expand(load_study(write_study(tmp_path, text)))
-    assert [problem.split(":")[1] for problem in caught.value.problems] == [
-        " validation",
-        " evaluation.tasks",
+    assert [problem.split(": ")[:3] for problem in caught.value.problems] == [
+        [f"{tmp_path}/study.yaml:38", "every phase", "evaluation.heldout.kind"],
+        [f"{tmp_path}/study.yaml:39", "every phase", "evaluation.tasks"],
     ]
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from megatron_codemix.errors import ConfigError
+from megatron_codemix.cli.main import main
+from megatron_codemix.errors import EXIT_INPUT, ConfigError
 from megatron_codemix.study.evaluation import asked_folder
 from megatron_codemix.study.extending import leaf_paths
 from megatron_codemix.study.spec import load_study
@@ -53,6 +54,34 @@ def test_scaling_reaches_the_steps_and_changes_of_a_mixture() -> None:
     scaled = scale_tokens({"data": data}, Decimal("1e-6"))["data"]
     assert scaled["mixture"]["steps"] == [{"from_tokens": "0"}, {"from_tokens": "100000"}]
     assert scaled["changes"] == [{"at_tokens": "5000"}]
+
+
+def test_what_is_no_number_of_tokens_is_refused_as_it_is_written(tmp_path: Path) -> None:
+    text = STUDY.replace("train.train_tokens: 200M", "train.train_tokens: -200M")
+    with pytest.raises(ConfigError) as caught:
+        expand(load_study(write_study(tmp_path, text), scale=Decimal("0.5")))
+    [problem] = caught.value.problems
+    assert problem.endswith("train.train_tokens: must be at least 0, got '-200M'")
+
+
+def test_a_scale_that_makes_too_many_tokens_is_named(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    assert expand(load_study(path, scale=Decimal("1e12"))).nodes  # 6.4e14 tokens
+    with pytest.raises(ConfigError) as caught:
+        expand(load_study(path, scale=Decimal("1e12"), overrides=["token_scale=1e-2"]))
+    assert caught.value.problems[-1] == (
+        f"{path}:30: phase cooldown: train.train_tokens: 200M at a token scale of 1e+10 is more "
+        "than 1e+18 tokens; lower the scale"
+    )
+
+
+@pytest.mark.parametrize("scale", ["0", "-1", "nan", "inf", "1e30", "1e999999", "0,1", ""])
+def test_a_scale_that_is_none_is_refused_in_one_sentence(
+    scale: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["study", "check", str(write_study(tmp_path)), "--scale", scale]) == EXIT_INPUT
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: --scale {scale}: expected a number above 0 and at most 1e+12")
 
 
 def test_the_command_line_multiplies_the_token_scale(tmp_path: Path) -> None:
@@ -163,21 +192,23 @@ BAD_STUDIES = {
     "unknown field in set": ("train.train_tokens: 200M", "train.train_token: 200M",
                              ["phase cooldown", "train.train_token", "'train_tokens'"]),
     "weights that do not sum": ("{text: 0.75, code: 0.25}", "{text: 0.75, code: 0.5}",
-                                ["phase balanced-then-text", "sum to 1.25"]),
+                                ["study.yaml:26: phase balanced-then-text: ", "sum to 1.25"]),
     "unknown source": ("{text: 0.5, code: 0.5}", "{text: 0.5, cod: 0.5}",
-                       ["phase balanced", "cod", "code"]),
+                       ["study.yaml:23: phase balanced: data.mixture.weights.cod", "code"]),
     "shapes that differ along an edge": (
         "set: {data.mixture.weights: {text: 0.75, code: 0.25}}",
         "set: {model.hidden_size: 32, data.mixture.weights: {text: 0.75, code: 0.25}}",
-        ["phase balanced-then-text: model.hidden_size: 32, but parent 'balanced' has 16",
-         "phase cooldown: model.hidden_size: 16, but parent 'balanced-then-text' has 32"]),
+        ["study.yaml:26: phase balanced-then-text: model.hidden_size: 32, but parent 'balanced' "
+         "has 16",
+         "study.yaml:5: phase cooldown: model.hidden_size: 16, but parent 'balanced-then-text' "
+         "has 32"]),
     "samples that differ along an edge": (
         "set: {data.mixture.weights: {text: 0.75, code: 0.25}}",
         "set: {data.sequence_length: 32, data.mixture.weights: {text: 0.75, code: 0.25}}",
-        ["phase balanced-then-text: data.sources.code: is read in windows of 32 tokens, and phase "
-         "'balanced' reads it in windows of 16 tokens",
-         "phase cooldown: data.sources.text: is read in windows of 16 tokens, and phase "
-         "'balanced-then-text' reads it in windows of 32 tokens",
+        ["study.yaml:26: phase balanced-then-text: data.sequence_length: source 'code' is read in "
+         "windows of 32 tokens, and phase 'balanced' reads it in windows of 16 tokens",
+         "study.yaml:9: phase cooldown: data.sequence_length: source 'text' is read in windows of "
+         "16 tokens, and phase 'balanced-then-text' reads it in windows of 32 tokens",
          "set data.restart=true"]),
     "cells that train the same": (
         "phases:\n",
@@ -189,11 +220,12 @@ BAD_STUDIES = {
         "schedule: {kind: linear, start_lr: 1e-4, final_lr: 1e-6}\n"
         "      layout: {tensor: 1, distributed_optimizer: false, microbatch_sequences: 2}\n"
         "      optimizer: {kind: muon, weight_decay: 0.1}",
-        ["phase cooldown: optimizer.kind: muon, but the state of parent 'balanced-then-text' is "
-         "adamw's; set init_from.load=weights"]),
-    "layout does not divide": ("world_size: 2", "world_size: 3", ["every phase", "3"]),
+        ["study.yaml:33: phase cooldown: optimizer.kind: muon, but the state of parent "
+         "'balanced-then-text' is adamw's; set init_from.load=weights"]),
+    "layout does not divide": ("world_size: 2", "world_size: 3",
+                               ["study.yaml:18: every phase: layout: "]),
     "warmup is a word": ("warmup_tokens: 64M", "warmup_tokens: soon",
-                         ["phases text, balanced, balanced-then-text", "study.yaml:16", "soon"]),
+                         ["study.yaml:16: phases text, balanced, balanced-then-text: ", "soon"]),
     "init_from in defaults": ("  precision:", "  init_from: {run: x, load: weights}\n  precision:",
                               ["init_from belongs beside"]),
     "matrix axis of nowhere": ("phases:\n", "matrix: {size: [small]}\nphases:\n",

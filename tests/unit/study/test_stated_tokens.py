@@ -58,7 +58,8 @@ def test_a_cap_that_stated_tokens_cannot_keep_is_refused_without_data(tmp_path: 
     with pytest.raises(ConfigError) as caught:
         check_stated_tokens(tree)
     [problem] = caught.value.problems
-    assert problem.startswith("phase balanced-then-text: data.sources.code.max_epochs: 4.5 epochs")
+    place = f"{tmp_path}/study.yaml:13: phase balanced-then-text"
+    assert problem.startswith(f"{place}: data.sources.code.max_epochs: 4.5 epochs")
     assert "are 22 samples; earlier phases have read 20" in problem
     with pytest.raises(ConfigError, match="are 22 samples"):
         planned(tmp_path, CAPPED)
@@ -73,7 +74,7 @@ def test_every_cap_that_is_not_kept_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         check_stated_tokens(expand(load_study(write_study(tmp_path, text))))
     # The child would go on where its parent ends, beyond the cap.
-    assert {problem.split(":")[0] for problem in caught.value.problems} == {
+    assert {problem.split(": ")[1] for problem in caught.value.problems} == {
         "phase balanced",
         "phase balanced-then-text",
         "phase all-code",

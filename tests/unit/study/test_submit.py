@@ -26,7 +26,7 @@ from megatron_codemix.study.tree import StudyTree, expand, identify
 from tests.helpers.queue_in_memory import QueueInMemory, options_of
 from tests.helpers.study_files import (
     small_tree,
-    with_changed_manifest,
+    with_changed_shard,
     write_evaluated,
     write_trained,
 )
@@ -191,7 +191,7 @@ def test_jobs_of_the_study_before_it_was_changed_stand_in_the_way(tmp_path: Path
     tree, out, queue = small_tree(tmp_path), tmp_path / "out", QueueInMemory()
     submit(tree, out, queue)
     queue.set_state("small:text:train", "RUNNING")
-    with_changed_manifest(tmp_path / "data", "text")
+    with_changed_shard(tmp_path / "data", "text")
     changed = identify(expand(load_study(tmp_path / "study.yaml", data_root=tmp_path / "data")))
     with pytest.raises(ConfigError) as raised:
         submit(changed, out, queue)

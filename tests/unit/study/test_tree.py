@@ -1,6 +1,7 @@
 """Expansion, identities and what they depend on."""
 
 import math
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from megatron_codemix.study.tree import StudyTree, expand, identify
 from tests.helpers.study_files import (
     STUDY,
     small_tree,
-    with_changed_manifest,
+    with_changed_shard,
     write_data,
     write_study,
     write_tokenizer,
@@ -109,7 +110,7 @@ def test_a_change_gives_new_identities_to_exactly_its_subtree(
 
 def test_changed_data_changes_the_phases_that_read_it(tmp_path: Path) -> None:
     before = small_tree(tmp_path)
-    with_changed_manifest(tmp_path / "data", "code")
+    with_changed_shard(tmp_path / "data", "code")
     spec = load_study(write_study(tmp_path), data_root=tmp_path / "data")
     after = identify(expand(spec))
     assert changed(before, after) == {"balanced", "balanced-then-text", "cooldown"}
@@ -210,12 +211,12 @@ BRANCH = STUDY.replace(
     "init_from: {phase: balanced-then-text, load: weights+optimizer}",
     "init_from: {phase: balanced-then-text, load: weights+optimizer, at_tokens: 256M}",
 )
+KEPT = BRANCH.replace("train: {train_tokens", "checkpoint: {keep_every_tokens: 128M}\n  "
+                      "train: {train_tokens")  # fmt: skip
 
 
 def test_a_branch_counts_its_parent_up_to_where_it_starts(tmp_path: Path) -> None:
-    kept = BRANCH.replace("train: {train_tokens", "checkpoint: {keep_every_tokens: 128M}\n  "
-                          "train: {train_tokens")  # fmt: skip
-    tree = small_tree(tmp_path, kept)
+    tree = small_tree(tmp_path, KEPT)
     cooldown = {phase.phase: phase for phase in outlook(tree)}["cooldown"]
     # 4 of the parent's 10 steps: 16 samples, a quarter of code; before them half of 40.
     assert cooldown.epochs == pytest.approx({"code": (20 + 4) / 250, "text": (20 + 12 + 12) / 250})
@@ -233,6 +234,36 @@ def test_a_branch_from_a_checkpoint_that_is_not_kept_is_refused(tmp_path: Path) 
     far = BRANCH.replace("at_tokens: 256M", "at_tokens: 900M")
     with pytest.raises(ConfigError, match="behind the end of the parent"):
         expand(load_study(write_study(tmp_path, far)))
+
+
+def test_a_branch_that_rounding_to_steps_misses_blames_the_rounding(tmp_path: Path) -> None:
+    """Of 64 tokens: 256M at 3.2e-6 are 12.8, 128M are 6.4."""
+    path = write_study(tmp_path, KEPT)
+    with pytest.raises(ConfigError) as caught:
+        expand(load_study(path, scale=Decimal("3.2")))
+    [problem] = caught.value.problems
+    assert problem == (
+        f"{path}:29: phase cooldown: init_from.at_tokens: 256M is a multiple of the parent's "
+        "checkpoint.keep_every_tokens 128M, but at a token scale of 0.0000032 they are 819 and 410 "
+        "tokens, and rounded to whole steps of 64 tokens this is step 13, and a checkpoint is kept "
+        "every 6 steps; take a token scale of 3e-06, at which they are whole steps, or set the "
+        "parent's checkpoint.keep_every_tokens to 256M too"
+    )
+    assert expand(load_study(path, scale=Decimal(3))).nodes, "the scale that is advised"
+    kept_there = KEPT.replace("keep_every_tokens: 128M", "keep_every_tokens: 256M")
+    assert expand(load_study(write_study(tmp_path, kept_there), scale=Decimal("3.2"))).nodes
+
+
+def test_rounding_is_blamed_without_a_scale_too(tmp_path: Path) -> None:
+    text = KEPT.replace("token_scale: 1e-6\n", "")
+    for number in ("64M", "128M", "200M", "256M", "640M"):
+        text = text.replace(number, str(int(int(number[:-1]) * 3.2)))
+    with pytest.raises(ConfigError) as caught:
+        expand(load_study(write_study(tmp_path, text)))
+    [problem] = caught.value.problems
+    assert "init_from.at_tokens: 819 is a multiple" not in problem, "409 x 2 is 818"
+    with pytest.raises(ConfigError, match=r"but rounded to whole steps of 64 .* multiples of 64,"):
+        expand(load_study(write_study(tmp_path, text.replace("at_tokens: 819", "at_tokens: 818"))))
 
 
 def test_tuning_wants_conversations(tmp_path: Path) -> None:
