@@ -41,7 +41,7 @@ from megatron_codemix.cli.study_plan import plan_notes, plan_record, plan_table
 from megatron_codemix.cli.study_status import print_progress, watch_progress
 from megatron_codemix.cli.study_submit import cancel, submit
 from megatron_codemix.cli.unused import refuse_unused
-from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, ConfigError
+from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, EXIT_RETRY, ConfigError
 from megatron_codemix.study.outlook import outlook
 from megatron_codemix.study.tree import StudyTree, expand, identify
 
@@ -198,7 +198,12 @@ def status(
     scale: ScaleOption = None,
     set_: SetOption = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Keep showing it until all is done, or Ctrl-C.")
+        bool,
+        typer.Option(
+            "--watch",
+            help="Keep showing it until all is done, Ctrl-C, or for a "
+            "minute nothing ran or was queued (exit code 75).",
+        ),
     ] = False,
     json: JsonOption = False,
 ) -> None:
@@ -209,7 +214,8 @@ def status(
     place = place_of(spec, out)
     tree = with_store(identify(expand(spec)), place, store)
     if watch:
-        watch_progress(tree, place)
+        if not watch_progress(tree, place):
+            raise typer.Exit(EXIT_RETRY)
     else:
         print_progress(tree, place, as_json=json)
 

@@ -33,6 +33,7 @@ from megatron_codemix.study.job_graph import StudyJob, job_name
 from megatron_codemix.study.job_records import read_records
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.noted_jobs import jobs_for
+from megatron_codemix.study.other_runs import other_runs
 from megatron_codemix.study.slurm_jobs import script_path, slurm_job
 from megatron_codemix.study.state import read_record, study_progress
 from megatron_codemix.study.submit import (
@@ -114,7 +115,7 @@ def cancel(
     """
     tree = expand(read_study(study, None, None, set_))
     place, name = place_of(tree.spec, out), tree.spec.name
-    tree = with_store(tree, place, store)
+    tree = with_store(tree, place, store, needs_runs=False)
     chosen = [node for text in phases or [] for node in phases_named(tree, text)]
     chosen = _with_same_runs(tree, place, chosen)
     wanted = {job_name(name, node, kind) for node in chosen for kind in ("train", "evaluate")}
@@ -235,6 +236,8 @@ def _print_plan(
     counts += [f"{len(plan.kept)} there already"] if plan.kept else []
     counts += [f"{len(plan.replaced)} that waited in vain cancelled"] if plan.replaced else []
     console.print(", ".join(counts), markup=False, highlight=False)
+    for line in other_runs(tree, out):
+        console.print(f"note: {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _kept_words(kept: QueuedJob, job: StudyJob) -> str:
