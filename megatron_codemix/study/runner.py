@@ -18,7 +18,7 @@ from megatron_codemix.locks import exclusive, try_lock
 from megatron_codemix.study.commands import CodemixCommands, Commands
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.other_runs import other_runs
-from megatron_codemix.study.phase_runner import DONE, ELSEWHERE, Outcome, PhaseRunner
+from megatron_codemix.study.phase_runner import DONE, ELSEWHERE, Outcome, PhaseRunner, both
 from megatron_codemix.study.progress import StudyDisplay
 from megatron_codemix.study.run_checks import run_problems
 from megatron_codemix.study.siblings import trained_beside
@@ -152,7 +152,7 @@ class _Runner:
         self.work: dict[int, _Work] = {}
         """By place."""
         self.outcome = DONE
-        """The first one that is another."""
+        """Of all phases that have ended otherwise."""
         self._accounted = self._recorded = time.monotonic()
         self._shown = 0.0
 
@@ -218,8 +218,8 @@ class _Runner:
             elif end.value is ELSEWHERE:
                 self.begun.remove(node.key)
                 self.elsewhere.add(node.key)
-            elif self.outcome is DONE:
-                self.outcome = end.value
+            else:
+                self.outcome = both(self.outcome, end.value)
                 if not self.stop.count:
                     self.stop.ask()  # the others save and end
         else:
