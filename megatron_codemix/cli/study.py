@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from megatron_codemix.cli.plan_options import (
     GPUS_PER_NODE,
@@ -42,6 +41,7 @@ from megatron_codemix.cli.study_status import print_progress, watch_progress
 from megatron_codemix.cli.study_submit import cancel, submit
 from megatron_codemix.cli.unused import refuse_unused
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, EXIT_RETRY, ConfigError
+from megatron_codemix.obs.tables import WholeTable
 from megatron_codemix.study.outlook import outlook
 from megatron_codemix.study.tree import StudyTree, expand, identify
 
@@ -254,7 +254,7 @@ def _print_json(value: Any) -> None:  # Any: JSON values
     print(json_module.dumps(value, indent=1, ensure_ascii=False))
 
 
-def _print_table(table: Table, lines: list[str]) -> None:
+def _print_table(table: WholeTable, lines: list[str]) -> None:
     """A table, and lines that are printed as they are."""
     console = Console()
     console.print(table)

@@ -9,10 +9,12 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
+from rich.measure import Measurement
 
 from megatron_codemix.errors import CodemixError, RunError
 from megatron_codemix.launch.slurm.client import QueuedJob, SlurmPrograms, missing_programs
+from megatron_codemix.obs.tables import WholeTable
+from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.changed_phase import earlier_run
 from megatron_codemix.study.job_graph import job_name
 from megatron_codemix.study.job_records import read_records
@@ -99,7 +101,7 @@ def print_progress(tree: StudyTree, out: Path, *, as_json: bool) -> None:
         print(json_module.dumps(shown, indent=1, ensure_ascii=False))
         return
     console = Console()
-    console.print(_table(tree, out, phases, jobs))
+    console.print(_fitting_table(tree, out, phases, jobs, console))
     for line in _notes(tree, out, phases, jobs):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -122,7 +124,7 @@ def watch_progress(tree: StudyTree, out: Path, console: Console | None = None) -
     else:
         with Live(console=console, auto_refresh=False) as live:
             for phases in _looks(tree, out, jobs):
-                live.update(_table(tree, out, phases, jobs), refresh=True)
+                live.update(_fitting_table(tree, out, phases, jobs, console), refresh=True)
         for line in _notes(tree, out, phases, jobs):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
     is_done = _all_done(phases)
@@ -186,13 +188,27 @@ def _watch_plainly(
     return phases
 
 
-def _table(tree: StudyTree, out: Path, phases: list[PhaseProgress], jobs: _Jobs) -> Table:
+def _fitting_table(
+    tree: StudyTree, out: Path, phases: list[PhaseProgress], jobs: _Jobs, console: Console
+) -> WholeTable:
+    """With whole names of run directories where there is room for them, else with their digits
+    alone: what is before them is the phase's name."""
+    table = _table(tree, out, phases, jobs, has_room=True)
+    unbound = console.options.update(max_width=10**6)
+    if Measurement.get(console, unbound, table).minimum <= console.width:
+        return table
+    return _table(tree, out, phases, jobs, has_room=False)
+
+
+def _table(
+    tree: StudyTree, out: Path, phases: list[PhaseProgress], jobs: _Jobs, *, has_room: bool
+) -> WholeTable:
     record = read_record(out, tree.spec.name)
     so_far = f", {format_duration(record.wall_seconds)} so far" if record.wall_seconds else ""
-    table = Table(title=escape(f"{tree.spec.name} in {out}{so_far}"))
+    table = WholeTable(title=escape(f"{tree.spec.name} in {out}{so_far}"))
     has_jobs = jobs.were_submitted
     names = ["phase", "state", "step", "tokens/s", "attempts", *(["job"] if has_jobs else [])]
-    for name in [*names, "run directory"]:
+    for name in [*names, "run directory" if has_room else "run"]:
         table.add_column(name)
     for phase in phases:
         step, speed = _newest_step(phase)
@@ -204,10 +220,14 @@ def _table(tree: StudyTree, out: Path, phases: list[PhaseProgress], jobs: _Jobs)
             speed,
             str(phase.status.attempts if phase.status else 0),
             *([job.words if job else "-"] if has_jobs else []),
-            "-" if phase.run is None else phase.run.path.name,
+            "-" if phase.run is None else _directory_words(phase.run, has_room=has_room),
         ]
         table.add_row(*map(escape, cells))
     return table
+
+
+def _directory_words(run: RunDirectory, *, has_room: bool) -> str:
+    return run.path.name if has_room else run.path.name.rpartition("-")[2]
 
 
 def _newest_step(phase: PhaseProgress) -> tuple[int, str]:

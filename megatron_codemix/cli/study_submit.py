@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from megatron_codemix.cli.study_options import (
     DataOption,
@@ -29,6 +28,7 @@ from megatron_codemix.errors import CodemixError, ConfigError
 from megatron_codemix.launch.slurm.client import QueuedJob, SlurmPrograms, missing_programs
 from megatron_codemix.launch.slurm.cluster import ClusterSpec, load_cluster, time_words
 from megatron_codemix.launch.slurm.script import render_script
+from megatron_codemix.obs.tables import WholeTable
 from megatron_codemix.study.job_graph import StudyJob, job_name
 from megatron_codemix.study.job_records import read_records
 from megatron_codemix.study.node import PhaseNode
@@ -213,9 +213,9 @@ def _print_plan(
         live = "".join(f"; {job.words}  {job.name}" for job in plan.kept.values())
         print(f"{tree.spec.name} in {out}: all is done{live}")
         return
-    table = Table(title=escape(f"{tree.spec.name} in {out}, partition {cluster.partition}"))
+    table = WholeTable(title=escape(f"{tree.spec.name} in {out}, partition {cluster.partition}"))
     for name in ("job", "number", "nodes", "processes", "GPUs", "time limit", "waits for"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name)
     for job in plan.jobs:
         made = slurm_job(tree, out, cluster, job)
         kept = plan.kept.get(job.name)

@@ -86,6 +86,25 @@ def test_what_programs_read_and_what_people_watch_are_two_things(
     assert "--json prints once" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("width", "run"), [(80, "{digits}"), (100, "{name}-{digits}")])
+def test_names_are_whole_on_a_narrow_terminal(
+    width: int,
+    run: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of run directories the digits are enough there: the phase's name stands beside them."""
+    tree = small_tree(tmp_path)
+    monkeypatch.setenv("COLUMNS", str(width))
+    words = ["study", "status", str(tmp_path / "study.yaml"), "--data", str(tmp_path / "data")]
+    assert main([*words, "--out", "out"]) == EXIT_DONE
+    shown = capsys.readouterr().out.split()
+    for node in tree.nodes.values():
+        assert node.name in shown
+        assert run.format(name=node.name, digits=str(node.identity)[:8]) in shown
+
+
 def test_each_phase_has_its_job_beside_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
