@@ -125,12 +125,13 @@ def watch_progress(tree: StudyTree, out: Path, console: Console | None = None) -
         with Live(console=console, auto_refresh=False) as live:
             for phases in _looks(tree, out, jobs):
                 live.update(_fitting_table(tree, out, phases, jobs, console), refresh=True)
-        for line in _notes(tree, out, phases, jobs):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
     is_done = _all_done(phases)
+    lines = _notes(tree, out, phases, jobs) if console.is_terminal or not is_done else []
     if not is_done:
-        text = f"nothing has run or was queued for {format_duration(IDLE_SECONDS)}: not waiting"
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        idle = format_duration(IDLE_SECONDS)
+        lines.append(f"nothing has run or was queued for {idle}: not waiting any longer")
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     return is_done
 
 

@@ -73,7 +73,7 @@ def test_a_watch_in_vain_ends_with_75(
     monkeypatch.setattr(study_status, "_LOOK_EVERY_SECONDS", 0.0)
     words = ["study", "status", str(tmp_path / "study.yaml"), "--data", str(tmp_path / "data")]
     assert main([*words, "--out", str(tmp_path / "out"), "--watch"]) == EXIT_RETRY
-    assert "not waiting" in capsys.readouterr().out
+    assert "not waiting any longer" in capsys.readouterr().out
 
 
 def test_what_programs_read_and_what_people_watch_are_two_things(
