@@ -30,6 +30,20 @@ def try_lock(path: Path) -> IO[str] | None:
         handle.close()  # removed by its last owner while it was opened here
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process holds an exclusive lock on `path`; looks without writing anything."""
+    try:
+        handle = open(path, encoding="utf-8")  # noqa: SIM115 - closed below
+    except FileNotFoundError:
+        return False
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def _is_file_at(path: Path, handle: IO[str]) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(handle.fileno()))

@@ -1,12 +1,17 @@
 """`codemix bench chaos`: a training, or a whole study, that is killed again and again."""
 
+import contextlib
+import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from megatron_codemix.bench.chaos.study.plan import KINDS
 from megatron_codemix.bench.rows import TABLE_HEAD, format_row
 from megatron_codemix.cli.bench_report import print_json
 from megatron_codemix.cli.unused import refuse_unused
@@ -17,8 +22,8 @@ if TYPE_CHECKING:
     from megatron_codemix.bench.chaos.study.suite import StudyChaosResult
 
 STEPS = 200
-_OF_ONE_TRAINING = ("kills", "nproc", "rounds", "moves", "check", "folder")
-_OF_A_STUDY = ("faults", "only", "work")
+_OF_ONE_TRAINING = ("kills", "nproc", "rounds", "moves", "check")
+_OF_A_STUDY = ("faults", "only")
 
 
 def chaos(
@@ -35,13 +40,17 @@ def chaos(
         int, typer.Option(min=1, help="--study: faults, of all kinds by turns.")
     ] = 56,
     only: Annotated[
-        list[str] | None, typer.Option(help="--study: only this kind of fault. May be repeated.")
+        list[str] | None,
+        typer.Option(
+            metavar="FAULT",
+            help=f"--study: only this fault, one of: {'; '.join(KINDS)}. May be repeated.",
+        ),
     ] = None,
     work: Annotated[
         Path | None,
         typer.Option(
-            help="--study: folder to work in, where the same command goes on after a kill; removed "
-            "at the end. Default: runs/chaos-study."
+            help="--study: folder to work in, where the same command goes on after Ctrl-C or a "
+            "kill; removed at the end. Default: runs/chaos-study. Without --study: --folder."
         ),
     ] = None,
     kills: Annotated[
@@ -75,17 +84,22 @@ def chaos(
     check: Annotated[
         bool, typer.Option("--check", help="Exit with 1 unless all runs ended alike.")
     ] = False,
-    folder: Annotated[Path | None, typer.Option(help="Where to work; removed at the end.")] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Folder to work in; removed at the end. With --study: --work."),
+    ] = None,
 ) -> None:
     """Small runs that are killed again and again, beside one that is left alone: weights,
     optimizer, ledger and metrics must be equal bit for bit. About 10 s a kill. With --study a whole
     study, its report included."""
     if study:
+        refuse_unused(context, ["folder"], "with --study the folder to work in is --work")
         refuse_unused(context, _OF_ONE_TRAINING, "it goes without --study")
         if overrides:
             raise typer.BadParameter("no effect: changes to a run go without --study")
         _study(work or Path("runs/chaos-study"), faults, seed, only or [], steps, json=json)
         return
+    refuse_unused(context, ["work"], "without --study the folder to work in is --folder")
     refuse_unused(context, _OF_A_STUDY, "it goes with --study")
     from megatron_codemix.bench.chaos.suite import Chaos, run_chaos
 
@@ -130,13 +144,30 @@ def _study(
         print(f"bench chaos: {line}", file=sys.stderr, flush=True)
 
     asked = StudyChaos(num_faults=faults, seed=seed, kinds=kinds_named(only), num_steps=steps)
-    result = run_study_chaos(work, asked, tell)
+    with _ended_in_order():
+        result = run_study_chaos(work, asked, tell)
     if json:
         print_json("chaos", result.rows, **result_record(result))
     else:
         _print_study(result)
     if not (result.identical and result.is_complete):
         raise typer.Exit(EXIT_BUG)
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """During the block SIGTERM ends the command as Ctrl-C does: the study is ended, and what stays
+    is told."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
+        raise SystemExit(128 + number)  # as shells have it
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _print_study(result: "StudyChaosResult") -> None:

@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 from megatron_codemix import __version__
 from megatron_codemix.cli.early import remembering_stops_of
 from megatron_codemix.cli.ending import Interrupted, run_readably
+from megatron_codemix.cli.paths import with_paths_read
 from megatron_codemix.errors import EXIT_DONE
 
 COMMANDS = {
@@ -70,7 +71,7 @@ def load_command(name: str) -> Any:  # Any: a click command, which typer keeps t
     if app is None:
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         app.command(name)(module.command)
-    command = typer.main.get_command(app)
+    command = with_paths_read(typer.main.get_command(app))
     command.name = name
     return command
 

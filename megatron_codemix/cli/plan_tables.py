@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from megatron_codemix.obs.tables import WholeTable
 from megatron_codemix.planner.answer import Answer
 from megatron_codemix.planner.calibration import Calibration
 from megatron_codemix.planner.cost import Cost, Prices
@@ -66,15 +66,15 @@ def _say(console: Console, lines: Iterable[str]) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _table(title: str, columns: Sequence[str]) -> Table:
+def _table(title: str, columns: Sequence[str]) -> WholeTable:
     """The first column holds words, the others numbers."""
-    table = Table(title=escape(title))
+    table = WholeTable(title=escape(title))
     for number, name in enumerate(columns):
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
+        table.add_column(name, justify="right" if number else "left")
     return table
 
 
-def _ranking(found: SearchResult, top: int) -> Table:
+def _ranking(found: SearchResult, top: int) -> WholeTable:
     shown = found.ranked[:top]
     title = f"the {len(shown)} fastest of {len(found.ranked)} layouts that fit"
     table = _table(title, ("layout", "tokens/s", "MFU", "step", "GiB"))
@@ -104,7 +104,7 @@ def _rejections(found: SearchResult, lists_all: bool) -> Iterable[str]:
         yield f"rejected   {others} x other reasons; --rejected lists all"
 
 
-def _memory_table(chosen: Estimate) -> Table:
+def _memory_table(chosen: Estimate) -> WholeTable:
     memory = chosen.memory
     shown = _stages_to_show(memory)
     names = [f"stage {number + 1} of {len(memory.stages)}" for number in shown]
@@ -132,7 +132,7 @@ def _stages_to_show(memory: MemoryEstimate) -> list[int]:
     return sorted({0, max(range(last + 1), key=total), last})
 
 
-def _time_table(chosen: Estimate) -> Table:
+def _time_table(chosen: Estimate) -> WholeTable:
     time: TimeEstimate = chosen.time
     table = _table(f"one step, {time.step_seconds:.3f} s", ("part", "seconds", "share"))
     for part, seconds in time.parts.items():

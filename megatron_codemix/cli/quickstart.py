@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from megatron_codemix.cli.paths import PATTERN
 from megatron_codemix.cli.study import run_and_report
 from megatron_codemix.cli.study_options import parse_scale
 from megatron_codemix.corpus.local.build import build_local_corpus, plan_local_corpus
@@ -30,6 +31,7 @@ NEEDED_BYTES = 500_000_000
 Patterns = Annotated[
     list[str] | None,
     typer.Option(help="Own files in place of this machine's. May be repeated."),
+    PATTERN,
 ]
 
 

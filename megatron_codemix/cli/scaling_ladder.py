@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from megatron_codemix.cli.dry_run import print_plan
 from megatron_codemix.cli.scaling_input import read_count, read_counts, read_fractions
 from megatron_codemix.cli.unused import refuse_unused
 from megatron_codemix.errors import ConfigError
+from megatron_codemix.obs.tables import WholeTable
 
 if TYPE_CHECKING:  # help texts do not wait for it
     from megatron_codemix.scaling.ladder import Ladder
@@ -170,7 +170,7 @@ def _ladder_command() -> str:
 def _print_table(ladder: "Ladder") -> None:
     """A row for each size."""
     share = ladder.flops / ladder.target.flops
-    table = Table(
+    table = WholeTable(
         title=f"{ladder.num_points} losses for {ladder.flops:.3g} FLOPs, {share:.3g} of the "
         f"target's {ladder.target.flops:.3g}"
     )

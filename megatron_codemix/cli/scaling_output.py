@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from megatron_codemix.cli.scaling_ladder import short
+from megatron_codemix.obs.tables import WholeTable
 from megatron_codemix.scaling.analysis import LeftOut
 from megatron_codemix.scaling.choices import MixtureDecisions
 from megatron_codemix.scaling.fit_file import PointPrediction
@@ -49,9 +49,9 @@ def fit_lines(found: RunFits, paths: Sequence[SharePath]) -> None:
     _excluded(console, found.excluded)
 
 
-def _parameter_table(fit: RunFit) -> Table:
+def _parameter_table(fit: RunFit) -> WholeTable:
     fitted = fit.fitted
-    table = Table()
+    table = WholeTable()
     for name in ("parameter", "value", f"{fitted.level:.0%} interval", "determined"):
         table.add_column(name, justify="left" if name in ("parameter", "determined") else "right")
     for one in fitted.parameters:
@@ -203,9 +203,9 @@ def _scales_words(scales: Sequence[ScaleAccuracy]) -> str:
 
 
 def laws_table(laws: Sequence[Law]) -> None:
-    table = Table(title="laws")
+    table = WholeTable(title="laws")
     for name in ("name", "formula", "takes", "source"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name)
     for law in laws:
         table.add_row(law.name, escape(law.title), ", ".join(law.inputs), escape(law.source))
     Console().print(table)
@@ -221,7 +221,7 @@ def weight_lines(found: ImportedMixture) -> None:
 
 def simulated_lines(found: SimulatedMixture) -> None:
     console = Console()
-    table = Table()
+    table = WholeTable()
     table.add_column("source")
     table.add_column("share", justify="right")
     for name, share in sorted(found.shares.items(), key=lambda item: -item[1]):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from megatron_codemix.cli.plan_options import (
     GPUS_PER_NODE,
@@ -42,7 +41,8 @@ from megatron_codemix.cli.study_plan import plan_notes, plan_record, plan_table
 from megatron_codemix.cli.study_status import print_progress, watch_progress
 from megatron_codemix.cli.study_submit import cancel, submit
 from megatron_codemix.cli.unused import refuse_unused
-from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, ConfigError
+from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, EXIT_RETRY, ConfigError
+from megatron_codemix.obs.tables import WholeTable
 from megatron_codemix.study.data_checks import data_of_all
 from megatron_codemix.study.outlook import outlook
 from megatron_codemix.study.run_checks import start_problems
@@ -211,7 +211,12 @@ def status(
     scale: ScaleOption = None,
     set_: SetOption = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Keep showing it until all is done, or Ctrl-C.")
+        bool,
+        typer.Option(
+            "--watch",
+            help="Keep showing it until all is done, Ctrl-C, or for a "
+            "minute nothing ran or was queued (exit code 75).",
+        ),
     ] = False,
     json: JsonOption = False,
 ) -> None:
@@ -222,7 +227,8 @@ def status(
     place = place_of(spec, out)
     tree = with_store(identify(expand(spec)), place, store)
     if watch:
-        watch_progress(tree, place)
+        if not watch_progress(tree, place):
+            raise typer.Exit(EXIT_RETRY)
     else:
         print_progress(tree, place, as_json=json)
 
@@ -261,7 +267,7 @@ def _print_json(value: Any) -> None:  # Any: JSON values
     print(json_module.dumps(value, indent=1, ensure_ascii=False))
 
 
-def _print_table(table: Table, lines: list[str]) -> None:
+def _print_table(table: WholeTable, lines: list[str]) -> None:
     """A table, and lines that are printed as they are."""
     console = Console()
     console.print(table)

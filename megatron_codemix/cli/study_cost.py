@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
 
 from megatron_codemix.cli.plan_tables import GIB, number_text
+from megatron_codemix.obs.tables import WholeTable
 from megatron_codemix.planner.cost import (
     Cost,
     PaperCost,
@@ -85,7 +85,7 @@ class StudyCost:
             "paper_chip_hours": self.paper_chip_hours,
         }
 
-    def table(self) -> Table:
+    def table(self) -> WholeTable:
         """A row for each phase and one for all."""
         prices = self.site.prices
         has_paper = any(phase.paper is not None for phase in self.phases)
@@ -93,9 +93,9 @@ class StudyCost:
         columns += ["GPUs cost"] if prices.gpu_hour is not None else []
         columns += ["energy costs"] if prices.kwh is not None else []
         columns += ["paper, TPU v5e hours"] if has_paper else []
-        table = Table(title=escape(self._title()))
+        table = WholeTable(title=escape(self._title()))
         for number, name in enumerate(columns):
-            table.add_column(name, justify="right" if number else "left", overflow="fold")
+            table.add_column(name, justify="right" if number else "left")
         for phase in self.phases:
             if phase.trained_with is not None:
                 counted = f"counted with {phase.trained_with}"

@@ -10,9 +10,10 @@ import typer
 
 from megatron_codemix.errors import EXIT_RETRY, CodemixError, ConfigError
 from megatron_codemix.launch.slurm.client import SlurmPrograms
+from megatron_codemix.launch.slurm.script import NO_STORE
 from megatron_codemix.launch.slurm.waits import note_wait
 from megatron_codemix.runs import RunDirectory
-from megatron_codemix.study.store import Work, is_at_work
+from megatron_codemix.study.store import Work, is_at_work, is_gone
 
 PATIENCE_SECONDS = 20.0
 """Ranks of a start that was killed hold their locks until they are gone, which takes moments."""
@@ -26,9 +27,16 @@ def job_begins(
     waits: Annotated[Path, typer.Option("--waits")],
 ) -> None:
     """Say by exit code 75 that another process works on the run, so that no node need be kept
-    waiting for it. For the scripts of `study submit`."""
+    waiting for it; by 3 that the store is not there, so that nothing is trained anew in its place.
+    For the scripts of `study submit`."""
     job, work = job_and_work(kind)
     directory = RunDirectory(run, results)
+    if is_gone(run.parent, [run.name]):
+        print(
+            f"{run.parent}: the store of this run is not there on {os.uname().nodename} (moved, or "
+            "on a disk that is not mounted); this job ends, and 'study submit' submits it again"
+        )
+        raise typer.Exit(NO_STORE)
     give_up_at = time.monotonic() + PATIENCE_SECONDS
     while is_at_work(directory, work) and time.monotonic() < give_up_at:
         time.sleep(0.5)

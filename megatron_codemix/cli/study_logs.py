@@ -77,7 +77,7 @@ def _log_of(tree: StudyTree, out: Path, phase: str, kind: Work) -> Path:
     if len(nodes) > 1:
         keys = ", ".join(node.key for node in nodes)
         raise ConfigError([f"phase {phase!r} is in several cells; name one of {keys}"])
-    run = read_record(out, tree.spec.name).run_directory(out, nodes[0].key)
+    run = read_record(out, tree.spec.name).run_directory(out, nodes[0].key, tree.store)
     if run is None:
         raise RunError(f"{out}: phase {phase!r} was not started here; name the folder with --out")
     there = [log for log in _job_logs(tree, out, nodes[0], kind, run) if log.exists()]
@@ -92,7 +92,7 @@ def _job_logs(
     records, noted = read_records(out), read_record(out, tree.spec.name)
 
     def is_same(other: PhaseNode) -> bool:
-        theirs = noted.run_directory(out, other.key)
+        theirs = noted.run_directory(out, other.key, tree.store)
         return theirs is not None and theirs.path == run.path and (kind == "train" or theirs == run)
 
     names = [

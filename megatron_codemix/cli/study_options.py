@@ -15,7 +15,8 @@ from megatron_codemix.errors import CodemixError, ConfigError, RunError
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.sharing import require_one_run_each
 from megatron_codemix.study.spec import StudySpec, load_study
-from megatron_codemix.study.state import read_record
+from megatron_codemix.study.state import StudyRecord, read_record, record_path
+from megatron_codemix.study.store import holds_runs, is_gone
 from megatron_codemix.study.token_scale import MAX_SCALE
 from megatron_codemix.study.tree import StudyTree
 
@@ -79,13 +80,19 @@ def place_of(spec: StudySpec, out: Path | None) -> Path:
     return out if out is not None else Path("runs") / spec.name
 
 
-def with_store(tree: StudyTree, out: Path, store: Path | None) -> StudyTree:
-    """`tree` with the store that `out` remembers or the command line names. Raises ConfigError
-    where these are two, RunError where the folder cannot be one or is another study's."""
+def with_store(
+    tree: StudyTree, out: Path, store: Path | None, *, needs_runs: bool = True
+) -> StudyTree:
+    """`tree` with the store that `out` remembers or the command line names, which may be the new
+    place of one that is gone. Raises ConfigError where these are two, RunError where the folder
+    cannot be one or is another study's, or where the store is gone (with needs_runs)."""
     record = read_record(out, tree.spec.name)
     given = None if store is None else Path(os.path.abspath(store))
     noted = None if record.store is None else Path(record.store)
-    if given is not None and given != noted and (noted is not None or record.runs):
+    if noted is not None and is_gone(noted, record.runs.values()):
+        if needs_runs:
+            _require_moved(noted, given, out, record)
+    elif given is not None and given != noted and (noted is not None or record.runs):
         where = "in its own folder" if noted is None else f"in {noted}"
         raise ConfigError(
             [
@@ -109,6 +116,21 @@ def collecting(problems: list[str]) -> Iterator[None]:
         yield
     except CodemixError as error:
         problems += error.problems
+
+
+def _require_moved(gone: Path, given: Path | None, out: Path, record: StudyRecord) -> None:
+    """Raises RunError unless `given` has what a store that is gone had of the study in `out`."""
+    anew = f"to begin anew without these runs, move {record_path(out)} away"
+    if given is None or given == gone:
+        raise RunError(
+            f"{gone}: the study in {out} has its runs in this store, which is gone (moved, or on a "
+            f"disk that is not mounted); put it back, or give its new place with --store; {anew}"
+        )
+    if not holds_runs(given, record.runs.values()):
+        raise RunError(
+            f"--store {given}: has none of the runs that the study in {out} has in {gone}, a store "
+            f"that is gone; give its new place, or put it back; {anew}"
+        )
 
 
 def phases_named(tree: StudyTree, text: str) -> list[PhaseNode]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from rich.table import Table
 
+from megatron_codemix.obs.tables import WholeTable
 from megatron_codemix.study.outlook import (
     PhaseOutlook,
     repetition_warnings,
@@ -60,15 +60,15 @@ def plan_record(
     }
 
 
-def plan_table(tree: StudyTree, phases: Sequence[PhaseOutlook]) -> Table:
+def plan_table(tree: StudyTree, phases: Sequence[PhaseOutlook]) -> WholeTable:
     layouts = sorted({phase.layout for phase in phases})
-    table = Table(
+    table = WholeTable(
         title=f"{tree.spec.name}: {len(phases)} phases, each on {tree.spec.world_size} processes "
         f"({', '.join(layouts)})",
         show_lines=True,
     )
     for name in ("phase", "tokens", "learning rate", "mixture (epochs along the chain)"):
-        table.add_column(name, justify="right" if name == "tokens" else "left", overflow="fold")
+        table.add_column(name, justify="right" if name == "tokens" else "left")
     for phase in phases:
         asked = "" if phase.requested_tokens == phase.train_tokens else " asked for"
         origin = f"\nfrom {phase.parent}\n({phase.load})" if phase.parent else ""

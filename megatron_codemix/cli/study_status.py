@@ -2,22 +2,32 @@
 
 import json as json_module
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
+from rich.measure import Measurement
 
-from megatron_codemix.errors import CodemixError
+from megatron_codemix.errors import CodemixError, RunError
 from megatron_codemix.launch.slurm.client import QueuedJob, SlurmPrograms, missing_programs
+from megatron_codemix.obs.tables import WholeTable
+from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.changed_phase import earlier_run
 from megatron_codemix.study.job_graph import job_name
 from megatron_codemix.study.job_records import read_records
+from megatron_codemix.study.other_runs import other_runs
 from megatron_codemix.study.progress import last_records
-from megatron_codemix.study.state import PhaseProgress, read_record, study_progress
-from megatron_codemix.study.store import Member, others_of, read_trainers
+from megatron_codemix.study.run_checks import run_problems
+from megatron_codemix.study.state import (
+    PhaseProgress,
+    is_study_running,
+    read_record,
+    study_progress,
+)
+from megatron_codemix.study.store import Member, Work, is_at_work, others_of, read_trainers
 from megatron_codemix.study.submit import queued_jobs
 from megatron_codemix.study.tree import StudyTree
 from megatron_codemix.units import format_duration
@@ -26,6 +36,9 @@ _LOOK_EVERY_SECONDS = 1.0
 _ASK_SLURM_EVERY_SECONDS = 15.0
 """Its controller serves all users."""
 _PLAIN_EVERY_SECONDS = 30.0
+IDLE_SECONDS = 60.0
+"""Without anything under way or changed, after which a watch ends: long enough to start a run
+beside it."""
 
 
 class _Jobs:
@@ -56,6 +69,11 @@ class _Jobs:
             except CodemixError as error:
                 self.problem = str(error)
 
+    @property
+    def may_come(self) -> bool:
+        """Whether SLURM has jobs of the study, or could not be asked."""
+        return bool(self.live) or self.problem is not None
+
     def of(self, phase: PhaseProgress) -> QueuedJob | None:
         """The job that works on a phase now, or will next."""
         training = job_name(self.study, self.tree.owner(phase.node), "train")
@@ -64,7 +82,9 @@ class _Jobs:
 
 
 def print_progress(tree: StudyTree, out: Path, *, as_json: bool) -> None:
-    """The state of every phase, as a table with what is wrong below it."""
+    """The state of every phase, as a table with what is wrong below it. Raises RunError where a
+    directory holds another run than it is named for."""
+    _require_own_runs(tree, out)
     phases, jobs = study_progress(tree, out), _Jobs(tree, out)
     jobs.ask()
     record = read_record(out, tree.spec.name)
@@ -75,41 +95,86 @@ def print_progress(tree: StudyTree, out: Path, *, as_json: bool) -> None:
             "store": None if tree.store is None else str(tree.store),
             "wall_seconds": record.wall_seconds,
             "missing": tree.inventory.missing,
+            "other_runs": other_runs(tree, out),
             "phases": [_progress_record(tree, phase, jobs) for phase in phases],
         }
         print(json_module.dumps(shown, indent=1, ensure_ascii=False))
         return
     console = Console()
-    console.print(_table(tree, out, phases, jobs))
+    console.print(_fitting_table(tree, out, phases, jobs, console))
     for line in _notes(tree, out, phases, jobs):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def watch_progress(tree: StudyTree, out: Path, console: Console | None = None) -> None:
-    """The same, kept up to date until all phases are done or Ctrl-C; on what is no terminal a line
-    whenever something has changed."""
+def _require_own_runs(tree: StudyTree, out: Path) -> None:
+    """As `study run` and `study report` do."""
+    if problems := run_problems(tree, out):
+        raise RunError(*problems)
+
+
+def watch_progress(tree: StudyTree, out: Path, console: Console | None = None) -> bool:
+    """The same, kept up to date until all phases are done, nothing has been under way for a while,
+    or Ctrl-C; on what is no terminal a line whenever something has changed. Whether all are
+    done."""
+    _require_own_runs(tree, out)
     console = console or Console()
     jobs = _Jobs(tree, out)
     if not console.is_terminal:
-        _watch_plainly(tree, out, jobs, console)
-        return
-    with Live(console=console, auto_refresh=False) as live:
-        while True:
-            jobs.ask()
-            phases = study_progress(tree, out)
-            live.update(_table(tree, out, phases, jobs), refresh=True)
-            if all(phase.state == "done" for phase in phases):
-                break
-            time.sleep(_LOOK_EVERY_SECONDS)
-    for line in _notes(tree, out, phases, jobs):
+        phases = _watch_plainly(tree, out, jobs, console)
+    else:
+        with Live(console=console, auto_refresh=False) as live:
+            for phases in _looks(tree, out, jobs):
+                live.update(_fitting_table(tree, out, phases, jobs, console), refresh=True)
+    is_done = _all_done(phases)
+    lines = _notes(tree, out, phases, jobs) if console.is_terminal or not is_done else []
+    if not is_done:
+        idle = format_duration(IDLE_SECONDS)
+        lines.append(f"nothing has run or was queued for {idle}: not waiting any longer")
+    for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return is_done
 
 
-def _watch_plainly(tree: StudyTree, out: Path, jobs: _Jobs, console: Console) -> None:
-    said, said_at = "", 0.0
+def _looks(tree: StudyTree, out: Path, jobs: _Jobs) -> Iterator[list[PhaseProgress]]:
+    """The phases, again and again: to the end, or until no more is to be expected."""
+    alive_at, before = time.monotonic(), ""
     while True:
         jobs.ask()
         phases = study_progress(tree, out)
+        yield phases
+        if _all_done(phases):
+            return
+        now = repr([(phase.state, _newest_step(phase)) for phase in phases])
+        if now != before or jobs.may_come:
+            alive_at, before = time.monotonic(), now
+        elif time.monotonic() - alive_at >= IDLE_SECONDS:
+            if not _is_under_way(phases, out):
+                return
+            alive_at = time.monotonic()
+        time.sleep(_LOOK_EVERY_SECONDS)
+
+
+def _all_done(phases: list[PhaseProgress]) -> bool:
+    return all(phase.state == "done" for phase in phases)
+
+
+def _is_under_way(phases: list[PhaseProgress], out: Path) -> bool:
+    """Whether a `study run` works in the folder, or anybody on one of the runs."""
+    works: tuple[Work, ...] = ("train", "evaluate")
+    return is_study_running(out) or any(
+        is_at_work(phase.run, work)
+        for phase in phases
+        if phase.run is not None and phase.state != "done"
+        for work in works
+    )
+
+
+def _watch_plainly(
+    tree: StudyTree, out: Path, jobs: _Jobs, console: Console
+) -> list[PhaseProgress]:
+    """The phases as they were last."""
+    said, said_at = "", 0.0
+    for phases in _looks(tree, out, jobs):
         num_done = sum(phase.state == "done" for phase in phases)
         words = [f"{num_done} of {len(phases)} phases done"]
         words += [
@@ -121,18 +186,30 @@ def _watch_plainly(tree: StudyTree, out: Path, jobs: _Jobs, console: Console) ->
         if line != said or time.monotonic() - said_at > _PLAIN_EVERY_SECONDS:
             said, said_at = line, time.monotonic()
             console.print(line, markup=False, highlight=False, soft_wrap=True)
-        if num_done == len(phases):
-            return
-        time.sleep(_LOOK_EVERY_SECONDS)
+    return phases
 
 
-def _table(tree: StudyTree, out: Path, phases: list[PhaseProgress], jobs: _Jobs) -> Table:
+def _fitting_table(
+    tree: StudyTree, out: Path, phases: list[PhaseProgress], jobs: _Jobs, console: Console
+) -> WholeTable:
+    """With whole names of run directories where there is room for them, else with their digits
+    alone: what is before them is the phase's name."""
+    table = _table(tree, out, phases, jobs, has_room=True)
+    unbound = console.options.update(max_width=10**6)
+    if Measurement.get(console, unbound, table).minimum <= console.width:
+        return table
+    return _table(tree, out, phases, jobs, has_room=False)
+
+
+def _table(
+    tree: StudyTree, out: Path, phases: list[PhaseProgress], jobs: _Jobs, *, has_room: bool
+) -> WholeTable:
     record = read_record(out, tree.spec.name)
     so_far = f", {format_duration(record.wall_seconds)} so far" if record.wall_seconds else ""
-    table = Table(title=escape(f"{tree.spec.name} in {out}{so_far}"))
+    table = WholeTable(title=escape(f"{tree.spec.name} in {out}{so_far}"))
     has_jobs = jobs.were_submitted
     names = ["phase", "state", "step", "tokens/s", "attempts", *(["job"] if has_jobs else [])]
-    for name in [*names, "run directory"]:
+    for name in [*names, "run directory" if has_room else "run"]:
         table.add_column(name)
     for phase in phases:
         step, speed = _newest_step(phase)
@@ -144,10 +221,14 @@ def _table(tree: StudyTree, out: Path, phases: list[PhaseProgress], jobs: _Jobs)
             speed,
             str(phase.status.attempts if phase.status else 0),
             *([job.words if job else "-"] if has_jobs else []),
-            "-" if phase.run is None else phase.run.path.name,
+            "-" if phase.run is None else _directory_words(phase.run, has_room=has_room),
         ]
         table.add_row(*map(escape, cells))
     return table
+
+
+def _directory_words(run: RunDirectory, *, has_room: bool) -> str:
+    return run.path.name if has_room else run.path.name.rpartition("-")[2]
 
 
 def _newest_step(phase: PhaseProgress) -> tuple[int, str]:
@@ -167,6 +248,7 @@ def _notes(tree: StudyTree, out: Path, phases: list[PhaseProgress], jobs: _Jobs)
     report = jobs.live.get(job_name(tree.spec.name, None, "report"))
     lines += [f"report: {report.words}"] if report else []
     lines += [f"runs: in {tree.store}"] if tree.store is not None else []
+    lines += [f"note: {line}" for line in other_runs(tree, out)]
     lines += _sharing_notes(tree, out, phases)
     lines += [
         f"{phase.node.label}: goes on in place from step {earlier.step}, its mixture has changed"

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from megatron_codemix.cli.study_options import (
     DataOption,
@@ -28,10 +27,12 @@ from megatron_codemix.errors import ConfigError
 from megatron_codemix.launch.slurm.client import QueuedJob, SlurmPrograms, missing_programs
 from megatron_codemix.launch.slurm.cluster import ClusterSpec, load_cluster, time_words
 from megatron_codemix.launch.slurm.script import render_script
+from megatron_codemix.obs.tables import WholeTable
 from megatron_codemix.study.job_graph import StudyJob, job_name
 from megatron_codemix.study.job_records import read_records
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.noted_jobs import jobs_for
+from megatron_codemix.study.other_runs import other_runs
 from megatron_codemix.study.slurm_jobs import script_path, slurm_job
 from megatron_codemix.study.state import read_record, study_progress
 from megatron_codemix.study.submit import (
@@ -113,7 +114,7 @@ def cancel(
     """
     tree = expand(read_study(study, None, None, set_))
     place, name = place_of(tree.spec, out), tree.spec.name
-    tree = with_store(tree, place, store)
+    tree = with_store(tree, place, store, needs_runs=False)
     chosen = [node for text in phases or [] for node in phases_named(tree, text)]
     chosen = _with_same_runs(tree, place, chosen)
     wanted = {job_name(name, node, kind) for node in chosen for kind in ("train", "evaluate")}
@@ -202,9 +203,9 @@ def _print_plan(
         live = "".join(f"; {job.words}  {job.name}" for job in plan.kept.values())
         print(f"{tree.spec.name} in {out}: all is done{live}")
         return
-    table = Table(title=escape(f"{tree.spec.name} in {out}, partition {cluster.partition}"))
+    table = WholeTable(title=escape(f"{tree.spec.name} in {out}, partition {cluster.partition}"))
     for name in ("job", "number", "nodes", "processes", "GPUs", "time limit", "waits for"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name)
     for job in plan.jobs:
         made = slurm_job(tree, out, cluster, job)
         kept = plan.kept.get(job.name)
@@ -225,6 +226,8 @@ def _print_plan(
     counts += [f"{len(plan.kept)} there already"] if plan.kept else []
     counts += [f"{len(plan.replaced)} that waited in vain cancelled"] if plan.replaced else []
     console.print(", ".join(counts), markup=False, highlight=False)
+    for line in other_runs(tree, out):
+        console.print(f"note: {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _kept_words(kept: QueuedJob, job: StudyJob) -> str:

@@ -20,6 +20,7 @@ from megatron_codemix.study.evaluation import (
     read_tasks,
 )
 from megatron_codemix.study.node import PhaseNode
+from megatron_codemix.study.other_runs import other_runs
 from megatron_codemix.study.run_checks import run_problems
 from megatron_codemix.study.state import PhaseWall, StudyRecord, read_record
 from megatron_codemix.study.store import Member, Trainer, others_of, own_part, read_trainers
@@ -114,13 +115,17 @@ def collect(tree: StudyTree, out: Path) -> StudyRecords:
     for key, node in tree.nodes.items():
         # By identity where the data is there, else where `study.json` says that the phase was.
         is_known = node.identity is not None
-        run = tree.run_directory(out, node) if is_known else study.run_directory(out, key)
+        run = (
+            tree.run_directory(out, node) if is_known else study.run_directory(out, key, tree.store)
+        )
         status = None if run is None else run.read_status()
         if run is not None and status is not None:
             wall = study.phases.get(key, PhaseWall())
             phase = _read_phase(tree, node, run, status, wall)
             phases[key] = _with_trainers(phase, phases, member)
     if not phases:
+        if others := other_runs(tree, out):
+            raise RunError(*(f"{out}: nothing to report of this study: {line}" for line in others))
         raise RunError(
             f"{out}: no phase of the study {tree.spec.name!r} was started here; start it with "
             "'codemix study run', or "

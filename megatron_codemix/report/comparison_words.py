@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from rich.markup import escape
-from rich.table import Table
 
 from megatron_codemix.files import Json
+from megatron_codemix.obs.tables import WholeTable
 
 Row = Mapping[str, Json]
 
@@ -41,16 +41,16 @@ def why_words(row: Row) -> str:
     return str(row["reason"]) + ("" if runs is None else f"; {runs} seeds would decide")
 
 
-def verdict_table(comparisons: Sequence[Row]) -> Table | None:
+def verdict_table(comparisons: Sequence[Row]) -> WholeTable | None:
     """Variants x measures that are no single task, for a terminal; None where no seed was repeated,
     so that there is nothing but "cannot tell"."""
     shown = [row for row in comparisons if not row["metric"].startswith("task/")]
     if all(row["p"] is None for row in shown):
         return None
-    table = Table(title=escape(f"against {shown[0]['baseline']}, at {shown[0]['level']:.0%}"))
+    table = WholeTable(title=escape(f"against {shown[0]['baseline']}, at {shown[0]['level']:.0%}"))
     cells = list(dict.fromkeys(row["cell"] for row in shown))
     measures = list(dict.fromkeys(row["metric"] for row in shown))
-    table.add_column("variant", overflow="fold")
+    table.add_column("variant")
     if len(cells) > 1:
         table.add_column("cell")
     for measure in measures:

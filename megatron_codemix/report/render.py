@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from megatron_codemix.files import Json, write_text
+from megatron_codemix.obs.tables import WholeTable
 from megatron_codemix.report.collect import collect
 from megatron_codemix.report.comparison_words import (
     bounds_words,
@@ -102,14 +102,14 @@ def render_markdown(report: Report) -> str:
     )
 
 
-def terminal_table(report: Report) -> Table:
+def terminal_table(report: Report) -> WholeTable:
     """The main table for a terminal: variants x held-out sources."""
-    table = Table(
+    table = WholeTable(
         title=escape(
             f"{report['study']}: held-out bits per byte (change against {report['baseline']})"
         )
     )
-    table.add_column("variant", overflow="fold")
+    table.add_column("variant")
     has_cells = _has_cells(report)
     if has_cells:
         table.add_column("cell")

@@ -18,7 +18,7 @@ from megatron_codemix.errors import RunError
 from megatron_codemix.files import atomic_folder, sync_folder
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.node import PhaseNode
-from megatron_codemix.study.state import read_record
+from megatron_codemix.study.state import placed, read_record
 from megatron_codemix.study.tree import StudyTree, identity_with
 
 _COPY_ATTEMPTS = 5
@@ -60,7 +60,11 @@ def _noted(tree: StudyTree, out: Path, node: PhaseNode) -> list[RunDirectory]:
     """What was this study's run of the phase: names in a store do not tell."""
     record = read_record(out, tree.spec.name)
     places = (record.runs.get(node.key), record.earlier.get(node.key))
-    return [RunDirectory(out / place) for place in dict.fromkeys(places) if place is not None]
+    return [
+        RunDirectory(placed(place, out, tree.store))
+        for place in dict.fromkeys(places)
+        if place is not None
+    ]
 
 
 def take_over(tree: StudyTree, out: Path, node: PhaseNode) -> EarlierRun | None:

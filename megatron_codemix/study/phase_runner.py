@@ -49,6 +49,17 @@ ELSEWHERE = Outcome(exit_code=EXIT_RETRY, message="another study works on it")
 """Not an end: the phase is looked at again."""
 
 
+def both(one: Outcome, other: Outcome) -> Outcome:
+    """How a study ends of which two phases ended so, side by side: failures are all named, and a
+    request to stop is no news beside one. What the same command may mend decides the exit code
+    last."""
+    told = [end for end in (one, other) if end is not DONE and end is not STOPPED]
+    if len(told) < 2:
+        return next(iter(told), other if one is DONE else one)
+    code = other.exit_code if one.exit_code == EXIT_RETRY else one.exit_code
+    return Outcome(exit_code=code, message="\n\n".join(end.message for end in told))
+
+
 class PhaseRunner:
     """Of one call of `run_study`."""
 

@@ -17,11 +17,18 @@ from megatron_codemix.launch.shares import fitting_jobs, gpu_shares, thread_shar
 from megatron_codemix.locks import exclusive, try_lock
 from megatron_codemix.study.commands import CodemixCommands, Commands
 from megatron_codemix.study.node import PhaseNode
-from megatron_codemix.study.phase_runner import DONE, ELSEWHERE, Outcome, PhaseRunner
+from megatron_codemix.study.other_runs import other_runs
+from megatron_codemix.study.phase_runner import DONE, ELSEWHERE, Outcome, PhaseRunner, both
 from megatron_codemix.study.progress import StudyDisplay
 from megatron_codemix.study.run_checks import start_problems
 from megatron_codemix.study.siblings import trained_beside
-from megatron_codemix.study.state import StudyRecord, read_record, write_record
+from megatron_codemix.study.state import (
+    StudyRecord,
+    children_lock,
+    read_record,
+    study_lock,
+    write_record,
+)
 from megatron_codemix.study.store import Work, require_store
 from megatron_codemix.study.tree import StudyTree
 
@@ -60,14 +67,14 @@ def run_study(
     shares = _places(tree, jobs, needs_gpus)
     if tree.store is not None:
         require_store(tree.store)
-    with exclusive(out / ".study.lock", "a study"):
+    with exclusive(study_lock(out), "a study"):
         record = read_record(out, tree.spec.name)
         record = replace(record.with_runs(tree, out), starts=record.starts + 1)
         with contextlib.ExitStack() as stack:
             display = stack.enter_context(StudyDisplay(show=show))
             stop = stack.enter_context(StopRequest().listen())
-            for line in trained_beside(tree, out):
-                display.say(line)
+            for line in trained_beside(tree, out) + other_runs(tree, out):
+                display.say(f"note: {line}")
             if commands is None:
                 commands = stack.enter_context(CodemixCommands.of(needs_gpus=needs_gpus))
             runner = _Runner(tree, out, commands, record, display, stop)
@@ -94,7 +101,7 @@ def _places(tree: StudyTree, jobs: int | None, needs_gpus: bool) -> list[dict[st
 def _child_lock(out: Path, display: StudyDisplay, stop: StopRequest) -> Iterator[IO[str]]:
     """A lock that children inherit: whoever holds it waits for the children of a parent that was
     killed."""
-    path = out / ".children.lock"
+    path = children_lock(out)
     give_up_at = time.monotonic() + _WAIT_FOR_OLD_CHILD_SECONDS
     handle = try_lock(path)
     if handle is None:
@@ -143,7 +150,7 @@ class _Runner:
         self.work: dict[int, _Work] = {}
         """By place."""
         self.outcome = DONE
-        """The first one that is another."""
+        """Of all phases that have ended otherwise."""
         self._accounted = self._recorded = time.monotonic()
         self._shown = 0.0
 
@@ -209,8 +216,8 @@ class _Runner:
             elif end.value is ELSEWHERE:
                 self.begun.remove(node.key)
                 self.elsewhere.add(node.key)
-            elif self.outcome is DONE:
-                self.outcome = end.value
+            else:
+                self.outcome = both(self.outcome, end.value)
                 if not self.stop.count:
                     self.stop.ask()  # the others save and end
         else:

@@ -45,7 +45,7 @@ def trained_beside(tree: StudyTree, out: Path) -> list[str]:
         if store is None
         else f"with --store {store} a study takes what is there from it"
     )
-    return [f"note: {label} has been trained in {first.path} already{others}; {advice}"]
+    return [f"{label} has been trained in {first.path} already{others}; {advice}"]
 
 
 def _done_in(record: Path, wanted: dict[str, str]) -> dict[str, _Found]:

@@ -13,6 +13,7 @@ says how they are laid on one another.
 """
 
 import re
+import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -126,6 +127,13 @@ class StudySpec(Section):
     """Path in this file -> where the value is from: `paper <section>` or `inferred`, with an
     optional `: reason`."""
     _places: dict[str, str] = PrivateAttr(default_factory=dict)
+    _options: str = PrivateAttr(default="")
+
+    @property
+    def options(self) -> str:
+        """What the command line has changed of the file, in its words: `--scale 0.1 --set
+        train.seed=2`."""
+        return self._options
 
     def at(self, path: str) -> str:
         """`study.yaml:12: ` + path, where the file's line is known."""
@@ -181,6 +189,7 @@ def load_study(
     if problems:
         raise ConfigError(problems)
     spec._places = dict(_places(tree))
+    spec._options = _options(scale, overrides)
     return spec.model_copy(
         update={
             **_with_paths(spec, defaults, root, path.parent),
@@ -188,6 +197,11 @@ def load_study(
             "origin": origins,
         }
     )
+
+
+def _options(scale: Decimal | None, overrides: Sequence[str]) -> str:
+    words = [] if scale is None else ["--scale", f"{scale.normalize():f}"]
+    return shlex.join([*words, *(word for text in overrides for word in ("--set", text))])
 
 
 def _with_paths(

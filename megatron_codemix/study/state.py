@@ -9,7 +9,7 @@ from typing import Any, Literal
 from megatron_codemix.config.plan import RunPlan
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import read_json, write_json
-from megatron_codemix.locks import exclusive
+from megatron_codemix.locks import exclusive, is_locked
 from megatron_codemix.runs import EVALUATION, RunDirectory, Status
 from megatron_codemix.study.evaluation import read_heldout, read_tasks
 from megatron_codemix.study.node import PhaseNode
@@ -81,6 +81,9 @@ class StudyRecord:
     usual."""
     earlier: dict[str, str] = field(default_factory=dict)
     """`cell/phase` -> run directory that it had in the store before its mixture was changed."""
+    started: dict[str, dict[str, str]] = field(default_factory=dict)
+    """`cell/phase` -> each run directory that it has had -> the options (`StudySpec.options`) of
+    the last start that had it there."""
     phases: dict[str, PhaseWall] = field(default_factory=dict)
     jobs_began_unix: float | None = None
     """First start of a job in SLURM; None where there was none."""
@@ -107,18 +110,39 @@ class StudyRecord:
         runs = {key: _place(run.path, out.absolute()) for key, run in found.items()}
         results = {key: run.results for key, run in found.items() if run.results != EVALUATION}
         earlier = dict(self.earlier)
-        if tree.store is not None:
-            gone = {key: old for key, old in self.runs.items() if runs.get(key, old) != old}
-            earlier |= {key: old for key, old in gone.items() if (out / old).is_dir()}
+        for key, run in found.items():
+            old = self.runs.get(key)
+            if tree.store is None or old is None or Path(old).name == run.path.name:
+                continue
+            if placed(old, out, tree.store).is_dir():
+                earlier[key] = old
+        started = {
+            key: self.started.get(key, {}) | {place: tree.spec.options}
+            for key, place in runs.items()
+        }
         store = None if tree.store is None else str(tree.store)
-        return replace(self, store=store, runs=runs, results=results, earlier=earlier)
+        return replace(
+            self,
+            store=store,
+            runs=runs,
+            results=results,
+            earlier=earlier,
+            started=self.started | started,
+        )
 
-    def run_directory(self, out: Path, key: str) -> RunDirectory | None:
+    def run_directory(self, out: Path, key: str, store: Path | None) -> RunDirectory | None:
         """Where phase `key` lay when the study was started last; None where it was not a part of it
-        then."""
+        then. store: where that is now."""
         if key not in self.runs:
             return None
-        return RunDirectory(out / self.runs[key], self.results.get(key, EVALUATION))
+        path = placed(self.runs[key], out, store)
+        return RunDirectory(path, self.results.get(key, EVALUATION))
+
+
+def placed(run: str, out: Path, store: Path | None) -> Path:
+    """A run directory as a record has it; in a store by its name, as the store may have been moved
+    since."""
+    return out / run if store is None else store / Path(run).name
 
 
 def _place(run: Path, out: Path) -> str:
@@ -142,7 +166,10 @@ def read_record(out: Path, name: str) -> StudyRecord:
         phases = {key: PhaseWall(**wall) for key, wall in raw.pop("phases", {}).items()}
         record = StudyRecord(**raw, phases=phases)
     except (ValueError, TypeError) as error:
-        raise RunError(f"{path}: not a readable study record ({error}); move it away") from error
+        raise RunError(
+            f"{path}: not a readable study record ({error}); move it away, and where the study's "
+            "runs lie in a store name that with --store again"
+        ) from error
     if record.name != name:
         raise RunError(f"{out}: holds the study {record.name!r}, not {name!r}; use another --out")
     return record
@@ -151,6 +178,22 @@ def read_record(out: Path, name: str) -> StudyRecord:
 def write_record(out: Path, record: StudyRecord) -> None:
     """Writes `study.json`, atomically."""
     write_json(record_path(out), asdict(record))
+
+
+def study_lock(out: Path) -> Path:
+    """Held by a `study run` or a submission that works in the study's folder."""
+    return out / ".study.lock"
+
+
+def children_lock(out: Path) -> Path:
+    """Held by the processes of a `study run`, also after that was killed."""
+    return out / ".children.lock"
+
+
+def is_study_running(out: Path) -> bool:
+    """Whether a `study run` or a submission works in the study's folder, or what a killed one has
+    left still does."""
+    return is_locked(study_lock(out)) or is_locked(children_lock(out))
 
 
 def record_lock(out: Path) -> contextlib.AbstractContextManager[None]:

@@ -16,14 +16,14 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import append_jsonl, read_jsonl
-from megatron_codemix.locks import exclusive, try_lock
+from megatron_codemix.locks import exclusive, is_locked, try_lock
 from megatron_codemix.runs import RunDirectory
 
 Work = Literal["train", "evaluate"]
@@ -78,6 +78,17 @@ def require_store(store: Path) -> None:
         ) from error
 
 
+def holds_runs(store: Path, runs: Iterable[str]) -> bool:
+    """Whether one of these run directories, by whatever path, lies in `store` now."""
+    return any((store / Path(run).name).is_dir() for run in runs)
+
+
+def is_gone(store: Path, runs: Iterable[str]) -> bool:
+    """Whether a store that studies have used, and had these runs in, is not there: also where an
+    empty folder is in its place, as of a disk that is not mounted."""
+    return not _locks(store).is_dir() and not holds_runs(store, runs)
+
+
 @contextlib.contextmanager
 def working_on(store: Path, run: RunDirectory, work: Work, member: Member) -> Iterator[int | None]:
     """Holds `run` for the block, if nobody else does: a file descriptor, for children that are to
@@ -96,14 +107,7 @@ def working_on(store: Path, run: RunDirectory, work: Work, member: Member) -> It
 def is_at_work(run: RunDirectory, work: Work) -> bool:
     """Whether a training, or an evaluation that writes where `run` has its own, holds its lock."""
     folder = run.path if work == "train" else run.evaluation
-    path = folder / _OWN_LOCKS[work]
-    if not path.exists():
-        return False
-    handle = try_lock(path)
-    if handle is None:
-        return True
-    handle.close()
-    return False
+    return is_locked(folder / _OWN_LOCKS[work])
 
 
 def owner_words(store: Path, run: RunDirectory, work: Work) -> str:

@@ -37,6 +37,7 @@ from megatron_codemix.study.state import (
     PhaseProgress,
     read_record,
     record_lock,
+    study_lock,
     study_progress,
     write_record,
 )
@@ -215,7 +216,7 @@ def submit_study(
     """
     if tree.store is not None:
         require_store(tree.store)
-    with exclusive(out / ".study.lock", "a study"), submitting(tree.store):
+    with exclusive(study_lock(out), "a study"), submitting(tree.store):
         queued = queued_jobs(tree.spec.name, out, scheduler)
         problems = submission_problems(tree, out, queued)
         if problems:

@@ -42,6 +42,14 @@ if deed == "until stopped":
     signal.signal(signal.SIGTERM, lambda *_: end("pending", 75, step=1))
     (path.parents[1] / "waits.runs").touch()
     signal.pause()
+if deed == "fail when stopped":
+    import signal
+    def fail(*_):
+        print("error: no such shard")
+        end("failed", 1)
+    signal.signal(signal.SIGTERM, fail)
+    (path.parents[1] / "waits.runs").touch()
+    signal.pause()
 if deed == "fail beside another":
     import time
     while not (path.parents[1] / "waits.runs").exists():

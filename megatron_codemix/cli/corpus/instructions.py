@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from megatron_codemix.cli.dry_run import print_plan
+from megatron_codemix.cli.paths import PATTERN
 from megatron_codemix.corpus.instructions.build import (
     InstructionFiles,
     Instructions,
@@ -27,6 +28,7 @@ def instructions(
         typer.Argument(
             metavar="FILES...", help="JSON or Parquet: files, folders, patterns, addresses."
         ),
+        PATTERN,
     ],
     out: Annotated[Path, typer.Option(help="Corpus folder; other kinds may be in it already.")],
     kind: Annotated[

@@ -9,6 +9,7 @@ import typer
 
 from megatron_codemix.cli.corpus.stage_command import source_json
 from megatron_codemix.cli.dry_run import print_plan
+from megatron_codemix.cli.paths import PATTERN
 from megatron_codemix.corpus.local.build import (
     LocalCorpus,
     build_local_corpus,
@@ -29,12 +30,17 @@ def local(
     text: Annotated[
         list[str] | None,
         typer.Option(help="Own files in place of this machine's prose. May be repeated."),
+        PATTERN,
     ] = None,
     code: Annotated[
-        list[str] | None, typer.Option(help="Own files in place of this machine's code.")
+        list[str] | None,
+        typer.Option(help="Own files in place of this machine's code."),
+        PATTERN,
     ] = None,
     markup: Annotated[
-        list[str] | None, typer.Option(help="Own files in place of this machine's markup.")
+        list[str] | None,
+        typer.Option(help="Own files in place of this machine's markup."),
+        PATTERN,
     ] = None,
     text_field: Annotated[
         str, typer.Option(help="Field of the text in JSON lines and Parquet.")

@@ -203,7 +203,8 @@ def _run(words: Sequence[str]) -> str:
         raise RetryableError(f"{words[0]}: no answer in {_TIMEOUT_SECONDS:.0f} seconds") from error
     if done.returncode == 0:
         return done.stdout
-    said = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.returncode}"
+    lines = [" ".join(line.split()) for line in (done.stderr or done.stdout).splitlines()]
+    said = "; ".join(line for line in lines if line) or f"exit code {done.returncode}"
     if any(text in said for text in _BUSY):
         raise RetryableError(f"{words[0]}: SLURM does not answer: {said}")
     raise UnavailableError(f"{words[0]}: SLURM refuses: {said}")

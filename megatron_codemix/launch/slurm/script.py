@@ -20,6 +20,9 @@ _SECONDS_FOR_THE_OTHERS = 60
 """After the first rank has ended. Ranks that stop in order end within moments of one another, the
 last of them after it has written the status; ranks that have lost another may wait for ever."""
 
+NO_STORE = 3
+"""Exit code of what is asked before the processes, and of the job then, where the folder of runs
+that studies share is not there."""
 _LOOK_AGAIN = "now+15minutes"
 """When a job begins again whose run another process works on, in SLURM's words: often enough for
 trainings of hours, and no more than an allocation of seconds."""
@@ -57,7 +60,7 @@ class Job:
     """Absent: the cluster's."""
     before: Sequence[str] | None = None
     """Words of codemix, run before the processes are started: 75 puts the job back for a while
-    without them. Goes with `after`; None: nothing is asked."""
+    without them, NO_STORE ends it. Goes with `after`; None: nothing is asked."""
     after: Sequence[str] | None = None
     """Words of codemix, run once when the processes have ended: 75 requeues the job. None: it is
     over whatever happened."""
@@ -106,6 +109,7 @@ def render_script(cluster: ClusterSpec, job: Job) -> str:
         environment=[(name, shlex.quote(value)) for name, value in variables.items()],
         srun=_srun_line(cluster, job),
         before=before,
+        no_store=NO_STORE,
         look_again=_LOOK_AGAIN,
         after=after,
         starts=None if job.starts is None else shlex.quote(str(job.starts)),

@@ -4,14 +4,16 @@ that flips."""
 import errno
 import random
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from megatron_codemix.bench.chaos.study import suite
 from megatron_codemix.bench.chaos.study.asked import StudyChaos
 from megatron_codemix.bench.chaos.study.damage import flipped_bit, repair
 from megatron_codemix.bench.chaos.study.disk import (
@@ -31,7 +33,8 @@ from megatron_codemix.bench.chaos.study.plan import (
     plan_study_faults,
 )
 from megatron_codemix.bench.chaos.study.suite import run_study_chaos
-from megatron_codemix.errors import RunError, UnavailableError
+from megatron_codemix.cli.main import main
+from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, RunError, UnavailableError
 from megatron_codemix.files import write_json
 
 
@@ -178,3 +181,45 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "old" / "finished").touch()
     with pytest.raises(RunError, match="two studies that were not alike"):
         run_study_chaos(tmp_path / "old", asked, print)
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, lambda: signal.raise_signal(signal.SIGTERM)])
+def test_what_stays_mounted_is_told_however_the_command_ends(
+    ending: Callable[[], BaseException | None],
+    mounted: SmallDisk,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By Ctrl-C or SIGTERM while the study is struck."""
+    work = mounted.folder.parent / "work"
+    (work / "alone").mkdir(parents=True)
+    (work / "alone.json").write_text('{"seconds": 1.0}')
+
+    def interrupted(*_: object) -> None:
+        SmallDisk.mount(work / "disk")
+        if (error := ending()) is not None:
+            raise error
+
+    monkeypatch.setattr(suite, "prepare_place", lambda *_: None)
+    monkeypatch.setattr(suite, "_disturbed", interrupted)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        code = main(["bench", "chaos", "--study", "--work", str(work)])
+    finally:
+        unmount(work / "disk")
+    assert code == (130 if ending is KeyboardInterrupt else 143)
+    assert f"`umount {work / 'disk'}` and delete {work}" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_the_help_has_all_faults_and_each_folder_names_the_other(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "4000")
+    assert main(["bench", "chaos", "--help"]) == EXIT_DONE
+    shown = capsys.readouterr().out
+    assert all(kind in shown for kind in KINDS)
+    assert main(["bench", "chaos", "--study", "--folder", "x"]) == EXIT_INPUT
+    assert "the folder to work in is --work" in capsys.readouterr().err
+    assert main(["bench", "chaos", "--work", "x"]) == EXIT_INPUT
+    assert "the folder to work in is --folder" in capsys.readouterr().err

@@ -2,15 +2,19 @@
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from megatron_codemix.cli import study_status
 from megatron_codemix.cli.main import main
 from megatron_codemix.cli.study_status import watch_progress
-from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT
+from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, EXIT_RETRY
+from megatron_codemix.locks import try_lock
 from megatron_codemix.study.job_records import JobRecord, write_records
+from megatron_codemix.study.state import children_lock, study_lock
 from megatron_codemix.study.tree import StudyTree
 from tests.helpers.study_files import small_tree, write_evaluated, write_trained
 
@@ -31,6 +35,47 @@ def test_watching_ends_when_all_is_done(is_terminal: bool, tmp_path: Path) -> No
     assert ("4 of 4 phases done" in shown) == (not is_terminal)
 
 
+@pytest.mark.parametrize("is_terminal", [True, False])
+@pytest.mark.parametrize("lock", [None, study_lock, children_lock])
+def test_watching_ends_where_nothing_can_come(
+    lock: Callable[[Path], Path] | None,
+    is_terminal: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While somebody works in the folder it goes on: here for three looks, and then all is done."""
+    tree, out = small_tree(tmp_path), tmp_path / "out"
+    looks = [0]
+
+    def look(seconds: float) -> None:
+        looks[0] += 1
+        assert lock is not None or looks[0] < 3
+        if looks[0] == 3:
+            write_done(tree, out)
+
+    monkeypatch.setattr(study_status, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(study_status.time, "sleep", look)
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=is_terminal, width=120)
+    held = None if lock is None else try_lock(lock(out))
+    assert watch_progress(tree, out, console) == (held is not None)
+    assert ("nothing has run or was queued" in screen.getvalue()) == (held is None)
+    if held is not None:
+        assert looks == [3]
+        held.close()
+
+
+def test_a_watch_in_vain_ends_with_75(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_tree(tmp_path)
+    monkeypatch.setattr(study_status, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(study_status, "_LOOK_EVERY_SECONDS", 0.0)
+    words = ["study", "status", str(tmp_path / "study.yaml"), "--data", str(tmp_path / "data")]
+    assert main([*words, "--out", str(tmp_path / "out"), "--watch"]) == EXIT_RETRY
+    assert "not waiting any longer" in capsys.readouterr().out
+
+
 def test_what_programs_read_and_what_people_watch_are_two_things(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -39,6 +84,25 @@ def test_what_programs_read_and_what_people_watch_are_two_things(
         main(["study", "status", str(tmp_path / "study.yaml"), "--watch", "--json"]) == EXIT_INPUT
     )
     assert "--json prints once" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("width", "run"), [(80, "{digits}"), (100, "{name}-{digits}")])
+def test_names_are_whole_on_a_narrow_terminal(
+    width: int,
+    run: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of run directories the digits are enough there: the phase's name stands beside them."""
+    tree = small_tree(tmp_path)
+    monkeypatch.setenv("COLUMNS", str(width))
+    words = ["study", "status", str(tmp_path / "study.yaml"), "--data", str(tmp_path / "data")]
+    assert main([*words, "--out", "out"]) == EXIT_DONE
+    shown = capsys.readouterr().out.split()
+    for node in tree.nodes.values():
+        assert node.name in shown
+        assert run.format(name=node.name, digits=str(node.identity)[:8]) in shown
 
 
 def test_each_phase_has_its_job_beside_it(

@@ -21,7 +21,7 @@ from megatron_codemix.files import append_jsonl, read_json, write_json
 from megatron_codemix.locks import exclusive
 from megatron_codemix.runs import RunDirectory, Status
 from megatron_codemix.study.evaluation import read_heldout
-from megatron_codemix.study.phase_runner import MAX_FAILURES
+from megatron_codemix.study.phase_runner import DONE, MAX_FAILURES, STOPPED, Outcome, both
 from megatron_codemix.study.progress import (
     StudyDisplay,
     last_records,
@@ -248,6 +248,41 @@ def test_a_failure_lets_the_phases_beside_it_save(tmp_path: Path) -> None:
     states = {phase.node.name: (phase.state, phase.step) for phase in study_progress(tree, out)}
     assert states["text"] == ("pending", 1)
     assert len(scripts.started) == 2
+
+
+def test_phases_that_fail_side_by_side_are_all_named(tmp_path: Path) -> None:
+    """The second one after it was asked to stop because of the first."""
+    tree = small_tree(tmp_path)
+    scripts = Scripts(tree, {"text": "fail when stopped", "balanced": "fail beside another"})
+    outcome = run_study(tree, tmp_path / "out", jobs=2, commands=scripts, show=False)
+    assert outcome.exit_code == EXIT_INPUT
+    first, second = outcome.message.split("\n\n")
+    assert first.startswith("balanced: training ended with exit code 2")
+    assert first.endswith("error: no such source")
+    assert second.startswith("text: training ended with exit code 1")
+    assert second.endswith("error: no such shard")
+
+
+RETRY = Outcome(exit_code=EXIT_RETRY, message="retry")
+INPUT = Outcome(exit_code=EXIT_INPUT, message="input")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "code", "message"),
+    [
+        (DONE, STOPPED, EXIT_RETRY, STOPPED.message),
+        (STOPPED, STOPPED, EXIT_RETRY, STOPPED.message),
+        (STOPPED, INPUT, EXIT_INPUT, "input"),
+        (INPUT, STOPPED, EXIT_INPUT, "input"),
+        (RETRY, STOPPED, EXIT_RETRY, "retry"),
+        (RETRY, INPUT, EXIT_INPUT, "retry\n\ninput"),
+        (INPUT, RETRY, EXIT_INPUT, "input\n\nretry"),
+    ],
+)
+def test_a_stop_is_no_news_beside_a_failure(
+    one: Outcome, other: Outcome, code: int, message: str
+) -> None:
+    assert both(one, other) == Outcome(exit_code=code, message=message)
 
 
 def test_a_place_has_the_gpus_of_the_evaluation_too(

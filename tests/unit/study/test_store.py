@@ -259,15 +259,15 @@ def test_a_store_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 def test_a_run_of_another_identity_is_refused(
     place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing is trained, and nothing of it is reported."""
+    """Nothing is trained, and nothing of it is reported or shown."""
     store = ["--store", str(tmp_path / "store")] if place == "store" else []
     tree = stored_tree(tmp_path) if store else small_tree(tmp_path)
     run = write_trained(tree, tmp_path / "out", tree.nodes["single/text"])
     write_json(run.status, read_json(run.status) | {"identity": "f" * 64})
     [problem] = run_problems(tree, tmp_path / "out")
     assert "holds a run of another identity" in problem
-    for action in ("run", "report"):
-        assert main(command(tmp_path, action, *store)) == EXIT_INPUT
+    for action in (["run"], ["report"], ["status"], ["status", "--watch"], ["run", "--dry-run"]):
+        assert main(command(tmp_path, *action, *store)) == EXIT_INPUT
         assert "holds a run of another identity" in capsys.readouterr().err
 
 
@@ -294,6 +294,7 @@ def test_a_study_remembers_its_store(tmp_path: Path) -> None:
     assert with_store(tree, out, None).store is None
     placed = with_store(tree, out, store)
     assert placed.store == store
+    require_store(store)
     write_record(out, read_record(out, "small").with_runs(placed, out))
     assert with_store(tree, out, None).store == store
     assert with_store(tree, out, tmp_path / "x" / ".." / "store").store == store
@@ -301,7 +302,7 @@ def test_a_study_remembers_its_store(tmp_path: Path) -> None:
         with_store(tree, out, tmp_path / "another")
     record = read_record(out, "small")
     node = placed.nodes["single/text"]
-    assert record.run_directory(out, node.key) == placed.run_directory(out, node)
+    assert record.run_directory(out, node.key, placed.store) == placed.run_directory(out, node)
 
 
 def test_runs_that_lie_in_the_studys_own_folder_stay_there(tmp_path: Path) -> None:

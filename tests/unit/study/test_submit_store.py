@@ -11,6 +11,7 @@ from megatron_codemix.cli.main import main
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, EXIT_RETRY, ConfigError
 from megatron_codemix.files import read_json, write_json
 from megatron_codemix.launch.slurm.cluster import ApptainerContainer, ClusterSpec
+from megatron_codemix.launch.slurm.script import NO_STORE
 from megatron_codemix.locks import exclusive, try_lock
 from megatron_codemix.runs import RunDirectory, Status
 from megatron_codemix.study.job_records import read_records
@@ -260,6 +261,28 @@ def test_a_job_whose_run_another_process_trains_looks_again(
     assert main([*told, "143"]) == EXIT_RETRY
     assert run.require_status().failures == 1, "now it is the job's own"
     assert [one.study for one in read_trainers(run)] == (["small"] if is_stored else [])
+
+
+@pytest.mark.usefixtures("in_job")
+@pytest.mark.parametrize("is_mount_point", [False, True])
+def test_a_job_whose_store_is_gone_says_so_and_makes_none(
+    is_mount_point: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on a node where its disk is not mounted."""
+    tree, out = stored(tmp_path), tmp_path / "out"
+    before, _ = words_of(tree, out, "small:text:train")
+    store = tree.run_directory(out, tree.nodes["single/text"]).path.parent
+    assert main(before) == EXIT_DONE, "the run itself need not be there"
+    store.rename(tmp_path / "elsewhere")
+    if is_mount_point:
+        store.mkdir()
+    assert main(before) == NO_STORE
+    assert f"{store}: the store of this run is not there on " in capsys.readouterr().out
+    assert list(store.iterdir() if is_mount_point else tmp_path.glob("store")) == []
+    if is_mount_point:
+        store.rmdir()
+    (tmp_path / "elsewhere").rename(store)
+    assert main(before) == EXIT_DONE
 
 
 @pytest.mark.usefixtures("in_job")

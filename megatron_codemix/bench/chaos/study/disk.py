@@ -139,7 +139,7 @@ def stays_mounted(folder: Path) -> str | None:
         return None
     return (
         f"{folder} is still mounted, with the study: the same command goes on there; to leave it, "
-        f"give `umount {folder}`"
+        f"give `umount {folder}` and delete {folder.parent}"
     )
 
 

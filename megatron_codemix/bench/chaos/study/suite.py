@@ -78,7 +78,7 @@ def run_study_chaos(work: Path, asked: StudyChaos, tell: Tell) -> StudyChaosResu
         seconds = _undisturbed(work, job, tell)
         try:
             result = _disturbed(work, job, asked, seconds, tell)
-        except RunError:
+        except BaseException:  # whatever ends it, such as Ctrl-C: what stays is told
             if (words := stays_mounted(work / DISK)) is not None:
                 tell(words)
             raise

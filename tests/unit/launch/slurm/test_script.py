@@ -16,7 +16,7 @@ import pytest
 
 from megatron_codemix.files import read_jsonl
 from megatron_codemix.launch.slurm.cluster import ClusterSpec
-from megatron_codemix.launch.slurm.script import Job, Shape, render_script, shape_of
+from megatron_codemix.launch.slurm.script import NO_STORE, Job, Shape, render_script, shape_of
 from megatron_codemix.launch.slurm.starts import starts_beside
 from megatron_codemix.runs import RunDirectory, Status
 from megatron_codemix.study.state import read_record
@@ -249,6 +249,17 @@ def test_a_script_whose_run_another_has_starts_no_rank_and_looks_again_later(
     first, second = site.calls.read_text().splitlines()
     assert first == "scontrol requeue 77"
     assert second == "scontrol update JobId=77 StartTime=now+15minutes"
+    assert not site.starts.exists()
+
+
+def test_a_script_without_its_store_starts_no_rank_and_is_not_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = "megatron_codemix.launch.slurm.script.own_program"
+    monkeypatch.setattr(program, lambda: ["sh", "-c", f"exit {NO_STORE}"])
+    site = Site(tmp_path, "exit 0", before=["study", "job-begins", "train"])
+    site.calls.touch()
+    assert site.finished() == (NO_STORE, [])
     assert not site.starts.exists()
 
 
