@@ -10,6 +10,7 @@ from megatron_codemix.config.loader import dump_yaml
 from megatron_codemix.errors import EXIT_BUG, EXIT_DONE, EXIT_INPUT, EXIT_RETRY
 from megatron_codemix.files import write_text
 from megatron_codemix.launch.local import Child, ChildExit, StopRequest
+from megatron_codemix.ledgers import mend_ledger
 from megatron_codemix.runs import EVALUATION, RunDirectory
 from megatron_codemix.study.changed_phase import take_over
 from megatron_codemix.study.commands import Commands, asked_config, files_folder
@@ -77,6 +78,7 @@ class PhaseRunner:
         child_lock: a lock that children inherit. share: environment of the place that it runs in.
         """
         failures = 0
+        self._mend_ledger(node)
         while (seen := phase_progress(self.tree, self.out, node)).state != "done":
             if self.stop.count:
                 return STOPPED
@@ -108,6 +110,11 @@ class PhaseRunner:
                     f"{_describe_exit(ended.code)} at step {after.step}; it goes on"
                 )
         return DONE
+
+    def _mend_ledger(self, node: PhaseNode) -> None:
+        told = mend_ledger(self.tree.run_directory(self.out, node))
+        if told is not None and self.tree.trained_with(node) is None:
+            self.display.say(f"{node.label}: {told}")
 
     @contextlib.contextmanager
     def _holding(self, phase: PhaseProgress) -> Iterator[list[int] | None]:
