@@ -168,6 +168,7 @@ def append_jsonl(path: Path, record: Mapping[str, Json]) -> None:
 
 
 CUT_OFF = "restore the file from a copy, or delete this line and those after it"
+"""What to do about a damaged line, where nothing better is known."""
 
 
 def read_jsonl(
