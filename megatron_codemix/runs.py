@@ -30,6 +30,7 @@ from megatron_codemix.files import Json, field_problem, read_json_object, read_j
 
 State = Literal["pending", "running", "done", "failed"]
 
+_SKIPPED_ADVICE = "not a readable list of skipped steps: restore it"
 _LOG_SUFFIXES = {".out", ".err", ".log", ".txt"}
 COMPLETE_MARKER = "complete.json"
 CHAT_TEMPLATE = "chat_template.jinja"
@@ -147,7 +148,7 @@ class RunDirectory:
 
     def skipped_steps(self) -> set[int]:
         """Steps whose batch was passed over. Raises RunError on a damaged file."""
-        lines = read_jsonl(self.skipped, step_problem, advice="restore it")
+        lines = read_jsonl(self.skipped, step_problem, advice=_SKIPPED_ADVICE)
         return {line["step"] for line in lines}
 
     def read_status(self) -> Status | None:
