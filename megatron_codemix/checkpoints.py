@@ -15,7 +15,7 @@ from typing import Any
 
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import hash_file, read_json, write_json
-from megatron_codemix.runs import COMPLETE_MARKER, RunDirectory
+from megatron_codemix.runs import COMPLETE_MARKER, RunDirectory, run_of_checkpoint, train_again
 
 Marker = dict[str, Any]  # Any: JSON values
 
@@ -31,10 +31,14 @@ def refusing_damage(folder: Path) -> Iterator[None]:
     try:
         yield
     except DamagedCheckpointError as damage:
-        raise RunError(
-            f"{damage}\n{folder}: restore these files, or delete the folder and give the `codemix "
-            "train` command of its run again, which goes on from the checkpoint before"
-        ) from damage
+        run = run_of_checkpoint(folder)
+        advice = (
+            f"delete the folder and give {train_again(run)}, which goes on from the checkpoint "
+            "before"
+            if any(step < int(folder.name.removeprefix("iter_")) for step in run.complete_steps())
+            else "move the run directory away to train it again"
+        )
+        raise RunError(f"{damage}\n{folder}: restore these files, or {advice}") from damage
 
 
 @dataclass(frozen=True)

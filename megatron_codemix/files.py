@@ -4,11 +4,13 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args
 
 from megatron_codemix.errors import RunError, UnavailableError
 from megatron_codemix.units import format_bytes
@@ -145,6 +147,16 @@ def read_json(path: Path) -> Json:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def read_json_object(path: Path) -> dict[str, Json]:
+    """As `read_json`; raises ValueError also where something else than an object stands there."""
+    value = read_json(path)
+    problem = field_problem(value, {})
+    if problem is not None:
+        raise ValueError(problem)
+    assert isinstance(value, dict)
+    return value
+
+
 def append_jsonl(path: Path, record: Mapping[str, Json]) -> None:
     """Appends one line in one write, so that a kill leaves at most one cut line, at the end."""
     line = json.dumps(record, ensure_ascii=False) + "\n"
@@ -155,24 +167,59 @@ def append_jsonl(path: Path, record: Mapping[str, Json]) -> None:
         raise full_disk(error, path) from error
 
 
-def read_jsonl(path: Path) -> list[dict[str, Json]]:
+CUT_OFF = "restore the file from a copy, or delete this line and those after it"
+"""What to do about a damaged line, where nothing better is known."""
+
+
+def read_jsonl(
+    path: Path,
+    problem_of: Callable[[dict[str, Json]], str | None] = lambda record: None,
+    *,
+    advice: str = CUT_OFF,
+) -> list[dict[str, Json]]:
     """All whole records; a cut last line is left out; [] where the file is absent.
 
-    Raises RunError that names file and line where something else than JSON stands in it.
+    problem_of: what is wrong with a record for who reads it; None where nothing is.
+    advice: what to do about a line that is damaged.
+    Raises RunError that names file and line where something else than a JSON object stands in it,
+    or one with a problem.
     """
     if not path.exists():
         return []
     records = []
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        if not line:
+            continue
         try:
-            if line:
-                records.append(json.loads(line))
+            record = json.loads(line)
+            problem = field_problem(record, {}) or problem_of(record)
         except ValueError as error:  # not JSON, or not UTF-8
-            raise RunError(
-                f"{path}:{number}: damaged ({error}); restore the file from a copy, or delete this "
-                "line and those after it"
-            ) from error
+            problem = str(error)
+        if problem is not None:
+            raise RunError(f"{path}:{number}: damaged ({problem}); {advice}")
+        records.append(record)
     return records
+
+
+def field_problem(
+    record: Json, fields: Mapping[str, type | UnionType], *, may_be_nan: Collection[str] = ()
+) -> str | None:
+    """What is wrong with a value that was read where an object with these fields is wanted, in
+    words; None where nothing is.
+
+    fields: name -> type as the json module has it. Only those in `may_be_nan` may be no number or
+        infinite.
+    """
+    if not isinstance(record, dict):
+        return f"{type(record).__name__}, and an object is wanted"
+    for name, wanted in fields.items():
+        if name not in record:
+            return f"{name!r} is missing"
+        value = record[name]
+        is_number = name in may_be_nan or not isinstance(value, float) or math.isfinite(value)
+        if type(value) not in (get_args(wanted) or (wanted,)) or not is_number:  # True is no int
+            return f"{name!r} is {json.dumps(value)[:40]}"
+    return None
 
 
 def rewrite_jsonl(path: Path, records: list[dict[str, Json]]) -> None:

@@ -19,16 +19,18 @@ This is the contract between training, evaluation, study and report, which never
       evaluation/asked-<hash8>/       the same, of what one of several studies asks for
 """
 
+import contextlib
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from megatron_codemix.errors import RunError
-from megatron_codemix.files import read_json, read_jsonl, write_json
+from megatron_codemix.files import Json, field_problem, read_json_object, read_jsonl, write_json
 
 State = Literal["pending", "running", "done", "failed"]
 
+_SKIPPED_ADVICE = "not a readable list of skipped steps: restore it"
 _LOG_SUFFIXES = {".out", ".err", ".log", ".txt"}
 COMPLETE_MARKER = "complete.json"
 CHAT_TEMPLATE = "chat_template.jinja"
@@ -62,6 +64,15 @@ class Status:
     train_seconds: float = 0.0
     """Wall time in the training loop, over all attempts, of steps that were kept."""
     updated_unix: float = 0.0
+
+
+_STATUS_FIELDS = {
+    "identity": str,
+    "state": str,
+    **dict.fromkeys(("step", "num_steps", "attempts", "failures"), int),
+    "last_error": str | None,
+    **dict.fromkeys(("train_seconds", "updated_unix"), int | float),
+}
 
 
 @dataclass(frozen=True)
@@ -137,25 +148,23 @@ class RunDirectory:
 
     def skipped_steps(self) -> set[int]:
         """Steps whose batch was passed over. Raises RunError on a damaged file."""
-        try:
-            return {int(line["step"]) for line in read_jsonl(self.skipped)}
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(
-                f"{self.skipped}: not a readable list of skipped steps ({error!r}); restore it"
-            ) from error
+        lines = read_jsonl(self.skipped, step_problem, advice=_SKIPPED_ADVICE)
+        return {line["step"] for line in lines}
 
     def read_status(self) -> Status | None:
         """The status; None where the run was never started. Raises RunError on a damaged file."""
         if not self.status.exists():
             return None
         try:
-            record: dict[str, Any] = read_json(self.status)  # Any: JSON values
-            status = Status(**record)
+            status = Status(**read_json_object(self.status))
+            problem = field_problem(vars(status), _STATUS_FIELDS)
         except (ValueError, TypeError) as error:
+            problem = str(error)
+        if problem is not None:
             raise RunError(
-                f"{self.status}: not a readable status file ({error}); restore it or move the run "
-                "directory away"
-            ) from error
+                f"{self.status}: not a readable status file ({problem}); restore it or move the "
+                "run directory away"
+            )
         if status.state not in get_args(State):
             raise RunError(f"{self.status}: unknown state {status.state!r}")
         return status
@@ -218,6 +227,11 @@ class RunDirectory:
             )
 
 
+def step_problem(line: Json) -> str | None:
+    """What is wrong with a line of a file that has a line for a step; None where nothing is."""
+    return field_problem(line, {"step": int})
+
+
 def require_done(run: RunDirectory) -> Status:
     """Status of a run that others start from or evaluate. Raises RunError unless it is done."""
     status = run.require_status()
@@ -227,6 +241,15 @@ def require_done(run: RunDirectory) -> Status:
             f"{status.num_steps}; finish it first"
         )
     return status
+
+
+def train_again(run: RunDirectory) -> str:
+    """The command that goes on with a run, on as many ranks as its last attempt had."""
+    command = f"codemix train {run.config} --run-dir {run.path}"
+    with contextlib.suppress(OSError, ValueError, KeyError):  # it is told without them
+        plan = read_json_object(run.attempt(run.require_status().attempts) / "plan.json")
+        command += f" --nproc {plan['world_size']}"
+    return f"`{command}` (or `codemix study run`)"
 
 
 def run_of_checkpoint(folder: Path) -> RunDirectory:
@@ -245,10 +268,15 @@ def final_checkpoint(run: RunDirectory) -> Path:
     checkpoint is gone."""
     status = require_done(run)
     if status.num_steps not in run.complete_steps():
+        advice = (
+            f"give {train_again(run)}, which goes on from the checkpoint before it"
+            if run.complete_steps()
+            else "no other is left: restore it from a copy, or move the run directory away to "
+            "train it again"
+        )
         raise RunError(
             f"{run.checkpoint(status.num_steps)}: the run is done but its last checkpoint is "
-            "gone; give the `codemix train` command of this run again, which goes on from the "
-            "checkpoint before it (where none is left, with an empty directory)"
+            f"gone; {advice}"
         )
     return run.checkpoint(status.num_steps)
 

@@ -18,6 +18,7 @@ from megatron_codemix.data.needs import unread_sources
 from megatron_codemix.errors import EXIT_DONE, RetryableError, RunError
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
 from megatron_codemix.launch.ranks import LOST_PEER, run_ranks
+from megatron_codemix.ledgers import mend_ledger
 from megatron_codemix.locks import exclusive
 from megatron_codemix.runs import RunDirectory, Status
 from megatron_codemix.train.phase import (
@@ -84,6 +85,8 @@ def command(
         if damage is None:
             if not phase.run.config.exists():
                 save_config(phase)
+            if told := mend_ledger(phase.run):
+                print(told)
             print(f"already done: {phase.run.path}")
             return
         print(f"done before, but its last checkpoint is not whole; going on with it:\n{damage}")

@@ -17,7 +17,8 @@ from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.mixture.mixture import Mixture
 from megatron_codemix.data.mixture.plan import MixturePlan
 from megatron_codemix.errors import RunError
-from megatron_codemix.files import read_json, read_jsonl
+from megatron_codemix.files import read_json
+from megatron_codemix.ledgers import ledger_advice, ledger_damage, read_ledger
 from megatron_codemix.lineage import chain_of
 from megatron_codemix.runs import RunDirectory
 
@@ -25,13 +26,6 @@ Record = Mapping[str, Any]  # a line of the ledger, or one source of it
 
 _SAMPLE_TOLERANCE = 1e-6
 """Planned samples are floating point: some 1e-16 of their number away from exact."""
-
-_LINE_NUMBERS = ("step", "samples", "tokens")
-_SOURCE_NUMBERS = (
-    *("planned_samples", "planned_tokens", "consumed_samples", "consumed_tokens"),
-    "skipped_samples",
-    *("cursor", "epochs", "chain_tokens"),
-)
 
 
 @dataclass(frozen=True)
@@ -78,23 +72,20 @@ def audit_ledger(path: Path) -> list[AuditedRun]:
     """Every line of the ledgers of a run and its parents, oldest first."""
     audited = []
     inherited: Record = {}
+    is_start_unknown = False
     planned_before: dict[str, float] = {}
     for ancestor in chain_of(path):
         run, config = ancestor.run, ancestor.config
-        lines = read_jsonl(run.ledger)
         starts = {} if config.data.restart else inherited
         planned_before = {} if config.data.restart else planned_before
-        problems = [
-            f"{run.ledger}: line {number} is not one of a ledger; restore the file"
-            for number, line in enumerate(lines, start=1)
-            if not _is_ledger_line(line)
-        ]
-        if problems:
-            lines = []
+        lines, problems = _lines_of(run)
+        if is_start_unknown and not config.data.restart:
+            problems.append(f"{run.path}: not compared, as its parent's ledger is damaged")
         else:
-            problems = list(_problems(run, config, lines, starts))
-            _add_chain_plan(lines, planned_before)
+            problems += _problems(run, config, lines, starts)
+        _add_chain_plan(lines, planned_before)
         audited.append(AuditedRun(str(run.path), lines, problems))
+        is_start_unknown = all(line["step"] != ancestor.step for line in lines)
         inherited = _sources_at(ancestor.step, lines)
         planned_before = {
             name: source["chain_planned_tokens"] for name, source in inherited.items()
@@ -102,17 +93,17 @@ def audit_ledger(path: Path) -> list[AuditedRun]:
     return audited
 
 
-def _is_ledger_line(line: Record) -> bool:
-    sources = line.get("sources")
-    return (
-        all(isinstance(line.get(key), int) for key in _LINE_NUMBERS)
-        and isinstance(sources, dict)
-        and all(
-            isinstance(source, dict) and isinstance(source.get(key), int | float)
-            for source in sources.values()
-            for key in _SOURCE_NUMBERS
-        )
-    )
+def _lines_of(run: RunDirectory) -> tuple[list[dict[str, Any]], list[str]]:
+    """The lines, and what is wrong with the file: a line that is none of a ledger, a finished run
+    that goes on behind the last one."""
+    try:
+        lines, status = read_ledger(run), run.read_status()
+    except RunError as error:
+        return [], error.problems
+    damage = None if status is None else ledger_damage(run, status, lines)
+    if status is None or damage is None:
+        return lines, []
+    return lines, [f"{damage}; {ledger_advice(run, status)}"]
 
 
 def _add_chain_plan(lines: list[dict[str, Any]], before: Mapping[str, float]) -> None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from megatron_codemix.config.batch_sizes import BatchSizes
 from megatron_codemix.data.mixture.plan import MixturePlan
-from megatron_codemix.files import read_json
+from megatron_codemix.errors import RunError
+from megatron_codemix.files import read_json_object
 from megatron_codemix.runs import RunDirectory
 
 
@@ -41,7 +42,12 @@ def changed_run(
     recorded = run.attempt(status.attempts) / "plan.json"
     if not recorded.exists():
         return None
-    earlier = MixturePlan.from_dict(read_json(recorded)["mixture"])
+    try:
+        earlier = MixturePlan.from_dict(read_json_object(recorded)["mixture"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{recorded}: the mixture in it cannot be read ({error!r}); restore the file"
+        ) from error
     if not set(earlier.source_names) <= set(source_names):
         return None
     # With the earlier mixture in place of the new one all else must be as it was.

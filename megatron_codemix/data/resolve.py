@@ -27,7 +27,7 @@ from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.data.transforms.fill_in_the_middle import FillInTheMiddle
 from megatron_codemix.data.transforms.rows import RowTransform
 from megatron_codemix.errors import CodemixError, ConfigError, DataError, RunError
-from megatron_codemix.files import read_jsonl
+from megatron_codemix.ledgers import read_ledger
 from megatron_codemix.lineage import Ancestor, parents_of
 from megatron_codemix.runs import RunDirectory
 
@@ -232,13 +232,13 @@ def _identity(parent: RunDirectory) -> str:
 
 
 def _inherited(parent: Ancestor) -> dict[str, Inherited]:
-    ledger = parent.run.ledger
-    lines = [line for line in read_jsonl(ledger) if line["step"] == parent.step]
+    lines = [line for line in read_ledger(parent.run) if line["step"] == parent.step]
     if not lines:
         raise RunError(
-            f"{ledger}: has no line of step {parent.step}, so where the parent's sources stood is "
-            "unknown; restore it, or set "
-            "data.restart=true to read every source from its beginning"
+            f"{parent.run.ledger}: has no line of step {parent.step}, so where the parent's "
+            "sources stood is unknown; restore it (the `codemix train` command of the parent puts "
+            "back what its checkpoints have), or set data.restart=true to read every source from "
+            "its beginning"
         )
     return {
         name: Inherited(

@@ -21,7 +21,7 @@ from megatron_codemix.data.resolve import DataPlan, resolve_data
 from megatron_codemix.data.source import DocumentSpan, Source
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.errors import DataError, RunError
-from megatron_codemix.files import read_jsonl
+from megatron_codemix.ledgers import require_ledger
 from megatron_codemix.lineage import chain_of
 from megatron_codemix.runs import RunDirectory
 
@@ -189,7 +189,7 @@ class RunReader:
 
 def _require_recorded(run: RunDirectory, plan: DataPlan) -> DataPlan:
     recorded = recorded_plan(run)
-    lines = read_jsonl(run.ledger)
+    lines = require_ledger(run)
     num_samples = lines[-1]["samples"] if lines else 0
     changed = sorted(
         name

@@ -6,9 +6,21 @@ beside the file where they are asked for; the file is what the report reads.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from megatron_codemix.files import append_jsonl, read_jsonl, rewrite_jsonl
+from megatron_codemix.files import append_jsonl, field_problem, read_jsonl, rewrite_jsonl
 from megatron_codemix.obs.trackers import Number, Tracker
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:  # Any: JSON values
+    """Lines as they were written; [] where the file is absent. Raises RunError that names file and
+    line where one is damaged."""
+    return read_jsonl(path, _line_problem)
+
+
+def _line_problem(line: Mapping[str, Any]) -> str | None:  # Any: as above
+    numbers = dict.fromkeys(line, int | float | None)  # lost losses are no numbers
+    return field_problem(line, {**numbers, "step": int, "tokens": int}, may_be_nan=line)
 
 
 class MetricWriter:
@@ -36,7 +48,7 @@ class MetricWriter:
         A resumed run calls it first, because it writes the later steps again.
         """
         if self.path.exists():
-            records = read_jsonl(self.path)
+            records = read_jsonl(self.path, lambda line: field_problem(line, {"step": int}))
             rewrite_jsonl(self.path, [line for line in records if line["step"] <= step])
 
     def close(self) -> None:

@@ -4,21 +4,18 @@ read."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from megatron_codemix.config.batch_sizes import batch_sizes
 from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.errors import RunError
-from megatron_codemix.files import Json, read_jsonl
+from megatron_codemix.files import Json, field_problem
+from megatron_codemix.ledgers import ledger_advice, ledger_damage, read_ledger
+from megatron_codemix.obs.metrics import read_metrics
+from megatron_codemix.results import read_heldout_summary, read_object
 from megatron_codemix.runs import RunDirectory, Status
 from megatron_codemix.study.chains import taken_steps
-from megatron_codemix.study.evaluation import (
-    documents_path,
-    read_heldout,
-    read_object,
-    read_summary,
-    read_tasks,
-)
+from megatron_codemix.study.evaluation import documents_path, read_heldout, read_tasks
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.other_runs import other_runs
 from megatron_codemix.study.run_checks import run_problems
@@ -41,6 +38,9 @@ class PhaseRecord:
     provenance: Mapping[str, Json]
     """`provenance.json` of the last attempt that got so far as to write it; {} before that."""
     ledger: list[dict[str, Json]]
+    """[] where it is damaged: its last line would pass for the end."""
+    ledger_damage: str | None
+    """That the ledger of a finished run was cut or lost, and what to do about it."""
     heldout: Mapping[str, Json] | None
     """Summary of the held-out evaluation that the study asks for; None before it."""
     documents: Path
@@ -68,6 +68,14 @@ class PhaseRecord:
         is_evaluated = self.heldout is not None and self.tasks is not None
         return self.status.state == "done" and is_evaluated
 
+    @property
+    def tokens(self) -> int:
+        """Trained on. By the ledger; of a damaged one by the steps that were made."""
+        if self.ledger_damage is not None:
+            step = self.status.step if self.last_step is None else self.last_step
+            return batch_sizes(self.config).tokens(step)
+        return int(self.ledger[-1]["tokens"]) if self.ledger else 0
+
     def until(self, step: int) -> "PhaseRecord":
         """The record as it was after `step` steps."""
         ledger = [line for line in self.ledger if line["step"] <= step]
@@ -76,7 +84,7 @@ class PhaseRecord:
     def read_metrics(self) -> list[dict[str, Json]]:
         """Lines of its metrics: read anew each time, as the lines of all phases of a large study
         are tens of gigabytes in memory."""
-        lines = _read_lines(self.run.metrics)
+        lines = read_metrics(self.run.metrics)
         return [line for line in lines if self.last_step is None or line["step"] <= self.last_step]
 
 
@@ -85,6 +93,8 @@ class StudyRecords:
     """A study with everything that its run directories hold."""
 
     tree: StudyTree
+    out: Path
+    """The study's folder."""
     phases: dict[str, PhaseRecord]
     """`cell/phase` -> record, of the phases that were started."""
     study: StudyRecord
@@ -131,7 +141,7 @@ def collect(tree: StudyTree, out: Path) -> StudyRecords:
             "'codemix study run', or "
             "name its folder with --out"
         )
-    return StudyRecords(tree=tree, phases=phases, study=study)
+    return StudyRecords(tree=tree, out=out, phases=phases, study=study)
 
 
 def _with_trainers(
@@ -155,18 +165,20 @@ def _read_phase(
 ) -> PhaseRecord:
     asked = tree.spec.evaluation
     heldout = read_heldout(asked, run, status)
-    attempt = run.attempt(status.attempts)
+    ledger = read_ledger(run)
+    damage = ledger_damage(run, status, ledger)
     return PhaseRecord(
         node=node,
         run=run,
         status=status,
         config=load_run_config(run.config) if run.config.exists() else node.config,
-        plan=read_object(attempt / "plan.json") or {},
+        plan=read_object(plan_path(run, status), _plan_problem) or {},
         provenance=_read_provenance(run, status.attempts),
-        ledger=_read_lines(run.ledger),
+        ledger=ledger if damage is None else [],
+        ledger_damage=None if damage is None else f"{damage}; {ledger_advice(run, status)}",
         heldout=heldout,
         documents=documents_path(asked, run),
-        other_heldout=read_summary(run) if heldout is None else None,
+        other_heldout=read_heldout_summary(run) if heldout is None else None,
         tasks=read_tasks(asked, run, status),
         wall=wall,
     )
@@ -175,14 +187,22 @@ def _read_phase(
 def _read_provenance(run: RunDirectory, attempts: int) -> Mapping[str, Json]:
     """Of the newest attempt that has one: an attempt may die before it writes it."""
     for number in range(attempts, 0, -1):
-        found = read_object(run.attempt(number) / "provenance.json")
+        found = read_object(run.attempt(number) / "provenance.json", _provenance_problem)
         if found is not None:
             return found
     return {}
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:  # Any: JSON values
-    try:
-        return read_jsonl(path)
-    except ValueError as error:
-        raise RunError(f"{path}: a line is not JSON ({error}); restore the file") from error
+def plan_path(run: RunDirectory, status: Status) -> Path:
+    """Place of what the last attempt has worked out, its layout above all."""
+    return run.attempt(status.attempts) / "plan.json"
+
+
+def _plan_problem(record: Mapping[str, Json]) -> str | None:
+    wanted = ("train_tokens", "data_parallel", "world_size")
+    return field_problem(record, dict.fromkeys(wanted, int))
+
+
+def _provenance_problem(record: Mapping[str, Json]) -> str | None:
+    optional = {"versions": dict, **dict.fromkeys(("commit", "backend", "device"), str | None)}
+    return field_problem(record, {name: optional[name] for name in optional.keys() & record.keys()})

@@ -64,7 +64,7 @@ def _phase(records: StudyRecords, key: str, *, part: float = 1.0) -> Cost:
         "state": phase.status.state,
         "device": device,
         "processes": processes,
-        "tokens": round(part * int(phase.ledger[-1]["tokens"])) if phase.ledger else 0,
+        "tokens": round(part * phase.tokens),
         "train_seconds": train_seconds,
         "wall_seconds": wall,
         "evaluate_seconds": evaluated,
@@ -118,8 +118,7 @@ def _variant(records: StudyRecords, phases: Mapping[str, Cost], cell: str, varia
 def _taken_part(taken: PhaseRecord, whole: PhaseRecord) -> float:
     """Of a phase's tokens that come before the phase which starts from it; all of them where its
     ledger does not say."""
-    last, end = taken.ledger[-1:], whole.ledger[-1:]
-    return float(last[0]["tokens"] / end[0]["tokens"]) if last and end else 1.0
+    return taken.tokens / whole.tokens if taken.tokens and whole.tokens else 1.0
 
 
 def _are_known(chain: Sequence[Cost]) -> bool:

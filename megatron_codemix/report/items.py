@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from megatron_codemix.files import Json, read_jsonl
+from megatron_codemix.files import Json
 from megatron_codemix.report.collect import PhaseRecord
 from megatron_codemix.report.statistics.bleu import bleu_counts, bleu_of_sums, bleu_shares
 from megatron_codemix.report.statistics.items import Items
+from megatron_codemix.results import read_documents, read_items
 from megatron_codemix.runs import RunDirectory, result_stem
 
 _TOLERANCE = 1e-6
@@ -47,7 +48,7 @@ def heldout_items(phase: PhaseRecord) -> dict[str, Items]:
     if phase.heldout is None:
         return {}
     rows: dict[str, list[_Row]] = {source: [] for source in phase.heldout["sources"]}
-    for line in read_jsonl(phase.documents):
+    for line in read_documents(phase.documents):
         if line["source"] in rows:
             row = ((line["document"], line["id"]), line["nats"] / math.log(2), line["bytes"])
             rows[line["source"]].append(row)
@@ -70,7 +71,7 @@ def task_items(phase: PhaseRecord, task: str, limit: int | None) -> Items | None
         return None
     metric = summary["reported"]
     value = summary["metrics"].get(metric, {"value": None})["value"]
-    lines = read_jsonl(phase.run.evaluation / f"{result_stem(task, limit)}.jsonl")
+    lines = read_items(phase.run, result_stem(task, limit))
     name, _, way = metric.partition("/")
     kept = [line for line in lines if line.get("filter", "") == way]
     if value is None or not kept:
@@ -87,6 +88,12 @@ def task_items(phase: PhaseRecord, task: str, limit: int | None) -> Items | None
             return None
         rows.append((key, *parts))
     return _items(rows, value)
+
+
+def num_items(phase: PhaseRecord, task: str, limit: int | None) -> int:
+    """Of a benchmark, that were kept."""
+    lines = read_items(phase.run, result_stem(task, limit))
+    return len({(line.get("task"), line["item"]) for line in lines})
 
 
 def _are_texts(score: Sequence[Json]) -> bool:

@@ -75,7 +75,7 @@ def build_report(records: StudyRecords) -> Report:
         ),
         "phases": phases,
         "ledger_max_error_samples": max(errors, default=None),
-        "warnings": warnings(records, rows),
+        "warnings": warnings(records, rows, store),
         "token_scale": float(spec.token_scale),
         "evaluation": _evaluation(records),
         "commit": agreed(phase.provenance.get("commit") for phase in records.phases.values()),
@@ -128,7 +128,7 @@ def _variant_row(records: StudyRecords, cell: str, variant: str) -> dict[str, Js
         "name": variant,
         "cell": cell,
         "phases": [phase.node.name for phase in chain],
-        "tokens": sum(_consumed_tokens(phase) for phase in chain),
+        "tokens": sum(phase.tokens for phase in chain),
         "layout": _layout(chain[-1]),
         "heldout": {
             source: {"bits_per_byte": bits_per_byte(value["nats"], value["bytes"])}
@@ -219,7 +219,7 @@ def _phase_row(phase: PhaseRecord) -> dict[str, Json]:
         "steps": phase.status.step,
         "requested_tokens": phase.config.train.train_tokens,
         "planned_tokens": phase.plan.get("train_tokens"),
-        "tokens": _consumed_tokens(phase),
+        "tokens": phase.tokens,
         "layout": _layout(phase),
         "sources": {
             name: {
@@ -240,10 +240,6 @@ def _phase_row(phase: PhaseRecord) -> dict[str, Json]:
             if math.isfinite(value["nats"])
         },
     }
-
-
-def _consumed_tokens(phase: PhaseRecord) -> int:
-    return int(phase.ledger[-1]["tokens"]) if phase.ledger else 0
 
 
 def _layout(phase: PhaseRecord) -> dict[str, Json]:
@@ -275,13 +271,13 @@ def _timing(records: StudyRecords) -> dict[str, Json]:
             "evaluate_wall_seconds": phase.wall.evaluate,
             "own_part": phase.own_part,
             "trained_by": [asdict(trainer) for trainer in phase.trainers],
-            "tokens_per_second": _consumed_tokens(phase) / trained if trained else None,
+            "tokens_per_second": phase.tokens / trained if trained else None,
             "attempts": phase.status.attempts,
             "failures": phase.status.failures,
         }
         # What another study has trained, or what another cell has counted, is not counted again.
         seconds += phase.own_part * trained
-        tokens += phase.own_part * _consumed_tokens(phase) if trained else 0
+        tokens += phase.own_part * phase.tokens if trained else 0
     return {
         "study_starts": records.study.starts,
         "train_seconds": seconds,

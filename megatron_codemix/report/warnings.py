@@ -7,14 +7,21 @@ from megatron_codemix.config.plan import VOCABULARY_MULTIPLE
 from megatron_codemix.data.mixture.describe import MAX_EPOCHS
 from megatron_codemix.files import Json
 from megatron_codemix.report.collect import StudyRecords
+from megatron_codemix.report.damage import damage_notes
+from megatron_codemix.report.items import ItemStore
 from megatron_codemix.report.tasks import left_out
 from megatron_codemix.study.evaluation import ValidationSpec
 from megatron_codemix.study.outlook import rounding_warnings
 from megatron_codemix.study.repetition import is_repeated
 
 
-def warnings(records: StudyRecords, rows: Sequence[Mapping[str, Json]]) -> list[str]:
-    """What a reader must know before believing the table."""
+def warnings(
+    records: StudyRecords, rows: Sequence[Mapping[str, Json]], store: ItemStore
+) -> list[str]:
+    """What a reader must know before believing the table.
+
+    store: items, as far as they were read.
+    """
     return [
         *_incomplete(records),
         *_other_evaluations(records),
@@ -30,6 +37,7 @@ def warnings(records: StudyRecords, rows: Sequence[Mapping[str, Json]]) -> list[
         *_two_measures(records),
         *_not_above_random(rows),
         *_cut_prompts(records),
+        *damage_notes(records, rows, store),
     ]
 
 
@@ -92,7 +100,8 @@ def _one_seed(records: StudyRecords) -> list[str]:
 
 
 def _different_layouts(rows: Sequence[Mapping[str, Json]]) -> list[str]:
-    layouts = {layout_words(row["layout"]) for row in rows}
+    known = (row["layout"] for row in rows if row["layout"]["data_parallel"] is not None)
+    layouts = {layout_words(layout) for layout in known}
     if len(layouts) < 2:
         return []
     return [

@@ -10,15 +10,14 @@ from pydantic import BeforeValidator, Field, PositiveInt
 from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.schema import RunConfig, Section
 from megatron_codemix.errors import RunError
-from megatron_codemix.files import Json, hash_json, read_json, read_jsonl
-from megatron_codemix.runs import (
-    EVALUATED_TASKS,
-    EVALUATION,
-    HELDOUT,
-    RunDirectory,
-    Status,
-    result_stem,
+from megatron_codemix.files import Json, hash_json
+from megatron_codemix.results import (
+    read_evaluated_tasks,
+    read_heldout_summary,
+    read_task_summary,
+    read_validations,
 )
+from megatron_codemix.runs import EVALUATION, HELDOUT, RunDirectory, Status, result_stem
 from megatron_codemix.units import parse_bytes
 
 
@@ -193,9 +192,9 @@ def read_heldout(
     if isinstance(asked.heldout, ValidationSpec):
         if _is_validated_as_asked(asked, run):
             return _last_validation(run, status)
-        summary = read_summary(run)
+        summary = read_heldout_summary(run)
         return summary if summary is not None and summary.get("step") == status.step else None
-    summary = read_summary(run)
+    summary = read_heldout_summary(run)
     is_asked = summary is not None and _is_as_asked(asked, asked.heldout, status, summary)
     return summary if is_asked else None
 
@@ -203,9 +202,8 @@ def read_heldout(
 def _last_validation(run: RunDirectory, status: Status) -> Mapping[str, Json] | None:
     if status.state != "done":
         return None
-    lines = read_jsonl(run.validation) if run.validation.exists() else []
-    last: Mapping[str, Json] | None = lines[-1] if lines else None
-    if last is None or last.get("step") != status.step:
+    last = next(reversed(read_validations(run)), None)
+    if last is None or last["step"] != status.step:
         raise RunError(
             f"{run.path}: is done without a validation after its last step, {status.step}; move it "
             "away to train it again, or ask for evaluation.heldout with a world_size"
@@ -219,11 +217,6 @@ def documents_path(asked: EvaluationSpec, run: RunDirectory) -> Path:
     if isinstance(asked.heldout, ValidationSpec) and _is_validated_as_asked(asked, run):
         return run.validation_documents
     return run.evaluation / f"{HELDOUT}.jsonl"
-
-
-def read_summary(run: RunDirectory) -> Mapping[str, Json] | None:
-    """Summary of the held-out evaluation, whoever asked for it; None where there is none."""
-    return read_object(run.evaluation / f"{HELDOUT}.summary.json")
 
 
 def _is_as_asked(
@@ -247,7 +240,7 @@ def read_tasks(
     where it asks for none. Raises RunError where a file is damaged."""
     if asked.tasks is None:
         return {}
-    done = read_object(run.evaluation / EVALUATED_TASKS)
+    done = read_evaluated_tasks(run)
     folder = asked.tasks.data_dir
     wanted = {
         "step": status.step,
@@ -258,21 +251,11 @@ def read_tasks(
     if done is None or any(done.get(key) != value for key, value in wanted.items()):
         return None
     found = {
-        name: read_object(run.evaluation / f"{result_stem(name, asked.tasks.limit)}.summary.json")
+        name: read_task_summary(run, result_stem(name, asked.tasks.limit))
         for name in done["tasks"]
         if name != HELDOUT
     }
-    return {name: summary for name, summary in found.items() if summary is not None}
-
-
-def read_object(path: Path) -> Mapping[str, Json] | None:
-    """A JSON object; None where the file is absent. Raises RunError where it is damaged."""
-    if not path.exists():
-        return None
-    try:
-        value = read_json(path)
-    except ValueError as error:
-        raise RunError(f"{path}: not readable JSON ({error}); remove it") from error
-    if not isinstance(value, dict):
-        raise RunError(f"{path}: holds {type(value).__name__}, not an object; remove it")
-    return value
+    there: dict[str, Mapping[str, Json]] = {
+        name: summary for name, summary in found.items() if summary is not None
+    }
+    return there if len(there) == len(found) else None

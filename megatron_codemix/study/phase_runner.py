@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -10,9 +10,11 @@ from megatron_codemix.config.loader import dump_yaml
 from megatron_codemix.errors import EXIT_BUG, EXIT_DONE, EXIT_INPUT, EXIT_RETRY
 from megatron_codemix.files import write_text
 from megatron_codemix.launch.local import Child, ChildExit, StopRequest
+from megatron_codemix.ledgers import mend_ledger
 from megatron_codemix.runs import EVALUATION, RunDirectory
 from megatron_codemix.study.changed_phase import take_over
 from megatron_codemix.study.commands import Commands, asked_config, files_folder
+from megatron_codemix.study.damaged_ends import damaged_end
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.progress import StudyDisplay
 from megatron_codemix.study.state import PhaseProgress, phase_progress
@@ -78,6 +80,7 @@ class PhaseRunner:
         self.member = Member.of(tree.spec.name, out)
         self.told = set[str]()
         """Phases of which it was said that another study works on them."""
+        self.told_of_damage = set[str]()
 
     def steps(
         self, node: PhaseNode, child_lock: IO[str], share: Mapping[str, str]
@@ -88,14 +91,15 @@ class PhaseRunner:
         child_lock: a lock that children inherit. share: environment of the place that it runs in.
         """
         failures = 0
-        while (seen := phase_progress(self.tree, self.out, node)).state != "done":
+        self._mend_ledger(node)
+        while (seen := self._progress(node)).state != "done":
             if self.stop.count:
                 return STOPPED
             with self._holding(seen) as held:
                 if held is None:
                     return ELSEWHERE
                 self._take_over(node)
-                before = phase_progress(self.tree, self.out, node)
+                before = self._progress(node)
                 assert before.run is not None  # run_study has checked that every identity is known
                 if before.state == "done" or _work_of(before) != _work_of(seen):
                     continue  # another study has gone on with it meanwhile
@@ -105,7 +109,7 @@ class PhaseRunner:
                     return ELSEWHERE
                 if self.tree.store is not None and _work_of(before) == "train":
                     note_trainer(before.run, self.member, node.key, ended.seconds)
-                after = phase_progress(self.tree, self.out, node)
+                after = self._progress(node)
             outcome = self._judged(before, after, ended)
             if outcome is not None:
                 return outcome
@@ -119,6 +123,25 @@ class PhaseRunner:
                     f"{_describe_exit(ended.code)} at step {after.step}; it goes on"
                 )
         return DONE
+
+    def _mend_ledger(self, node: PhaseNode) -> None:
+        told = mend_ledger(self.tree.run_directory(self.out, node))
+        if told is not None and self.tree.trained_with(node) is None:
+            self.display.say(f"{node.label}: {told}")
+
+    def _progress(self, node: PhaseNode) -> PhaseProgress:
+        """As one that has failed where its last checkpoint is to be made again."""
+        phase = phase_progress(self.tree, self.out, node)
+        damage = damaged_end(self.tree, self.out, phase)
+        if damage is None:
+            return phase
+        if node.key not in self.told_of_damage:
+            self.told_of_damage.add(node.key)
+            self.display.say(
+                f"{node.label}: is trained, but its last checkpoint, which is needed, is not "
+                f"whole; it is made again from the one before:\n{damage}"
+            )
+        return replace(phase, state="failed")
 
     @contextlib.contextmanager
     def _holding(self, phase: PhaseProgress) -> Iterator[list[int] | None]:

@@ -13,7 +13,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from megatron_codemix.files import Json
+from megatron_codemix.files import Json, field_problem
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.state import PhaseProgress, StudyRecord, study_progress
 from megatron_codemix.study.tree import StudyTree
@@ -26,7 +26,8 @@ _MIN_MEASURED_STEPS = 3
 
 
 def last_records(path: Path) -> list[dict[str, Json]]:
-    """The whole records in the last 16 KiB of a JSONL file; [] where it is absent."""
+    """The whole lines of metrics in the last 16 KiB of a file; [] where it is absent. Damaged ones
+    are left out: the training that reads them tells."""
     try:
         with open(path, "rb") as handle:
             size = handle.seek(0, os.SEEK_END)
@@ -35,7 +36,16 @@ def last_records(path: Path) -> list[dict[str, Json]]:
     except FileNotFoundError:
         return []
     whole = lines[1:-1] if size > _TAIL_BYTES else lines[:-1]
-    return [json.loads(line) for line in whole if line]
+    return [record for line in whole if (record := _metrics_in(line)) is not None]
+
+
+def _metrics_in(line: bytes) -> dict[str, Json] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    fields = {"step": int, "throughput/tokens_per_second": int | float}
+    return record if field_problem(record, fields) is None else None
 
 
 def measured_speed(phases: list[PhaseProgress]) -> float | None:

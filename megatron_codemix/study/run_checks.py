@@ -4,7 +4,9 @@ started."""
 from pathlib import Path
 
 from megatron_codemix.errors import RunError
+from megatron_codemix.ledgers import read_ledger
 from megatron_codemix.lineage import start_step
+from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.changed_phase import other_run_problems
 from megatron_codemix.study.data_checks import data_of_the_rest
 from megatron_codemix.study.node import PhaseNode
@@ -17,15 +19,26 @@ def start_problems(tree: StudyTree, out: Path) -> list[str]:
 
 
 def run_problems(tree: StudyTree, out: Path) -> list[str]:
-    """Directories that hold other runs than those that they are named for and, in a store, runs
+    """Directories that hold other runs than those that they are named for, ledgers that cannot be
+    read and, in a store, runs
     without the checkpoint that a phase starts from. Phases whose data is not there are passed
     over."""
     problems = []
     for node in tree.nodes.values():
         if node.identity is not None:
             problems += other_run_problems(tree, out, node)
+            problems += _ledger_problems(tree.run_directory(out, node))
             problems += [] if tree.store is None else _branch_problems(tree, out, node)
     return list(dict.fromkeys(problems))
+
+
+def _ledger_problems(run: RunDirectory) -> list[str]:
+    """Now, and not by a phase that starts from the run, or by the report behind all trainings."""
+    try:
+        read_ledger(run)
+    except RunError as error:
+        return error.problems
+    return []
 
 
 def _branch_problems(tree: StudyTree, out: Path, node: PhaseNode) -> list[str]:

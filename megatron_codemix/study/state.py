@@ -4,11 +4,11 @@ records."""
 import contextlib
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from megatron_codemix.config.plan import RunPlan
 from megatron_codemix.errors import RunError
-from megatron_codemix.files import read_json, write_json
+from megatron_codemix.files import field_problem, read_json_object, write_json
 from megatron_codemix.locks import exclusive, is_locked
 from megatron_codemix.runs import EVALUATION, RunDirectory, Status
 from megatron_codemix.study.evaluation import read_heldout, read_tasks
@@ -162,17 +162,52 @@ def read_record(out: Path, name: str) -> StudyRecord:
     if not path.exists():
         return StudyRecord(name=name)
     try:
-        raw: dict[str, Any] = read_json(path)  # Any: JSON values
+        raw = read_json_object(path)
         phases = {key: PhaseWall(**wall) for key, wall in raw.pop("phases", {}).items()}
         record = StudyRecord(**raw, phases=phases)
-    except (ValueError, TypeError) as error:
+        problem = _record_problem(record)
+    except (ValueError, TypeError, AttributeError) as error:
+        problem = str(error)
+    if problem is not None:
         raise RunError(
-            f"{path}: not a readable study record ({error}); move it away, and where the study's "
+            f"{path}: not a readable study record ({problem}); move it away, and where the study's "
             "runs lie in a store name that with --store again"
-        ) from error
+        )
     if record.name != name:
         raise RunError(f"{out}: holds the study {record.name!r}, not {name!r}; use another --out")
     return record
+
+
+def _record_problem(record: StudyRecord) -> str | None:
+    """What is wrong with the types of its fields, in words; None where nothing is."""
+    seconds = int | float
+    found = [
+        field_problem(
+            vars(record),
+            {
+                "name": str,
+                "wall_seconds": seconds,
+                "starts": int,
+                "store": str | None,
+                "jobs_began_unix": seconds | None,
+                "jobs_ended_unix": seconds | None,
+            },
+        ),
+        *(
+            field_problem(places, dict.fromkeys(places, str))
+            for places in (
+                record.runs,
+                record.results,
+                record.earlier,
+                *record.started.values(),
+            )
+        ),
+        *(
+            field_problem(vars(wall), {"train": seconds, "evaluate": seconds})
+            for wall in record.phases.values()
+        ),
+    ]
+    return next((problem for problem in found if problem is not None), None)
 
 
 def write_record(out: Path, record: StudyRecord) -> None:

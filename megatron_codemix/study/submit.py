@@ -20,6 +20,7 @@ from megatron_codemix.launch.slurm.client import QueuedJob, Scheduler
 from megatron_codemix.launch.slurm.cluster import ClusterSpec
 from megatron_codemix.locks import exclusive
 from megatron_codemix.study.changed_phase import earlier_run, take_over
+from megatron_codemix.study.damaged_ends import to_be_done
 from megatron_codemix.study.data_checks import data_of_the_rest
 from megatron_codemix.study.job_graph import StudyJob, job_graph, job_name, report_job
 from megatron_codemix.study.job_records import JobRecord, read_records, write_records
@@ -126,7 +127,8 @@ def plan_submission(
 ) -> SubmissionPlan:
     """What is missing, given the jobs that SLURM has: the study's, and those that are noted in its
     store (`jobs_for`)."""
-    phases, records = study_progress(tree, out), read_records(out)
+    phases = [to_be_done(tree, out, phase) for phase in study_progress(tree, out)]
+    records = read_records(out)
     live = {job.name: job for job in queued}
     otherwise = validated_otherwise(tree, phases, live, others)
     graph = job_graph(tree, phases, max_running=cluster.max_running, validated_otherwise=otherwise)

@@ -13,8 +13,9 @@ from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.plan import num_steps
 from megatron_codemix.config.schema import LayoutConfig
 from megatron_codemix.errors import RunError
-from megatron_codemix.files import hash_json, read_jsonl, rewrite_jsonl, write_text
+from megatron_codemix.files import hash_json, rewrite_jsonl, write_text
 from megatron_codemix.launch.placement import RankContext
+from megatron_codemix.ledgers import read_ledger, with_lines_of_checkpoints
 from megatron_codemix.mcore.average import average_weights
 from megatron_codemix.mcore.groups import initialize_model_parallel
 from megatron_codemix.runs import RunDirectory, Status, run_of_checkpoint
@@ -78,7 +79,7 @@ def average_into(
     folders, weights = [term.folder for term in terms], [term.weight for term in terms]
     average_weights(folders, weights, out.checkpoint(step), record, parallel, advance)
     torch.distributed.destroy_process_group()
-    rewrite_jsonl(out.ledger, [line for line in read_jsonl(last.ledger) if line["step"] <= step])
+    rewrite_jsonl(out.ledger, with_lines_of_checkpoints(last, read_ledger(last), step))
     write_text(out.config, last.config.read_text(encoding="utf-8"))
     if last.chat_template.exists():
         write_text(out.chat_template, last.chat_template.read_text(encoding="utf-8"))

@@ -11,7 +11,6 @@ from typing import Any
 from megatron_codemix.backend.devices import Backend
 from megatron_codemix.checkpoints import (
     DamagedCheckpointError,
-    read_marker,
     refusing_damage,
     remove_checkpoint,
 )
@@ -19,7 +18,8 @@ from megatron_codemix.config.parameters import checkpoint_bytes
 from megatron_codemix.config.plan import RunPlan
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.errors import RetryableError, RunError, UnavailableError
-from megatron_codemix.files import read_jsonl, require_free_bytes, rewrite_jsonl
+from megatron_codemix.files import require_free_bytes, rewrite_jsonl
+from megatron_codemix.ledgers import read_ledger, with_lines_of_checkpoints
 from megatron_codemix.lineage import parent_checkpoint
 from megatron_codemix.mcore.background_save import SaveInFlight, run_on_rank_0
 from megatron_codemix.mcore.checkpoint import begin_save, load_checkpoint
@@ -179,12 +179,7 @@ class CheckpointWriter:
         be missing, if the run was killed between the two writes, or the disk was full for the
         second: the checkpoints have them. One rank calls it."""
         step, run = record["step"] if record else 0, self.phase.run
-        lines = {line["step"]: line for line in read_jsonl(run.ledger) if line["step"] <= step}
-        for missing in {number for number in run.complete_steps() if number <= step} - lines.keys():
-            marker = read_marker(run.checkpoint(missing))
-            if marker["is_scheduled"]:
-                lines[missing] = marker["ledger"]
-        rewrite_jsonl(run.ledger, [lines[number] for number in sorted(lines)])
+        rewrite_jsonl(run.ledger, with_lines_of_checkpoints(run, read_ledger(run), step))
 
     def _finish_after(self, begin: Callable[[], None], beat: Callable[[], None]) -> None:
         begin()
@@ -215,7 +210,7 @@ class CheckpointWriter:
             if save.record["is_scheduled"]:
                 self._ledger_lines.append(save.record["ledger"])
             # Whole or as before: a line that was cut by a full disk would damage the file.
-            rewrite_jsonl(run.ledger, [*read_jsonl(run.ledger), *self._ledger_lines])
+            rewrite_jsonl(run.ledger, [*read_ledger(run), *self._ledger_lines])
             self._ledger_lines.clear()
             _remove_old_checkpoints(run, step, keep_last, self.phase.plan)
 

@@ -16,7 +16,7 @@ from megatron_codemix.mcore.step import StepResult
 from megatron_codemix.obs.metrics import MetricWriter
 from megatron_codemix.obs.progress import Advance, progress_bar
 from megatron_codemix.obs.trackers import TensorBoard, Tracker, WeightsAndBiases
-from megatron_codemix.runs import RunDirectory
+from megatron_codemix.runs import RunDirectory, step_problem
 from megatron_codemix.train.phase import Phase
 from megatron_codemix.train.validation import Validation
 from megatron_codemix.units import format_bytes, format_count, format_duration
@@ -92,7 +92,7 @@ class Reporter:
         """Drops what an attempt that got further has written of later steps."""
         self.metrics.truncate_after(step)
         if self.validation.exists():
-            lines = read_jsonl(self.validation)
+            lines = read_jsonl(self.validation, step_problem)
             rewrite_jsonl(self.validation, [line for line in lines if line["step"] <= step])
 
     def start_at(self, step: int) -> None:

@@ -147,6 +147,21 @@ def test_a_finished_run_whose_end_is_damaged_makes_it_again(
     assert run.config.exists()
 
 
+def test_a_finished_run_gets_its_ledger_back(unfinished: tuple[Path, RunDirectory]) -> None:
+    config, run = unfinished
+    assert codemix("train", config, SAVE_EVERY, "--run-dir", run.path).returncode == 0
+    lines = run.ledger.read_bytes().splitlines()
+    run.ledger.unlink()
+    refused = codemix("data", "ledger", run.path)
+    assert refused.returncode == 2
+    assert f"{run.ledger} is missing, and the run is done at step 20" in refused.stderr
+    done = codemix("train", config, SAVE_EVERY, "--run-dir", run.path)
+    assert done.returncode == 0, done.stderr
+    assert "put back from its checkpoints: the lines of step 15, 20" in done.stdout
+    assert run.ledger.read_bytes().splitlines() == lines[-2:]
+    assert codemix("data", "ledger", run.path).returncode == 0
+
+
 def test_who_needs_a_damaged_checkpoint_is_told_what_to_do(
     unfinished: tuple[Path, RunDirectory],
 ) -> None:

@@ -66,6 +66,10 @@ if deed == "killed once" and status["attempts"] == 1:
     import os; os.kill(os.getpid(), 9)
 if deed == "preempted twice" and status["attempts"] < 3:
     end("pending", 75, step=status["step"] + 1)
+if deed == "save":
+    folder = run / "checkpoints" / f"iter_{steps:07d}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "complete.json").write_text('{"files": {}}')
 end("done", 0, step=steps, train_seconds=1.0)
 """
 

@@ -1,6 +1,7 @@
 """A small study on disk: the file, the data that its identities need, and run directories."""
 
 import json
+import math
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +27,9 @@ NUM_DOCUMENTS = 10
 HELD_OUT_TOKENS = 201
 TOKENS_PER_STEP = 4 * 16
 """Of STUDY: 4 sequences of 16 tokens."""
+
+SUMS = {"nats": 30.0, "tokens": 9, "bytes": 10, "bits_per_byte": 4.328}
+"""Of a source, as validations and evaluations write them."""
 
 STUDY = """\
 name: small
@@ -185,8 +189,12 @@ def write_trained(
             "tokens": plan.train_tokens,
             "sources": {
                 name: {
+                    "planned_samples": samples * n / WEIGHT_UNITS,
                     "planned_tokens": samples * n * 16 / WEIGHT_UNITS,
+                    "consumed_samples": samples * n // WEIGHT_UNITS,
                     "consumed_tokens": samples * n // WEIGHT_UNITS * 16,
+                    "skipped_samples": 0,
+                    "cursor": samples * n // WEIGHT_UNITS,
                     "epochs": epochs,
                     "chain_tokens": samples * n // WEIGHT_UNITS * 16,
                     "loss_nats": 3.9,
@@ -217,7 +225,13 @@ def write_evaluated(
     status = run.read_status()
     assert status is not None
     sources = {
-        name: {"documents": 3, "bytes": num_bytes, "tokens": 300, "nats": value}
+        name: {
+            "documents": 3,
+            "bytes": num_bytes,
+            "tokens": 300,
+            "nats": value,
+            "bits_per_byte": value / math.log(2) / num_bytes,
+        }
         for name, value in nats.items()
     }
     asked = tree.spec.evaluation.heldout

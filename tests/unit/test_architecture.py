@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "megatron_codemix"
 
 _FOUNDATION = {"errors", "units", "files", "locks", "processes", "stops", "workers", "resources"}
-_LOW = _FOUNDATION | {"endpoint", "config", "obs", "runs", "checkpoints", "lineage"}
+_RUN = {"runs", "checkpoints", "ledgers", "results", "lineage"}
+_LOW = _FOUNDATION | _RUN | {"endpoint", "config", "obs"}
 _DATA = _LOW | {"ops", "sandbox", "corpus", "data"}
 _ENGINE = _DATA | {"backend", "mcore", "launch"}
 
@@ -30,6 +31,8 @@ MAY_IMPORT = {
     "endpoint": _FOUNDATION | {"obs"},
     "runs": _FOUNDATION | {"config"},
     "checkpoints": _FOUNDATION | {"runs"},
+    "ledgers": _FOUNDATION | {"runs", "checkpoints"},
+    "results": _FOUNDATION | {"runs"},
     "lineage": _FOUNDATION | {"config", "runs"},
     "ops": _FOUNDATION,
     "sandbox": _LOW,
@@ -56,8 +59,9 @@ MAY_IMPORT = {
 TORCH_FREE = [
     "errors", "units", "files", "locks", "processes", "stops", "workers", "resources", "config",
     "obs", "endpoint",
-    "runs", "checkpoints", "lineage", "ops", "sandbox", "corpus", "data", "launch", "planner",
-    "scaling", "study", "report", "cli", "evaluation/judge", "evaluation/serving",
+    "runs", "checkpoints", "ledgers", "results", "lineage", "ops", "sandbox", "corpus", "data",
+    "launch", "planner", "scaling", "study", "report", "cli",
+    "evaluation/judge", "evaluation/serving",
 ]  # fmt: skip
 """Packages that load where torch is not installed, or must not be waited for."""
 

@@ -1,11 +1,13 @@
 """The run directory: names, status, and who owns it."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from megatron_codemix.errors import RunError
+from megatron_codemix.files import write_json
 from megatron_codemix.runs import (
     COMPLETE_MARKER,
     RunDirectory,
@@ -55,7 +57,16 @@ def test_a_run_that_never_started_has_no_status(run: RunDirectory) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"identity": "a", "colour": 1}', '{"identity": "a", "state": "x"}']
+    "content",
+    [
+        *("", "{", "[]", '"a"', "null", "NaN"),
+        '{"identity": "a", "colour": 1}',
+        '{"identity": "a", "state": "x"}',
+        '{"identity": 3}',
+        '{"identity": "a", "step": "4"}',
+        '{"identity": "a", "step": true}',
+        '{"identity": "a", "train_seconds": NaN}',
+    ],
 )
 def test_a_damaged_status_is_an_error_with_its_path(run: RunDirectory, content: str) -> None:
     run.path.mkdir()
@@ -96,7 +107,9 @@ def test_a_parent_must_exist_and_be_done(run: RunDirectory) -> None:
 def test_the_final_checkpoint_of_a_done_run(run: RunDirectory) -> None:
     run.write_status(Status(identity="a", state="done", step=9, num_steps=9))
     complete(run, 5)
-    with pytest.raises(RunError, match="its last checkpoint is gone"):
+    write_json(run.attempt(0) / "plan.json", {"world_size": 4})
+    command = f"`codemix train {run.config} --run-dir {run.path} --nproc 4`"
+    with pytest.raises(RunError, match=f"its last checkpoint is gone; give {re.escape(command)}"):
         final_checkpoint(run)
     complete(run, 9)
     assert final_checkpoint(run) == run.checkpoint(9)

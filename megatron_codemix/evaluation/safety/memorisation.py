@@ -36,7 +36,7 @@ from megatron_codemix.evaluation.safety.metrics import (
 )
 from megatron_codemix.evaluation.safety.options import SafetyOptions
 from megatron_codemix.evaluation.tasks.run import TaskResult
-from megatron_codemix.files import read_jsonl
+from megatron_codemix.ledgers import require_ledger
 from megatron_codemix.lineage import chain_of
 from megatron_codemix.runs import RunDirectory
 
@@ -138,7 +138,7 @@ def _held_out_shards(config: RunConfig, sources: Sequence[str]) -> dict[str, Tok
 
 def _epochs(run: RunDirectory) -> dict[str, float]:
     """How often each source was read, over the chain of runs, by the ledger's last line."""
-    lines = read_jsonl(run.ledger)
+    lines = require_ledger(run)
     sources = lines[-1]["sources"] if lines else {}
     return {name: entry["epochs"] for name, entry in sources.items()}
 

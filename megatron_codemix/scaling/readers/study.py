@@ -12,8 +12,10 @@ from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.parameters import count_parameters
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.errors import DataError, RunError
-from megatron_codemix.files import Json, read_json, read_jsonl
-from megatron_codemix.runs import EVALUATION, HELDOUT, RunDirectory
+from megatron_codemix.files import Json, read_json_object
+from megatron_codemix.ledgers import read_ledger
+from megatron_codemix.results import read_heldout_summary, read_validations
+from megatron_codemix.runs import EVALUATION, RunDirectory
 from megatron_codemix.scaling.rules import body_parameters
 from megatron_codemix.scaling.table import Excluded, RunTable
 
@@ -93,7 +95,7 @@ def _stored(path: Path) -> dict[RunDirectory, str]:
     """Runs of the study in `path` that lie in a store, and what it calls them."""
     record = path / "study.json"
     try:
-        raw: dict[str, Any] = read_json(record) if record.is_file() else {}  # Any: JSON values
+        raw = read_json_object(record) if record.is_file() else {}
         results = raw.get("results", {})
         places = list(raw.get("runs", {}).items()) if raw.get("store") else []
         found = {
@@ -174,28 +176,24 @@ def _root(run: _Run, runs: Mapping[str, _Run]) -> str:
 
 
 def _ledger_line(run: _Run, step: int) -> Mapping[str, Json] | None:
-    return _line_of(run.directory.ledger, step)
+    return next((line for line in read_ledger(run.directory) if line["step"] == step), None)
 
 
 def _losses(run: _Run, step: int) -> Mapping[str, Json] | None:
     """Held-out nats, tokens and bits per byte of each source after the last step. An evaluation in
     a folder of the study's own comes before the training's validation, which another study of its
     store may have asked for, on other documents."""
-    evaluated, validated = _evaluated(run, step), _line_of(run.directory.validation, step)
+    evaluated, validated = _evaluated(run, step), _validated(run, step)
     has_own_folder = run.directory.results != EVALUATION
     found = (evaluated or validated) if has_own_folder else (validated or evaluated)
     return None if found is None else dict(found["sources"])
 
 
 def _evaluated(run: _Run, step: int) -> Mapping[str, Json] | None:
-    path = run.directory.evaluation / f"{HELDOUT}.summary.json"
-    try:
-        summary: Mapping[str, Json] = read_json(path) if path.exists() else {}
-    except ValueError as error:
-        raise RunError(f"{path}: not readable JSON ({error}); remove it") from error
-    return summary if summary.get("step") == step else None
+    summary = read_heldout_summary(run.directory)
+    return summary if summary is not None and summary.get("step") == step else None
 
 
-def _line_of(path: Path, step: int) -> Mapping[str, Json] | None:
-    lines = read_jsonl(path) if path.exists() else []
-    return next((line for line in reversed(lines) if line["step"] == step), None)
+def _validated(run: _Run, step: int) -> Mapping[str, Json] | None:
+    lines = reversed(read_validations(run.directory))
+    return next((line for line in lines if line["step"] == step), None)

@@ -1,6 +1,7 @@
 """A ledger is worked out again from the recorded plan; what was changed in it is named."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,31 @@ def test_lines_of_another_form_are_named(runs, change: dict[str, Any]):
     lines = read_jsonl(runs[0].ledger)
     rewrite_jsonl(runs[0].ledger, [lines[0] | change, *lines[1:]])
     assert audit_ledger(runs[0].path)[0].problems
+
+
+@pytest.mark.parametrize("left", [None, 0, 1], ids=["lost", "empty", "cut"])
+def test_a_finished_run_must_have_the_line_of_its_end(runs, left: int | None):
+    parent, child = runs
+    lines = read_jsonl(parent.ledger)
+    parent.ledger.unlink() if left is None else rewrite_jsonl(parent.ledger, lines[:left])
+    of_parent, of_child = audit_ledger(child.path)
+    assert [str(parent.ledger) in problem for problem in of_parent.problems] == [True]
+    assert f"the run is done at step {SAVED_AT[-1]}" in of_parent.problems[0]
+    assert of_child.problems == [f"{child.path}: not compared, as its parent's ledger is damaged"]
+    result = CliRunner().invoke(app, ["ledger", str(parent.path), "--json"])
+    assert (result.exit_code, json.loads(result.stdout)["ok"]) == (2, False)
+
+
+def test_a_run_that_is_not_done_may_be_ahead_of_its_ledger(runs):
+    """It was killed between its last checkpoint and now."""
+    parent = runs[0]
+    status = parent.require_status()
+    rewrite_jsonl(parent.ledger, read_jsonl(parent.ledger)[:1])
+    parent.write_status(replace(status, state="running"))
+    try:
+        assert audit_ledger(parent.path)[0].problems == []
+    finally:
+        parent.write_status(status)
 
 
 def test_command(runs):

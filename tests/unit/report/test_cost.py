@@ -177,7 +177,7 @@ def test_an_evaluation_in_place_of_a_validation_has_its_processes(tmp_path: Path
     tree, out = small_tree(tmp_path, text), tmp_path / "out"
     node = tree.nodes["single/text"]
     run = write_trained(tree, out, node)
-    losses = {"text": {"nats": 2000.0, "bytes": 1000}}
+    losses = {"text": {"nats": 2000.0, "tokens": 300, "bytes": 1000, "bits_per_byte": 2.885}}
     append_jsonl(run.validation, {"step": tree.plan(node).num_steps, "sources": losses})
     write_record(out, StudyRecord(name="small", phases={node.key: WALLS[node.key]}))
     ran_on(tree, out, node.key, "cpu", "a processor")

@@ -64,18 +64,26 @@ def write_run(tree: StudyTree, out: Path, cell: str, name: str) -> RunDirectory:
     drawn = {"text": total - int(share * total) // 16 * 16, "code": int(share * total) // 16 * 16}
     line = {
         "step": steps,
+        "samples": steps * TOKENS_PER_STEP // 16,
         "tokens": steps * TOKENS_PER_STEP,
         "sources": {
-            source: {"chain_tokens": tokens, "epochs": 1.5 if source == "text" else 0.5}
+            source: {
+                **dict.fromkeys(("planned_samples", "planned_tokens"), 0.0),
+                **dict.fromkeys(("consumed_samples", "consumed_tokens"), 0),
+                **dict.fromkeys(("skipped_samples", "cursor"), 0),
+                "chain_tokens": tokens,
+                "epochs": 1.5 if source == "text" else 0.5,
+            }
             for source, tokens in drawn.items()
         },
+        "max_error_samples": 0.0,
     }
     run.ledger.unlink()
     append_jsonl(run.ledger, {**line, "step": steps - 1})
     append_jsonl(run.ledger, line)
     losses = {
-        "text": {"nats": 300.0, "tokens": 100, "bits_per_byte": 1.5},
-        "code": {"nats": 100.0, "tokens": 50, "bits_per_byte": 0.75},
+        "text": {"nats": 300.0, "tokens": 100, "bytes": 288, "bits_per_byte": 1.5},
+        "code": {"nats": 100.0, "tokens": 50, "bytes": 192, "bits_per_byte": 0.75},
     }
     append_jsonl(run.validation, {"step": steps, "sources": losses})
     return run
@@ -152,7 +160,7 @@ def test_losses_of_evaluations_do_as_well(tree: StudyTree, tmp_path: Path) -> No
     write_all(tree, out)
     run = tree.run_directory(out, tree.nodes["none/long"])
     run.validation.unlink()
-    losses = {"text": {"nats": 90.0, "tokens": 45, "bits_per_byte": 1.25}}
+    losses = {"text": {"nats": 90.0, "tokens": 45, "bytes": 104, "bits_per_byte": 1.25}}
     write_json(run.evaluation / "heldout.summary.json", {"step": 30, "sources": losses})
     row = read(out).frame.set_index("name").loc["none/long"]
     assert row["loss_nats.text"] == 2.0
@@ -204,7 +212,7 @@ def test_what_a_study_of_a_store_has_evaluated_comes_before_another_s_validation
     run = write_run(tree, out, "none", "long")
     write_record(out, StudyRecord(name="small").with_runs(tree, out))
     assert read(out).frame["loss_nats.text"].tolist() == [3.0], "the validation, where it is all"
-    losses = {"text": {"nats": 90.0, "tokens": 45, "bits_per_byte": 1.25}}
+    losses = {"text": {"nats": 90.0, "tokens": 45, "bytes": 104, "bits_per_byte": 1.25}}
     summary = run.evaluation / "heldout.summary.json"
     assert summary.parent.name.startswith("asked-")
     write_json(summary, {"step": 29, "sources": losses})

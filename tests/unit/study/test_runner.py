@@ -38,7 +38,7 @@ from megatron_codemix.study.state import (
 )
 from megatron_codemix.study.tree import expand, identify
 from tests.helpers.study_commands import Scripts
-from tests.helpers.study_files import STUDY, small_tree, write_study, write_trained
+from tests.helpers.study_files import STUDY, SUMS, small_tree, write_study, write_trained
 
 
 def test_a_study_runs_in_order_and_then_has_nothing_left(tmp_path: Path) -> None:
@@ -163,11 +163,14 @@ def test_remaining_time_counts_tokens_and_overheads(tmp_path: Path) -> None:
 def test_the_tail_of_metrics_leaves_out_cut_lines(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     assert last_records(path) == []
-    lines = [f'{{"step": {step}, "filler": "{"x" * 200}"}}\n' for step in range(200)]
+    record = {"throughput/tokens_per_second": 1000.0, "filler": "x" * 200}
+    lines = [json.dumps({"step": step} | record) + "\n" for step in range(200)]
+    lines += ["[]\n", '{"step": 1}\n', "not JSON\n"]
     path.write_text("".join(lines) + '{"step": 200, "fil')
     records = last_records(path)
     assert records[-1]["step"] == 199
     assert 50 < len(records) < 100
+    assert [one["step"] for one in records] == list(range(200 - len(records), 200))
 
 
 def test_an_evaluation_by_hand_does_not_pass_for_the_studys(tmp_path: Path) -> None:
@@ -303,7 +306,7 @@ def test_losses_of_validations_need_no_evaluation(tmp_path: Path) -> None:
     out = tmp_path / "out"
     node = tree.nodes["single/text"]
     run = write_trained(tree, out, node)
-    line = {"step": tree.plan(node).num_steps, "sources": {"text": {"nats": 30.0, "bytes": 10}}}
+    line = {"step": tree.plan(node).num_steps, "sources": {"text": SUMS}}
     append_jsonl(run.validation, line)
     assert phase_progress(tree, out, node).state == "done"
     assert read_heldout(tree.spec.evaluation, run, status_of(run)) == line

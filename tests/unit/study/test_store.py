@@ -37,6 +37,7 @@ from megatron_codemix.study.store import (
 from megatron_codemix.study.tree import StudyTree
 from tests.helpers.study_files import (
     STUDY,
+    SUMS,
     TOKENS_PER_STEP,
     small_tree,
     write_evaluated,
@@ -109,7 +110,7 @@ def test_a_validation_of_something_else_is_not_taken(tmp_path: Path) -> None:
     other = stored_tree(tmp_path, VALIDATED.replace("source: 1KiB", "source: 2KiB"))
     node = one.nodes["single/text"]
     run = write_trained(one, out, node)
-    line = {"step": one.plan(node).num_steps, "sources": {"text": {"nats": 30.0, "bytes": 10}}}
+    line = {"step": one.plan(node).num_steps, "sources": {"text": SUMS}}
     append_jsonl(run.validation, line)
     assert phase_progress(one, out, node).state == "done"
     assert phase_progress(other, out, other.nodes["single/text"]).state == "trained"

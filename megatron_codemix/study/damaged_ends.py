@@ -1,0 +1,55 @@
+"""Trained phases whose last checkpoint is damaged or gone while something is still to be made of
+it: they are trained on from the checkpoint before, to the same end."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from megatron_codemix.checkpoints import damage_at_end
+from megatron_codemix.config.plan import num_steps
+from megatron_codemix.lineage import start_step
+from megatron_codemix.study.node import PhaseNode
+from megatron_codemix.study.state import PhaseProgress, phase_progress
+from megatron_codemix.study.tree import StudyTree
+
+
+def damaged_end(tree: StudyTree, out: Path, phase: PhaseProgress) -> str | None:
+    """What is wrong with the last checkpoint of a trained phase, as far as the sizes of its files
+    tell. None where it is whole or nothing needs it, and where there is none before it: to train
+    all of a phase again is for its user to decide, whom the one who needs it tells."""
+    run, status = phase.run, phase.status
+    if run is None or status is None or status.state != "done":
+        return None
+    if not any(step < status.num_steps for step in run.complete_steps()):
+        return None
+    damage = damage_at_end(run, status.num_steps)
+    return damage if damage is not None and _is_needed(tree, out, phase.node) else None
+
+
+def to_be_done(tree: StudyTree, out: Path, phase: PhaseProgress) -> PhaseProgress:
+    """`phase`; as one that has failed where its end is to be made again."""
+    return phase if damaged_end(tree, out, phase) is None else replace(phase, state="failed")
+
+
+def _is_needed(tree: StudyTree, out: Path, node: PhaseNode) -> bool:
+    """Whether a phase that is the training of `node` is not evaluated, or one that starts from its
+    end is not trained, or is to be trained again."""
+    owner = tree.owner(node)
+    same = [one for one in tree.nodes.values() if tree.owner(one).key == owner.key]
+    if any(phase_progress(tree, out, one).state == "trained" for one in same):
+        return True
+    children = (
+        phase_progress(tree, out, child)
+        for one in same
+        for child in tree.nodes.values()
+        if (child.cell, child.parent) == (one.cell, one.name) and _starts_at_end(child, one)
+    )
+    return any(
+        child.state not in ("trained", "done") or damaged_end(tree, out, child) is not None
+        for child in children
+    )
+
+
+def _starts_at_end(child: PhaseNode, parent: PhaseNode) -> bool:
+    origin = child.config.init_from
+    assert origin is not None, child.key
+    return start_step(origin, parent.config) == num_steps(parent.config)

@@ -1,0 +1,200 @@
+"""Reports of runs whose files were cut, changed or lost: nothing that is too small passes for a
+number, and a line says which file it is and what to do."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from megatron_codemix.errors import RunError
+from megatron_codemix.files import append_jsonl, read_json, rewrite_jsonl, write_json
+from megatron_codemix.report.collect import collect
+from megatron_codemix.report.render import write_report
+from megatron_codemix.report.tables import build_report
+from megatron_codemix.runs import RunDirectory
+from megatron_codemix.study.evaluation import read_heldout, read_tasks
+from megatron_codemix.study.state import phase_progress, read_record, record_path
+from megatron_codemix.study.tree import StudyTree
+from tests.helpers.study_files import STUDY, small_tree, write_evaluated, write_trained
+from tests.helpers.task_results import write_task_results
+
+PHASES = ("text", "balanced", "balanced-then-text", "cooldown")
+TASKS = STUDY.replace("1KiB}", "1KiB}\n  tasks: {names: [copa]}")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> StudyTree:
+    return small_tree(tmp_path, TASKS)
+
+
+@pytest.fixture
+def out(tree: StudyTree, tmp_path: Path) -> Path:
+    """The study's folder, all done: three documents of each source and 20 items of a task."""
+    out = tmp_path / "out"
+    for number, name in enumerate(PHASES):
+        node = tree.nodes[f"single/{name}"]
+        run = write_trained(tree, out, node)
+        nats = [300.0 + number, 350.0, 351.0]
+        write_evaluated(tree, run, dict.fromkeys(("text", "code"), sum(nats)), num_bytes=999)
+        for source in ("text", "code"):
+            for document, one in enumerate(nats):
+                place = {"source": source, "document": document, "id": f"{source}{document}"}
+                line = place | {"bytes": 333, "tokens": 100, "nats": one}
+                append_jsonl(run.evaluation / "heldout.jsonl", line)
+        write_task_results(tree, out, node, {"copa": np.arange(20) % (2 + number) / 1.0})
+    return out
+
+
+def run_of(tree: StudyTree, out: Path, name: str) -> RunDirectory:
+    return tree.run_directory(out, tree.nodes[f"single/{name}"])
+
+
+def report_of(tree: StudyTree, out: Path) -> dict[str, Any]:
+    return build_report(collect(tree, out))
+
+
+def tokens_in(report: dict[str, Any]) -> list[Any]:
+    """Every count of tokens that were trained on."""
+    cost = report["cost"]
+    rows = [*report["variants"], *report["phases"], *cost["phases"], *cost["variants"]]
+    return [*(row["tokens"] for row in rows), cost["total"]["tokens"]]
+
+
+def notes_of(report: dict[str, Any], name: str) -> list[str]:
+    return [note for note in report["warnings"] if note.startswith(f"{name}: ")]
+
+
+def test_nothing_is_said_of_whole_files(tree: StudyTree, out: Path) -> None:
+    report = report_of(tree, out)
+    assert [note for name in PHASES for note in notes_of(report, name)] == []
+    assert report["variants"][0]["heldout"]["code"]["low"] is not None
+
+
+@pytest.mark.parametrize("lines", [None, [], [5]], ids=["lost", "empty", "cut"])
+@pytest.mark.parametrize("name", ["balanced", "cooldown"])
+def test_tokens_do_not_shrink_with_a_ledger(
+    name: str, lines: list[int] | None, tree: StudyTree, out: Path
+) -> None:
+    whole = report_of(tree, out)
+    run = run_of(tree, out, name)
+    last = json.loads(run.ledger.read_text())
+    run.ledger.unlink()
+    if lines is not None:
+        rewrite_jsonl(run.ledger, [last | {"step": 1, "tokens": 64} for _ in lines])
+    damaged = report_of(tree, out)
+    assert tokens_in(damaged) == tokens_in(whole)
+    [row] = [row for row in damaged["phases"] if row["name"] == name]
+    assert row["sources"] == {}
+    [note] = notes_of(damaged, name)
+    place = run.ledger.relative_to(out)
+    assert note.startswith(f"{name}: damaged: {place} ")
+    assert f"the run is done at step {run.require_status().step}" in note
+    assert json.loads(json.dumps(damaged, allow_nan=False))["warnings"][-1] == note
+
+
+def damage_line(path: Path, text: str) -> None:
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], text, *lines[2:]]) + "\n")
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", '{"step": 1.5}'])
+@pytest.mark.parametrize(
+    "name", ["metrics.jsonl", "ledger.jsonl", "evaluation/heldout.jsonl", "evaluation/copa.jsonl"]
+)
+def test_a_line_of_another_form_is_named(name: str, text: str, tree: StudyTree, out: Path) -> None:
+    path = run_of(tree, out, "cooldown").path / name
+    path.write_text(path.read_text() * 2)
+    damage_line(path, text)
+    with pytest.raises(RunError) as told:
+        write_report(tree, out)
+    assert str(told.value).startswith(f"{path}:2: damaged (")
+    what_to_do = "restore the file" if "evaluation" not in name else ".summary.json, and 'codemix"
+    assert what_to_do in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_text(""),
+        lambda path: path.write_text("".join(path.read_text().splitlines(True)[:-1])),
+    ],
+)
+@pytest.mark.parametrize(
+    ("stem", "words"),
+    [("heldout", "no intervals over documents of"), ("copa", "no intervals of copa")],
+)
+def test_lost_documents_and_items_are_told(
+    stem: str, words: str, damage: Callable[[Path], None], tree: StudyTree, out: Path
+) -> None:
+    evaluation = run_of(tree, out, "cooldown").evaluation
+    damage(evaluation / f"{stem}.jsonl")
+    report = report_of(tree, out)
+    [note] = notes_of(report, "cooldown")
+    assert words in note
+    summary = (evaluation / f"{stem}.summary.json").relative_to(out)
+    assert f"delete {summary}, and 'codemix study run' evaluates it again" in note
+    (out / summary).unlink()
+    assert phase_progress(tree, out, tree.nodes["single/cooldown"]).state == "trained"
+
+
+def test_a_layout_that_is_not_known_does_not_differ(tree: StudyTree, out: Path) -> None:
+    run = run_of(tree, out, "text")
+    (run.attempt(1) / "plan.json").unlink()
+    report = report_of(tree, out)
+    assert not any("differ in layout" in note for note in report["warnings"])
+    [note] = notes_of(report, "text")
+    assert "its layout over processes is not known" in note
+    assert f"{run.path.relative_to(out)}/attempts/1/plan.json is missing" in note
+    (run.attempt(1) / "provenance.json").unlink()
+    report = report_of(tree, out)
+    assert "attempts/1/provenance.json is missing" in notes_of(report, "text")[1]
+    assert not any("ran with different" in note for note in report["warnings"])
+    assert report["commit"] == "0123abc"
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("evaluation/heldout.summary.json", {"sources": []}),
+        ("evaluation/heldout.summary.json", {"sources": {"text": {"nats": 3}}}),
+        ("evaluation/copa.summary.json", {"metrics": {"acc": 0.5}}),
+        ("evaluation/copa.summary.json", {"items": "20"}),
+        ("evaluation/tasks.json", {"tasks": 3}),
+        ("attempts/1/plan.json", {"world_size": "two"}),
+        ("attempts/1/provenance.json", {"versions": []}),
+    ],
+)
+def test_an_object_of_another_form_is_named(
+    name: str, change: dict[str, Any], tree: StudyTree, out: Path
+) -> None:
+    path = run_of(tree, out, "text").path / name
+    for damaged in (read_json(path) | change, [1], "text"):
+        write_json(path, damaged)
+        with pytest.raises(RunError) as told:
+            write_report(tree, out)
+        assert str(told.value).startswith(f"{path}: damaged (")
+
+
+def test_a_summary_that_is_lost_is_to_be_made_again(tree: StudyTree, out: Path) -> None:
+    run, asked = run_of(tree, out, "text"), tree.spec.evaluation
+    (run.evaluation / "copa.summary.json").unlink()
+    assert read_tasks(asked, run, run.require_status()) is None
+    assert read_heldout(asked, run, run.require_status()) is not None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [], "text", None, 3, {"name": "small", "phases": []}, {"name": "small", "runs": ["a"]},
+        {"name": "small", "runs": {"single/text": 3}}, {"name": "small", "starts": "2"},
+        {"name": "small", "phases": {"single/text": {"train": None}}},
+    ],
+)  # fmt: skip
+def test_a_record_of_another_form_is_named(content: Any, tmp_path: Path) -> None:
+    write_json(record_path(tmp_path), content)
+    with pytest.raises(RunError, match=r"study\.json: not a readable study record"):
+        read_record(tmp_path, "small")

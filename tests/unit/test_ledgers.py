@@ -1,0 +1,123 @@
+"""The file of a ledger: damaged lines are named, lost ones put back from checkpoints."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from megatron_codemix.checkpoints import FileRecord, write_marker
+from megatron_codemix.errors import RunError
+from megatron_codemix.files import rewrite_jsonl
+from megatron_codemix.ledgers import mend_ledger, read_ledger, require_ledger
+from megatron_codemix.locks import exclusive
+from megatron_codemix.runs import RunDirectory, Status
+
+SAVED_AT = (5, 10, 15)
+
+
+def line(step: int) -> dict[str, Any]:
+    source = {
+        **dict.fromkeys(("planned_samples", "planned_tokens", "epochs"), 1.5 * step),
+        **dict.fromkeys(("consumed_samples", "consumed_tokens", "skipped_samples"), step),
+        **dict.fromkeys(("cursor", "chain_tokens"), step),
+        "loss_nats": float("nan"),
+    }
+    numbers = {"step": step, "samples": step, "tokens": 16 * step}
+    return numbers | {"sources": {"text": source}, "max_error_samples": 0.5}
+
+
+def save(run: RunDirectory, step: int, *, is_scheduled: bool = True) -> None:
+    folder = run.checkpoint(step)
+    folder.mkdir(parents=True)
+    (folder / "weights").write_bytes(b"w" * step)
+    record = {"step": step, "is_scheduled": is_scheduled, "ledger": line(step)}
+    write_marker(folder, record, {"weights": FileRecord.of(folder / "weights")})
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    """Done after 15 steps; it has kept its two last checkpoints and one of a stop."""
+    run = RunDirectory(tmp_path / "run")
+    run.write_status(Status(identity="a", state="done", step=15, num_steps=15))
+    for step in SAVED_AT[1:]:
+        save(run, step)
+    save(run, 12, is_scheduled=False)
+    rewrite_jsonl(run.ledger, [line(step) for step in SAVED_AT])
+    return run
+
+
+def cut_to(num_lines: int) -> Callable[[RunDirectory], None]:
+    def cut(run: RunDirectory) -> None:
+        kept = b"".join(run.ledger.read_bytes().splitlines(keepends=True)[:num_lines])
+        run.ledger.write_bytes(kept + b'{"step": 15, "sam')
+
+    return cut
+
+
+@pytest.mark.parametrize(
+    ("damage", "steps", "words"),
+    [
+        (cut_to(1), [5, 10, 15], "ledger.jsonl ends at step 5, and the run is done at step 15"),
+        (cut_to(2), [5, 10, 15], "ledger.jsonl ends at step 10, and"),
+        (cut_to(0), [10, 15], "ledger.jsonl has no line, and"),
+        (lambda run: run.ledger.unlink(), [10, 15], "ledger.jsonl is missing, and"),
+    ],
+)
+def test_lines_of_checkpoints_are_put_back(
+    run: RunDirectory, damage: Callable[[RunDirectory], None], steps: list[int], words: str
+) -> None:
+    whole = run.ledger.read_bytes().splitlines()
+    damage(run)
+    with pytest.raises(RunError, match=words):
+        require_ledger(run)
+    told = mend_ledger(run)
+    assert told is not None
+    assert words in told
+    assert run.ledger.read_bytes().splitlines() == whole[-len(steps) :]
+    assert [one["step"] for one in require_ledger(run)] == steps
+    assert mend_ledger(run) is None
+
+
+def test_what_no_checkpoint_has_is_told_and_left(run: RunDirectory) -> None:
+    cut_to(1)(run)
+    (run.checkpoint(15) / "complete.json").unlink()
+    before = run.ledger.read_bytes()
+    assert "restore the file from a copy" in (mend_ledger(run) or "")
+    assert run.ledger.read_bytes() == before
+
+
+def test_a_run_that_is_trained_is_left_alone(run: RunDirectory) -> None:
+    cut_to(1)(run)
+    before = run.ledger.read_bytes()
+    with exclusive(run.path / ".lock", "a training"):
+        assert mend_ledger(run) is None
+    run.write_status(replace(run.require_status(), state="running"))
+    assert mend_ledger(run) is None
+    assert [one["step"] for one in require_ledger(run)] == [5]
+    assert run.ledger.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("damaged", "words"),
+    [
+        ("[]", "list, and an object is wanted"),
+        ('"text"', "str, and an object is wanted"),
+        ("NaN", "float, and an object is wanted"),
+        ("{}", "'step' is missing"),
+        ('{"step": NaN}', "'step' is NaN"),
+        ('{"step": true}', "'step' is true"),
+        ('{"step": 1, "samples": 1, "tokens": "9"}', "'tokens' is \"9\""),
+        (
+            '{"step": 1, "samples": 1, "tokens": 9, "max_error_samples": 0, "sources": {"a": {}}}',
+            "source 'a': 'consumed_samples' is missing",
+        ),
+    ],
+)
+def test_a_line_of_another_form_is_named(run: RunDirectory, damaged: str, words: str) -> None:
+    lines = run.ledger.read_text().splitlines()
+    run.ledger.write_text("\n".join([lines[0], damaged, lines[2]]) + "\n")
+    with pytest.raises(RunError) as told:
+        read_ledger(run)
+    assert f"{run.ledger}:2: damaged ({words}" in str(told.value)
