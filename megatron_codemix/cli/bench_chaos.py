@@ -20,6 +20,7 @@ from megatron_codemix.obs.progress import progress_bar
 
 if TYPE_CHECKING:
     from megatron_codemix.bench.chaos.study.suite import StudyChaosResult
+    from megatron_codemix.bench.chaos.suite import Chaos, ChaosResult
 
 STEPS = 200
 _OF_ONE_TRAINING = ("kills", "nproc", "rounds", "moves", "check")
@@ -101,20 +102,29 @@ def chaos(
         return
     refuse_unused(context, ["work"], "without --study the folder to work in is --folder")
     refuse_unused(context, _OF_A_STUDY, "it goes with --study")
-    from megatron_codemix.bench.chaos.suite import Chaos, run_chaos
+    from megatron_codemix.bench.chaos.suite import Chaos
 
-    asked = Chaos(
-        num_faults=kills,
-        num_steps=steps or STEPS,
-        num_ranks=nproc,
-        seed=seed,
-        rounds=rounds,
-        num_moves=moves,
-        overrides=overrides or [],
+    _training(
+        folder or Path(tempfile.gettempdir()),
+        Chaos(
+            num_faults=kills,
+            num_steps=steps or STEPS,
+            num_ranks=nproc,
+            seed=seed,
+            rounds=rounds,
+            num_moves=moves,
+            overrides=overrides or [],
+        ),
+        json=json,
+        check=check,
     )
-    place = folder or Path(tempfile.gettempdir())
+
+
+def _training(folder: Path, asked: "Chaos", *, json: bool, check: bool) -> None:
+    from megatron_codemix.bench.chaos.suite import run_chaos
+
     with progress_bar("bench chaos", asked.num_starts, "runs") as advance:
-        result = run_chaos(place, asked, finished=lambda what: advance(1))
+        result = run_chaos(folder, asked, finished=lambda what: advance(1))
     if json:
         print_json(
             "chaos",
@@ -124,14 +134,16 @@ def chaos(
             differences=result.differences,
         )
     else:
-        for fault in result.faults:
-            print(
-                f"{fault.run}  step {fault.step:4d}  {fault.kind:21s} exit code {fault.exit_code}"
-            )
-        print("\n".join(result.differences) or "identical: weights, optimizer, ledger, metrics")
-        print("\n".join([TABLE_HEAD, *map(format_row, result.rows)]))
+        _print_training(result)
     if check and not result.identical:
         raise typer.Exit(EXIT_BUG)
+
+
+def _print_training(result: "ChaosResult") -> None:
+    for fault in result.faults:
+        print(f"{fault.run}  step {fault.step:4d}  {fault.kind:21s} exit code {fault.exit_code}")
+    print("\n".join(result.differences) or "identical: weights, optimizer, ledger, metrics")
+    print("\n".join([TABLE_HEAD, *map(format_row, result.rows)]))
 
 
 def _study(

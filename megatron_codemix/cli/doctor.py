@@ -3,7 +3,6 @@
 import importlib.metadata
 import importlib.util
 import json as json_module
-import os
 import re
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ import typer
 
 from megatron_codemix.backend.environment import has_nvidia_driver
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT
+from megatron_codemix.launch import allowance
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.launch.ranks import run_ranks
 from megatron_codemix.train.provenance import source_commit, versions
@@ -59,7 +59,7 @@ def command(
         _collectives(),
         _disk(Path.cwd()),
         _memory(),
-        Check("cores", True, str(len(os.sched_getaffinity(0)))),
+        Check("cores", True, str(allowance.usable_cores())),
         Check("extras", True, _extras()),
         *_gpu_checks(),
     ]
@@ -155,27 +155,11 @@ def _disk(folder: Path) -> Check:
 
 
 def _memory() -> Check:
-    machine = _meminfo_bytes()
-    total = min(machine["MemTotal"], _container_limit_bytes() or machine["MemTotal"])
-    available = min(machine["MemAvailable"], total)
-    detail = f"{format_bytes(available)} of {format_bytes(total)} available"
+    available = allowance.free_bytes()
+    detail = f"{format_bytes(available)} of {format_bytes(allowance.total_bytes())} available"
     if available < _WANTED_MEMORY_BYTES:
         detail += f"; the quickstart wants {format_bytes(_WANTED_MEMORY_BYTES)}"
     return Check("memory", available >= _WANTED_MEMORY_BYTES, detail)
-
-
-def _meminfo_bytes() -> dict[str, int]:
-    """/proc/meminfo, by name."""
-    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    fields = (line.replace(":", " ").split() for line in lines)
-    return {name: int(kib) * 1024 for name, kib, *_ in fields}
-
-
-def _container_limit_bytes() -> int | None:
-    """Memory limit of the control group (version 2, as containers see their own); None if none."""
-    limit = Path("/sys/fs/cgroup/memory.max")
-    text = limit.read_text().strip() if limit.exists() else "max"
-    return int(text) if text.isdecimal() else None
 
 
 def _extras() -> str:

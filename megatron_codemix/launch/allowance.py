@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+_MEMINFO = Path("/proc/meminfo")
 _OWN_GROUPS = Path("/proc/self/cgroup")
 _MOUNT = Path("/sys/fs/cgroup")
 _MEMORY_FILES = (
@@ -22,15 +23,21 @@ _MEMORY_FILES = (
 
 
 def free_bytes(
-    meminfo: Path = Path("/proc/meminfo"),
-    own_groups: Path = _OWN_GROUPS,
-    mount: Path = _MOUNT,
+    meminfo: Path = _MEMINFO, own_groups: Path = _OWN_GROUPS, mount: Path = _MOUNT
 ) -> int:
     """Memory that can be had without swapping, and without being killed for it."""
-    found = re.search(r"^MemAvailable: *(\d+) kB$", _text(meminfo), re.MULTILINE)
-    machine = int(found[1]) * 1024 if found else 0
     left = [_bytes_left_in(folder) for folder in _groups("memory", own_groups, mount)]
+    machine = _machine_bytes("MemAvailable", meminfo)
     return min([machine, *(one for one in left if one is not None)])
+
+
+def total_bytes(
+    meminfo: Path = _MEMINFO, own_groups: Path = _OWN_GROUPS, mount: Path = _MOUNT
+) -> int:
+    """Memory that all processes under the same limits may have together."""
+    limits = [_limit_of(folder) for folder in _groups("memory", own_groups, mount)]
+    machine = _machine_bytes("MemTotal", meminfo)
+    return min([machine, *(one for one in limits if one is not None)])
 
 
 def usable_cores(own_groups: Path = _OWN_GROUPS, mount: Path = _MOUNT) -> int:
@@ -38,6 +45,11 @@ def usable_cores(own_groups: Path = _OWN_GROUPS, mount: Path = _MOUNT) -> int:
     quotas = [_cores_of(folder) for folder in _groups("cpu", own_groups, mount)]
     affinity = len(os.sched_getaffinity(0))
     return max(1, int(min([affinity, *(quota for quota in quotas if quota is not None)])))
+
+
+def _machine_bytes(name: str, meminfo: Path) -> int:
+    found = re.search(rf"^{name}: *(\d+) kB$", _text(meminfo), re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
 
 
 def _groups(controller: Literal["memory", "cpu"], own_groups: Path, mount: Path) -> Iterator[Path]:
@@ -63,6 +75,12 @@ def _bytes_left_in(group: Path) -> int | None:
             files = re.search(rf"^{cache} (\d+)$", _text(group / "memory.stat"), re.MULTILINE)
             return max(0, int(most) - int(taken) + (int(files[1]) if files else 0))
     return None
+
+
+def _limit_of(group: Path) -> int | None:
+    """None where the group has no limit."""
+    texts = [_text(group / limit).strip() for limit, *_ in _MEMORY_FILES]
+    return next((int(text) for text in texts if text.isdecimal()), None)
 
 
 def _cores_of(group: Path) -> float | None:

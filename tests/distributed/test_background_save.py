@@ -12,6 +12,7 @@ from megatron_codemix.bench.chaos.compare import differing_tensors
 from megatron_codemix.checkpoints import changed_files, files_of, read_marker
 from megatron_codemix.config.schema import LayoutConfig
 from megatron_codemix.launch.placement import RankContext
+from tests.helpers.megatron_core import save_as_megatron_does
 from tests.helpers.ranks import run_distributed
 from tests.helpers.training import Job, build_with_optimizer, train_on_rank, train_steps
 
@@ -28,10 +29,9 @@ LAYOUTS = {
 }
 
 
-def save_as_megatron_does(model, optimizer, folder: Path) -> None:  # type: ignore[no-untyped-def]
+def save_all_as_megatron_does(model, optimizer, folder: Path) -> None:  # type: ignore[no-untyped-def]
     """Its own gathering, planning and writing."""
     import torch.distributed
-    from megatron.core import dist_checkpointing
 
     from megatron_codemix.mcore.checkpoint import sharded_weights
     from megatron_codemix.mcore.model import finish_update
@@ -42,7 +42,7 @@ def save_as_megatron_does(model, optimizer, folder: Path) -> None:  # type: igno
     state = sharded_weights(model)
     content = {"distrib_optim_sharding_type": "fully_reshardable"}
     state["optimizer"] = optimizer.sharded_state_dict(state, metadata=content)
-    dist_checkpointing.save(state, str(folder), content_metadata=content)
+    save_as_megatron_does(state, folder, content)
 
 
 def save_and_go_on(context: RankContext, job: Job, folder: Path) -> None:
@@ -54,7 +54,7 @@ def save_and_go_on(context: RankContext, job: Job, folder: Path) -> None:
     process = CheckpointProcess()
     model, optimizer, parallel, backend = build_with_optimizer(job)
     train_steps(job, model, optimizer, parallel, backend, range(2))
-    save_as_megatron_does(model, optimizer, folder / "megatron")
+    save_all_as_megatron_does(model, optimizer, folder / "megatron")
     save_checkpoint(folder / "waited", model, optimizer, {"step": 2}, parallel)
     save = begin_save(folder / "during", model, optimizer, {"step": 2}, parallel, process)
     train_steps(job, model, optimizer, parallel, backend, range(2, 5))

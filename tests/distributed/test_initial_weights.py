@@ -11,6 +11,7 @@ import pytest
 
 from megatron_codemix.config.schema import LayoutConfig, MoeConfig
 from megatron_codemix.launch.placement import RankContext
+from tests.helpers.megatron_core import save_as_megatron_does
 from tests.helpers.ranks import run_distributed
 from tests.helpers.training import MODEL, Job, build_on_rank
 
@@ -24,8 +25,6 @@ MODELS = {
 
 
 def save_initial_weights(context: RankContext, job: Job) -> None:
-    from megatron.core import dist_checkpointing
-
     from megatron_codemix.mcore.checkpoint import sharded_weights
 
     chunks, _, _ = build_on_rank(job)
@@ -34,7 +33,7 @@ def save_initial_weights(context: RankContext, job: Job) -> None:
     import torch.distributed
 
     torch.distributed.barrier()
-    dist_checkpointing.save(sharded_weights(chunks), str(job.save))
+    save_as_megatron_does(sharded_weights(chunks), job.save)
 
 
 def compare_with_own(context: RankContext, job: Job) -> list[str]:

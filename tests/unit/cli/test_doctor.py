@@ -38,10 +38,13 @@ def test_the_screen_is_one_screen(capfd: pytest.CaptureFixture[str]) -> None:
 def test_a_collective_that_fails_is_named(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def _reduce_scatter(*_: object) -> bool:
+    all_reduce = collectives_trial._all_reduce
+
+    def _reduce_scatter(*where: object) -> bool:
+        all_reduce(*where)  # which ends on no rank before all have told of the one before
         return False
 
-    broken = (collectives_trial._all_reduce, _reduce_scatter)
+    broken = (all_reduce, _reduce_scatter)
     monkeypatch.setattr(collectives_trial, "_COLLECTIVES", broken)
 
     assert main(["doctor", "--json"]) == 2

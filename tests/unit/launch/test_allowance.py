@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from megatron_codemix.launch.allowance import free_bytes, usable_cores
+from megatron_codemix.launch.allowance import free_bytes, total_bytes, usable_cores
 
 GIB = 1 << 30
 CORES = len(os.sched_getaffinity(0))
@@ -18,13 +18,20 @@ def write(folder: Path, **files: str) -> None:
 
 def free(folder: Path, groups: str, *, available: int = 100 * GIB) -> int:
     """`groups`: what /proc/self/cgroup says."""
-    (folder / "meminfo").write_text(f"MemTotal: 1 kB\nMemAvailable: {available // 1024} kB\n")
+    lines = f"MemTotal: {200 * GIB // 1024} kB\nMemAvailable: {available // 1024} kB\n"
+    (folder / "meminfo").write_text(lines)
     (folder / "cgroup").write_text(groups)
     return free_bytes(folder / "meminfo", folder / "cgroup", folder / "sys")
 
 
+def total(folder: Path) -> int:
+    """Of the same files, once `free` has written them."""
+    return total_bytes(folder / "meminfo", folder / "cgroup", folder / "sys")
+
+
 def test_without_groups_the_machine_decides(tmp_path: Path) -> None:
     assert free(tmp_path, "0::/\n") == 100 * GIB
+    assert total(tmp_path) == 200 * GIB
     assert free(tmp_path, "") == 100 * GIB
     assert usable_cores(tmp_path / "cgroup", tmp_path / "sys") == CORES
 
@@ -38,6 +45,7 @@ def test_the_least_along_the_path_is_left(tmp_path: Path) -> None:
     write(top / "job" / "step", memory__max="max", memory__current=str(9 * GIB))
     write(top / "other", memory__max="1", memory__current="1")
     assert free(tmp_path, "0::/job/step\n") == 9 * GIB
+    assert total(tmp_path) == 16 * GIB
     assert free(tmp_path, "0::/job/step\n", available=2 * GIB) == 2 * GIB
     write(top / "job", memory__current=str(30 * GIB))
     assert free(tmp_path, "0::/job/step\n") == 0
@@ -52,6 +60,7 @@ def test_a_container_has_its_own_group_at_the_top(tmp_path: Path) -> None:
         cpu__max="150000 100000",
     )
     assert free(tmp_path, "0::/docker/0123\n") == 3 * GIB
+    assert total(tmp_path) == 4 * GIB
     assert usable_cores(tmp_path / "cgroup", tmp_path / "sys") == 1
 
 
@@ -65,6 +74,7 @@ def test_the_first_version_is_read_by_its_own_names(tmp_path: Path) -> None:
     write(top / "cpu" / "b", cpu__cfs_quota_us="100000", cpu__cfs_period_us="100000")
     groups = "7:memory:/a\n5:cpu,cpuacct:/b\n1:name=systemd:/a/b\n"
     assert free(tmp_path, groups) == 3 * GIB
+    assert total(tmp_path) == 8 * GIB
     assert usable_cores(tmp_path / "cgroup", top) == 1
     write(top / "cpu" / "b", cpu__cfs_quota_us="-1")
     assert usable_cores(tmp_path / "cgroup", top) == CORES
