@@ -11,8 +11,6 @@ def load() -> None:
     """Imports it."""
     command_line.limit_blas_threads()
     prepare_environment("cpu")
-    import torch._dynamo  # noqa: F401  # as `train` has it
-
     import megatron_codemix.cli.evaluate
     import megatron_codemix.cli.train
     import megatron_codemix.evaluation.engine.model

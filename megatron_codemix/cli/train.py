@@ -170,8 +170,6 @@ def _note_death(phase: Phase, code: int) -> None:
 
 def _import_engine() -> None:
     """Once, before the ranks are forked."""
-    import torch._dynamo  # noqa: F401  # optimizers would do so in each rank, for a second
-
     import megatron_codemix.train.rank  # noqa: F401  # for its imports
 
 
