@@ -10,6 +10,9 @@ from typing import IO
 
 from megatron_codemix.errors import RunError
 
+_TRIES_BESIDE_LOOKERS = 50
+_LOOK_SECONDS = 0.001
+
 
 def try_lock(path: Path) -> IO[str] | None:
     """The open file holding an exclusive lock on `path`, or None if another process holds it.
@@ -20,9 +23,7 @@ def try_lock(path: Path) -> IO[str] | None:
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         handle = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - the lock lives as long as the file is open
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _lock_alone(handle):
             handle.close()
             return None
         if _is_file_at(path, handle):
@@ -37,11 +38,28 @@ def is_locked(path: Path) -> bool:
     except FileNotFoundError:
         return False
     with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
+        return not _lock(handle, fcntl.LOCK_SH)
+
+
+def _lock_alone(handle: IO[str]) -> bool:
+    """Whether nobody else held it. Those who only look hold it for a moment, together, and are
+    waited for."""
+    for _ in range(_TRIES_BESIDE_LOOKERS):
+        if _lock(handle, fcntl.LOCK_EX):
             return True
+        if not _lock(handle, fcntl.LOCK_SH):
+            return False
+        fcntl.flock(handle, fcntl.LOCK_UN)
+        time.sleep(_LOOK_SECONDS)
     return False
+
+
+def _lock(handle: IO[str], operation: int) -> bool:
+    try:
+        fcntl.flock(handle, operation | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _is_file_at(path: Path, handle: IO[str]) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from megatron_codemix.errors import RunError
 from megatron_codemix.launch.local import Child, Starter, StopRequest
-from megatron_codemix.locks import exclusive, try_lock
+from megatron_codemix.locks import exclusive, is_locked, try_lock
 from tests.helpers.children import KINDS, run, starter, wait_for
 
 # Ends when told to, after writing that it was; says first that it is ready.
@@ -178,3 +178,27 @@ def test_only_one_process_holds_a_lock(tmp_path: Path) -> None:
             pass
     with exclusive(path, "a study"):
         pass
+
+
+def test_who_looks_at_a_lock_keeps_nobody_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lock"
+    path.touch()
+    with open(path, encoding="utf-8") as looker:
+        fcntl.flock(looker, fcntl.LOCK_SH)
+        waits = []
+
+        def go(seconds: float) -> None:
+            waits.append(seconds)
+            fcntl.flock(looker, fcntl.LOCK_UN)
+
+        monkeypatch.setattr("megatron_codemix.locks.time.sleep", go)
+        handle = try_lock(path)
+        assert handle is not None
+        assert len(waits) == 1
+        with handle:
+            assert is_locked(path)
+            assert try_lock(path) is None, "an owner is not waited for"
+        assert len(waits) == 1
+    assert not is_locked(path)
