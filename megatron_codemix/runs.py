@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from megatron_codemix.errors import RunError
+from megatron_codemix.errors import CodemixError, RunError
 from megatron_codemix.files import Json, field_problem, read_json_object, read_jsonl, write_json
 
 State = Literal["pending", "running", "done", "failed"]
@@ -243,13 +243,19 @@ def require_done(run: RunDirectory) -> Status:
     return status
 
 
-def train_again(run: RunDirectory) -> str:
+def train_command(run: RunDirectory) -> str:
     """The command that goes on with a run, on as many ranks as its last attempt had."""
     command = f"codemix train {run.config} --run-dir {run.path}"
-    with contextlib.suppress(OSError, ValueError, KeyError):  # it is told without them
+    # It is told without them.
+    with contextlib.suppress(CodemixError, OSError, ValueError, KeyError):
         plan = read_json_object(run.attempt(run.require_status().attempts) / "plan.json")
         command += f" --nproc {plan['world_size']}"
-    return f"`{command}` (or `codemix study run`)"
+    return f"`{command}`"
+
+
+def train_again(run: RunDirectory) -> str:
+    """What goes on with a run that a study needs."""
+    return f"{train_command(run)} (or `codemix study run`)"
 
 
 def run_of_checkpoint(folder: Path) -> RunDirectory:

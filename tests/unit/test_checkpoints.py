@@ -12,11 +12,13 @@ from megatron_codemix.checkpoints import (
     changed_files,
     files_of,
     read_marker,
+    refusing_damage,
     remove_checkpoint,
     total_bytes,
     write_marker,
 )
 from megatron_codemix.errors import RunError
+from megatron_codemix.runs import RunDirectory
 
 CONTENTS = {"__0_0.distcp": b"weights" * 1000, "__1_0.distcp": b"", ".metadata": b"\x80\x04."}
 
@@ -88,3 +90,19 @@ def test_no_marker_is_written_over_files_of_another_size(folder: Path) -> None:
 def test_a_checkpoint_is_removed(folder: Path) -> None:
     remove_checkpoint(folder)
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("status", [None, "{", '{"attempts": 1}'])
+def test_damage_is_told_whatever_else_of_the_run_is_lost(
+    tmp_path: Path, status: str | None
+) -> None:
+    run = RunDirectory(tmp_path)
+    run.checkpoint(5).mkdir(parents=True)
+    write_marker(run.checkpoint(5), {}, {})
+    if status is not None:
+        run.status.write_text(status)
+    with (
+        pytest.raises(RunError, match=r"weights: is missing\n.*`codemix train \S+ --run-dir \S+`"),
+        refusing_damage(run.checkpoint(10)),
+    ):
+        raise DamagedCheckpointError("weights: is missing")
