@@ -126,10 +126,28 @@ def damage_at_end(run: RunDirectory, last_step: int) -> str | None:
 def read_marker(folder: Path) -> Marker:
     """The record of a complete checkpoint. Raises RunError if it is incomplete,
     DamagedCheckpointError where a file has another size than when it was written."""
-    record = _read_record(folder)
+    record = marker_record(folder)
     problems = _size_problems(folder, files_of(record))
     if problems:
         raise DamagedCheckpointError("\n".join(problems))
+    return record
+
+
+def marker_record(folder: Path) -> Marker:
+    """What the marker says, without a look at the other files. Raises RunError where there is none,
+    DamagedCheckpointError where it is not readable."""
+    path = folder / COMPLETE_MARKER
+    try:
+        record: Marker = read_json(path)
+        files_of(record)
+    except FileNotFoundError:
+        raise RunError(
+            f"{folder}: not a complete checkpoint (no {COMPLETE_MARKER} in it)"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedCheckpointError(
+            f"{path}: not the record of a checkpoint ({error!r}); restore it, or delete the folder"
+        ) from error
     return record
 
 
@@ -177,22 +195,6 @@ def changed_files(
     with ThreadPoolExecutor(num_threads) as threads:
         found = threads.map(partial(_content_problem, folder, advance), files.items())
         return [problem for problem in found if problem]
-
-
-def _read_record(folder: Path) -> Marker:
-    path = folder / COMPLETE_MARKER
-    try:
-        record: Marker = read_json(path)
-        files_of(record)
-    except FileNotFoundError:
-        raise RunError(
-            f"{folder}: not a complete checkpoint (no {COMPLETE_MARKER} in it)"
-        ) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedCheckpointError(
-            f"{path}: not the record of a checkpoint ({error!r}); restore it, or delete the folder"
-        ) from error
-    return record
 
 
 def _size_problems(folder: Path, files: Mapping[str, FileRecord]) -> list[str]:

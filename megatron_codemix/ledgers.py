@@ -1,15 +1,14 @@
 """The file of a run's ledger: its lines, whether they reach the run's end, and the lines that
 checkpoints have as well."""
 
-import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from megatron_codemix.checkpoints import read_marker
+from megatron_codemix.checkpoints import marker_record
 from megatron_codemix.errors import RunError
-from megatron_codemix.files import field_problem, read_jsonl, rewrite_jsonl
+from megatron_codemix.files import Json, field_problem, read_jsonl, rewrite_jsonl
 from megatron_codemix.locks import try_lock
-from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.runs import RunDirectory, Status, train_command
 
 LedgerLine = dict[str, Any]  # Any: JSON values, of a form that was checked
 
@@ -27,7 +26,7 @@ def read_ledger(run: RunDirectory) -> list[LedgerLine]:
     return read_jsonl(run.ledger, _line_problem)
 
 
-def _line_problem(line: LedgerLine) -> str | None:
+def _line_problem(line: Json) -> str | None:
     problem = field_problem(line, _FIELDS | {"max_error_samples": int | float})
     if problem is not None:
         return problem
@@ -52,14 +51,24 @@ def ledger_damage(run: RunDirectory, status: Status, lines: Sequence[LedgerLine]
 def with_lines_of_checkpoints(
     run: RunDirectory, lines: Iterable[LedgerLine], step: int
 ) -> list[LedgerLine]:
-    """`lines` up to `step`, with those that complete checkpoints have and the file has not. Raises
-    RunError where a checkpoint that is needed for that is damaged."""
+    """`lines` up to `step`, with those that markers of complete checkpoints have and the file has
+    not. A marker that is damaged has none."""
     found = {line["step"]: line for line in lines if line["step"] <= step}
     for missing in {number for number in run.complete_steps() if number <= step} - found.keys():
-        marker = read_marker(run.checkpoint(missing))
-        if marker["is_scheduled"]:
-            found[missing] = marker["ledger"]
+        line = _line_of_checkpoint(run, missing)
+        if line is not None:
+            found[missing] = line
     return [found[number] for number in sorted(found)]
+
+
+def _line_of_checkpoint(run: RunDirectory, step: int) -> LedgerLine | None:
+    """Other files of the checkpoint may be damaged."""
+    try:
+        marker = marker_record(run.checkpoint(step))
+    except RunError:
+        return None
+    line = marker.get("ledger") if marker.get("is_scheduled") else None
+    return line if _line_problem(line) is None else None
 
 
 def mend_ledger(run: RunDirectory) -> str | None:
@@ -67,15 +76,22 @@ def mend_ledger(run: RunDirectory) -> str | None:
     was wrong and what has become of it, or what can be done; None where nothing is wrong, or a
     training holds the run, which puts it back itself.
 
-    Raises RunError where a line, the status or a checkpoint that is needed is damaged.
+    Raises RunError where a line or the status is damaged.
     """
-    if _damage_now(run) is None:
+    found = _damage_now(run)
+    if found is None:
         return None
-    with contextlib.ExitStack() as stack:
-        handle = try_lock(run.path / ".lock")
-        if handle is None:
-            return None
-        stack.enter_context(handle)
+    try:
+        return _put_back(run)
+    except OSError as error:  # perhaps another user's run
+        return f"{found}; it cannot be put back: {error.filename}: {error.strerror}"
+
+
+def _put_back(run: RunDirectory) -> str | None:
+    handle = try_lock(run.path / ".lock")
+    if handle is None:
+        return None
+    with handle:
         status, damage = run.require_status(), _damage_now(run)
         if damage is None:
             return None
@@ -103,12 +119,17 @@ def _damage_now(run: RunDirectory) -> str | None:
 
 def ledger_advice(run: RunDirectory, status: Status) -> str:
     """What can be done about a ledger that was cut or lost."""
-    if status.step in run.complete_steps():
+    if _line_of_checkpoint(run, status.step) is not None:
         return (
             "'codemix study run', or the 'codemix train' command of the run, puts back what its "
             "checkpoints have of it"
         )
+    again = (
+        f"give {train_command(run)}, which makes both again from the checkpoint before"
+        if any(step < status.step for step in run.complete_steps())
+        else "move the run directory away to train it again"
+    )
     return (
-        "its last checkpoint, which would have that line too, is gone: restore the file from a "
-        "copy, or move the run directory away to train it again"
+        "its last checkpoint, which would have that line too, is gone or damaged: restore the file "
+        f"from a copy, or {again}"
     )

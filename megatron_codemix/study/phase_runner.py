@@ -81,6 +81,7 @@ class PhaseRunner:
         self.told = set[str]()
         """Phases of which it was said that another study works on them."""
         self.told_of_damage = set[str]()
+        """What was said of it: phases are looked at again and again."""
 
     def steps(
         self, node: PhaseNode, child_lock: IO[str], share: Mapping[str, str]
@@ -125,9 +126,12 @@ class PhaseRunner:
         return DONE
 
     def _mend_ledger(self, node: PhaseNode) -> None:
+        """Not where the end is to be made again: that puts the ledger back."""
+        if self._progress(node).state not in ("trained", "done"):
+            return
         told = mend_ledger(self.tree.run_directory(self.out, node))
         if told is not None and self.tree.trained_with(node) is None:
-            self.display.say(f"{node.label}: {told}")
+            self._tell_of_damage(f"{node.label}: {told}")
 
     def _progress(self, node: PhaseNode) -> PhaseProgress:
         """As one that has failed where its last checkpoint is to be made again."""
@@ -135,13 +139,16 @@ class PhaseRunner:
         damage = damaged_end(self.tree, self.out, phase)
         if damage is None:
             return phase
-        if node.key not in self.told_of_damage:
-            self.told_of_damage.add(node.key)
-            self.display.say(
-                f"{node.label}: is trained, but its last checkpoint, which is needed, is not "
-                f"whole; it is made again from the one before:\n{damage}"
-            )
+        self._tell_of_damage(
+            f"{node.label}: is trained, but its last checkpoint, which is needed, is not whole; it "
+            f"is made again from the one before:\n{damage}"
+        )
         return replace(phase, state="failed")
+
+    def _tell_of_damage(self, text: str) -> None:
+        if text not in self.told_of_damage:
+            self.told_of_damage.add(text)
+            self.display.say(text)
 
     @contextlib.contextmanager
     def _holding(self, phase: PhaseProgress) -> Iterator[list[int] | None]:

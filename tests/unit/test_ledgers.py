@@ -1,5 +1,7 @@
 """The file of a ledger: damaged lines are named, lost ones put back from checkpoints."""
 
+import errno
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +88,51 @@ def test_what_no_checkpoint_has_is_told_and_left(run: RunDirectory) -> None:
     before = run.ledger.read_bytes()
     assert "restore the file from a copy" in (mend_ledger(run) or "")
     assert run.ledger.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("damaged", "steps"),
+    [("weights", [10, 15]), ("complete.json", [15])],
+)
+def test_what_else_of_a_checkpoint_is_damaged_keeps_no_line_back(
+    run: RunDirectory, damaged: str, steps: list[int]
+) -> None:
+    whole = run.ledger.read_bytes().splitlines()
+    run.ledger.unlink()
+    (run.checkpoint(10) / damaged).write_bytes(b"{")
+    (run.checkpoint(15) / "weights").unlink()
+    assert "put back" in (mend_ledger(run) or "")
+    assert run.ledger.read_bytes().splitlines() == whole[-len(steps) :]
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        ((10, 12), "from a copy, or give `codemix train {run}/config.yaml --run-dir {run}`, which"),
+        ((), "from a copy, or move the run directory away"),
+    ],
+)
+def test_a_line_of_a_marker_that_is_none_is_lost(
+    run: RunDirectory, others: tuple[int, ...], words: str
+) -> None:
+    cut_to(1)(run)
+    (run.checkpoint(15) / "complete.json").write_text("{")
+    for step in {10, 12} - set(others):
+        shutil.rmtree(run.checkpoint(step))
+    assert words.format(run=run.path) in (mend_ledger(run) or "")
+
+
+def test_another_users_ledger_is_told_of(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("megatron_codemix.ledgers.try_lock", refuse)
+    cut_to(1)(run)
+    told = mend_ledger(run) or ""
+    assert told.startswith(f"{run.ledger} ends at step 5, and")
+    assert told.endswith(f"; it cannot be put back: {run.path}/.lock: Permission denied")
 
 
 def test_a_run_that_is_trained_is_left_alone(run: RunDirectory) -> None:

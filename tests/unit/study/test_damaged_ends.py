@@ -55,12 +55,18 @@ def trained(tree: StudyTree, out: Path, *names: str) -> dict[str, RunDirectory]:
 
 @pytest.mark.parametrize("damage", [remove_end, remove_marker, shorten])
 def test_a_phase_that_others_start_from_is_trained_on(
-    damage: Callable[[RunDirectory], None], tmp_path: Path
+    damage: Callable[[RunDirectory], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Also where its ledger is gone, which that training puts back."""
     tree, out = small_tree(tmp_path), tmp_path / "out"
-    damage(trained(tree, out, "text", "balanced")["balanced"])
+    run = trained(tree, out, "text", "balanced")["balanced"]
+    damage(run)
+    run.ledger.unlink()
     scripts = Scripts(tree, {"balanced": "save"})
-    assert run_study(tree, out, commands=scripts, show=False).exit_code == EXIT_DONE
+    assert run_study(tree, out, commands=scripts).exit_code == EXIT_DONE
+    told = capsys.readouterr().err.replace("\n", "")
+    assert told.count("is made again from the one before") == 1
+    assert "restore" not in told
     assert scripts.started[:2] == ["train balanced on 2", "train balanced-then-text on 2"]
     assert "train text on 2" not in scripts.started
 
