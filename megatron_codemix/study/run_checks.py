@@ -3,13 +3,14 @@ started."""
 
 from pathlib import Path
 
-from megatron_codemix.errors import RunError
+from megatron_codemix.errors import CodemixError, RunError
 from megatron_codemix.ledgers import read_ledger
 from megatron_codemix.lineage import start_step
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.changed_phase import other_run_problems
 from megatron_codemix.study.data_checks import data_of_the_rest
 from megatron_codemix.study.node import PhaseNode
+from megatron_codemix.study.state import phase_progress
 from megatron_codemix.study.tree import StudyTree
 
 
@@ -19,15 +20,15 @@ def start_problems(tree: StudyTree, out: Path) -> list[str]:
 
 
 def run_problems(tree: StudyTree, out: Path) -> list[str]:
-    """Directories that hold other runs than those that they are named for, ledgers that cannot be
-    read and, in a store, runs
-    without the checkpoint that a phase starts from. Phases whose data is not there are passed
-    over."""
+    """Directories that hold other runs than those that they are named for, ledgers and results that
+    cannot be read and, in a store, runs without the checkpoint that a phase starts from. Phases
+    whose data is not there are passed over."""
     problems = []
     for node in tree.nodes.values():
         if node.identity is not None:
             problems += other_run_problems(tree, out, node)
             problems += _ledger_problems(tree.run_directory(out, node))
+            problems += _progress_problems(tree, out, node)
             problems += [] if tree.store is None else _branch_problems(tree, out, node)
     return list(dict.fromkeys(problems))
 
@@ -37,6 +38,15 @@ def _ledger_problems(run: RunDirectory) -> list[str]:
     try:
         read_ledger(run)
     except RunError as error:
+        return error.problems
+    return []
+
+
+def _progress_problems(tree: StudyTree, out: Path, node: PhaseNode) -> list[str]:
+    """Now, and not when it is the phase's turn."""
+    try:
+        phase_progress(tree, out, node)
+    except CodemixError as error:
         return error.problems
     return []
 

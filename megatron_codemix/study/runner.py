@@ -11,7 +11,7 @@ from typing import IO
 
 from megatron_codemix.backend.environment import runs_on_gpus
 from megatron_codemix.config.parameters import count_parameters
-from megatron_codemix.errors import ConfigError, RunError
+from megatron_codemix.errors import CodemixError, ConfigError, RunError
 from megatron_codemix.launch.local import POLL_SECONDS, Child, ChildExit, StopRequest
 from megatron_codemix.launch.shares import fitting_jobs, gpu_shares, thread_shares
 from megatron_codemix.locks import exclusive, try_lock
@@ -211,17 +211,23 @@ class _Runner:
         try:
             child = next(steps) if ended is None else steps.send(ended)
         except StopIteration as end:
-            if end.value is DONE:
-                self.done.add(node.key)
-            elif end.value is ELSEWHERE:
-                self.begun.remove(node.key)
-                self.elsewhere.add(node.key)
-            else:
-                self.outcome = both(self.outcome, end.value)
-                if not self.stop.count:
-                    self.stop.ask()  # the others save and end
+            self._end(node, end.value)
+        except CodemixError as error:  # of its files
+            outcome = Outcome(exit_code=error.exit_code, message=f"{node.label}: {error}")
+            self._end(node, outcome)
         else:
             self.work[place] = _Work(node, steps, child)
+
+    def _end(self, node: PhaseNode, outcome: Outcome) -> None:
+        if outcome is DONE:
+            self.done.add(node.key)
+        elif outcome is ELSEWHERE:
+            self.begun.remove(node.key)
+            self.elsewhere.add(node.key)
+        else:
+            self.outcome = both(self.outcome, outcome)
+            if not self.stop.count:
+                self.stop.ask()  # the others save and end
 
     def _ended(self) -> list[tuple[int, ChildExit]]:
         """Waits a moment for the children, or for other studies where there are none, and shows how
@@ -251,7 +257,8 @@ class _Runner:
         if always or now - self._shown > _SHOW_EVERY_SECONDS:
             self._shown = now
             nodes = [work.node for work in self.work.values()]
-            self.display.update(self.tree, self.out, self.record, nodes)
+            with contextlib.suppress(CodemixError):  # damage is told by the phases that it concerns
+                self.display.update(self.tree, self.out, self.record, nodes)
 
     def _account(self) -> None:
         now = time.monotonic()

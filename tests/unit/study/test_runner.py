@@ -253,6 +253,43 @@ def test_a_failure_lets_the_phases_beside_it_save(tmp_path: Path) -> None:
     assert len(scripts.started) == 2
 
 
+class _DamagedMeanwhile(Scripts):
+    """Leaves a summary that is none in the run of a phase as its training begins."""
+
+    def train(self, run: RunDirectory, world_size: int) -> list[str]:
+        if run.path.name.startswith("balanced-"):
+            run.evaluation.mkdir(parents=True)
+            (run.evaluation / "heldout.summary.json").write_text("{")
+        return super().train(run, world_size)
+
+
+def test_damage_that_a_phase_finds_lets_the_phases_beside_it_save(tmp_path: Path) -> None:
+    tree, out = small_tree(tmp_path), tmp_path / "out"
+    deeds = {"text": "until stopped", "balanced": "wait for waits.runs"}
+    outcome = run_study(tree, out, commands=_DamagedMeanwhile(tree, deeds), jobs=2)
+    assert outcome.exit_code == EXIT_INPUT
+    assert outcome.message.startswith("balanced: ")
+    assert "heldout.summary.json: damaged" in outcome.message
+    text = tree.run_directory(out, tree.nodes["single/text"]).require_status()
+    assert (text.state, text.step) == ("pending", 1)
+
+
+def test_damage_of_all_phases_is_told_before_anything_starts(tmp_path: Path) -> None:
+    tree, out = small_tree(tmp_path), tmp_path / "out"
+    for name in ("text", "balanced"):
+        run = write_trained(tree, out, tree.nodes[f"single/{name}"])
+        run.evaluation.mkdir()
+        (run.evaluation / "heldout.summary.json").write_text("{}")
+    scripts = Scripts(tree)
+    with pytest.raises(ConfigError) as told:
+        run_study(tree, out, commands=scripts, show=False)
+    assert [problem.partition(": ")[0] for problem in told.value.problems] == [
+        str(tree.run_directory(out, node).evaluation / "heldout.summary.json")
+        for node in (tree.nodes["single/text"], tree.nodes["single/balanced"])
+    ]
+    assert scripts.started == []
+
+
 def test_phases_that_fail_side_by_side_are_all_named(tmp_path: Path) -> None:
     """The second one after it was asked to stop because of the first."""
     tree = small_tree(tmp_path)
@@ -315,7 +352,7 @@ def test_losses_of_validations_need_no_evaluation(tmp_path: Path) -> None:
 def test_a_finished_run_without_its_last_validation_is_named(tmp_path: Path) -> None:
     tree = small_tree(tmp_path, VALIDATED)
     run = write_trained(tree, tmp_path / "out", tree.nodes["single/text"])
-    with pytest.raises(RunError, match="without a validation after its last step, 10"):
+    with pytest.raises(ConfigError, match="without a validation after its last step, 10"):
         run_study(tree, tmp_path / "out", commands=Scripts(tree), show=False)
     assert run.path.exists()
 
