@@ -187,6 +187,7 @@ def _plan_record(
         **({"would_submit": jobs} if with_text else {}),
         "kept": [_job_record(job) for job in plan.kept.values()],
         "cancelled": [_job_record(job) for job in plan.replaced],
+        "notes": plan.notes,
     }
 
 
@@ -199,6 +200,8 @@ def _print_plan(
     *,
     is_dry: bool,
 ) -> None:
+    for line in plan.notes:
+        print(f"note: {line}")
     if not plan.jobs:
         live = "".join(f"; {job.words}  {job.name}" for job in plan.kept.values())
         print(f"{tree.spec.name} in {out}: all is done{live}")

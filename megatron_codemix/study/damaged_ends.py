@@ -1,11 +1,13 @@
 """Trained phases whose last checkpoint is damaged or gone while something is still to be made of
-it: they are trained on from the checkpoint before, to the same end."""
+it: they are trained on from the checkpoint before, to the same end. The ledgers of the others are
+put back."""
 
 from dataclasses import replace
 from pathlib import Path
 
 from megatron_codemix.checkpoints import damage_at_end
 from megatron_codemix.config.plan import num_steps
+from megatron_codemix.ledgers import mend_ledger
 from megatron_codemix.lineage import start_step
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.state import PhaseProgress, phase_progress
@@ -28,6 +30,18 @@ def damaged_end(tree: StudyTree, out: Path, phase: PhaseProgress) -> str | None:
 def to_be_done(tree: StudyTree, out: Path, phase: PhaseProgress) -> PhaseProgress:
     """`phase`; as one that has failed where its end is to be made again."""
     return phase if damaged_end(tree, out, phase) is None else replace(phase, state="failed")
+
+
+def mend_ledger_of(tree: StudyTree, phase: PhaseProgress) -> str | None:
+    """As `ledgers.mend_ledger`, with the phase's name. None of all but the first phase of one
+    training, and where the end is to be made again, which puts the ledger back too.
+
+    phase: as `to_be_done` has it.
+    """
+    if phase.run is None or phase.state not in ("trained", "done"):
+        return None
+    told = None if tree.trained_with(phase.node) is not None else mend_ledger(phase.run)
+    return None if told is None else f"{phase.node.label}: {told}"
 
 
 def _is_needed(tree: StudyTree, out: Path, node: PhaseNode) -> bool:

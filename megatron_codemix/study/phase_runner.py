@@ -10,11 +10,10 @@ from megatron_codemix.config.loader import dump_yaml
 from megatron_codemix.errors import EXIT_BUG, EXIT_DONE, EXIT_INPUT, EXIT_RETRY
 from megatron_codemix.files import write_text
 from megatron_codemix.launch.local import Child, ChildExit, StopRequest
-from megatron_codemix.ledgers import mend_ledger
 from megatron_codemix.runs import EVALUATION, RunDirectory
 from megatron_codemix.study.changed_phase import take_over
 from megatron_codemix.study.commands import Commands, asked_config, files_folder
-from megatron_codemix.study.damaged_ends import damaged_end
+from megatron_codemix.study.damaged_ends import damaged_end, mend_ledger_of
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.progress import StudyDisplay
 from megatron_codemix.study.state import PhaseProgress, phase_progress
@@ -92,7 +91,8 @@ class PhaseRunner:
         child_lock: a lock that children inherit. share: environment of the place that it runs in.
         """
         failures = 0
-        self._mend_ledger(node)
+        if told := mend_ledger_of(self.tree, self._progress(node)):
+            self._tell_of_damage(told)
         while (seen := self._progress(node)).state != "done":
             if self.stop.count:
                 return STOPPED
@@ -124,14 +124,6 @@ class PhaseRunner:
                     f"{_describe_exit(ended.code)} at step {after.step}; it goes on"
                 )
         return DONE
-
-    def _mend_ledger(self, node: PhaseNode) -> None:
-        """Not where the end is to be made again: that puts the ledger back."""
-        if self._progress(node).state not in ("trained", "done"):
-            return
-        told = mend_ledger(self.tree.run_directory(self.out, node))
-        if told is not None and self.tree.trained_with(node) is None:
-            self._tell_of_damage(f"{node.label}: {told}")
 
     def _progress(self, node: PhaseNode) -> PhaseProgress:
         """As one that has failed where its last checkpoint is to be made again."""

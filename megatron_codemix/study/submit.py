@@ -12,7 +12,7 @@ the next submission of their study has it as a job of its own.
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from megatron_codemix.errors import CodemixError, ConfigError, RetryableError
@@ -20,7 +20,7 @@ from megatron_codemix.launch.slurm.client import QueuedJob, Scheduler
 from megatron_codemix.launch.slurm.cluster import ClusterSpec
 from megatron_codemix.locks import exclusive
 from megatron_codemix.study.changed_phase import earlier_run, take_over
-from megatron_codemix.study.damaged_ends import to_be_done
+from megatron_codemix.study.damaged_ends import mend_ledger_of, to_be_done
 from megatron_codemix.study.data_checks import data_of_the_rest
 from megatron_codemix.study.job_graph import StudyJob, job_graph, job_name, report_job
 from megatron_codemix.study.job_records import JobRecord, read_records, write_records
@@ -62,6 +62,8 @@ class SubmissionPlan:
     """Name -> job that is queued or running, and stays."""
     replaced: list[QueuedJob] = field(default_factory=list)
     """Jobs that wait in vain: cancelled, and submitted anew."""
+    notes: list[str] = field(default_factory=list)
+    """Ledgers of trained phases that were cut or lost, and what has become of them."""
 
     @property
     def missing(self) -> list[StudyJob]:
@@ -227,8 +229,10 @@ def submit_study(
         for node in tree.nodes.values():
             if earlier_run(tree, out, node) is not None:
                 take_over(tree, out, node)
-        others = jobs_for(tree, study_progress(tree, out), scheduler)
-        plan = plan_submission(tree, out, cluster, queued, others)
+        phases = study_progress(tree, out)
+        told = [mend_ledger_of(tree, to_be_done(tree, out, phase)) for phase in phases]
+        plan = plan_submission(tree, out, cluster, queued, jobs_for(tree, phases, scheduler))
+        plan = replace(plan, notes=[text for text in told if text is not None])
         for job in plan.missing:
             write_job(tree, out, cluster, job)
         for script in _one_of_each_kind(out, plan.missing):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from megatron_codemix.checkpoints import remove_checkpoint
 from megatron_codemix.errors import ConfigError, RetryableError, RunError, UnavailableError
 from megatron_codemix.files import read_json, write_json
 from megatron_codemix.launch.slurm.cluster import ClusterSpec
@@ -307,6 +308,29 @@ def test_jobs_that_do_not_end_are_named(tmp_path: Path) -> None:
         cancel_jobs(
             "small", out, queue, names=ALL[:1], patience_seconds=0.0, pause=lambda seconds: None
         )
+
+
+def test_a_parents_ledger_that_was_lost_is_put_back_before_its_child_is_sent(
+    tmp_path: Path,
+) -> None:
+    tree, out, queue = small_tree(tmp_path), tmp_path / "out", QueueInMemory()
+    runs = {}
+    for name in ("text", "balanced"):
+        runs[name] = write_trained(tree, out, tree.nodes[f"single/{name}"])
+        write_evaluated(tree, runs[name], {"text": 1000.0})
+        whole = runs[name].ledger.read_text()
+        record = {"files": {}, "is_scheduled": True, "ledger": json.loads(whole)}
+        write_json(runs[name].checkpoint(10) / "complete.json", record)
+        runs[name].ledger.unlink()
+    remove_checkpoint(runs["text"].checkpoint(10))
+    plan, numbers = submit_study(tree, out, CLUSTER, queue)
+    assert runs["balanced"].ledger.read_text() == whole
+    assert "small:balanced-then-text:train" in numbers
+    text, balanced = plan.notes
+    assert text.startswith("text: ")
+    assert "restore the file from a copy" in text
+    assert balanced.endswith("put back from its checkpoints: the lines of step 10")
+    assert len(submit_study(tree, out, CLUSTER, queue)[0].notes) == 1
 
 
 def test_a_plan_changes_nothing(tmp_path: Path) -> None:
