@@ -133,6 +133,7 @@ def test_a_finished_run_whose_end_is_damaged_makes_it_again(
     assert codemix("train", config, SAVE_EVERY, "--run-dir", run.path).returncode == 0
     before = run.ledger.read_bytes()
     damage(run.checkpoint(20))
+    run.ledger.write_bytes(b"".join(before.splitlines(keepends=True)[:2]))  # the checkpoints' lines
     run.config.unlink()
     again = codemix("train", config, SAVE_EVERY, "--run-dir", run.path)
     assert again.returncode == 0, again.stderr
