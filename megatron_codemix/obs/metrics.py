@@ -4,6 +4,8 @@ A name ends in its unit: `loss/train_nats`, `throughput/tokens_per_second`. Trac
 beside the file where they are asked for; the file is what the report reads.
 """
 
+import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,26 @@ from typing import Any
 from megatron_codemix.files import append_jsonl, field_problem, read_jsonl, rewrite_jsonl
 from megatron_codemix.obs.trackers import Number, Tracker
 
+_TAIL_BYTES = 64 * 1024
+"""More than a line has."""
+
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:  # Any: JSON values
     """Lines as they were written; [] where the file is absent. Raises RunError that names file and
     line where one is damaged."""
     return read_jsonl(path, _line_problem)
+
+
+def last_metrics_step(path: Path) -> int | None:
+    """Step of the last line, of which alone is read; None where there is none."""
+    try:
+        with open(path, "rb") as handle:
+            handle.seek(-min(_TAIL_BYTES, handle.seek(0, os.SEEK_END)), os.SEEK_END)
+            last = handle.read().rstrip(b"\n").rpartition(b"\n")[2]
+        step = json.loads(last)["step"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return step if isinstance(step, int) else None
 
 
 def _line_problem(line: Mapping[str, Any]) -> str | None:  # Any: as above

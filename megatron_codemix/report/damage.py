@@ -4,10 +4,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from megatron_codemix.files import Json
+from megatron_codemix.obs.metrics import last_metrics_step
 from megatron_codemix.report.collect import PhaseRecord, StudyRecords, plan_path
 from megatron_codemix.report.items import ItemStore, num_items
-from megatron_codemix.results import items_path, make_again
-from megatron_codemix.runs import result_stem
+from megatron_codemix.results import items_path, make_again, summary_path
+from megatron_codemix.runs import HELDOUT, result_stem
+from megatron_codemix.study.evaluation import held_out_files
 
 
 def damage_notes(
@@ -45,6 +47,13 @@ def _training_notes(phase: PhaseRecord) -> Iterator[str]:
             f"{label}: damaged: {phase.ledger_damage}; its tokens are here those of its "
             f"{phase.status.step} steps, and what it has read of each source is left out"
         )
+    last = last_metrics_step(run.metrics)
+    if last != phase.status.step and phase.status.step not in run.skipped_steps():
+        where = "is missing" if last is None else f"ends at step {last} of {phase.status.step}"
+        yield (
+            f"{label}: damaged: {run.metrics} {where}, and so do the figures of its training; "
+            "restore it from a copy"
+        )
     if not phase.plan:
         yield (
             f"{label}: its layout over processes is not known, as {plan_path(run, phase.status)} "
@@ -59,6 +68,13 @@ def _training_notes(phase: PhaseRecord) -> Iterator[str]:
 
 
 def _heldout_notes(phase: PhaseRecord, store: ItemStore) -> Iterator[str]:
+    if phase.heldout is not None and phase.documents.parent == phase.run.evaluation:
+        unscored = held_out_files(phase.node.config).keys() - phase.heldout["sources"].keys()
+        if unscored:
+            yield (
+                f"{phase.node.label}: damaged: {summary_path(phase.run, HELDOUT)} has no scores of "
+                f"{', '.join(sorted(unscored))}; {make_again(phase.documents)}"
+            )
     lost = [
         source
         for source, sums in (phase.heldout or {"sources": {}})["sources"].items()

@@ -186,6 +186,39 @@ def test_a_summary_that_is_lost_is_to_be_made_again(tree: StudyTree, out: Path) 
     assert read_heldout(asked, run, run.require_status()) is not None
 
 
+@pytest.mark.parametrize("left", [[], ["code"]])
+def test_a_summary_without_a_source_is_named(left: list[str], tree: StudyTree, out: Path) -> None:
+    path = run_of(tree, out, "text").evaluation / "heldout.summary.json"
+    summary = read_json(path)
+    summary["sources"] = {name: summary["sources"][name] for name in left}
+    write_json(path, summary)
+    [note] = notes_of(report_of(tree, out), "text")
+    lost = ", ".join(sorted({"code", "text"} - set(left)))
+    assert note.startswith(
+        f"text: damaged: {path.relative_to(out)} has no scores of {lost}; delete"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        (None, "is missing"),
+        ("", "is missing"),
+        ('{"step": 1, "tokens": 64}\n', "ends at step 1 of "),
+    ],
+    ids=["lost", "empty", "cut"],
+)
+def test_metrics_that_end_early_are_named(
+    content: str | None, where: str, tree: StudyTree, out: Path
+) -> None:
+    run = run_of(tree, out, "cooldown")
+    run.metrics.unlink()
+    if content is not None:
+        run.metrics.write_text(content)
+    [note] = notes_of(report_of(tree, out), "cooldown")
+    assert note.startswith(f"cooldown: damaged: {run.metrics.relative_to(out)} {where}")
+
+
 @pytest.mark.parametrize(
     "content",
     [
