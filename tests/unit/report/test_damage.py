@@ -231,3 +231,30 @@ def test_files_in_a_store_are_named_where_they_are(
     [note] = notes_of(report_of(tree, Path("out")), "text")
     path = run.ledger.relative_to(tmp_path / "out") if place == "out/store" else run.ledger
     assert note.startswith(f"text: damaged: {path} is missing")
+
+
+SAFETY_LINES = {
+    "safety_weaknesses": {"prompt": "cwe_089.0", "seed": 0, "fate": "runs", "insecure": True},
+    "safety_memorisation": {"source": "text", "split": "train", "document": 3, "exact": True},
+    "safety_secrets": {"prompt": "", "seed": 0, "tokens": 9, "found": [], "generation": "a"},
+}
+
+
+@pytest.mark.parametrize("name", SAFETY_LINES)
+def test_safety_tasks_are_compared_without_their_items(name: str, tmp_path: Path) -> None:
+    """Nothing numbers them, and a low value is a good one."""
+    metric = {"safety_weaknesses": "insecure", "safety_memorisation": "exact"}.get(name, "found")
+    tree, out = small_tree(tmp_path, TASKS.replace("copa", name)), tmp_path / "out"
+    for phase in PHASES:
+        node = tree.nodes[f"single/{phase}"]
+        run = write_trained(tree, out, node)
+        write_evaluated(tree, run, {"text": 30.0})
+        write_task_results(tree, out, node, {name: np.ones(5)}, metrics={name: metric})
+        rewrite_jsonl(run.evaluation / f"{name}.jsonl", [SAFETY_LINES[name]] * 5)
+    report = report_of(tree, out)
+    assert [note for phase in PHASES for note in notes_of(report, phase) if name in note] == []
+    rows = [row for row in report["comparisons"] if row["metric"] == f"task/{name}"]
+    assert [row["variant"] for row in rows] == ["mixed", "cooled"]
+    assert all((row["method"], row["lower_is_better"]) == ("none", True) for row in rows)
+    rewrite_jsonl(run.evaluation / f"{name}.jsonl", [SAFETY_LINES[name]] * 4)
+    assert "does not have all its items" in notes_of(report_of(tree, out), "cooldown")[-1]
