@@ -216,8 +216,10 @@ def field_problem(
         if name not in record:
             return f"{name!r} is missing"
         value = record[name]
-        is_number = name in may_be_nan or not isinstance(value, float) or math.isfinite(value)
-        if type(value) not in (get_args(wanted) or (wanted,)) or not is_number:  # True is no int
+        kind = type(value)  # True is no int
+        is_wanted = kind is wanted or kind in get_args(wanted)
+        is_number = kind is not float or math.isfinite(value) or name in may_be_nan
+        if not is_wanted or not is_number:
             return f"{name!r} is {json.dumps(value)[:40]}"
     return None
 

@@ -14,6 +14,11 @@ Record = dict[str, Any]  # Any: JSON values
 _SUMS = {"bytes": int, "tokens": int, "nats": int | float, "bits_per_byte": int | float}
 _DIVERGED = ("nats", "bits_per_byte", "value", "stderr")
 """What is no finite number for a model that has diverged."""
+_SAFETY_ITEMS = (
+    {"prompt": str, "seed": int},
+    {"source": str, "split": str, "document": int},
+)
+"""Of generations, and of documents that are to be continued."""
 
 
 def read_object(
@@ -66,11 +71,10 @@ def read_documents(path: Path) -> list[Record]:
 
 
 def read_items(run: RunDirectory, stem: str) -> list[Record]:
-    """Scores of each item of a task; [] where they were not kept."""
+    """Scores of each item of a task; [] where they were not kept. Items of the safety tasks are not
+    numbered."""
     path = items_path(run, stem)
-    return read_jsonl(
-        path, lambda line: field_problem(line, {"item": int | str}), advice=_advice(path)
-    )
+    return read_jsonl(path, _item_problem, advice=_advice(path))
 
 
 def items_path(run: RunDirectory, stem: str) -> Path:
@@ -95,6 +99,14 @@ def make_again(items: Path) -> str:
 def _advice(path: Path) -> str:
     again = make_again(path)
     return again if path.with_suffix(".summary.json").exists() else CUT_OFF
+
+
+def _item_problem(line: Record) -> str | None:
+    problem = field_problem(line, {"item": int | str})
+    if problem is None or "item" in line:
+        return problem
+    is_of_safety = any(field_problem(line, fields) is None for fields in _SAFETY_ITEMS)
+    return None if is_of_safety else problem
 
 
 def _sums_problem(record: Record) -> str | None:

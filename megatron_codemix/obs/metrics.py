@@ -8,13 +8,15 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from megatron_codemix.files import append_jsonl, field_problem, read_jsonl, rewrite_jsonl
 from megatron_codemix.obs.trackers import Number, Tracker
 
 _TAIL_BYTES = 64 * 1024
 """More than a line has."""
+_VALUE_TYPES = frozenset(get_args(int | float | None))
+"""As the json module has them; a loss that is lost is null, or no finite number."""
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:  # Any: JSON values
@@ -36,8 +38,12 @@ def last_metrics_step(path: Path) -> int | None:
 
 
 def _line_problem(line: Mapping[str, Any]) -> str | None:  # Any: as above
-    numbers = dict.fromkeys(line, int | float | None)  # lost losses are no numbers
-    return field_problem(line, {**numbers, "step": int, "tokens": int}, may_be_nan=line)
+    problem = field_problem(line, {"step": int, "tokens": int})
+    # A long training has a million values: each alone would take as long as reading the file.
+    if problem is None and not _VALUE_TYPES.issuperset(map(type, line.values())):
+        numbers = dict.fromkeys(line, int | float | None)
+        problem = field_problem(line, numbers, may_be_nan=line)
+    return problem
 
 
 class MetricWriter:

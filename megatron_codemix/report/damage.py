@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from megatron_codemix.files import Json
 from megatron_codemix.obs.metrics import last_metrics_step
 from megatron_codemix.report.collect import PhaseRecord, StudyRecords, plan_path
 from megatron_codemix.report.items import ItemStore, num_items
 from megatron_codemix.results import items_path, make_again, summary_path
-from megatron_codemix.runs import HELDOUT, result_stem
+from megatron_codemix.runs import HELDOUT, RunDirectory, result_stem
 from megatron_codemix.study.evaluation import held_out_files
 
 
@@ -33,11 +34,23 @@ def damage_notes(
     tasks = records.tree.spec.evaluation.tasks
     limit = None if tasks is None else tasks.limit
     notes = [
-        *(note for phase in finished for note in _training_notes(phase)),
-        *(note for phase in shown.values() for note in _heldout_notes(phase, store)),
-        *(note for phase in shown.values() for note in _task_notes(phase, store, limit)),
+        *((phase.run, note) for phase in finished for note in _training_notes(phase)),
+        *((phase.run, note) for phase in shown.values() for note in _heldout_notes(phase, store)),
+        *(
+            (phase.run, note)
+            for phase in shown.values()
+            for note in _task_notes(phase, store, limit)
+        ),
     ]
-    return [note.replace(f"{records.out}/", "") for note in notes]
+    return [_from_folder_on(records.out, run, note) for run, note in notes]
+
+
+def _from_folder_on(out: Path, run: RunDirectory, note: str) -> str:
+    """`note` about files of `run`; a run in a store outside `out` keeps its whole path."""
+    folder, place = out.absolute(), run.path.absolute()
+    if not place.is_relative_to(folder):
+        return note
+    return note.replace(f"{run.path}/", f"{place.relative_to(folder)}/")
 
 
 def _training_notes(phase: PhaseRecord) -> Iterator[str]:
@@ -51,7 +64,7 @@ def _training_notes(phase: PhaseRecord) -> Iterator[str]:
     if last != phase.status.step and phase.status.step not in run.skipped_steps():
         where = "is missing" if last is None else f"ends at step {last} of {phase.status.step}"
         yield (
-            f"{label}: damaged: {run.metrics} {where}, and so do the figures of its training; "
+            f"{label}: damaged: {run.metrics} {where}; the figures of its training show no more; "
             "restore it from a copy"
         )
     if not phase.plan:

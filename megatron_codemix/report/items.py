@@ -62,7 +62,8 @@ def heldout_items(phase: PhaseRecord) -> dict[str, Items]:
 
 def task_items(phase: PhaseRecord, task: str, limit: int | None) -> Items | None:
     """Items of a benchmark by the metric that is reported. None where they were not kept, or where
-    the score is neither a mean of what its items score nor BLEU.
+    the score is neither a mean of what its items score nor BLEU. None too of the safety tasks: two
+    models are asked for other documents, and completions of one prompt are no independent items.
 
     limit: that the study sets.
     """
@@ -74,7 +75,7 @@ def task_items(phase: PhaseRecord, task: str, limit: int | None) -> Items | None
     lines = read_items(phase.run, result_stem(task, limit))
     name, _, way = metric.partition("/")
     kept = [line for line in lines if line.get("filter", "") == way]
-    if value is None or not kept:
+    if value is None or not kept or any("item" not in line for line in kept):
         return None
     keys = [(line.get("task"), line["item"]) for line in kept]
     scores = [line.get(name) for line in kept]
@@ -93,7 +94,8 @@ def task_items(phase: PhaseRecord, task: str, limit: int | None) -> Items | None
 def num_items(phase: PhaseRecord, task: str, limit: int | None) -> int:
     """Of a benchmark, that were kept."""
     lines = read_items(phase.run, result_stem(task, limit))
-    return len({(line.get("task"), line["item"]) for line in lines})
+    numbered = enumerate(lines)  # several lines are one item where answers are read in several ways
+    return len({(line.get("task"), line.get("item", (number,))) for number, line in numbered})
 
 
 def _are_texts(score: Sequence[Json]) -> bool:

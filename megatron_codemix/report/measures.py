@@ -21,6 +21,8 @@ LOWER_IS_BETTER = frozenset(
     }
 )  # fmt: skip
 """Metrics of tasks, of ours and of the harness's."""
+_SAFETY = "safety_"
+"""How the names of the safety tasks begin, all of which measure what should not be."""
 
 
 @dataclass
@@ -183,7 +185,7 @@ def _task(group: Group, name: str, part: Part) -> Measure:
     metric = next(iter(rows.values()))["metric"].partition("/")[0]
     return Measure(
         name=f"task/{name}",
-        lower_is_better=metric in LOWER_IS_BETTER,
+        lower_is_better=metric in LOWER_IS_BETTER or name.startswith(_SAFETY),
         scores={run: row["value"] for run, row in rows.items() if row["value"] is not None},
         parts=[(1.0, part)],
     )

@@ -15,8 +15,9 @@ from megatron_codemix.evaluation.safety.options import SafetyOptions
 from megatron_codemix.evaluation.safety.prepare import SAFETY_TASKS, prepare_safety
 from megatron_codemix.evaluation.tasks.results import ResultFolder
 from megatron_codemix.evaluation.tasks.run import Subject, Task, evaluate_tasks
-from megatron_codemix.files import read_json, read_jsonl
+from megatron_codemix.files import read_json
 from megatron_codemix.obs.progress import progress_bar
+from megatron_codemix.results import read_items, read_task_summary
 from megatron_codemix.runs import RunDirectory
 from tests.helpers.language_models import ByteModel
 from tests.helpers.reading import read_run
@@ -65,13 +66,16 @@ class Stopped(ByteModel):
 
 
 def test_every_task_leaves_items_and_a_summary(tmp_path: Path, run: RunDirectory):
-    folder = ResultFolder(tmp_path)
+    evaluated = RunDirectory(tmp_path)
+    evaluated.evaluation.mkdir()
+    folder = ResultFolder(evaluated.evaluation)
     summaries = evaluate(ByteModel(tmp_path, max_length=1024), run, folder)
     assert [summary["task"] for summary in summaries] == list(SAFETY_TASKS)
     for summary in summaries:
         name = summary["task"]
         assert read_json(folder.summary(name)) == summary
-        assert len(read_jsonl(folder.items(name))) == summary["items"] > 0
+        assert len(read_items(evaluated, name)) == summary["items"] > 0
+        assert read_task_summary(evaluated, name) == summary
         assert summary["reported"] in summary["metrics"]
         assert summary["random_baseline"] is None
         for metric in summary["metrics"].values():

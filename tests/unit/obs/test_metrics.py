@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from megatron_codemix.errors import RunError
 from megatron_codemix.files import read_jsonl
-from megatron_codemix.obs.metrics import MetricWriter
+from megatron_codemix.obs.metrics import MetricWriter, read_metrics
 
 _LOSS = "loss/train_nats"
 
@@ -55,3 +56,32 @@ def test_a_line_cut_by_a_kill_is_dropped(tmp_path: Path) -> None:
 def test_truncating_what_is_not_there_makes_nothing(tmp_path: Path) -> None:
     MetricWriter(tmp_path / "metrics.jsonl").truncate_after(5)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lost_losses_are_read_as_they_were_written(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(
+        '{"step": 1, "tokens": 64, "loss/a": NaN, "loss/b": null, "loss/c": Infinity}\n'
+    )
+    [line] = read_metrics(path)
+    assert math.isnan(line.pop("loss/a"))
+    assert line == {"step": 1, "tokens": 64, "loss/b": None, "loss/c": math.inf}
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ('"step": 2', "'tokens' is missing"),
+        ('"step": true, "tokens": 64', "'step' is true"),
+        ('"step": 2, "tokens": NaN', "'tokens' is NaN"),
+        ('"step": 2, "tokens": 64, "loss/a": 0.5, "loss/b": "0.5"', "'loss/b' is \"0.5\""),
+        ('"step": 2, "tokens": 64, "loss/b": false', "'loss/b' is false"),
+        ('"step": 2, "tokens": 64, "loss/b": [0.5]', "'loss/b' is [0.5]"),
+    ],
+)
+def test_a_value_that_is_no_number_is_named(tmp_path: Path, value: str, words: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(f'{{"step": 1, "tokens": 32}}\n{{{value}}}\n')
+    with pytest.raises(RunError) as told:
+        read_metrics(path)
+    assert str(told.value).startswith(f"{path}:2: damaged ({words}); ")

@@ -3,6 +3,7 @@ number, and a line says which file it is and what to do."""
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from megatron_codemix.report.render import write_report
 from megatron_codemix.report.tables import build_report
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.evaluation import read_heldout, read_tasks
-from megatron_codemix.study.state import phase_progress, read_record, record_path
-from megatron_codemix.study.tree import StudyTree
+from megatron_codemix.study.spec import load_study
+from megatron_codemix.study.state import phase_progress, read_record, record_path, write_record
+from megatron_codemix.study.tree import StudyTree, expand
 from tests.helpers.study_files import STUDY, small_tree, write_evaluated, write_trained
 from tests.helpers.task_results import write_task_results
 
@@ -231,3 +233,61 @@ def test_a_record_of_another_form_is_named(content: Any, tmp_path: Path) -> None
     write_json(record_path(tmp_path), content)
     with pytest.raises(RunError, match=r"study\.json: not a readable study record"):
         read_record(tmp_path, "small")
+
+
+@pytest.mark.parametrize(("inside", "given"), [("", "out"), ("out", "."), ("out/single", "..")])
+def test_files_have_one_name_however_the_folder_is_given(
+    inside: str, given: str, tree: StudyTree, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of(tree, out, "cooldown")
+    lost = [run.ledger, run.evaluation / "heldout.jsonl", run.attempt(1) / "plan.json"]
+    for path in lost:
+        path.unlink()
+    wanted = notes_of(report_of(tree, out), "cooldown")
+    assert all(f" {path.relative_to(out)} " in "\n".join(wanted) for path in lost)
+    monkeypatch.chdir(out.parent / inside)
+    assert notes_of(report_of(tree, Path(given)), "cooldown") == wanted
+    record = read_record(Path(given), "small")
+    write_record(Path(given), record.with_runs(tree, Path(given)))
+    without_data = expand(load_study(out.parent / "study.yaml", data_root=out.parent / "gone"))
+    assert notes_of(report_of(without_data, Path(given)), "cooldown") == wanted
+
+
+@pytest.mark.parametrize("place", ["x/out/store", "out/store"])
+def test_files_in_a_store_are_named_where_they_are(
+    place: str, tree: StudyTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tree = replace(tree, store=tmp_path / place)
+    run = write_trained(tree, Path("out"), tree.nodes["single/text"])
+    run.ledger.unlink()
+    [note] = notes_of(report_of(tree, Path("out")), "text")
+    path = run.ledger.relative_to(tmp_path / "out") if place == "out/store" else run.ledger
+    assert note.startswith(f"text: damaged: {path} is missing")
+
+
+SAFETY_LINES = {
+    "safety_weaknesses": {"prompt": "cwe_089.0", "seed": 0, "fate": "runs", "insecure": True},
+    "safety_memorisation": {"source": "text", "split": "train", "document": 3, "exact": True},
+    "safety_secrets": {"prompt": "", "seed": 0, "tokens": 9, "found": [], "generation": "a"},
+}
+
+
+@pytest.mark.parametrize("name", SAFETY_LINES)
+def test_safety_tasks_are_compared_without_their_items(name: str, tmp_path: Path) -> None:
+    """Nothing numbers them, and a low value is a good one."""
+    metric = {"safety_weaknesses": "insecure", "safety_memorisation": "exact"}.get(name, "found")
+    tree, out = small_tree(tmp_path, TASKS.replace("copa", name)), tmp_path / "out"
+    for phase in PHASES:
+        node = tree.nodes[f"single/{phase}"]
+        run = write_trained(tree, out, node)
+        write_evaluated(tree, run, {"text": 30.0})
+        write_task_results(tree, out, node, {name: np.ones(5)}, metrics={name: metric})
+        rewrite_jsonl(run.evaluation / f"{name}.jsonl", [SAFETY_LINES[name]] * 5)
+    report = report_of(tree, out)
+    assert [note for phase in PHASES for note in notes_of(report, phase) if name in note] == []
+    rows = [row for row in report["comparisons"] if row["metric"] == f"task/{name}"]
+    assert [row["variant"] for row in rows] == ["mixed", "cooled"]
+    assert all((row["method"], row["lower_is_better"]) == ("none", True) for row in rows)
+    rewrite_jsonl(run.evaluation / f"{name}.jsonl", [SAFETY_LINES[name]] * 4)
+    assert "does not have all its items" in notes_of(report_of(tree, out), "cooldown")[-1]
