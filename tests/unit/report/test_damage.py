@@ -24,6 +24,7 @@ from tests.helpers.study_files import STUDY, small_tree, write_evaluated, write_
 from tests.helpers.task_results import write_task_results
 
 PHASES = ("text", "balanced", "balanced-then-text", "cooldown")
+SOURCES = ("text", "code", "markup")
 TASKS = STUDY.replace("1KiB}", "1KiB}\n  tasks: {names: [copa]}")
 
 
@@ -40,8 +41,8 @@ def out(tree: StudyTree, tmp_path: Path) -> Path:
         node = tree.nodes[f"single/{name}"]
         run = write_trained(tree, out, node)
         nats = [300.0 + number, 350.0, 351.0]
-        write_evaluated(tree, run, dict.fromkeys(("text", "code"), sum(nats)), num_bytes=999)
-        for source in ("text", "code"):
+        write_evaluated(tree, run, dict.fromkeys(SOURCES, sum(nats)), num_bytes=999)
+        for source in SOURCES:
             for document, one in enumerate(nats):
                 place = {"source": source, "document": document, "id": f"{source}{document}"}
                 line = place | {"bytes": 333, "tokens": 100, "nats": one}
@@ -195,7 +196,7 @@ def test_a_summary_without_a_source_is_named(left: list[str], tree: StudyTree, o
     summary["sources"] = {name: summary["sources"][name] for name in left}
     write_json(path, summary)
     [note] = notes_of(report_of(tree, out), "text")
-    lost = ", ".join(sorted({"code", "text"} - set(left)))
+    lost = ", ".join(sorted(set(SOURCES) - set(left)))
     assert note.startswith(
         f"text: damaged: {path.relative_to(out)} has no scores of {lost}; delete"
     )
