@@ -70,14 +70,18 @@ def _is_file_at(path: Path, handle: IO[str]) -> bool:
 
 
 @contextlib.contextmanager
-def exclusive(path: Path, what: str, *, wait_seconds: float = 0.0) -> Iterator[None]:
-    """Holds a lock on `path` during the block. Raises RunError if another process holds it, and
-    still does after `wait_seconds`."""
+def exclusive(
+    path: Path, what: str, *, wait_seconds: float = 0.0, advice: str = ""
+) -> Iterator[None]:
+    """Holds a lock on `path` during the block. Raises RunError, with `advice`, if another process
+    holds it, and still does after `wait_seconds`."""
     give_up_at = time.monotonic() + wait_seconds
     while (handle := try_lock(path)) is None and time.monotonic() < give_up_at:
         time.sleep(0.1)
     if handle is None:
-        raise RunError(f"{path.parent}: {what} is already running here (process {_owner(path)})")
+        raise RunError(
+            f"{path.parent}: {what} is already running here (process {_owner(path)}){advice}"
+        )
     with handle:
         handle.truncate(0)
         handle.write(f"{os.getpid()}\n")

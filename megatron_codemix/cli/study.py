@@ -73,15 +73,15 @@ def check(
         lambda path: read_study(path, data, scale, set_),
         lambda spec: require_tasks_of(spec, with_data=False),
     )
-    if problems and not json:
-        raise ConfigError(problems)
     if json:
         _print_json(check_record(checked, problems))
-    else:
-        for line in check_lines(checked):
-            print(line)
+        if problems:
+            raise typer.Exit(EXIT_INPUT)
+        return
+    for line in check_lines(checked):
+        print(line)
     if problems:
-        raise typer.Exit(EXIT_INPUT)
+        raise ConfigError(problems)
 
 
 @app.command()

@@ -52,6 +52,9 @@ def logs(
     place = place_of(tree.spec, out)
     tree = with_store(tree, place, store)
     path = _log_of(tree, place, phase, "evaluate" if evaluation else "train")
+    if not path.exists() and not path.parent.exists():
+        whose = "the evaluation of" if evaluation else "phase"
+        raise RunError(f"{whose} {phase!r} has not begun yet, so there is no {path}")
     if not path.exists():
         raise RunError(
             f"{path}: no such log here; 'codemix study status' says what has begun, and what "
@@ -79,7 +82,10 @@ def _log_of(tree: StudyTree, out: Path, phase: str, kind: Work) -> Path:
         raise ConfigError([f"phase {phase!r} is in several cells; name one of {keys}"])
     run = read_record(out, tree.spec.name).run_directory(out, nodes[0].key, tree.store)
     if run is None:
-        raise RunError(f"{out}: phase {phase!r} was not started here; name the folder with --out")
+        raise RunError(
+            f"phase {phase!r} has not begun yet in {out}; if the study runs in another folder, "
+            "name it with --out"
+        )
     there = [log for log in _job_logs(tree, out, nodes[0], kind, run) if log.exists()]
     return there[0] if there else files_folder(run, kind) / f"{kind}.log"
 

@@ -1,9 +1,11 @@
 """`<prefix>.documents.jsonl`, a line for each document: lines found without loading the file."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.errors import DataError
@@ -43,6 +45,36 @@ def count_records(prefix: Path) -> int | None:
     """Whole lines, by their ends; None where the shard has no such file."""
     path = shard_file(prefix, ".documents.jsonl")
     return sum(count for _, count, _ in _pieces(path)) if path.is_file() else None
+
+
+class Listing(NamedTuple):
+    """What the lines say of all documents together."""
+
+    num_bytes: int
+    licences: dict[str, int]
+    """Documents under each; `unknown` where a line has none."""
+
+
+def summarise_records(prefix: Path, lengths: Iterable[int]) -> Listing:
+    """Of a shard whose documents have `lengths` tokens. Raises DataError that names the first line
+    that is not of its document."""
+    path = shard_file(prefix, ".documents.jsonl")
+    num_bytes, licences = 0, Counter[str]()
+    with open(path, "rb") as handle:
+        for number, (line, length) in enumerate(zip_longest(handle, lengths)):
+            if line is None or length is None:
+                fewer = "fewer" if line is None else "more"
+                raise DataError(f"{path}: {fewer} lines than documents")
+            record = _parse(path, number, line)
+            tokens, size = record.get("tokens"), record.get("bytes")
+            if tokens != length or not isinstance(size, int):
+                raise DataError(
+                    f"{path}:{number + 1}: {tokens} tokens in {size} bytes, the shard's document "
+                    f"has {length} tokens"
+                )
+            num_bytes += size
+            licences[str(record.get("licence") or "unknown")] += 1
+    return Listing(num_bytes, dict(sorted(licences.items())))
 
 
 def find_document(prefix: Path, identifier: str) -> int | None:

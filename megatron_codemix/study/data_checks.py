@@ -11,6 +11,7 @@ from megatron_codemix.corpus.split import Split
 from megatron_codemix.data.held_out import require_documents
 from megatron_codemix.data.resolve import open_shard, other_use
 from megatron_codemix.data.shards.layout import shard_file
+from megatron_codemix.data.shards.manifest import Manifest, manifest_command
 from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.errors import CodemixError, ConfigError
 from megatron_codemix.study.inventory import is_file
@@ -89,6 +90,9 @@ def _look(tree: StudyTree, uses: Iterable[ShardUse]) -> DataFound:
 
 def _require_whole(use: ShardUse, tokenizer: str | None) -> None:
     """Raises DataError, or ConfigError where the shard is for something else."""
+    # Read for itself, so that its error has the command for this source and split.
+    remedy = manifest_command(use.prefix, use.tokenizer, use.source, use.split)
+    Manifest.load(shard_file(use.prefix, ".manifest.json"), remedy=remedy)
     shard = open_shard(use.prefix, tokenizer) if tokenizer else TokenShard.open(use.prefix)
     raise_if(other_use(use.source, use.split, shard))
     if use.split == "validation":

@@ -9,7 +9,7 @@ from typing import Any
 from megatron_codemix.config.mixture_checks import weighted_sources
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.conversations import conversation_problems
-from megatron_codemix.data.shards.manifest import Manifest
+from megatron_codemix.data.shards.manifest import Manifest, manifest_command
 from megatron_codemix.data.tokenizer import tokenizer_hash
 from megatron_codemix.errors import DataError
 
@@ -43,12 +43,13 @@ class Inventory:
             self._entries[path] = _count_entries(path)
         return self._entries[path]
 
-    def manifest(self, prefix: Path) -> Manifest | None:
-        """Manifest of the token shard `prefix`; None where it is missing."""
+    def manifest(self, prefix: Path, *, remedy: str = "") -> Manifest | None:
+        """Manifest of the token shard `prefix`; None where it is missing. remedy: the command that
+        writes a damaged one anew."""
         if prefix not in self._manifests:
             path = prefix.with_name(prefix.name + ".manifest.json")
             there = self._exists(path, "token shard")
-            self._manifests[prefix] = Manifest.load(path) if there else None
+            self._manifests[prefix] = Manifest.load(path, remedy=remedy) if there else None
         return self._manifests[prefix]
 
     def manifests(self, config: RunConfig) -> dict[str, Manifest]:
@@ -81,7 +82,8 @@ class Inventory:
         problems = self._check_vocabulary(config) if is_trained else []
         read = weighted_sources(config.data)
         for name, source in config.data.sources.items():
-            manifest = self.manifest(source.train)
+            remedy = manifest_command(source.train, config.tokenizer.path, name, "train")
+            manifest = self.manifest(source.train, remedy=remedy)
             if manifest and name in read:
                 problems += _check_length(config, name, manifest)
             if wanted and manifest and manifest.tokenizer_hash != wanted:

@@ -14,7 +14,7 @@ from megatron_codemix.config.parameters import count_parameters
 from megatron_codemix.errors import CodemixError, ConfigError, RunError
 from megatron_codemix.launch.local import POLL_SECONDS, Child, ChildExit, StopRequest
 from megatron_codemix.launch.shares import fitting_jobs, gpu_shares, thread_shares
-from megatron_codemix.locks import exclusive, try_lock
+from megatron_codemix.locks import try_lock
 from megatron_codemix.study.commands import CodemixCommands, Commands
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.other_runs import other_runs
@@ -25,8 +25,8 @@ from megatron_codemix.study.siblings import trained_beside
 from megatron_codemix.study.state import (
     StudyRecord,
     children_lock,
+    exclusive_study,
     read_record,
-    study_lock,
     write_record,
 )
 from megatron_codemix.study.store import Work, require_store
@@ -67,7 +67,7 @@ def run_study(
     shares = _places(tree, jobs, needs_gpus)
     if tree.store is not None:
         require_store(tree.store)
-    with exclusive(study_lock(out), "a study"):
+    with exclusive_study(out):
         record = read_record(out, tree.spec.name)
         record = replace(record.with_runs(tree, out), starts=record.starts + 1)
         with contextlib.ExitStack() as stack:

@@ -19,7 +19,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, PrivateAttr, StringConstraints
+from pydantic import AfterValidator, Field, PositiveInt, PrivateAttr, WithJsonSchema
 
 from megatron_codemix.config.loader import build_section, load_tree, resolve_extends
 from megatron_codemix.config.problems import field_paths, suggestion
@@ -38,7 +38,23 @@ from megatron_codemix.study.token_scale import MAX_SCALE
 
 _ORIGIN = re.compile(r"(paper,? .+|inferred)(: .+)?")
 
-FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
+_FILE_NAME = "[A-Za-z0-9][A-Za-z0-9_.+-]*"
+
+
+def _require_file_name(value: str) -> str:
+    if re.fullmatch(_FILE_NAME, value) is None:
+        raise ValueError(
+            "a name becomes part of a path: letters, digits and _ . + - alone, with a letter or "
+            f"digit first, got {value!r}"
+        )
+    return value
+
+
+FileName = Annotated[
+    str,
+    AfterValidator(_require_file_name),
+    WithJsonSchema({"type": "string", "pattern": f"^{_FILE_NAME}$"}),
+]
 """A name that becomes part of a path."""
 
 # Keys are Any, not str: pydantic would turn keys that know their line in the file into plain text.

@@ -220,6 +220,12 @@ def study_lock(out: Path) -> Path:
     return out / ".study.lock"
 
 
+def exclusive_study(out: Path) -> contextlib.AbstractContextManager[None]:
+    """Holds `study_lock`. Raises RunError where another process does."""
+    advice = "; 'codemix study status STUDY --watch' shows how far it is"
+    return exclusive(study_lock(out), "a study", advice=advice)
+
+
 def children_lock(out: Path) -> Path:
     """Held by the processes of a `study run`, also after that was killed."""
     return out / ".children.lock"

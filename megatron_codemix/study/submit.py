@@ -18,7 +18,6 @@ from pathlib import Path
 from megatron_codemix.errors import CodemixError, ConfigError, RetryableError
 from megatron_codemix.launch.slurm.client import QueuedJob, Scheduler
 from megatron_codemix.launch.slurm.cluster import ClusterSpec
-from megatron_codemix.locks import exclusive
 from megatron_codemix.study.changed_phase import earlier_run, take_over
 from megatron_codemix.study.damaged_ends import mend_ledger_of, to_be_done
 from megatron_codemix.study.data_checks import data_of_the_rest
@@ -36,9 +35,9 @@ from megatron_codemix.study.run_checks import run_problems
 from megatron_codemix.study.slurm_jobs import run_of, script_path, write_job
 from megatron_codemix.study.state import (
     PhaseProgress,
+    exclusive_study,
     read_record,
     record_lock,
-    study_lock,
     study_progress,
     write_record,
 )
@@ -220,7 +219,7 @@ def submit_study(
     """
     if tree.store is not None:
         require_store(tree.store)
-    with exclusive(study_lock(out), "a study"), submitting(tree.store):
+    with exclusive_study(out), submitting(tree.store):
         queued = queued_jobs(tree.spec.name, out, scheduler)
         problems = submission_problems(tree, out, queued)
         if problems:

@@ -16,8 +16,7 @@ from megatron_codemix.cli.dry_run import print_plan
 from megatron_codemix.data.shards.describe import (
     bytes_to_read,
     describe_shard,
-    require_describable,
-    require_source_name,
+    suffixes_to_write,
 )
 from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.tokenizer import Tokenizer
@@ -48,10 +47,7 @@ def manifest(
     if not bin_path.is_file():
         raise DataError(f"{bin_path}: no such file; give the prefix without .bin or .idx")
     if dry_run:
-        require_source_name(source)
-        if not replace:
-            require_describable(prefix, loaded, source, split)
-        suffixes = (".blocks", ".documents.jsonl", ".manifest.json")
+        suffixes = suffixes_to_write(prefix, loaded, source, split, is_replacing=replace)
         print_plan(
             {
                 "would_read": [str(bin_path), str(shard_file(prefix, ".idx"))],

@@ -14,16 +14,17 @@ def _read_count(value: Any) -> Any:  # Any: pydantic hands over whatever the fil
     return parse_count(value) if isinstance(value, str) else value
 
 
-Tokens = Annotated[
+_Count = Annotated[
     int,
     BeforeValidator(_read_count),
-    Field(ge=0, le=MAX_TOKENS, json_schema_extra={"examples": ["200B"]}),
+    Field(le=MAX_TOKENS, json_schema_extra={"examples": ["200B"]}),
     PlainSerializer(format_count, when_used="json"),
 ]
+
+Tokens = Annotated[_Count, Field(ge=0)]
 """A number of tokens: `200B`, `0.5M`, `4096`."""
 
-
-PositiveTokens = Annotated[Tokens, Field(gt=0)]
+PositiveTokens = Annotated[_Count, Field(gt=0)]
 
 
 def _read_bytes(value: Any) -> Any:  # Any: pydantic hands over whatever the file held

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from megatron_codemix.config.mixture_checks import source_name_problem
 from megatron_codemix.corpus.split import Split
+from megatron_codemix.data.documents_file import Listing, summarise_records
 from megatron_codemix.data.shards.block_hashes import finish_tree, hash_blocks
 from megatron_codemix.data.shards.index_file import PIECE
 from megatron_codemix.data.shards.layout import shard_file
@@ -22,6 +23,8 @@ from megatron_codemix.files import atomic_path, hash_file
 log = logging.getLogger(__name__)
 
 _PIECE_TOKENS = 1 << 19
+
+_REPLACED = "a new one takes its place; it does not know the corpus that the shard was made of"
 
 
 def describe_shard(
@@ -36,13 +39,17 @@ def describe_shard(
     """Writes manifest and documents.jsonl for an existing .bin and .idx. `advance` is told of bytes
     read.
 
-    A manifest that says the same of the shard is left as it is. Raises DataError: one that says
-    something else (unless `is_replacing`), sizes that do not fit, tokens outside the vocabulary,
+    A manifest that says the same of the shard is left as it is, and a documents.jsonl with a line
+    for each document is kept: nothing else knows their names and licences. Raises DataError: either
+    of another shard (unless `is_replacing`), sizes that do not fit, tokens outside the vocabulary,
     documents without their last token.
     """
     require_source_name(source)
     existing = None if is_replacing else require_describable(prefix, tokenizer, source, split)
     _refuse_lost_answers(prefix, existing)
+    path = shard_file(prefix, ".manifest.json")
+    if is_replacing and path.exists():
+        log.warning("%s: %s", path, _REPLACED)
     shard = open_unchecked(prefix)
     documents = shard_file(prefix, ".documents.jsonl")
     blocks_path = shard_file(prefix, ".blocks")
@@ -52,11 +59,16 @@ def describe_shard(
         root = finish_tree(blocks)
         if existing is not None:
             _refuse_other(prefix, existing, {"blocks_root": root})
-        if existing is None or not _has_its_documents(prefix, existing):
+        if existing is not None and _has_its_documents(prefix, existing):
+            return existing
+        listing = _kept_listing(prefix, shard, is_replacing=is_replacing)
+        if listing is None:
             num_bytes = _write_documents(documents, prefix, source, shard, tokenizer, advance)
-            existing = None
-    if existing is not None:
-        return existing
+            unknown = {"unknown": len(shard.lengths)}
+            listing = Listing(num_bytes, existing.licences if existing else unknown)
+        else:
+            for _ in _read_documents(prefix, shard, tokenizer, advance):
+                pass  # refuses tokens of another tokenizer
     manifest = Manifest(
         source=source,
         split=split,
@@ -66,13 +78,53 @@ def describe_shard(
         dtype="uint16" if shard.tokens.dtype == np.uint16 else "int32",
         num_documents=len(shard.lengths),
         num_tokens=len(shard.tokens),
-        num_bytes=num_bytes,
-        licences={"unknown": len(shard.lengths)},
+        num_bytes=listing.num_bytes,
+        licences=listing.licences,
         blocks_root=root,
-        origin={"described": prefix.name, "documents_sha256": hash_file(documents)},
+        origin={
+            **(existing.origin if existing else {"described": prefix.name}),
+            "documents_sha256": hash_file(documents),
+        },
     )
-    manifest.save(shard_file(prefix, ".manifest.json"))
+    manifest.save(path)
     return manifest
+
+
+def suffixes_to_write(
+    prefix: Path, tokenizer: Tokenizer, source: str, split: Split, *, is_replacing: bool = False
+) -> list[str]:
+    """Of the files that `describe_shard` will write. Raises what it would, as far as can be told
+    without reading the tokens."""
+    require_source_name(source)
+    existing = None if is_replacing else require_describable(prefix, tokenizer, source, split)
+    if _has_its_documents(prefix, existing):
+        return [".blocks"]
+    listing = _kept_listing(prefix, open_unchecked(prefix), is_replacing=is_replacing)
+    return [".blocks", *([".documents.jsonl"] if listing is None else []), ".manifest.json"]
+
+
+def _kept_listing(prefix: Path, shard: UncheckedShard, *, is_replacing: bool) -> Listing | None:
+    """Of the documents.jsonl that is there; None where one is to be written."""
+    path = shard_file(prefix, ".documents.jsonl")
+    if not path.is_file():
+        return None
+    try:
+        listing = summarise_records(prefix, _read_lengths(shard))
+    except DataError as error:
+        if not is_replacing:
+            raise DataError(
+                f"{error}; put back the file that was made with this shard, or write one anew, "
+                "which will not know names, origins and licences of the documents, with --replace"
+            ) from error
+        log.warning("%s; a new one takes its place, without names, origins and licences", error)
+        return None
+    log.warning("%s: fits the shard and is kept", path)
+    return listing
+
+
+def _read_lengths(shard: UncheckedShard) -> Iterator[int]:
+    for start in range(0, len(shard.lengths), PIECE):
+        yield from shard.lengths[start : start + PIECE].tolist()
 
 
 def _hashed_suffixes(existing: Manifest | None) -> tuple[str, ...]:
@@ -108,7 +160,7 @@ def require_describable(
     try:
         existing = Manifest.load(path)
     except DataError as error:  # which advises to write it anew
-        log.warning("%s; a new one takes its place", error)
+        log.warning("%s\n%s", error, _REPLACED)
         return None
     wanted = {
         "source": source,

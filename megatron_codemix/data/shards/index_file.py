@@ -12,6 +12,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from megatron_codemix.data.shards.mapped_file import unreadable
 from megatron_codemix.errors import DataError
 
 _MAGIC = b"MMIDIDX\x00\x00"
@@ -58,7 +59,7 @@ def read_header(path: Path) -> IndexHeader:
         with open(path, "rb") as handle:
             data = handle.read(HEADER_BYTES)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the prefix") from error
+        raise unreadable(path, error) from error
     if len(data) < HEADER_BYTES:
         raise DataError(f"{path}: {len(data)} bytes are too few for an index; copy it again")
     magic, version, code, num_sequences, num_borders = _HEADER.unpack(data)

@@ -2,6 +2,7 @@
 unchanged.
 """
 
+import shlex
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,14 +90,19 @@ class Manifest(BaseModel):
         return {name: value for name, value in fields.items() if name != "answers" or value}
 
     @classmethod
-    def load(cls, path: Path) -> "Manifest":
+    def load(cls, path: Path, *, remedy: str = "") -> "Manifest":
         """Raises DataError: absent, not a manifest, of another format version, or edited since it
-        was written. One without a digest, as older versions wrote them, is taken as it is."""
+        was written. One without a digest, as older versions wrote them, is taken as it is.
+
+        remedy: the command that writes it anew, where the caller knows its options.
+        """
+        prefix = path.with_name(path.name.removesuffix(".manifest.json"))
+        remedy = remedy or manifest_command(prefix)
         try:
             recorded = _RecordedManifest.model_validate_json(path.read_bytes())
             fields = recorded._fields()
             if recorded.fields_sha256 not in (None, hash_json(fields)):
-                raise DataError(_edited(path))
+                raise DataError(_edited(path, remedy))
             return cls(**fields)
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from error
@@ -105,7 +111,7 @@ class Manifest(BaseModel):
             place = ".".join(map(str, first["loc"])) or "file"
             raise DataError(
                 f"{path}: not a manifest of format {FORMAT_VERSION} ({place}: {first['msg']}); "
-                "prepare the shard again, or write the manifest with `codemix data manifest`"
+                f"put the old file back, prepare the shard again, or write it anew:\n  {remedy}"
             ) from error
 
 
@@ -116,10 +122,20 @@ class _RecordedManifest(Manifest):
     """hash_json of all other fields; None in manifests of older versions."""
 
 
-def _edited(path: Path) -> str:
-    prefix = path.with_name(path.name.removesuffix(".manifest.json"))
+def manifest_command(
+    prefix: Path,
+    tokenizer: Path | str = "TOKENIZER.json",
+    source: str = "NAME",
+    split: str = "SPLIT",
+) -> str:
+    """`codemix data manifest` for a shard; in capitals what is not known here."""
+    words = [str(prefix), "--tokenizer", str(tokenizer), "--source", source, "--split", split]
+    return f"codemix data manifest {shlex.join(words)}"
+
+
+def _edited(path: Path, remedy: str) -> str:
     return (
         f"{path}: a field was edited after the manifest was written, so it may say what the tokens "
         "are not; put the old file back, or write it anew, with another source where that is what "
-        f"you want:\n  codemix data manifest {prefix} --tokenizer TOKENIZER.json --source NAME"
+        f"you want:\n  {remedy}"
     )

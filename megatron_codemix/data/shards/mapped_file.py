@@ -2,6 +2,7 @@
 
 import mmap
 import os
+from glob import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,12 +20,19 @@ class FileState(NamedTuple):
     modified_nanoseconds: int
 
 
+def unreadable(path: Path, error: OSError) -> DataError:
+    """What to say of a file of a shard that the system does not give."""
+    if isinstance(error, FileNotFoundError) and any(path.parent.glob(f"{escape(path.stem)}.*")):
+        return DataError(f"{path}: is missing; copy it again, or prepare the shard again")
+    return DataError(f"{path}: cannot be read ({error.strerror}); check the prefix")
+
+
 def file_state(path: Path) -> FileState:
     """Raises DataError where the file cannot be looked at."""
     try:
         stat = os.stat(path)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the prefix") from error
+        raise unreadable(path, error) from error
     return FileState(stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
@@ -37,5 +45,5 @@ def map_bytes(path: Path) -> npt.NDArray[np.uint8]:
                 return np.empty(0, np.uint8)
             mapped = mmap.mmap(handle.fileno(), size, access=mmap.ACCESS_READ)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the prefix") from error
+        raise unreadable(path, error) from error
     return np.frombuffer(mapped, np.uint8)

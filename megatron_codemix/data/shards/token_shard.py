@@ -24,7 +24,7 @@ from megatron_codemix.data.shards.checked_file import CheckedBlocks, CheckedFile
 from megatron_codemix.data.shards.document_index import DocumentIndex
 from megatron_codemix.data.shards.index_file import read_header
 from megatron_codemix.data.shards.layout import shard_file
-from megatron_codemix.data.shards.manifest import Manifest
+from megatron_codemix.data.shards.manifest import Manifest, manifest_command
 from megatron_codemix.data.shards.mapped_file import FileState, file_state
 from megatron_codemix.errors import DataError
 
@@ -227,7 +227,7 @@ def _missing_manifest(prefix: Path) -> str:
         return f"{prefix}: no token shard there (no .idx, no .manifest.json); check the prefix"
     return (
         f"{prefix}: the shard has no manifest, so nothing can be checked; write one with\n"
-        f"  codemix data manifest {prefix} --tokenizer TOKENIZER.json --source NAME"
+        f"  {manifest_command(prefix)}"
     )
 
 

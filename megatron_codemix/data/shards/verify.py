@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from megatron_codemix.data.shards.layout import shard_file
-from megatron_codemix.data.shards.manifest import Manifest
+from megatron_codemix.data.shards.manifest import Manifest, manifest_command
 from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import hash_file
@@ -48,7 +48,7 @@ def find_shards(folder: Path) -> list[Path]:
     if bare:
         raise DataError(
             f"{folder}: none of the shards in it has a manifest; there are {', '.join(bare)}; "
-            f"`codemix data manifest {bare[0]} --tokenizer T --source NAME` writes one"
+            f"`{manifest_command(Path(bare[0]))}` writes one"
         )
     raise DataError(f"{folder}: holds no token shard; give another folder, or a shard's prefix")
 

@@ -39,7 +39,9 @@ def test_check_takes_several_files_and_tells_their_problems_together(
         path.write_text(STUDY.replace(old, new))
         files.append(str(path))
     assert main(["study", "check", *files]) == EXIT_INPUT
-    told = capsys.readouterr().err
+    said = capsys.readouterr()
+    told = said.err
+    assert said.out == f"{good}: ok, 4 phases, 3 variants\n"
     assert "bad0.yaml:" in told
     assert "no phase 'nobody'" in told
     assert "bad1.yaml:18: every phase: layout: tensor 2" in told

@@ -69,6 +69,27 @@ def test_all_shards_are_looked_at_before_anything_starts(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_damaged_manifest_comes_with_the_command_that_writes_it_anew(
+    split: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_data(tmp_path / "data")
+    prefix = data / f"text_{split}"
+    Path(f"{prefix}.manifest.json").write_text("[]")
+    assert main(["study", "plan", str(write_study(tmp_path)), "--data", str(data)]) == EXIT_INPUT
+    wanted = f"{prefix} --tokenizer {data}/tokenizer.json --source text --split {split}"
+    assert f"  codemix data manifest {wanted}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".idx", ".blocks"])
+def test_a_lost_file_of_a_shard_is_missing(suffix: str, tmp_path: Path) -> None:
+    tree = small_tree(tmp_path)
+    lost = tmp_path / "data" / f"text_validation{suffix}"
+    lost.unlink()
+    [problem] = data_of_all(tree).damaged
+    assert problem.endswith(f"{lost}: is missing; copy it again, or prepare the shard again")
+
+
 def test_a_plan_names_what_is_missing_and_refuses_what_is_damaged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

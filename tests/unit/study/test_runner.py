@@ -127,7 +127,7 @@ def test_two_runs_of_one_study_exclude_each_other(tmp_path: Path) -> None:
     tree = small_tree(tmp_path)
     with (
         exclusive(tmp_path / "out/.study.lock", "a study"),
-        pytest.raises(RunError, match="already running here"),
+        pytest.raises(RunError, match=r"already running here .*; 'codemix study status STUDY "),
     ):
         run_study(tree, tmp_path / "out", commands=Scripts(tree), show=False)
 

@@ -61,7 +61,20 @@ def test_what_is_no_number_of_tokens_is_refused_as_it_is_written(tmp_path: Path)
     with pytest.raises(ConfigError) as caught:
         expand(load_study(write_study(tmp_path, text), scale=Decimal("0.5")))
     [problem] = caught.value.problems
-    assert problem.endswith("train.train_tokens: must be at least 0, got '-200M'")
+    assert problem.endswith("train.train_tokens: must be greater than 0, got '-200M'")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [("name: small", "name: my study", "1: name"), ("  text: {}", "  a/b: {}", "21: phases.a/b")],
+)
+def test_a_name_that_is_no_part_of_a_path_is_refused_in_words(
+    old: str, new: str, where: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_study(write_study(tmp_path, STUDY.replace(old, new)))
+    [problem] = [text for text in caught.value.problems if "becomes part of a path" in text]
+    assert problem.startswith(f"{tmp_path}/study.yaml:{where}: a name becomes part of a path: ")
 
 
 def test_a_scale_that_makes_too_many_tokens_is_named(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_logs_are_read_without_the_data(place: Path, capsys: pytest.CaptureFixtu
     run = write_trained(tree, out, tree.nodes["single/text"])
     words = ["study", "logs", str(place / "study.yaml"), "text", "--out", str(out)]
     assert main(words) == EXIT_INPUT
-    assert "was not started here" in capsys.readouterr().err
+    assert "has not begun yet in" in capsys.readouterr().err
     runs = {"single/text": str(run.path.relative_to(out))}
     write_json(out / "study.json", {"name": "small", "runs": runs})
     (run.path / "train.log").write_text("".join(f"line {n}\n" for n in range(100)))

@@ -257,7 +257,7 @@ def test_a_changed_bit_is_found_by_whoever_touches_it(tmp_path: Path, corpus: Pa
     with pytest.raises(DataError, match=r"chats.train.answers: .* expected by the manifest"):
         TokenShard.open(prefix)
     path.unlink()
-    with pytest.raises(DataError, match=r"chats.train.answers: cannot be read"):
+    with pytest.raises(DataError, match=r"chats.train.answers: is missing"):
         TokenShard.open(prefix)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -294,6 +295,54 @@ def test_an_equal_manifest_stays_and_an_unreadable_one_goes(prepared: Path, tmp_
     shard_file(prefix, ".manifest.json").write_text("{")
     described = describe_shard(prefix, tokenizer, "text", "train", ignore)
     assert TokenShard.open(prefix).manifest == described
+
+
+@pytest.mark.parametrize("is_replacing", [False, True])
+def test_documents_that_fit_are_kept_with_their_licences(
+    prepared: Path, tmp_path: Path, is_replacing: bool
+):
+    shutil.copytree(prepared / "shards", tmp_path / "shards")
+    prefix = tmp_path / "shards" / "text.train"
+    tokenizer = Tokenizer.load(prepared / "tokenizer.json")
+    original = TokenShard.open(prefix).manifest
+    path = shard_file(prefix, ".documents.jsonl")
+    lines = [{**line, "licence": "MIT"} for line in read_jsonl(path)]
+    lines[3]["licence"] = None
+    path.write_text(text := "".join(json.dumps(line) + "\n" for line in lines))
+    shard_file(prefix, ".manifest.json").write_text("[]")
+    told = describe_shard(prefix, tokenizer, "text", "train", ignore, is_replacing=is_replacing)
+    assert path.read_text() == text
+    assert told.licences == {"MIT": len(lines) - 1, "unknown": 1}
+    assert told.num_bytes == original.num_bytes
+    assert verify_shards([prefix], ignore)[0].problems == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: lines[:-1], "fewer lines than documents"),
+        (lambda lines: [*lines, lines[0]], "more lines than documents"),
+        (lambda lines: [lines[0].replace('"tokens":', '"tokens":1'), *lines[1:]], "jsonl:1: 1"),
+    ],
+)
+def test_documents_of_another_shard_are_replaced_only_on_demand(
+    change: Callable[[list[str]], list[str]], message: str, prepared: Path, tmp_path: Path
+):
+    shutil.copytree(prepared / "shards", tmp_path / "shards")
+    prefix = tmp_path / "shards" / "text.train"
+    path = shard_file(prefix, ".documents.jsonl")
+    path.write_text(text := "".join(change(path.read_text().splitlines(keepends=True))))
+    command = ["manifest", str(prefix), "--tokenizer", str(prepared / "tokenizer.json")]
+    command += ["--source", "text"]
+    shard_file(prefix, ".manifest.json").unlink()
+    for extra in ([], ["--dry-run"]):
+        refused = CliRunner().invoke(app, [*command, *extra])
+        assert isinstance(refused.exception, DataError)
+        assert message in str(refused.exception)
+        assert "--replace" in str(refused.exception)
+    assert path.read_text() == text
+    assert CliRunner().invoke(app, [*command, "--replace"]).exit_code == 0
+    assert verify_shards([prefix], ignore)[0].problems == []
 
 
 def test_a_source_name_that_no_configuration_takes_is_refused(prepared: Path, foreign: Path):

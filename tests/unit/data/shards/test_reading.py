@@ -147,7 +147,7 @@ def test_a_shard_that_is_gone_is_named(tmp_path: Path):
     write(tmp_path / "a", [50, 70])
     shard = TokenShard.open(tmp_path / "a")
     (tmp_path / "a.blocks").unlink()
-    with pytest.raises(DataError, match=r"a\.blocks: cannot be read"):
+    with pytest.raises(DataError, match=r"a\.blocks: is missing"):
         shard.recheck()
 
 
