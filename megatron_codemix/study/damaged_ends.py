@@ -6,9 +6,10 @@ from pathlib import Path
 
 from megatron_codemix.checkpoints import damage_at_end
 from megatron_codemix.config.plan import num_steps
+from megatron_codemix.errors import CodemixError
 from megatron_codemix.lineage import start_step
 from megatron_codemix.study.node import PhaseNode
-from megatron_codemix.study.state import PhaseProgress, phase_progress
+from megatron_codemix.study.state import PhaseProgress, phase_progress, study_progress
 from megatron_codemix.study.tree import StudyTree
 
 
@@ -28,6 +29,20 @@ def damaged_end(tree: StudyTree, out: Path, phase: PhaseProgress) -> str | None:
 def to_be_done(tree: StudyTree, out: Path, phase: PhaseProgress) -> PhaseProgress:
     """`phase`; as one that has failed where its end is to be made again."""
     return phase if damaged_end(tree, out, phase) is None else replace(phase, state="failed")
+
+
+def phases_to_be_done(tree: StudyTree, out: Path) -> list[PhaseProgress]:
+    """`to_be_done` of every phase, parents before children."""
+    return [to_be_done(tree, out, phase) for phase in study_progress(tree, out)]
+
+
+def is_all_done(tree: StudyTree, out: Path) -> bool:
+    """Whether nothing is to be trained or evaluated any more. Not where a run is damaged, which
+    others tell."""
+    try:
+        return all(phase.state == "done" for phase in phases_to_be_done(tree, out))
+    except CodemixError:
+        return False
 
 
 def _is_needed(tree: StudyTree, out: Path, node: PhaseNode) -> bool:

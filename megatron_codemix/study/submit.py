@@ -20,7 +20,7 @@ from megatron_codemix.launch.slurm.client import QueuedJob, Scheduler
 from megatron_codemix.launch.slurm.cluster import ClusterSpec
 from megatron_codemix.locks import exclusive
 from megatron_codemix.study.changed_phase import earlier_run, take_over
-from megatron_codemix.study.damaged_ends import to_be_done
+from megatron_codemix.study.damaged_ends import phases_to_be_done
 from megatron_codemix.study.data_checks import data_of_the_rest
 from megatron_codemix.study.job_graph import StudyJob, job_graph, job_name, report_job
 from megatron_codemix.study.job_records import JobRecord, read_records, write_records
@@ -39,7 +39,6 @@ from megatron_codemix.study.state import (
     read_record,
     record_lock,
     study_lock,
-    study_progress,
     write_record,
 )
 from megatron_codemix.study.store import require_store, submitting
@@ -122,12 +121,12 @@ def plan_submission(
     tree: StudyTree,
     out: Path,
     cluster: ClusterSpec,
+    phases: Sequence[PhaseProgress],
     queued: Sequence[QueuedJob],
     others: Sequence[QueuedJob] = (),
 ) -> SubmissionPlan:
     """What is missing, given the jobs that SLURM has: the study's, and those that are noted in its
-    store (`jobs_for`)."""
-    phases = [to_be_done(tree, out, phase) for phase in study_progress(tree, out)]
+    store (`jobs_for`). phases: `phases_to_be_done`."""
     records = read_records(out)
     live = {job.name: job for job in queued}
     otherwise = validated_otherwise(tree, phases, live, others)
@@ -227,8 +226,9 @@ def submit_study(
         for node in tree.nodes.values():
             if earlier_run(tree, out, node) is not None:
                 take_over(tree, out, node)
-        others = jobs_for(tree, study_progress(tree, out), scheduler)
-        plan = plan_submission(tree, out, cluster, queued, others)
+        phases = phases_to_be_done(tree, out)
+        others = jobs_for(tree, phases, scheduler)
+        plan = plan_submission(tree, out, cluster, phases, queued, others)
         for job in plan.missing:
             write_job(tree, out, cluster, job)
         for script in _one_of_each_kind(out, plan.missing):

@@ -55,6 +55,20 @@ def test_every_command_names_it_and_trains_nothing(
     assert list(store.iterdir() if is_mount_point else tmp_path.glob("store")) == []
 
 
+@pytest.mark.usefixtures("study")
+def test_a_submission_says_nothing_of_data_that_only_its_lost_runs_make_needed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "store").rename(tmp_path / "elsewhere")
+    for path in (tmp_path / "data").glob("*_validation.*"):
+        path.unlink()
+    cluster = tmp_path / "cluster.yaml"
+    cluster.write_text("partition: gpu\ngpus_per_node: 2\ncpus_per_task: 4\ntime_limit: 1h\n")
+    assert told(tmp_path, ["submit"], "--dry-run", "--cluster", str(cluster)) == EXIT_INPUT
+    [line] = capsys.readouterr().err.splitlines()
+    assert "has its runs in this store" in line
+
+
 @pytest.mark.parametrize("with_dot_files", [True, False])
 def test_its_new_place_is_taken(
     with_dot_files: bool,
