@@ -211,7 +211,7 @@ def _record_problem(record: StudyRecord) -> str | None:
                 record.runs,
                 record.results,
                 record.earlier,
-                dict(enumerate(record.begun)) if isinstance(record.begun, list) else {},
+                {str(number): name for number, name in enumerate(record.begun)},
                 *record.started.values(),
             )
         ),
