@@ -1,6 +1,7 @@
 """`codemix study`: check, plan, run, watch and report a study."""
 
 import json as json_module
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,11 +42,12 @@ from megatron_codemix.cli.study_plan import plan_notes, plan_record, plan_table
 from megatron_codemix.cli.study_status import print_progress, watch_progress
 from megatron_codemix.cli.study_submit import cancel, submit
 from megatron_codemix.cli.unused import refuse_unused
-from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, EXIT_RETRY, ConfigError
+from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, EXIT_RETRY, ConfigError, RunError
 from megatron_codemix.obs.tables import WholeTable
+from megatron_codemix.study.damaged_ends import is_all_done
 from megatron_codemix.study.data_checks import data_of_all
 from megatron_codemix.study.outlook import outlook
-from megatron_codemix.study.run_checks import start_problems
+from megatron_codemix.study.run_checks import identity_problems, start_problems
 from megatron_codemix.study.tree import StudyTree, expand, identify
 
 if TYPE_CHECKING:
@@ -168,29 +170,43 @@ def run(
     spec = read_study(study, data, scale, set_)
     place = place_of(spec, out)
     tree = with_store(identify(expand(spec)), place, store)
+    problems: list[str] = []
+    if not is_all_done(tree, place):
+        with collecting(problems):
+            require_tasks_of(spec, with_data=True)
     if dry_run:
-        print_progress(tree, place, as_json=json)
-    problems = start_problems(tree, place)
-    with collecting(problems):
-        require_tasks_of(spec, with_data=True)
-    if problems:
-        raise ConfigError(problems)
-    if dry_run:
+        _show_what_would_run(tree, place, problems, as_json=json)
         return
-    code = run_and_report(tree, place, jobs=jobs, as_json=json)
+    code = run_and_report(tree, place, jobs=jobs, as_json=json, problems=problems)
     if code != EXIT_DONE:
         raise typer.Exit(code)
 
 
+def _show_what_would_run(tree: StudyTree, out: Path, problems: list[str], *, as_json: bool) -> None:
+    """The state of every phase; then raises ConfigError with all that keeps it from starting."""
+    found: list[str] = []
+    with collecting(found):
+        print_progress(tree, out, as_json=as_json)
+    found += [*start_problems(tree, out), *problems]
+    if found:
+        raise ConfigError(list(dict.fromkeys(found)))
+
+
 def run_and_report(
-    tree: StudyTree, out: Path, *, jobs: int | None = None, as_json: bool = False
+    tree: StudyTree,
+    out: Path,
+    *,
+    jobs: int | None = None,
+    as_json: bool = False,
+    problems: Sequence[str] = (),
 ) -> int:
-    """Runs the study and writes its report; prints the table. Returns the exit code."""
+    """Runs the study and writes its report; prints the table. Returns the exit code. problems: as
+    in `run_study`."""
     # Here, so that `study status` does not wait for matplotlib.
     from megatron_codemix.report.render import print_report, write_report
     from megatron_codemix.study.runner import run_study
 
-    outcome = run_study(tree, out, jobs=jobs)
+    outcome = run_study(tree, out, jobs=jobs, problems=problems)
     if outcome.exit_code != EXIT_DONE:
         Console(stderr=True).print(outcome.message, markup=False, highlight=False, soft_wrap=True)
         return outcome.exit_code
@@ -226,6 +242,8 @@ def status(
     spec = read_study(study, data, scale, set_)
     place = place_of(spec, out)
     tree = with_store(identify(expand(spec)), place, store)
+    if problems := identity_problems(tree, place):
+        raise RunError(*problems)
     if watch:
         if not watch_progress(tree, place):
             raise typer.Exit(EXIT_RETRY)

@@ -11,21 +11,21 @@ from rich.live import Live
 from rich.markup import escape
 from rich.measure import Measurement
 
-from megatron_codemix.errors import CodemixError, RunError
+from megatron_codemix.errors import CodemixError
 from megatron_codemix.launch.slurm.client import QueuedJob, SlurmPrograms, missing_programs
 from megatron_codemix.obs.tables import WholeTable
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.changed_phase import earlier_run
+from megatron_codemix.study.damaged_ends import damaged_end, phases_to_be_done
 from megatron_codemix.study.job_graph import job_name
 from megatron_codemix.study.job_records import read_records
 from megatron_codemix.study.other_runs import other_runs
 from megatron_codemix.study.progress import last_records
-from megatron_codemix.study.run_checks import run_problems
+from megatron_codemix.study.run_checks import branch_problems
 from megatron_codemix.study.state import (
     PhaseProgress,
     is_study_running,
     read_record,
-    study_progress,
 )
 from megatron_codemix.study.store import Member, Work, is_at_work, others_of, read_trainers
 from megatron_codemix.study.submit import queued_jobs
@@ -82,10 +82,8 @@ class _Jobs:
 
 
 def print_progress(tree: StudyTree, out: Path, *, as_json: bool) -> None:
-    """The state of every phase, as a table with what is wrong below it. Raises RunError where a
-    directory holds another run than it is named for."""
-    _require_own_runs(tree, out)
-    phases, jobs = study_progress(tree, out), _Jobs(tree, out)
+    """The state of every phase, as a table with what is wrong below it."""
+    phases, jobs = phases_to_be_done(tree, out), _Jobs(tree, out)
     jobs.ask()
     record = read_record(out, tree.spec.name)
     if as_json:
@@ -96,6 +94,7 @@ def print_progress(tree: StudyTree, out: Path, *, as_json: bool) -> None:
             "wall_seconds": record.wall_seconds,
             "missing": tree.inventory.missing,
             "other_runs": other_runs(tree, out),
+            "problems": _run_notes(tree, out, phases),
             "phases": [_progress_record(tree, phase, jobs) for phase in phases],
         }
         print(json_module.dumps(shown, indent=1, ensure_ascii=False))
@@ -106,17 +105,10 @@ def print_progress(tree: StudyTree, out: Path, *, as_json: bool) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _require_own_runs(tree: StudyTree, out: Path) -> None:
-    """As `study run` and `study report` do."""
-    if problems := run_problems(tree, out):
-        raise RunError(*problems)
-
-
 def watch_progress(tree: StudyTree, out: Path, console: Console | None = None) -> bool:
     """The same, kept up to date until all phases are done, nothing has been under way for a while,
     or Ctrl-C; on what is no terminal a line whenever something has changed. Whether all are
     done."""
-    _require_own_runs(tree, out)
     console = console or Console()
     jobs = _Jobs(tree, out)
     if not console.is_terminal:
@@ -140,7 +132,7 @@ def _looks(tree: StudyTree, out: Path, jobs: _Jobs) -> Iterator[list[PhaseProgre
     alive_at, before = time.monotonic(), ""
     while True:
         jobs.ask()
-        phases = study_progress(tree, out)
+        phases = phases_to_be_done(tree, out)
         yield phases
         if _all_done(phases):
             return
@@ -249,6 +241,7 @@ def _notes(tree: StudyTree, out: Path, phases: list[PhaseProgress], jobs: _Jobs)
     lines += [f"report: {report.words}"] if report else []
     lines += [f"runs: in {tree.store}"] if tree.store is not None else []
     lines += [f"note: {line}" for line in other_runs(tree, out)]
+    lines += [f"note: {line}" for line in _run_notes(tree, out, phases)]
     lines += _sharing_notes(tree, out, phases)
     lines += [
         f"{phase.node.label}: goes on in place from step {earlier.step}, its mixture has changed"
@@ -261,6 +254,18 @@ def _notes(tree: StudyTree, out: Path, phases: list[PhaseProgress], jobs: _Jobs)
         if phase.status and phase.status.state == "failed" and phase.status.last_error
     ]
     return lines
+
+
+def _run_notes(tree: StudyTree, out: Path, phases: list[PhaseProgress]) -> list[str]:
+    """What is to be mended in runs before or by the next `study run`."""
+    damaged = [
+        f"{phase.node.label}: is trained, but its last checkpoint, which is needed, is not whole; "
+        f"'study run' makes it again from the one before: {'; '.join(damage.splitlines())}"
+        for phase in phases
+        if tree.trained_with(phase.node) is None
+        and (damage := damaged_end(tree, out, phase)) is not None
+    ]
+    return [*branch_problems(tree, out), *damaged]
 
 
 def _sharing_notes(tree: StudyTree, out: Path, phases: list[PhaseProgress]) -> list[str]:

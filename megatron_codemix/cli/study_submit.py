@@ -1,6 +1,7 @@
 """`codemix study submit | cancel`: a study as a graph of SLURM jobs."""
 
 import json as json_module
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,13 +29,14 @@ from megatron_codemix.launch.slurm.client import QueuedJob, SlurmPrograms, missi
 from megatron_codemix.launch.slurm.cluster import ClusterSpec, load_cluster, time_words
 from megatron_codemix.launch.slurm.script import render_script
 from megatron_codemix.obs.tables import WholeTable
+from megatron_codemix.study.damaged_ends import is_all_done, phases_to_be_done
 from megatron_codemix.study.job_graph import StudyJob, job_name
 from megatron_codemix.study.job_records import read_records
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.noted_jobs import jobs_for
 from megatron_codemix.study.other_runs import other_runs
 from megatron_codemix.study.slurm_jobs import script_path, slurm_job
-from megatron_codemix.study.state import read_record, study_progress
+from megatron_codemix.study.state import PhaseProgress, read_record
 from megatron_codemix.study.submit import (
     SubmissionPlan,
     cancel_jobs,
@@ -77,17 +79,18 @@ def submit(
     if tree is not None:
         with collecting(problems):
             tree = with_store(tree, place_of(tree.spec, out), store)
-        with collecting(problems):
-            require_tasks_of(tree.spec, with_data=True)
-        problems += submission_problems(tree, place_of(tree.spec, out))
+            problems += submission_problems(tree, place_of(tree.spec, out))
+            if not is_all_done(tree, place_of(tree.spec, out)):
+                require_tasks_of(tree.spec, with_data=True)
     problems += [] if dry_run else missing_programs()
     if problems or spec is None or tree is None:
         raise ConfigError(problems)
     place = place_of(tree.spec, out)
     numbers: dict[str, str] = {}
     if dry_run:
-        queued, others = _queues_if_any(tree, place)
-        plan = plan_submission(tree, place, spec, queued, others)
+        phases = phases_to_be_done(tree, place)
+        queued, others = _queues_if_any(tree, place, phases)
+        plan = plan_submission(tree, place, spec, phases, queued, others)
     else:
         plan, numbers = submit_study(tree, place, spec, SlurmPrograms())
     if json:
@@ -131,7 +134,9 @@ def cancel(
         print(f"{place}: none of these jobs is queued or running")
 
 
-def _queues_if_any(tree: StudyTree, out: Path) -> tuple[list[QueuedJob], list[QueuedJob]]:
+def _queues_if_any(
+    tree: StudyTree, out: Path, phases: Sequence[PhaseProgress]
+) -> tuple[list[QueuedJob], list[QueuedJob]]:
     """What SLURM has of the study, and of those that share its store; nothing where nothing was
     submitted from here and no other study can have what is asked for, so that a dry run needs no
     SLURM."""
@@ -139,7 +144,7 @@ def _queues_if_any(tree: StudyTree, out: Path) -> tuple[list[QueuedJob], list[Qu
         return [], []
     scheduler = SlurmPrograms()
     queued = queued_jobs(tree.spec.name, out, scheduler)
-    return queued, jobs_for(tree, study_progress(tree, out), scheduler)
+    return queued, jobs_for(tree, phases, scheduler)
 
 
 def _with_same_runs(tree: StudyTree, out: Path, chosen: list[PhaseNode]) -> list[PhaseNode]:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from megatron_codemix.checkpoints import damage_at_end
 from megatron_codemix.config.plan import num_steps
+from megatron_codemix.errors import CodemixError
 from megatron_codemix.ledgers import mend_ledger
 from megatron_codemix.lineage import start_step
 from megatron_codemix.study.node import PhaseNode
-from megatron_codemix.study.state import PhaseProgress, phase_progress
+from megatron_codemix.study.state import PhaseProgress, phase_progress, study_progress
 from megatron_codemix.study.tree import StudyTree
 
 
@@ -42,6 +43,20 @@ def mend_ledger_of(tree: StudyTree, phase: PhaseProgress) -> str | None:
         return None
     told = None if tree.trained_with(phase.node) is not None else mend_ledger(phase.run)
     return None if told is None else f"{phase.node.label}: {told}"
+
+
+def phases_to_be_done(tree: StudyTree, out: Path) -> list[PhaseProgress]:
+    """`to_be_done` of every phase, parents before children."""
+    return [to_be_done(tree, out, phase) for phase in study_progress(tree, out)]
+
+
+def is_all_done(tree: StudyTree, out: Path) -> bool:
+    """Whether nothing is to be trained or evaluated any more. Not where a run is damaged, which
+    others tell."""
+    try:
+        return all(phase.state == "done" for phase in phases_to_be_done(tree, out))
+    except CodemixError:
+        return False
 
 
 def _is_needed(tree: StudyTree, out: Path, node: PhaseNode) -> bool:

@@ -14,6 +14,7 @@ from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.manifest import Manifest, manifest_command
 from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.errors import CodemixError, ConfigError
+from megatron_codemix.study.damaged_ends import to_be_done
 from megatron_codemix.study.inventory import is_file
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.state import phase_progress
@@ -48,8 +49,9 @@ def data_of_all(tree: StudyTree) -> DataFound:
 
 
 def data_of_the_rest(tree: StudyTree, out: Path) -> DataFound:
-    """What is read by the phases that are not done below `out` or in the store; where a training is
-    done, by its evaluation alone. tree: with identities."""
+    """What is read by the phases that are not done below `out` or in the store, or whose last
+    checkpoint is to be made again; where a training is done, by its evaluation alone. tree: with
+    identities."""
     return _look(tree, (use for node in tree.nodes.values() for use in _uses_left(tree, out, node)))
 
 
@@ -64,11 +66,15 @@ def _uses(node: PhaseNode) -> Iterator[ShardUse]:
 
 def _uses_left(tree: StudyTree, out: Path, node: PhaseNode) -> list[ShardUse]:
     try:
-        state = phase_progress(tree, out, node).state
+        state = to_be_done(tree, out, phase_progress(tree, out, node)).state
     except CodemixError:  # its run is damaged, which others tell
         state = "pending"
-    uses = [] if state == "done" else list(_uses(node))
-    return [use for use in uses if state != "trained" or use.split == "validation"]
+    if state == "done":
+        return []
+    uses = [use for use in _uses(node) if state != "trained" or use.split == "validation"]
+    if tree.spec.evaluation.reads_training_data:
+        uses += [use for one in tree.chain(node) for use in _uses(one) if use.split == "train"]
+    return uses
 
 
 def _look(tree: StudyTree, uses: Iterable[ShardUse]) -> DataFound:

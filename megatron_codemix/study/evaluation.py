@@ -20,6 +20,9 @@ from megatron_codemix.results import (
 from megatron_codemix.runs import EVALUATION, HELDOUT, RunDirectory, Status, result_stem
 from megatron_codemix.units import parse_bytes
 
+_ON_TRAINING_DATA = {"safety", "safety_memorisation"}
+"""By the names that `codemix evaluate --tasks` takes."""
+
 
 def _read_bytes(value: Json) -> Json:
     return parse_bytes(value) if isinstance(value, str) else value
@@ -78,6 +81,11 @@ class EvaluationSpec(Section):
     """Processes that a layer is cut over."""
     pipeline: PositiveInt = 1
     """Processes that the layers are dealt over."""
+
+    @property
+    def reads_training_data(self) -> bool:
+        """Whether a task shows a model what it was trained on, in all phases up to its own."""
+        return self.tasks is not None and not _ON_TRAINING_DATA.isdisjoint(self.tasks.names)
 
     @property
     def num_processes(self) -> int:

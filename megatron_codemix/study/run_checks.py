@@ -3,11 +3,13 @@ started."""
 
 from pathlib import Path
 
+from megatron_codemix.config.plan import num_steps
 from megatron_codemix.errors import CodemixError, RunError
 from megatron_codemix.ledgers import read_ledger
 from megatron_codemix.lineage import start_step
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.changed_phase import other_run_problems
+from megatron_codemix.study.damaged_ends import to_be_done
 from megatron_codemix.study.data_checks import data_of_the_rest
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.state import phase_progress
@@ -20,17 +22,35 @@ def start_problems(tree: StudyTree, out: Path) -> list[str]:
 
 
 def run_problems(tree: StudyTree, out: Path) -> list[str]:
-    """Directories that hold other runs than those that they are named for, ledgers and results that
-    cannot be read and, in a store, runs without the checkpoint that a phase starts from. Phases
-    whose data is not there are passed over."""
-    problems = []
-    for node in tree.nodes.values():
-        if node.identity is not None:
-            problems += other_run_problems(tree, out, node)
-            problems += _ledger_problems(tree.run_directory(out, node))
-            problems += _progress_problems(tree, out, node)
-            problems += [] if tree.store is None else _branch_problems(tree, out, node)
-    return list(dict.fromkeys(problems))
+    """What `identity_problems` and `branch_problems` find, and ledgers and results that cannot be
+    read. Phases whose data is not there are passed over."""
+    known = _known(tree)
+    found = [
+        *identity_problems(tree, out),
+        *(problem for node in known for problem in _ledger_problems(tree.run_directory(out, node))),
+        *(problem for node in known for problem in _progress_problems(tree, out, node)),
+        *branch_problems(tree, out),
+    ]
+    return list(dict.fromkeys(found))
+
+
+def identity_problems(tree: StudyTree, out: Path) -> list[str]:
+    """Directories that hold other runs than those that they are named for."""
+    found = [problem for node in _known(tree) for problem in other_run_problems(tree, out, node)]
+    return list(dict.fromkeys(found))
+
+
+def branch_problems(tree: StudyTree, out: Path) -> list[str]:
+    """Runs in a store without the checkpoint that a phase, which is still to be trained, starts
+    from."""
+    if tree.store is None:
+        return []
+    found = [problem for node in _known(tree) for problem in _branch_problems(tree, out, node)]
+    return list(dict.fromkeys(found))
+
+
+def _known(tree: StudyTree) -> list[PhaseNode]:
+    return [node for node in tree.nodes.values() if node.identity is not None]
 
 
 def _ledger_problems(run: RunDirectory) -> list[str]:
@@ -58,9 +78,14 @@ def _branch_problems(tree: StudyTree, out: Path, node: PhaseNode) -> list[str]:
         return []
     parent = tree.nodes[f"{node.cell}/{node.parent}"]
     run, step = tree.run_directory(out, parent), start_step(origin, parent.config)
+    if step == num_steps(parent.config):  # kept, and made again where it is damaged
+        return []
     try:
         status = run.read_status()
-    except RunError:  # told by other_run_problems
+        child = to_be_done(tree, out, phase_progress(tree, out, node))
+    except CodemixError:  # told by other_run_problems, or by the one who reads what is damaged
+        return []
+    if child.state in ("trained", "done"):
         return []
     is_kept = status is None or status.step < step or step in run.complete_steps()
     if is_kept:

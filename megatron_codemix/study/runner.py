@@ -4,7 +4,7 @@ goes on after any interruption."""
 import contextlib
 import fcntl
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -49,6 +49,7 @@ def run_study(
     jobs: int | None = None,
     commands: Commands | None = None,
     show: bool = True,
+    problems: Sequence[str] = (),
 ) -> Outcome:
     """Trains and evaluates every phase of `tree` that is not done, below `out` or in its store.
 
@@ -56,12 +57,13 @@ def run_study(
     jobs: phases that run side by side, each on the study's world size; None: as many as fit on this
         machine. A phase waits for its parent. When one fails, the others are asked to save and
         stop.
+    problems: what the caller has found wrong, told with what is found here.
     To be called from the main thread, which handles SIGINT and SIGTERM meanwhile. Raises
     ConfigError where data is missing or damaged, GPUs are missing or directories hold other runs,
     RunError where another `study run` works in `out`.
     """
-    if problems := start_problems(tree, out):
-        raise ConfigError(problems)
+    if found := [*start_problems(tree, out), *problems]:
+        raise ConfigError(found)
     assert all(node.identity for node in tree.nodes.values()), "all data is there"
     needs_gpus = any(runs_on_gpus(node.config.backend.device) for node in tree.nodes.values())
     shares = _places(tree, jobs, needs_gpus)
@@ -263,4 +265,5 @@ class _Runner:
     def _account(self) -> None:
         now = time.monotonic()
         wall = self.record.wall_seconds + now - self._accounted
-        self.record, self._accounted = replace(self.record, wall_seconds=wall), now
+        self.record = replace(self.record, wall_seconds=wall).with_begun()
+        self._accounted = now

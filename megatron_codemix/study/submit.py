@@ -19,7 +19,7 @@ from megatron_codemix.errors import CodemixError, ConfigError, RetryableError
 from megatron_codemix.launch.slurm.client import QueuedJob, Scheduler
 from megatron_codemix.launch.slurm.cluster import ClusterSpec
 from megatron_codemix.study.changed_phase import earlier_run, take_over
-from megatron_codemix.study.damaged_ends import mend_ledger_of, to_be_done
+from megatron_codemix.study.damaged_ends import mend_ledger_of, phases_to_be_done
 from megatron_codemix.study.data_checks import data_of_the_rest
 from megatron_codemix.study.job_graph import StudyJob, job_graph, job_name, report_job
 from megatron_codemix.study.job_records import JobRecord, read_records, write_records
@@ -38,7 +38,6 @@ from megatron_codemix.study.state import (
     exclusive_study,
     read_record,
     record_lock,
-    study_progress,
     write_record,
 )
 from megatron_codemix.study.store import require_store, submitting
@@ -123,12 +122,12 @@ def plan_submission(
     tree: StudyTree,
     out: Path,
     cluster: ClusterSpec,
+    phases: Sequence[PhaseProgress],
     queued: Sequence[QueuedJob],
     others: Sequence[QueuedJob] = (),
 ) -> SubmissionPlan:
     """What is missing, given the jobs that SLURM has: the study's, and those that are noted in its
-    store (`jobs_for`)."""
-    phases = [to_be_done(tree, out, phase) for phase in study_progress(tree, out)]
+    store (`jobs_for`). phases: `phases_to_be_done`."""
     records = read_records(out)
     live = {job.name: job for job in queued}
     otherwise = validated_otherwise(tree, phases, live, others)
@@ -228,9 +227,10 @@ def submit_study(
         for node in tree.nodes.values():
             if earlier_run(tree, out, node) is not None:
                 take_over(tree, out, node)
-        phases = study_progress(tree, out)
-        told = [mend_ledger_of(tree, to_be_done(tree, out, phase)) for phase in phases]
-        plan = plan_submission(tree, out, cluster, queued, jobs_for(tree, phases, scheduler))
+        phases = phases_to_be_done(tree, out)
+        told = [mend_ledger_of(tree, phase) for phase in phases]
+        others = jobs_for(tree, phases, scheduler)
+        plan = plan_submission(tree, out, cluster, phases, queued, others)
         plan = replace(plan, notes=[text for text in told if text is not None])
         for job in plan.missing:
             write_job(tree, out, cluster, job)

@@ -8,15 +8,20 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from megatron_codemix.cli import study_status
+from megatron_codemix.cli import study_status, task_choice
 from megatron_codemix.cli.main import main
 from megatron_codemix.cli.study_status import watch_progress
-from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, EXIT_RETRY
+from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, EXIT_RETRY, ConfigError
+from megatron_codemix.files import read_json, write_json
 from megatron_codemix.locks import try_lock
+from megatron_codemix.study import run_checks
 from megatron_codemix.study.job_records import JobRecord, write_records
+from megatron_codemix.study.run_checks import run_problems
 from megatron_codemix.study.state import children_lock, study_lock
 from megatron_codemix.study.tree import StudyTree
-from tests.helpers.study_files import small_tree, write_evaluated, write_trained
+from tests.helpers.study_files import STUDY, small_tree, write_evaluated, write_trained
+from tests.helpers.task_results import write_task_results
+from tests.unit.study.test_damaged_ends import shorten, trained
 
 
 def write_done(tree: StudyTree, out: Path) -> None:
@@ -127,3 +132,109 @@ def test_each_phase_has_its_job_beside_it(
     phases = {phase["phase"]: phase for phase in json.loads(capsys.readouterr().out)["phases"]}
     assert phases["balanced"]["job"] == {"id": "22", "state": "RUNNING", "reason": "None"}
     assert phases["text"]["job"] is None
+
+
+@pytest.fixture
+def with_damaged_end(tmp_path: Path) -> StudyTree:
+    """A phase that is done, and whose last checkpoint the next one cannot start from."""
+    tree = small_tree(tmp_path)
+    shorten(trained(tree, tmp_path / "out", "text", "balanced")["balanced"])
+    return tree
+
+
+def told(folder: Path, *words: str) -> int:
+    """Exit code of a command on the study in `folder`."""
+    places = ["--data", str(folder / "data"), "--out", str(folder / "out")]
+    return main(["study", words[0], str(folder / "study.yaml"), *places, *words[1:]])
+
+
+@pytest.mark.usefixtures("with_damaged_end")
+@pytest.mark.parametrize("command", [["status"], ["run", "--dry-run"]])
+def test_what_is_trained_again_is_not_shown_as_done(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told(tmp_path, *command) == EXIT_DONE
+    assert capsys.readouterr().out.count("note: balanced: is trained, but its last checkp") == 1
+    assert told(tmp_path, *command, "--json") == EXIT_DONE
+    shown = json.loads(capsys.readouterr().out)
+    states = {phase["phase"]: phase["state"] for phase in shown["phases"]}
+    assert (states["text"], states["balanced"]) == ("done", "failed")
+    [problem] = shown["problems"]
+    assert problem.endswith("weights: 0 bytes, not the 7 written")
+
+
+def test_a_status_is_shown_whatever_is_wrong_in_ledgers(tmp_path: Path) -> None:
+    tree, out = small_tree(tmp_path), tmp_path / "out"
+    write_done(tree, out)
+    tree.run_directory(out, tree.nodes["single/text"]).ledger.write_text("{}\n")
+    assert told(tmp_path, "status") == EXIT_DONE
+
+
+def test_a_dry_run_shows_the_phases_and_then_all_that_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A ledger, a run of another identity, a shard: each once."""
+    tree, out = small_tree(tmp_path), tmp_path / "out"
+    runs = trained(tree, out, "text", "balanced")
+    runs["text"].ledger.write_text("{}\n")
+    other = runs["balanced"].status
+    write_json(other, read_json(other) | {"identity": "f" * 64})
+    (tmp_path / "data" / "markup_validation.manifest.json").unlink()
+    assert told(tmp_path, "run", "--dry-run") == EXIT_INPUT
+    said = capsys.readouterr()
+    assert "balanced-then-text" in said.out
+    words = ["markup_validation.manifest.json", "holds a run of another ident", "ledger.jsonl:1"]
+    lines = said.err.splitlines()
+    assert [word in line for word, line in zip(words, lines, strict=True)] == [True] * 3
+
+
+def test_a_dry_run_tells_a_damaged_status_with_the_rest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree, out = small_tree(tmp_path), tmp_path / "out"
+    trained(tree, out, "text")["text"].status.write_text("{")
+    (tmp_path / "data" / "markup_validation.manifest.json").unlink()
+    assert told(tmp_path, "run", "--dry-run") == EXIT_INPUT
+    said = capsys.readouterr().err.splitlines()
+    assert [("not a readable status" in line, "markup_val" in line) for line in said] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+def test_a_run_looks_at_everything_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says what is wrong with data and tasks together."""
+    small_tree(tmp_path, STUDY + "  tasks: {names: [nothing]}\n")
+    (tmp_path / "data" / "markup_validation.manifest.json").unlink()
+    looks = list[Path]()
+
+    def look(tree: StudyTree, out: Path) -> list[str]:
+        looks.append(out)
+        return run_problems(tree, out)
+
+    def refuse(choice: object, *, with_data: bool) -> None:
+        raise ConfigError(["--tasks: there is no such task"])
+
+    monkeypatch.setattr(run_checks, "run_problems", look)
+    monkeypatch.setattr(task_choice, "require_tasks", refuse)
+    assert told(tmp_path, "run") == EXIT_INPUT
+    assert looks == [tmp_path / "out"]
+    data, task = capsys.readouterr().err.splitlines()
+    assert "markup_validation" in data
+    assert "there is no such task" in task
+
+
+def test_benchmarks_of_a_study_that_is_done_need_not_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = STUDY + "  tasks: {names: [hellaswag], data_dir: nowhere}\n"
+    tree, out = small_tree(tmp_path, text), tmp_path / "out"
+    monkeypatch.setattr(task_choice, "_require_harness", lambda names: pytest.fail("asked for"))
+    write_done(tree, out)
+    for node in tree.nodes.values():
+        write_task_results(tree, out, node, {})
+        done = tree.run_directory(out, node).evaluation / "tasks.json"
+        write_json(done, read_json(done) | {"data_dir": str(tmp_path / "nowhere")})
+    assert told(tmp_path, "run", "--dry-run") == EXIT_DONE

@@ -10,10 +10,9 @@ import pytest
 from megatron_codemix.errors import EXIT_DONE, EXIT_RETRY, ConfigError, RunError
 from megatron_codemix.files import write_json
 from megatron_codemix.runs import RunDirectory, final_checkpoint
-from megatron_codemix.study.damaged_ends import to_be_done
+from megatron_codemix.study.damaged_ends import phases_to_be_done
 from megatron_codemix.study.job_graph import job_graph
 from megatron_codemix.study.runner import run_study
-from megatron_codemix.study.state import study_progress
 from megatron_codemix.study.tree import StudyTree
 from tests.helpers.study_commands import Scripts
 from tests.helpers.study_files import small_tree, write_evaluated, write_trained
@@ -98,7 +97,7 @@ def test_a_chain_of_damaged_ends_is_made_again_from_its_root(tmp_path: Path) -> 
     runs = trained(tree, out, "text", *CHAIN[:2])
     for name in CHAIN[:2]:
         shorten(runs[name])
-    phases = [to_be_done(tree, out, phase) for phase in study_progress(tree, out)]
+    phases = phases_to_be_done(tree, out)
     assert [phase.state for phase in phases] == ["done", "failed", "failed", "pending"]
     jobs = [job.name for job in job_graph(tree, phases) if job.kind == "train"]
     assert jobs == [f"small:{name}:train" for name in CHAIN]

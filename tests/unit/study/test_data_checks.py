@@ -7,6 +7,8 @@ import pytest
 
 from megatron_codemix.cli.main import main
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, ConfigError
+from megatron_codemix.evaluation.safety.memorisation import MemorisationTask
+from megatron_codemix.evaluation.safety.prepare import SAFETY
 from megatron_codemix.study.data_checks import data_of_all, data_of_the_rest
 from megatron_codemix.study.runner import run_study
 from megatron_codemix.study.spec import load_study
@@ -18,9 +20,12 @@ from tests.helpers.study_files import (
     small_tree,
     write_all,
     write_data,
+    write_evaluated,
     write_study,
     write_trained,
 )
+from tests.helpers.task_results import write_task_results
+from tests.unit.study.test_damaged_ends import shorten, trained
 
 CLUSTER = "partition: gpu\ngpus_per_node: 2\ncpus_per_task: 4\ntime_limit: 1h\n"
 
@@ -131,6 +136,40 @@ def test_what_is_trained_needs_its_held_out_shards_and_what_is_done_needs_none(
     assert data_of_the_rest(tree, out).problems == []
     assert run_study(tree, out, commands=scripts, show=False).exit_code == EXIT_DONE
     assert scripts.started == []
+
+
+def test_what_is_done_needs_its_shards_where_its_end_is_made_again(tmp_path: Path) -> None:
+    """For a child that reads none of them."""
+    text = STUDY.replace("{text: 0.75, code: 0.25}", "{text: 1}")
+    tree, out, bin_file = small_tree(tmp_path, text), tmp_path / "out", "code_train.bin"
+    run = trained(tree, out, "text", "balanced")["balanced"]
+    cut(tmp_path / "data" / bin_file, 100)
+    assert data_of_the_rest(tree, out).problems == []
+    shorten(run)
+    [problem] = data_of_the_rest(tree, out).problems
+    assert bin_file in problem
+
+
+@pytest.mark.parametrize("task", [SAFETY, MemorisationTask.name])
+def test_a_task_that_shows_training_documents_needs_those_of_the_whole_chain(
+    task: str, tmp_path: Path
+) -> None:
+    text = STUDY.replace("{text: 0.75, code: 0.25}", "{text: 1}")
+    text = text.replace("max_bytes_per_source: 1KiB}", "max_bytes_per_source: 1KiB}\n  TASKS")
+    data, out = tmp_path / "data", tmp_path / "out"
+    found = []
+    for names in ("safety_secrets", task):
+        tree = small_tree(tmp_path, text.replace("TASKS", f"tasks: {{names: [{names}]}}"))
+        cut(data / "code_train.bin", 100)
+        for node in tree.nodes.values():
+            run = write_trained(tree, out, node)
+            if node.name in ("text", "balanced"):
+                write_evaluated(tree, run, {"text": 1.0})
+                write_task_results(tree, out, node, {})
+        found.append(data_of_the_rest(tree, out).problems)
+    assert found[0] == []
+    [problem] = found[1]
+    assert "data.sources.code.train: " in problem
 
 
 def test_a_training_shard_is_not_held_out(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ from tests.helpers.study_files import (
     write_study,
     write_trained,
 )
+from tests.unit.study.test_damaged_ends import remove_end, trained
 
 ONE, TWO = Member.of("one", Path("/runs/one")), Member.of("two", Path("/runs/two"))
 
@@ -272,7 +273,9 @@ def test_a_run_of_another_identity_is_refused(
         assert "holds a run of another identity" in capsys.readouterr().err
 
 
-def test_a_run_that_kept_too_little_is_named(tmp_path: Path) -> None:
+def test_a_run_that_kept_too_little_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Another study has trained it, and no phase of that one started from its middle."""
     text = STUDY.replace(
         "{phase: balanced, load: weights}", "{phase: balanced, load: weights, at_tokens: 320M}"
@@ -285,7 +288,25 @@ def test_a_run_that_kept_too_little_is_named(tmp_path: Path) -> None:
     run = write_trained(tree, out, tree.nodes["single/balanced"])
     [problem] = run_problems(tree, out)
     assert problem.startswith("balanced-then-text: starts from step 5 of balanced")
+    assert main(command(tmp_path, "status", "--store", str(tmp_path / "store"))) == EXIT_DONE
+    shown = capsys.readouterr().out
+    assert f"note: {problem}\n" in shown
+    assert shown.count("pending") == 3
+    child = write_trained(tree, out, tree.nodes["single/balanced-then-text"])
+    assert run_problems(tree, out) == [], "nothing is to start from it any more"
+    child.status.unlink()
     write_json(run.checkpoint(5) / COMPLETE_MARKER, {})
+    assert run_problems(tree, out) == []
+
+
+def test_a_phase_that_starts_at_the_end_by_its_tokens_waits_until_that_is_made_again(
+    tmp_path: Path,
+) -> None:
+    text = STUDY.replace(
+        "{phase: balanced, load: weights}", "{phase: balanced, load: weights, at_tokens: 640M}"
+    )
+    tree, out = stored_tree(tmp_path, text), tmp_path / "out"
+    remove_end(trained(tree, out, "balanced")["balanced"])
     assert run_problems(tree, out) == []
 
 

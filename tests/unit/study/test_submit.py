@@ -12,6 +12,7 @@ from megatron_codemix.files import read_json, write_json
 from megatron_codemix.launch.slurm.cluster import ClusterSpec
 from megatron_codemix.launch.slurm.starts import Stretch
 from megatron_codemix.locks import exclusive
+from megatron_codemix.study.damaged_ends import phases_to_be_done
 from megatron_codemix.study.job_records import add_job_times, read_records, records_path
 from megatron_codemix.study.slurm_jobs import frozen_study
 from megatron_codemix.study.spec import load_study
@@ -335,6 +336,6 @@ def test_a_parents_ledger_that_was_lost_is_put_back_before_its_child_is_sent(
 
 def test_a_plan_changes_nothing(tmp_path: Path) -> None:
     tree, out = small_tree(tmp_path), tmp_path / "out"
-    plan = plan_submission(tree, out, CLUSTER, [])
+    plan = plan_submission(tree, out, CLUSTER, phases_to_be_done(tree, out), [])
     assert [job.name for job in plan.missing] == ALL
     assert not out.exists()

@@ -14,6 +14,7 @@ from megatron_codemix.launch.slurm.cluster import ApptainerContainer, ClusterSpe
 from megatron_codemix.launch.slurm.script import NO_STORE
 from megatron_codemix.locks import exclusive, try_lock
 from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.study.damaged_ends import phases_to_be_done
 from megatron_codemix.study.job_records import read_records
 from megatron_codemix.study.slurm_jobs import slurm_job
 from megatron_codemix.study.state import read_record
@@ -28,6 +29,7 @@ from tests.helpers.study_files import (
     write_evaluated,
     write_trained,
 )
+from tests.unit.study.test_damaged_ends import shorten, trained
 
 CLUSTER = ClusterSpec.model_validate(
     {"partition": "gpu", "gpus_per_node": 2, "cpus_per_task": 4, "time_limit": "1h"}
@@ -64,6 +66,16 @@ def test_a_second_study_waits_for_the_jobs_of_the_first(tmp_path: Path) -> None:
     assert queue.cancelled == []
     theirs = {job.name for job in queued_jobs("other", tmp_path / "two", queue)}
     assert theirs == {f"other:{name}" for name in OWN}, "what 'study cancel' ends"
+
+
+def test_what_another_study_makes_again_is_waited_for(tmp_path: Path) -> None:
+    """A training that was done, and whose last checkpoint is damaged."""
+    one, two, queue = stored(tmp_path), stored(tmp_path, OTHER_STUDY), QueueInMemory()
+    shorten(trained(one, tmp_path / "one", "text", "balanced")["balanced"])
+    assert "balanced:train" in submit(one, tmp_path / "one", queue)
+    assert submit(two, tmp_path / "two", queue) == OWN
+    parent = queue.number("small:balanced:train")
+    assert queue.dependencies["other:balanced-then-text:train"] == f"afterok:{parent}"
 
 
 def test_jobs_of_another_user_count_too(tmp_path: Path) -> None:
@@ -176,7 +188,7 @@ def test_a_container_sees_the_store(tmp_path: Path) -> None:
     cluster = CLUSTER.model_copy(
         update={"container": ApptainerContainer(kind="apptainer", image="a.sif")}
     )
-    for job in plan_submission(tree, out, cluster, []).jobs:
+    for job in plan_submission(tree, out, cluster, phases_to_be_done(tree, out), []).jobs:
         assert tmp_path / "store" in slurm_job(tree, out, cluster, job).mounts
 
 
@@ -218,7 +230,11 @@ def words_of(tree: StudyTree, out: Path, name: str) -> tuple[list[str], list[str
     """What the script of a job asks before and after its processes; the latter still without their
     exit code."""
     submit(tree, out, QueueInMemory())
-    [job] = [job for job in plan_submission(tree, out, CLUSTER, []).jobs if job.name == name]
+    [job] = [
+        job
+        for job in plan_submission(tree, out, CLUSTER, phases_to_be_done(tree, out), []).jobs
+        if job.name == name
+    ]
     made = slurm_job(tree, out, CLUSTER, job)
     return [*(made.before or ())], [*(made.after or ()), "--since", "0", "--code"]
 
