@@ -89,7 +89,7 @@ def with_store(
     record = read_record(out, tree.spec.name)
     given = None if store is None else Path(os.path.abspath(store))
     noted = None if record.store is None else Path(record.store)
-    if noted is not None and is_gone(noted, record.runs.values()):
+    if noted is not None and is_gone(noted, record.runs.values(), record.begun):
         if needs_runs:
             _require_moved(noted, given, out, record)
     elif given is not None and given != noted and (noted is not None or record.runs):
@@ -123,10 +123,11 @@ def _require_moved(gone: Path, given: Path | None, out: Path, record: StudyRecor
     anew = f"to begin anew without these runs, move {record_path(out)} away"
     if given is None or given == gone:
         raise RunError(
-            f"{gone}: the study in {out} has its runs in this store, which is gone (moved, or on a "
-            f"disk that is not mounted); put it back, or give its new place with --store; {anew}"
+            f"{gone}: the study in {out} has its runs in this store, which is gone (moved, on a "
+            "disk that is not mounted, or without any of them); put it back, or give its new "
+            f"place with --store; {anew}"
         )
-    if not holds_runs(given, record.runs.values()):
+    if not holds_runs(given, [*record.runs.values(), *record.begun]):
         raise RunError(
             f"--store {given}: has none of the runs that the study in {out} has in {gone}, a store "
             f"that is gone; give its new place, or put it back; {anew}"

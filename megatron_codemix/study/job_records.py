@@ -65,4 +65,4 @@ def add_job_times(
         record = read_record(out, study).with_wall(key, **wall)
         for one in times:
             record = record.with_jobs(one.began_unix, one.ended_unix)
-        write_record(out, record)
+        write_record(out, record.with_begun())

@@ -258,4 +258,5 @@ class _Runner:
     def _account(self) -> None:
         now = time.monotonic()
         wall = self.record.wall_seconds + now - self._accounted
-        self.record, self._accounted = replace(self.record, wall_seconds=wall), now
+        self.record = replace(self.record, wall_seconds=wall).with_begun()
+        self._accounted = now

@@ -84,6 +84,9 @@ class StudyRecord:
     started: dict[str, dict[str, str]] = field(default_factory=dict)
     """`cell/phase` -> each run directory that it has had -> the options (`StudySpec.options`) of
     the last start that had it there."""
+    begun: list[str] = field(default_factory=list)
+    """Names of the run directories that were in its store when it was looked at; without them the
+    store is gone."""
     phases: dict[str, PhaseWall] = field(default_factory=dict)
     jobs_began_unix: float | None = None
     """First start of a job in SLURM; None where there was none."""
@@ -128,7 +131,15 @@ class StudyRecord:
             results=results,
             earlier=earlier,
             started=self.started | started,
-        )
+        ).with_begun()
+
+    def with_begun(self) -> "StudyRecord":
+        """The record after another look at which of its runs are in its store."""
+        if self.store is None:
+            return self
+        names = (Path(run).name for run in self.runs.values())
+        there = {name for name in names if (Path(self.store) / name).is_dir()}
+        return replace(self, begun=sorted({*self.begun, *there}))
 
     def run_directory(self, out: Path, key: str, store: Path | None) -> RunDirectory | None:
         """Where phase `key` lay when the study was started last; None where it was not a part of it
@@ -189,6 +200,7 @@ def _record_problem(record: StudyRecord) -> str | None:
                 "wall_seconds": seconds,
                 "starts": int,
                 "store": str | None,
+                "begun": list,
                 "jobs_began_unix": seconds | None,
                 "jobs_ended_unix": seconds | None,
             },
@@ -199,6 +211,7 @@ def _record_problem(record: StudyRecord) -> str | None:
                 record.runs,
                 record.results,
                 record.earlier,
+                {str(number): name for number, name in enumerate(record.begun)},
                 *record.started.values(),
             )
         ),

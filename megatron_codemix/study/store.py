@@ -83,9 +83,14 @@ def holds_runs(store: Path, runs: Iterable[str]) -> bool:
     return any((store / Path(run).name).is_dir() for run in runs)
 
 
-def is_gone(store: Path, runs: Iterable[str]) -> bool:
-    """Whether a store that studies have used, and had these runs in, is not there: also where an
-    empty folder is in its place, as of a disk that is not mounted."""
+def is_gone(store: Path, runs: Iterable[str], begun: Iterable[str] = ()) -> bool:
+    """Whether a store that studies have used is not there: also where another folder is in its
+    place, as of a disk that is not mounted. runs: those that lie in it, or are to. begun: of them
+    those that are known to have been there; without them the mark of a store counts, which whoever
+    uses one makes."""
+    known = list(begun)
+    if known:
+        return not holds_runs(store, known)
     return not _locks(store).is_dir() and not holds_runs(store, runs)
 
 

@@ -7,12 +7,16 @@ import pytest
 
 from megatron_codemix.cli.main import main
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT
-from megatron_codemix.files import append_jsonl, read_json
+from megatron_codemix.files import append_jsonl, read_json, write_json
+from megatron_codemix.launch.slurm.starts import Stretch
 from megatron_codemix.runs import Status
 from megatron_codemix.study.changed_phase import earlier_run
+from megatron_codemix.study.job_records import add_job_times
+from megatron_codemix.study.runner import run_study
 from megatron_codemix.study.state import StudyRecord, read_record, write_record
 from megatron_codemix.study.store import require_store
 from megatron_codemix.study.tree import StudyTree
+from tests.helpers.study_commands import Scripts
 from tests.helpers.study_files import small_tree, write_all
 
 NATS = {"text": 1000.0, "code": 900.0, "markup": 800.0}
@@ -155,3 +159,55 @@ def test_a_damaged_record_says_that_the_store_is_to_be_named_again(
     record.unlink()
     assert told(tmp_path, ["run"], "--store", str(tmp_path / "store")) == EXIT_DONE
     assert read_json(record)["store"] == str(tmp_path / "store")
+
+
+@pytest.mark.usefixtures("study")
+def test_a_store_that_another_study_has_made_in_its_place_is_not_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That one did not know that the disk is not mounted."""
+    (tmp_path / "store").rename(tmp_path / "elsewhere")
+    require_store(tmp_path / "store")
+    (tmp_path / "store" / "0123456789abcdef").mkdir()
+    for command in COMMANDS:
+        assert told(tmp_path, command) == EXIT_INPUT
+        assert "has its runs in this store" in capsys.readouterr().err
+
+
+def test_a_store_in_which_nothing_has_begun_is_not_gone(tmp_path: Path) -> None:
+    """All phases were planned, and the first one failed before it made its directory."""
+    tree, out = replace(small_tree(tmp_path), store=tmp_path / "store"), tmp_path / "out"
+    require_store(tmp_path / "store")
+    write_record(out, StudyRecord(name="small").with_runs(tree, out))
+    assert told(tmp_path, ["run", "--dry-run"]) == EXIT_DONE
+    assert read_record(out, "small").begun == []
+
+
+def test_what_has_begun_is_noted_by_whoever_begins_it(tmp_path: Path) -> None:
+    """A `study run`, and the end of a job in SLURM."""
+    tree, out = replace(small_tree(tmp_path), store=tmp_path / "store"), tmp_path / "out"
+    names = [str(node.identity)[:16] for node in tree.nodes.values()]
+    run_study(tree, out, commands=Scripts(tree, {"balanced": "wrong input"}), jobs=1, show=False)
+    assert read_record(out, "small").begun == sorted(names[:2])
+    (tmp_path / "store" / names[2]).mkdir()
+    stretch = Stretch(began_unix=1.0, ended_unix=2.0)
+    add_job_times(out, "small", "single/balanced-then-text", [stretch], is_training=True)
+    assert read_record(out, "small").begun == sorted(names[:3])
+
+
+def test_a_record_of_an_earlier_version_goes_by_the_mark_of_a_store(
+    study: StudyTree, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record, store = tmp_path / "out" / "study.json", study.store
+    assert store is not None
+    old = read_json(record)
+    assert old.pop("begun") == sorted(path.name for path in store.glob("[0-9a-f]*"))
+    write_json(record, old)
+    assert told(tmp_path, ["status"]) == EXIT_DONE
+    store.rename(tmp_path / "elsewhere")
+    assert told(tmp_path, ["status"]) == EXIT_INPUT
+    assert "has its runs in this store" in capsys.readouterr().err
+    for wrong in ("all", [1]):
+        write_json(record, old | {"begun": wrong})
+        assert told(tmp_path, ["status"]) == EXIT_INPUT
+        assert "not a readable study record" in capsys.readouterr().err
