@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from megatron_codemix.cli.endpoint_options import api_key, is_endpoint_url
+from megatron_codemix.cli.paths import PATTERN
 from megatron_codemix.endpoint.endpoint import Endpoint
 from megatron_codemix.errors import DataError
 from megatron_codemix.evaluation.judge.comparison import SUMMARY, compare
@@ -39,7 +40,9 @@ def command(
         typer.Option(help="Base URL of an OpenAI-compatible endpoint (ends in /v1), or `local`."),
     ],
     model: Annotated[
-        str, typer.Option(help="The judge's name at that URL; for `local` its run directory.")
+        str,
+        typer.Option(help="The judge's name at that URL; for `local` its run directory."),
+        PATTERN,
     ],
     out: Annotated[Path, typer.Option(help="Folder for what was asked, answered and found.")],
     api: Annotated[

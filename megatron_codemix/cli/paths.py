@@ -2,7 +2,8 @@
 
 A leading `~` is a home folder, also where it was quoted or stands behind `--out=` and the shell has
 left it alone. An empty path is refused: it would be the present folder, and comes of a variable
-that is not set.
+that is not set. Paths within a text (`KEY=VALUE`, as --set, --root and --policy take it) are left
+as they are.
 """
 
 import os
@@ -12,7 +13,8 @@ from typing import Any, get_args, get_type_hints
 import typer
 
 PATTERN = "path pattern"
-"""Beside `typer.Option` in the annotation of a text that names files: it follows the same rule."""
+"""Beside `typer.Option` in the annotation of a text that names files, or may: it follows the same
+rule."""
 
 
 def with_paths_read(command: Any) -> Any:  # Any: a click command, which typer keeps to itself

@@ -17,6 +17,7 @@ from megatron_codemix.cli.data.options import (
     shard_counts,
 )
 from megatron_codemix.cli.dry_run import print_plan
+from megatron_codemix.cli.paths import PATTERN
 from megatron_codemix.data.preparation.blocks import WHOLE, Part
 from megatron_codemix.data.preparation.prepare import (
     VALIDATION_FRACTION,
@@ -58,6 +59,7 @@ def prepare(
             help="Of conversations: plain, chatml, a file in Jinja, or auto: the one beside the "
             "tokenizer, else chatml where it has its tokens, else plain."
         ),
+        PATTERN,
     ] = "auto",
     workers: Annotated[
         int, typer.Option(min=1, help="Processes; 1 is this one, with a thread for each core.")

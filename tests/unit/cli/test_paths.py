@@ -12,10 +12,9 @@ from tests.helpers.study_files import small_tree, write_trained
 
 NO_PATHS = {
     *("set_", "root", "policy"),  # NAME=VALUE
-    *("chat_template", "model"),  # a name, or a path
     *("dtype", "max_shard_bytes", "origin_field", "sequence_length"),  # of a file
 }
-"""Parameters whose help speaks of files, and that are no paths, or more than that."""
+"""Parameters whose help speaks of files, and that are no paths."""
 WORDS = ("folder", "director", "file", "pattern")
 
 
