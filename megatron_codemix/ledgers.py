@@ -23,8 +23,18 @@ _SOURCE_FIELDS = {
 
 def read_ledger(run: RunDirectory) -> list[LedgerLine]:
     """A line for each scheduled checkpoint; [] where the file is absent. Raises RunError that names
-    file and line where a line is damaged."""
-    return read_jsonl(run.ledger, _line_problem)
+    file and line where a line is damaged, or of no later step than the one before."""
+    reached = -1
+
+    def problem_of(line: LedgerLine) -> str | None:
+        nonlocal reached
+        problem = _line_problem(line)
+        if problem is None and line["step"] <= reached:
+            return f"step {line['step']} behind step {reached}"
+        reached = reached if problem else line["step"]
+        return problem
+
+    return read_jsonl(run.ledger, problem_of)
 
 
 def _line_problem(line: LedgerLine) -> str | None:
@@ -40,10 +50,16 @@ def _line_problem(line: LedgerLine) -> str | None:
 
 def ledger_damage(run: RunDirectory, status: Status, lines: Sequence[LedgerLine]) -> str | None:
     """That the ledger of a finished run does not end at its last step: every run has a line for
-    that, imported and averaged ones too. None where it does, and of a run that is not done."""
+    that, imported and averaged ones too. None where it does, and of a run that is not done. Raises
+    RunError where it goes on behind that step: then it is not the ledger that is damaged."""
     last = lines[-1]["step"] if lines else 0
     if status.state != "done" or last == status.step:
         return None
+    if last > status.step:
+        raise RunError(
+            f"{run.ledger} ends at step {last}, and the run is done at step {status.step}: "
+            f"{run.status.name} was changed; restore it, or move the run directory away"
+        )
     ends = f"ends at step {last}" if lines else "has no line"
     found = ends if run.ledger.exists() else "is missing"
     return f"{run.ledger} {found}, and the run is done at step {status.step}: it was cut or lost"

@@ -98,9 +98,9 @@ def _lines_of(run: RunDirectory) -> tuple[list[dict[str, Any]], list[str]]:
     that goes on behind the last one."""
     try:
         lines, status = read_ledger(run), run.read_status()
+        damage = None if status is None else ledger_damage(run, status, lines)
     except RunError as error:
         return [], error.problems
-    damage = None if status is None else ledger_damage(run, status, lines)
     if status is None or damage is None:
         return lines, []
     return lines, [f"{damage}; {ledger_advice(run, status)}"]

@@ -4,7 +4,7 @@ started."""
 from pathlib import Path
 
 from megatron_codemix.errors import RunError
-from megatron_codemix.ledgers import read_ledger
+from megatron_codemix.ledgers import ledger_damage, read_ledger
 from megatron_codemix.lineage import start_step
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.changed_phase import other_run_problems
@@ -20,9 +20,8 @@ def start_problems(tree: StudyTree, out: Path) -> list[str]:
 
 def run_problems(tree: StudyTree, out: Path) -> list[str]:
     """Directories that hold other runs than those that they are named for, ledgers that cannot be
-    read and, in a store, runs
-    without the checkpoint that a phase starts from. Phases whose data is not there are passed
-    over."""
+    read or go on behind the run's end and, in a store, runs without the checkpoint that a phase
+    starts from. Phases whose data is not there are passed over."""
     problems = []
     for node in tree.nodes.values():
         if node.identity is not None:
@@ -35,7 +34,9 @@ def run_problems(tree: StudyTree, out: Path) -> list[str]:
 def _ledger_problems(run: RunDirectory) -> list[str]:
     """Now, and not by a phase that starts from the run, or by the report behind all trainings."""
     try:
-        read_ledger(run)
+        lines, status = read_ledger(run), run.read_status()
+        if status is not None:
+            ledger_damage(run, status, lines)  # what was cut is put back, or told of, later
     except RunError as error:
         return error.problems
     return []

@@ -102,9 +102,9 @@ def test_a_run_that_is_trained_is_left_alone(run: RunDirectory) -> None:
 @pytest.mark.parametrize(
     ("damaged", "words"),
     [
-        ("[]", "list, and an object is wanted"),
-        ('"text"', "str, and an object is wanted"),
-        ("NaN", "float, and an object is wanted"),
+        ("[]", "a list, and an object is wanted"),
+        ('"text"', "a text, and an object is wanted"),
+        ("NaN", "a number, and an object is wanted"),
         ("{}", "'step' is missing"),
         ('{"step": NaN}', "'step' is NaN"),
         ('{"step": true}', "'step' is true"),
@@ -121,3 +121,19 @@ def test_a_line_of_another_form_is_named(run: RunDirectory, damaged: str, words:
     with pytest.raises(RunError) as told:
         read_ledger(run)
     assert f"{run.ledger}:2: damaged ({words}" in str(told.value)
+
+
+def test_steps_that_do_not_rise_are_named(run: RunDirectory) -> None:
+    run.ledger.write_text(2 * run.ledger.read_text())
+    with pytest.raises(RunError) as told:
+        read_ledger(run)
+    assert f"{run.ledger}:4: damaged (step 5 behind step 15); restore" in str(told.value)
+
+
+def test_a_ledger_behind_the_end_of_its_run_is_not_cut(run: RunDirectory) -> None:
+    run.write_status(replace(run.require_status(), step=10, num_steps=10))
+    before = run.ledger.read_bytes()
+    for reader in (mend_ledger, require_ledger):
+        with pytest.raises(RunError, match=r"ends at step 15, .* done at step 10: status\.json"):
+            reader(run)
+    assert run.ledger.read_bytes() == before
