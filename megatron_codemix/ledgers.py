@@ -2,12 +2,15 @@
 checkpoints have as well."""
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from megatron_codemix.checkpoints import read_marker
+from megatron_codemix.config.loader import load_run_config
+from megatron_codemix.config.plan import RunPlan, is_save_due, make_plan
 from megatron_codemix.errors import RunError
-from megatron_codemix.files import field_problem, read_jsonl, rewrite_jsonl
+from megatron_codemix.files import field_problem, read_json_object, read_jsonl, rewrite_jsonl
 from megatron_codemix.locks import try_lock
 from megatron_codemix.runs import RunDirectory, Status
 
@@ -100,7 +103,36 @@ def mend_ledger(run: RunDirectory) -> str | None:
             return f"{damage}; {ledger_advice(run, status)}"
         rewrite_jsonl(run.ledger, lines)
     steps = ", ".join(str(line["step"]) for line in lines)
-    return f"{damage}; put back from its checkpoints: the lines of step {steps}"
+    told = f"{damage}; put back from its checkpoints: the lines of step {steps}"
+    lost = ", ".join(map(str, lost_steps(run, lines)))
+    return f"{told}; those of step {lost} stay lost" if lost else told
+
+
+def lost_steps(run: RunDirectory, lines: Sequence[LedgerLine]) -> list[int]:
+    """Scheduled steps before the last line that have none. What its attempts were told of saving
+    may differ, and is no part of its identity: only steps that all of them save at are wanted."""
+    if not lines or not run.config.is_file():
+        return []
+    config = load_run_config(run.config)
+    plan = make_plan(config, config.layout.model_parallel)
+    plans = [plan, *_plans_of_attempts(run, plan)]
+    there = {line["step"] for line in lines}
+    return [
+        step
+        for step in range(1, lines[-1]["step"])
+        if step not in there and all(is_save_due(step, one) for one in plans)
+    ]
+
+
+def _plans_of_attempts(run: RunDirectory, plan: RunPlan) -> Iterator[RunPlan]:
+    """`plan` with the intervals at which each attempt saved, as far as that is known."""
+    for path in run.attempt(1).parent.glob("*/plan.json"):
+        with contextlib.suppress(OSError, ValueError):
+            record = read_json_object(path)
+            kept = record.get("keep_every_steps")
+            if field_problem(record, {"save_every_steps": int}) is None:
+                every = record["save_every_steps"]
+                yield replace(plan, save_every_steps=every, keep_every_steps=kept)
 
 
 def require_ledger(run: RunDirectory) -> list[LedgerLine]:

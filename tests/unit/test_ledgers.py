@@ -13,6 +13,7 @@ from megatron_codemix.files import rewrite_jsonl
 from megatron_codemix.ledgers import mend_ledger, read_ledger, require_ledger
 from megatron_codemix.locks import exclusive
 from megatron_codemix.runs import RunDirectory, Status
+from tests.helpers.tiny import SEQUENCE, write_run
 
 SAVED_AT = (5, 10, 15)
 
@@ -137,3 +138,21 @@ def test_a_ledger_behind_the_end_of_its_run_is_not_cut(run: RunDirectory) -> Non
         with pytest.raises(RunError, match=r"ends at step 15, .* done at step 10: status\.json"):
             reader(run)
     assert run.ledger.read_bytes() == before
+
+
+def test_lines_that_no_checkpoint_has_are_named(tmp_path: Path) -> None:
+    """A save after every fifth of 15 steps, and the two last checkpoints are there."""
+    done = RunDirectory(tmp_path / "run")
+    done.write_status(Status(identity="a", state="done", step=15, num_steps=15))
+    tokens = 8 * SEQUENCE
+    config = write_run(
+        tmp_path / "data",
+        train={"train_tokens": 15 * tokens},
+        checkpoint={"save_every_tokens": 5 * tokens},
+    )
+    done.config.write_bytes(config.read_bytes())
+    for step in SAVED_AT[1:]:
+        save(done, step)
+    told = mend_ledger(done)
+    assert told is not None
+    assert told.endswith("the lines of step 10, 15; those of step 5 stay lost")
