@@ -1,9 +1,13 @@
 """What keeps a study from starting on its data and the runs that are there, before anything is
 started."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
-from megatron_codemix.errors import RunError
+from megatron_codemix.config.loader import dump_yaml, load_run_config
+from megatron_codemix.errors import ConfigError, RunError
+from megatron_codemix.files import write_text
 from megatron_codemix.ledgers import ledger_damage, read_ledger
 from megatron_codemix.lineage import start_step
 from megatron_codemix.runs import RunDirectory
@@ -14,11 +18,47 @@ from megatron_codemix.study.tree import StudyTree
 
 
 def start_problems(tree: StudyTree, out: Path) -> list[str]:
-    """Data that is missing or damaged, then what `run_problems` finds."""
-    return [*data_of_the_rest(tree, out).problems, *run_problems(tree, out)]
+    """Data that is missing or damaged, then what `run_problems` finds, but for what a start mends
+    itself (`mend_configs`)."""
+    return [*data_of_the_rest(tree, out).problems, *_lasting_problems(tree, out)]
 
 
 def run_problems(tree: StudyTree, out: Path) -> list[str]:
+    """What is wrong with the runs that are there: what keeps a study from starting, and finished
+    runs without a readable configuration."""
+    advice = "'codemix study run' writes the file again"
+    unreadable = [f"{problem}; {advice}" for _, problem in _unreadable_configs(tree, out)]
+    return [*_lasting_problems(tree, out), *unreadable]
+
+
+def mend_configs(tree: StudyTree, out: Path) -> Iterator[str]:
+    """Writes the configurations of finished runs again that are lost or cannot be read, and says
+    which. The study knows them: what was trained is in the run's identity."""
+    for node, problem in _unreadable_configs(tree, out):
+        config = tree.resolved_config(out, node)
+        write_text(tree.run_directory(out, node).config, dump_yaml(config))
+        yield f"{node.label}: {problem}; written again as the study has it"
+
+
+def _unreadable_configs(tree: StudyTree, out: Path) -> Iterator[tuple[PhaseNode, str]]:
+    for node in tree.nodes.values():
+        if node.identity is None or tree.trained_with(node) is not None:
+            continue
+        run = tree.run_directory(out, node)
+        with contextlib.suppress(RunError):  # told by other_run_problems
+            status = run.read_status()
+            if status is None or (status.state, status.identity) != ("done", node.identity):
+                continue
+            if not run.config.is_file():
+                yield node, f"{run.config}: is missing"
+                continue
+            try:
+                load_run_config(run.config)
+            except ConfigError as error:
+                yield node, error.problems[0]
+
+
+def _lasting_problems(tree: StudyTree, out: Path) -> list[str]:
     """Directories that hold other runs than those that they are named for, ledgers that cannot be
     read or go on behind the run's end and, in a store, runs without the checkpoint that a phase
     starts from. Phases whose data is not there are passed over."""
