@@ -198,6 +198,18 @@ class RunDirectory:
             )
         return status
 
+    def require_config(self) -> None:
+        """Raises RunError where the run's configuration is not there."""
+        if self.status.exists() and not self.config.is_file():
+            raise RunError(
+                f"{self.config}: is missing, and this run had it: restore it; 'codemix study run' "
+                "writes that of a finished phase again"
+            )
+        if not self.config.is_file():
+            raise RunError(
+                f"{self.path}: no run here (config.yaml is missing); give a run directory"
+            )
+
     def write_status(self, status: Status) -> Status:
         """Writes `status` with the present time, atomically; returns what was written."""
         stamped = replace(status, updated_unix=time.time())

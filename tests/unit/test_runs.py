@@ -144,3 +144,11 @@ def test_folders_without_a_marker_are_told_from_lost_ones(
         run.checkpoint(step).mkdir(parents=True)
     with pytest.raises(RunError, match=f"its last checkpoint {words}"):
         final_checkpoint(run)
+
+
+def test_a_run_without_its_configuration_is_told_from_no_run(run: RunDirectory) -> None:
+    with pytest.raises(RunError, match="no run here"):
+        run.require_config()
+    run.write_status(Status(identity="a"))
+    with pytest.raises(RunError, match=r"config\.yaml: is missing, and this run had it: restore"):
+        run.require_config()
