@@ -76,8 +76,7 @@ class CheckpointInfo:
 
 def list_checkpoints(run: RunDirectory) -> list[CheckpointInfo]:
     """All checkpoints of the run, by step. Raises RunError where there is no run."""
-    if not run.config.is_file():
-        raise RunError(f"{run.path}: no run here (config.yaml is missing); give a run directory")
+    run.require_config()
     return [_info(folder) for folder in sorted(run.checkpoints.glob("iter_*"))]
 
 

@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import MISSING, fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args
@@ -201,6 +202,15 @@ def read_jsonl(
     return records
 
 
+_JSON_NAMES = {
+    list: "a list",
+    str: "a text",
+    bool: "a truth value",
+    **dict.fromkeys((int, float), "a number"),
+    type(None): "null",
+}
+
+
 def field_problem(
     record: Json, fields: Mapping[str, type | UnionType], *, may_be_nan: Collection[str] = ()
 ) -> str | None:
@@ -211,7 +221,7 @@ def field_problem(
         infinite.
     """
     if not isinstance(record, dict):
-        return f"{type(record).__name__}, and an object is wanted"
+        return f"{_JSON_NAMES[type(record)]}, and an object is wanted"
     for name, wanted in fields.items():
         if name not in record:
             return f"{name!r} is missing"
@@ -222,6 +232,17 @@ def field_problem(
         if not is_wanted or not is_number:
             return f"{name!r} is {json.dumps(value)[:40]}"
     return None
+
+
+def key_problem(record: Mapping[str, Json], kind: type) -> str | None:
+    """Which key keeps the dataclass `kind` from being made of a record, in words; None where none
+    does."""
+    known = {field.name: field for field in fields(kind)}
+    for name, field in known.items():
+        if name not in record and field.default is field.default_factory is MISSING:
+            return f"{name!r} is missing"
+    unknown = next((name for name in record if name not in known), None)
+    return None if unknown is None else f"{unknown!r} is unknown"
 
 
 def rewrite_jsonl(path: Path, records: list[dict[str, Json]]) -> None:

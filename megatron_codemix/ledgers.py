@@ -1,12 +1,22 @@
 """The file of a run's ledger: its lines, whether they reach the run's end, and the lines that
 checkpoints have as well."""
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from megatron_codemix.checkpoints import marker_record
+from megatron_codemix.config.loader import load_run_config
+from megatron_codemix.config.plan import RunPlan, is_save_due, make_plan
 from megatron_codemix.errors import RunError
-from megatron_codemix.files import Json, field_problem, read_jsonl, rewrite_jsonl
+from megatron_codemix.files import (
+    Json,
+    field_problem,
+    read_json_object,
+    read_jsonl,
+    rewrite_jsonl,
+)
 from megatron_codemix.locks import try_lock
 from megatron_codemix.runs import RunDirectory, Status, train_command
 
@@ -22,8 +32,18 @@ _SOURCE_FIELDS = {
 
 def read_ledger(run: RunDirectory) -> list[LedgerLine]:
     """A line for each scheduled checkpoint; [] where the file is absent. Raises RunError that names
-    file and line where a line is damaged."""
-    return read_jsonl(run.ledger, _line_problem)
+    file and line where a line is damaged, or of no later step than the one before."""
+    reached = -1
+
+    def problem_of(line: LedgerLine) -> str | None:
+        nonlocal reached
+        problem = _line_problem(line)
+        if problem is None and line["step"] <= reached:
+            return f"step {line['step']} behind step {reached}"
+        reached = reached if problem else line["step"]
+        return problem
+
+    return read_jsonl(run.ledger, problem_of)
 
 
 def _line_problem(line: Json) -> str | None:
@@ -39,10 +59,16 @@ def _line_problem(line: Json) -> str | None:
 
 def ledger_damage(run: RunDirectory, status: Status, lines: Sequence[LedgerLine]) -> str | None:
     """That the ledger of a finished run does not end at its last step: every run has a line for
-    that, imported and averaged ones too. None where it does, and of a run that is not done."""
+    that, imported and averaged ones too. None where it does, and of a run that is not done. Raises
+    RunError where it goes on behind that step: then it is not the ledger that is damaged."""
     last = lines[-1]["step"] if lines else 0
     if status.state != "done" or last == status.step:
         return None
+    if last > status.step:
+        raise RunError(
+            f"{run.ledger} ends at step {last}, and the run is done at step {status.step}: "
+            f"{run.status.name} was changed; restore it, or move the run directory away"
+        )
     ends = f"ends at step {last}" if lines else "has no line"
     found = ends if run.ledger.exists() else "is missing"
     return f"{run.ledger} {found}, and the run is done at step {status.step}: it was cut or lost"
@@ -100,7 +126,36 @@ def _put_back(run: RunDirectory) -> str | None:
             return f"{damage}; {ledger_advice(run, status)}"
         rewrite_jsonl(run.ledger, lines)
     steps = ", ".join(str(line["step"]) for line in lines)
-    return f"{damage}; put back from its checkpoints: the lines of step {steps}"
+    told = f"{damage}; put back from its checkpoints: the lines of step {steps}"
+    lost = ", ".join(map(str, lost_steps(run, lines)))
+    return f"{told}; those of step {lost} stay lost" if lost else told
+
+
+def lost_steps(run: RunDirectory, lines: Sequence[LedgerLine]) -> list[int]:
+    """Scheduled steps before the last line that have none. What its attempts were told of saving
+    may differ, and is no part of its identity: only steps that all of them save at are wanted."""
+    if not lines or not run.config.is_file():
+        return []
+    config = load_run_config(run.config)
+    plan = make_plan(config, config.layout.model_parallel)
+    plans = [plan, *_plans_of_attempts(run, plan)]
+    there = {line["step"] for line in lines}
+    return [
+        step
+        for step in range(1, lines[-1]["step"])
+        if step not in there and all(is_save_due(step, one) for one in plans)
+    ]
+
+
+def _plans_of_attempts(run: RunDirectory, plan: RunPlan) -> Iterator[RunPlan]:
+    """`plan` with the intervals at which each attempt saved, as far as that is known."""
+    for path in run.attempt(1).parent.glob("*/plan.json"):
+        with contextlib.suppress(OSError, ValueError):
+            record = read_json_object(path)
+            kept = record.get("keep_every_steps")
+            if field_problem(record, {"save_every_steps": int}) is None:
+                every = record["save_every_steps"]
+                yield replace(plan, save_every_steps=every, keep_every_steps=kept)
 
 
 def require_ledger(run: RunDirectory) -> list[LedgerLine]:

@@ -44,8 +44,7 @@ def chain_of(path: Path) -> list[Ancestor]:
     child: RunConfig | None = None
     while place is not None:
         run = RunDirectory(place)
-        if not run.config.is_file():
-            raise RunError(f"{place}: no run here (config.yaml is missing); give a run's directory")
+        run.require_config()
         if any(run.path.resolve() == known.run.path.resolve() for known in chain):
             raise RunError(f"{place}: starts from itself; its configuration was changed by hand")
         config = load_run_config(run.config)

@@ -26,7 +26,14 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from megatron_codemix.errors import CodemixError, RunError
-from megatron_codemix.files import Json, field_problem, read_json_object, read_jsonl, write_json
+from megatron_codemix.files import (
+    Json,
+    field_problem,
+    key_problem,
+    read_json_object,
+    read_jsonl,
+    write_json,
+)
 
 State = Literal["pending", "running", "done", "failed"]
 
@@ -73,6 +80,18 @@ _STATUS_FIELDS = {
     "last_error": str | None,
     **dict.fromkeys(("train_seconds", "updated_unix"), int | float),
 }
+
+
+def _status_problem(status: Status) -> str | None:
+    """What is wrong with its values, in words; None where nothing is."""
+    problem = field_problem(vars(status), _STATUS_FIELDS)
+    if problem is not None:
+        return problem
+    if status.state not in get_args(State):
+        return f"'state' is {status.state!r}, and one of {', '.join(get_args(State))} is wanted"
+    if status.state == "done" and status.step != status.num_steps:
+        return f"'state' is 'done' at step {status.step} of {status.num_steps}"
+    return None
 
 
 @dataclass(frozen=True)
@@ -156,17 +175,18 @@ class RunDirectory:
         if not self.status.exists():
             return None
         try:
-            status = Status(**read_json_object(self.status))
-            problem = field_problem(vars(status), _STATUS_FIELDS)
-        except (ValueError, TypeError) as error:
+            record = read_json_object(self.status)
+            problem = key_problem(record, Status)
+        except ValueError as error:
             problem = str(error)
+        if problem is None:
+            status = Status(**record)
+            problem = _status_problem(status)
         if problem is not None:
             raise RunError(
                 f"{self.status}: not a readable status file ({problem}); restore it or move the "
                 "run directory away"
             )
-        if status.state not in get_args(State):
-            raise RunError(f"{self.status}: unknown state {status.state!r}")
         return status
 
     def require_status(self) -> Status:
@@ -177,6 +197,18 @@ class RunDirectory:
                 f"{self.path}: no run here (status.json is missing); give the directory of a run"
             )
         return status
+
+    def require_config(self) -> None:
+        """Raises RunError where the run's configuration is not there."""
+        if self.status.exists() and not self.config.is_file():
+            raise RunError(
+                f"{self.config}: is missing, and this run had it: restore it; 'codemix study run' "
+                "writes that of a finished phase again"
+            )
+        if not self.config.is_file():
+            raise RunError(
+                f"{self.path}: no run here (config.yaml is missing); give a run directory"
+            )
 
     def write_status(self, status: Status) -> Status:
         """Writes `status` with the present time, atomically; returns what was written."""
@@ -274,17 +306,22 @@ def final_checkpoint(run: RunDirectory) -> Path:
     checkpoint is gone."""
     status = require_done(run)
     if status.num_steps not in run.complete_steps():
-        advice = (
-            f"give {train_again(run)}, which goes on from the checkpoint before it"
-            if run.complete_steps()
-            else "no other is left: restore it from a copy, or move the run directory away to "
-            "train it again"
-        )
+        folder = run.checkpoint(status.num_steps)
+        lost = f"has no {COMPLETE_MARKER}" if folder.is_dir() else "is gone"
         raise RunError(
-            f"{run.checkpoint(status.num_steps)}: the run is done but its last checkpoint is "
-            f"gone; {advice}"
+            f"{folder}: the run is done but its last checkpoint {lost}; {_without_end_advice(run)}"
         )
     return run.checkpoint(status.num_steps)
+
+
+def _without_end_advice(run: RunDirectory) -> str:
+    if run.complete_steps():
+        return f"give {train_again(run)}, which goes on from the checkpoint before it"
+    away = "or move the run directory away to train it again"
+    if incomplete := run.incomplete_checkpoints():
+        names = ", ".join(folder.name for folder in incomplete)
+        return f"no checkpoint is complete: restore {COMPLETE_MARKER} in one of {names}, {away}"
+    return f"no other is left: restore it from a copy, {away}"
 
 
 def checkpoint_of(run: RunDirectory, step: int | None) -> Path:

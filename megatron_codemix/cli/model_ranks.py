@@ -12,7 +12,7 @@ import typer
 from megatron_codemix.backend.environment import prepare_environment
 from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.schema import RunConfig
-from megatron_codemix.errors import EXIT_DONE, RunError
+from megatron_codemix.errors import EXIT_DONE
 from megatron_codemix.evaluation.layout import EvaluationLayout
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
 from megatron_codemix.launch.ranks import run_ranks
@@ -64,8 +64,7 @@ class ModelRanks:
         """Raises RunError where there is no such checkpoint, ConfigError for a layout that the
         model or the processes cannot have."""
         directory = RunDirectory(run)
-        if not directory.config.exists():
-            raise RunError(f"{run}: no run here (config.yaml is missing); give a run directory")
+        directory.require_config()
         checkpoint_of(directory, step)
         config = load_run_config(directory.config)
         layout = EvaluationLayout(tensor=tensor, pipeline=pipeline)

@@ -73,6 +73,20 @@ def make_plan(config: RunConfig, world_size: int) -> RunPlan:
     )
 
 
+def is_save_due(step: int, plan: RunPlan) -> bool:
+    """Whether the run saves after this step: at its intervals, and always at the end."""
+    return (
+        step == plan.num_steps
+        or plan.batches.is_due(step, plan.save_every_steps)
+        or is_kept(step, plan)
+    )
+
+
+def is_kept(step: int, plan: RunPlan) -> bool:
+    """Whether the checkpoint after this step stays for good."""
+    return plan.keep_every_steps is not None and plan.batches.is_due(step, plan.keep_every_steps)
+
+
 def layout_text(layout: LayoutConfig, data_parallel: int | str) -> str:
     """`TP2 x PP2 x DP1`, with the dimensions that are not in every layout where they are above
     1."""

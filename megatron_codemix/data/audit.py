@@ -18,7 +18,7 @@ from megatron_codemix.data.mixture.mixture import Mixture
 from megatron_codemix.data.mixture.plan import MixturePlan
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import read_json
-from megatron_codemix.ledgers import ledger_advice, ledger_damage, read_ledger
+from megatron_codemix.ledgers import ledger_advice, ledger_damage, lost_steps, read_ledger
 from megatron_codemix.lineage import chain_of
 from megatron_codemix.runs import RunDirectory
 
@@ -95,15 +95,19 @@ def audit_ledger(path: Path) -> list[AuditedRun]:
 
 def _lines_of(run: RunDirectory) -> tuple[list[dict[str, Any]], list[str]]:
     """The lines, and what is wrong with the file: a line that is none of a ledger, a finished run
-    that goes on behind the last one."""
+    that goes on behind the last one, lines between others that are gone."""
     try:
         lines, status = read_ledger(run), run.read_status()
+        damage = None if status is None else ledger_damage(run, status, lines)
     except RunError as error:
         return [], error.problems
-    damage = None if status is None else ledger_damage(run, status, lines)
-    if status is None or damage is None:
-        return lines, []
-    return lines, [f"{damage}; {ledger_advice(run, status)}"]
+    lost = ", ".join(map(str, lost_steps(run, lines)))
+    problems = []
+    if lost:
+        problems.append(f"{run.ledger}: the lines of step {lost} are lost; restore it from a copy")
+    if status is not None and damage is not None:
+        problems.append(f"{damage}; {ledger_advice(run, status)}")
+    return lines, problems
 
 
 def _add_chain_plan(lines: list[dict[str, Any]], before: Mapping[str, float]) -> None:

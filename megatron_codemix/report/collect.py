@@ -18,7 +18,7 @@ from megatron_codemix.study.chains import taken_steps
 from megatron_codemix.study.evaluation import documents_path, read_heldout, read_tasks
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.other_runs import other_runs
-from megatron_codemix.study.run_checks import run_problems
+from megatron_codemix.study.run_checks import config_problems, record_problems
 from megatron_codemix.study.state import PhaseWall, StudyRecord, read_record
 from megatron_codemix.study.store import Member, Trainer, others_of, own_part, read_trainers
 from megatron_codemix.study.tree import StudyTree
@@ -118,7 +118,7 @@ def collect(tree: StudyTree, out: Path) -> StudyRecords:
     """Records of all phases that were started, below `out` or in its store. Raises RunError if
     there is none, a directory holds another run than its name says, or a file is damaged."""
     study = read_record(out, tree.spec.name)
-    if problems := run_problems(tree, out):
+    if problems := [*record_problems(tree, out), *config_problems(tree, out)]:
         raise RunError(*problems)
     member = Member.of(study.name, out)
     phases: dict[str, PhaseRecord] = {}

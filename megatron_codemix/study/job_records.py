@@ -4,10 +4,9 @@ jobs have taken, in `study.json`."""
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from megatron_codemix.errors import RunError
-from megatron_codemix.files import read_json, write_json
+from megatron_codemix.files import Json, field_problem, key_problem, read_json_object, write_json
 from megatron_codemix.launch.slurm.starts import Stretch
 from megatron_codemix.study.state import read_record, record_lock, write_record
 
@@ -39,13 +38,24 @@ def read_records(out: Path) -> dict[str, JobRecord]:
     if not path.exists():
         return {}
     try:
-        raw: dict[str, Any] = read_json(path)  # Any: JSON values
-        return {name: JobRecord(**job) for name, job in raw["jobs"].items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raw = read_json_object(path)
+        problem = _problem(raw)
+    except ValueError as error:
+        problem = str(error)
+    if problem is not None:
         raise RunError(
-            f"{path}: not a readable list of jobs ({error!r}); move it away (jobs that are queued "
+            f"{path}: not a readable list of jobs ({problem}); move it away (jobs that are queued "
             "or running are found by their names)"
-        ) from error
+        )
+    return {name: JobRecord(**job) for name, job in raw["jobs"].items()}
+
+
+def _problem(raw: Json) -> str | None:
+    """What keeps it from being read, in words; None where nothing does."""
+    problem = field_problem(raw, {"jobs": dict})
+    jobs = () if problem is not None else raw["jobs"].values()
+    found = (field_problem(job, {}) or key_problem(job, JobRecord) for job in jobs)
+    return problem or next((one for one in found if one is not None), None)
 
 
 def write_records(out: Path, study: str, records: Mapping[str, JobRecord]) -> None:

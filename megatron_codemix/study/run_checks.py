@@ -1,11 +1,15 @@
 """What keeps a study from starting on its data and the runs that are there, before anything is
 started."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
+from megatron_codemix.config.loader import dump_yaml, load_run_config
 from megatron_codemix.config.plan import num_steps
-from megatron_codemix.errors import CodemixError, RunError
-from megatron_codemix.ledgers import read_ledger
+from megatron_codemix.errors import CodemixError, ConfigError, RunError
+from megatron_codemix.files import write_text
+from megatron_codemix.ledgers import ledger_damage, read_ledger
 from megatron_codemix.lineage import start_step
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.changed_phase import other_run_problems
@@ -17,19 +21,28 @@ from megatron_codemix.study.tree import StudyTree
 
 
 def start_problems(tree: StudyTree, out: Path) -> list[str]:
-    """Data that is missing or damaged, then what `run_problems` finds."""
-    return [*data_of_the_rest(tree, out).problems, *run_problems(tree, out)]
+    """Data that is missing or damaged, then what `run_problems` finds, but for what a start mends
+    itself (`mend_configs`)."""
+    return [*data_of_the_rest(tree, out).problems, *_lasting_problems(tree, out)]
 
 
 def run_problems(tree: StudyTree, out: Path) -> list[str]:
-    """What `identity_problems` and `branch_problems` find, and ledgers and results that cannot be
-    read. Phases whose data is not there are passed over."""
+    """What keeps a study from starting on the runs that are there, and finished runs without a
+    readable configuration. Phases whose data is not there are passed over."""
+    return [*_lasting_problems(tree, out), *config_problems(tree, out)]
+
+
+def _lasting_problems(tree: StudyTree, out: Path) -> list[str]:
+    return list(dict.fromkeys([*record_problems(tree, out), *branch_problems(tree, out)]))
+
+
+def record_problems(tree: StudyTree, out: Path) -> list[str]:
+    """What `identity_problems` finds, and ledgers and results that cannot be read."""
     known = _known(tree)
     found = [
         *identity_problems(tree, out),
         *(problem for node in known for problem in _ledger_problems(tree.run_directory(out, node))),
         *(problem for node in known for problem in _progress_problems(tree, out, node)),
-        *branch_problems(tree, out),
     ]
     return list(dict.fromkeys(found))
 
@@ -53,10 +66,45 @@ def _known(tree: StudyTree) -> list[PhaseNode]:
     return [node for node in tree.nodes.values() if node.identity is not None]
 
 
+def config_problems(tree: StudyTree, out: Path) -> list[str]:
+    """Finished runs without a readable configuration."""
+    advice = "'codemix study run' writes the file again"
+    return [f"{problem}; {advice}" for _, problem in _unreadable_configs(tree, out)]
+
+
+def mend_configs(tree: StudyTree, out: Path) -> Iterator[str]:
+    """Writes the configurations of finished runs again that are lost or cannot be read, and says
+    which. The study knows them: what was trained is in the run's identity."""
+    for node, problem in _unreadable_configs(tree, out):
+        config = tree.resolved_config(out, node)
+        write_text(tree.run_directory(out, node).config, dump_yaml(config))
+        yield f"{node.label}: {problem}; written again as the study has it"
+
+
+def _unreadable_configs(tree: StudyTree, out: Path) -> Iterator[tuple[PhaseNode, str]]:
+    for node in tree.nodes.values():
+        if node.identity is None or tree.trained_with(node) is not None:
+            continue
+        run = tree.run_directory(out, node)
+        with contextlib.suppress(RunError):  # told by other_run_problems
+            status = run.read_status()
+            if status is None or (status.state, status.identity) != ("done", node.identity):
+                continue
+            if not run.config.is_file():
+                yield node, f"{run.config}: is missing"
+                continue
+            try:
+                load_run_config(run.config)
+            except ConfigError as error:
+                yield node, error.problems[0]
+
+
 def _ledger_problems(run: RunDirectory) -> list[str]:
     """Now, and not by a phase that starts from the run, or by the report behind all trainings."""
     try:
-        read_ledger(run)
+        lines, status = read_ledger(run), run.read_status()
+        if status is not None:
+            ledger_damage(run, status, lines)  # what was cut is put back, or told of, later
     except RunError as error:
         return error.problems
     return []

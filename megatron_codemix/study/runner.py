@@ -20,7 +20,7 @@ from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.other_runs import other_runs
 from megatron_codemix.study.phase_runner import DONE, ELSEWHERE, Outcome, PhaseRunner, both
 from megatron_codemix.study.progress import StudyDisplay
-from megatron_codemix.study.run_checks import start_problems
+from megatron_codemix.study.run_checks import mend_configs, start_problems
 from megatron_codemix.study.siblings import trained_beside
 from megatron_codemix.study.state import (
     StudyRecord,
@@ -77,6 +77,8 @@ def run_study(
             stop = stack.enter_context(StopRequest().listen())
             for line in trained_beside(tree, out) + other_runs(tree, out):
                 display.say(f"note: {line}")
+            for line in mend_configs(tree, out):
+                display.say(line)
             if commands is None:
                 commands = stack.enter_context(CodemixCommands.of(needs_gpus=needs_gpus))
             runner = _Runner(tree, out, commands, record, display, stop)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from megatron_codemix.config.plan import RunPlan
 from megatron_codemix.errors import RunError
-from megatron_codemix.files import field_problem, read_json_object, write_json
+from megatron_codemix.files import Json, field_problem, key_problem, read_json_object, write_json
 from megatron_codemix.locks import exclusive, is_locked
 from megatron_codemix.runs import EVALUATION, RunDirectory, Status
 from megatron_codemix.study.evaluation import read_heldout, read_tasks
@@ -174,53 +174,56 @@ def read_record(out: Path, name: str) -> StudyRecord:
         return StudyRecord(name=name)
     try:
         raw = read_json_object(path)
-        phases = {key: PhaseWall(**wall) for key, wall in raw.pop("phases", {}).items()}
-        record = StudyRecord(**raw, phases=phases)
-        problem = _record_problem(record)
-    except (ValueError, TypeError, AttributeError) as error:
+        problem = _record_problem(raw)
+    except ValueError as error:
         problem = str(error)
     if problem is not None:
         raise RunError(
             f"{path}: not a readable study record ({problem}); move it away, and where the study's "
             "runs lie in a store name that with --store again"
         )
+    phases = {key: PhaseWall(**wall) for key, wall in raw.pop("phases", {}).items()}
+    record = StudyRecord(**raw, phases=phases)
     if record.name != name:
         raise RunError(f"{out}: holds the study {record.name!r}, not {name!r}; use another --out")
     return record
 
 
-def _record_problem(record: StudyRecord) -> str | None:
-    """What is wrong with the types of its fields, in words; None where nothing is."""
-    seconds = int | float
+_SECONDS = int | float
+_RECORD_FIELDS = {
+    "name": str,
+    "wall_seconds": _SECONDS,
+    "starts": int,
+    "store": str | None,
+    "begun": list,
+    **dict.fromkeys(("runs", "results", "earlier", "started", "phases"), dict),
+    **dict.fromkeys(("jobs_began_unix", "jobs_ended_unix"), _SECONDS | None),
+}
+
+
+def _record_problem(record: Json) -> str | None:
+    """What keeps it from being a `StudyRecord`, in words; None where nothing does."""
+    there = {name: kind for name, kind in _RECORD_FIELDS.items() if name in record}
+    problem = key_problem(record, StudyRecord) or field_problem(record, there)
+    started = {} if problem else record.get("started", {})
+    problem = problem or field_problem(started, dict.fromkeys(started, dict))
+    if problem is not None:
+        return problem
+    places = [record.get(name, {}) for name in ("runs", "results", "earlier")]
+    places.append({str(number): name for number, name in enumerate(record.get("begun", []))})
     found = [
-        field_problem(
-            vars(record),
-            {
-                "name": str,
-                "wall_seconds": seconds,
-                "starts": int,
-                "store": str | None,
-                "begun": list,
-                "jobs_began_unix": seconds | None,
-                "jobs_ended_unix": seconds | None,
-            },
-        ),
-        *(
-            field_problem(places, dict.fromkeys(places, str))
-            for places in (
-                record.runs,
-                record.results,
-                record.earlier,
-                {str(number): name for number, name in enumerate(record.begun)},
-                *record.started.values(),
-            )
-        ),
-        *(
-            field_problem(vars(wall), {"train": seconds, "evaluate": seconds})
-            for wall in record.phases.values()
-        ),
+        *(field_problem(one, dict.fromkeys(one, str)) for one in (*places, *started.values())),
+        *(_wall_problem(wall) for wall in record.get("phases", {}).values()),
     ]
     return next((problem for problem in found if problem is not None), None)
+
+
+def _wall_problem(wall: Json) -> str | None:
+    return (
+        field_problem(wall, {})
+        or key_problem(wall, PhaseWall)
+        or field_problem(wall, dict.fromkeys(wall, _SECONDS))
+    )
 
 
 def write_record(out: Path, record: StudyRecord) -> None:

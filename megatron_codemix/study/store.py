@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from megatron_codemix.errors import RunError
-from megatron_codemix.files import append_jsonl, read_jsonl
+from megatron_codemix.files import Json, append_jsonl, field_problem, read_jsonl
 from megatron_codemix.locks import exclusive, is_locked, try_lock
 from megatron_codemix.runs import RunDirectory
 
@@ -31,6 +31,7 @@ Work = Literal["train", "evaluate"]
 _OWN_LOCKS: dict[Work, str] = {"train": ".lock", "evaluate": ".evaluate.lock"}
 """What `codemix train` and `codemix evaluate` hold themselves, where they write."""
 _SUBMISSION_SECONDS = 300.0
+_TRAINERS_ADVICE = "not a readable list of who trained it: move it away"
 
 
 @dataclass(frozen=True)
@@ -157,18 +158,18 @@ def read_trainers(run: RunDirectory) -> list[Trainer]:
     """Who has trained it, in the order in which they began; [] of a run that is in no store. Raises
     RunError on a damaged file."""
     seconds: dict[tuple[str, str, str], float] = {}
-    try:
-        for line in read_jsonl(run.studies):
-            key = (line["study"], line["out"], line["phase"])
-            seconds[key] = seconds.get(key, 0.0) + float(line["seconds"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{run.studies}: not a readable list of who trained it ({error!r}); move it away"
-        ) from error
+    for line in read_jsonl(run.studies, _trainer_problem, advice=_TRAINERS_ADVICE):
+        key = (line["study"], line["out"], line["phase"])
+        seconds[key] = seconds.get(key, 0.0) + line["seconds"]
     return [
         Trainer(study=study, out=out, phase=phase, seconds=total)
         for (study, out, phase), total in seconds.items()
     ]
+
+
+def _trainer_problem(line: Json) -> str | None:
+    names = dict.fromkeys(("study", "out", "phase"), str)
+    return field_problem(line, names | {"seconds": int | float})
 
 
 def own_part(trainers: Sequence[Trainer], member: Member) -> float:

@@ -15,7 +15,7 @@ from megatron_codemix.checkpoints import (
     remove_checkpoint,
 )
 from megatron_codemix.config.parameters import checkpoint_bytes
-from megatron_codemix.config.plan import RunPlan
+from megatron_codemix.config.plan import RunPlan, is_kept, is_save_due
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.errors import RetryableError, RunError, UnavailableError
 from megatron_codemix.files import require_free_bytes, rewrite_jsonl
@@ -34,20 +34,6 @@ log = logging.getLogger(__name__)
 Record = Mapping[str, Any]  # Any: JSON values
 
 _POLL_SECONDS = 0.002
-
-
-def is_save_due(step: int, plan: RunPlan) -> bool:
-    """Whether the run saves after this step: at its intervals, and always at the end."""
-    return (
-        step == plan.num_steps
-        or plan.batches.is_due(step, plan.save_every_steps)
-        or is_kept(step, plan)
-    )
-
-
-def is_kept(step: int, plan: RunPlan) -> bool:
-    """Whether the checkpoint after this step stays for good."""
-    return plan.keep_every_steps is not None and plan.batches.is_due(step, plan.keep_every_steps)
 
 
 def starting_record(
@@ -100,7 +86,7 @@ class CheckpointWriter:
         self._process = CheckpointProcess()
         self._in_flight: SaveInFlight | None = None
         self._ledger_lines: list[dict[str, Any]] = []
-        """Of complete checkpoints, not yet in the file."""
+        """Not yet in the file; those of saves that have failed come with the next."""
 
     def save(
         self,
@@ -139,6 +125,8 @@ class CheckpointWriter:
             "world_size": self.parallel.world_size,
         }
         self.wait(beat)
+        if record["is_scheduled"] and self.parallel.rank == 0:
+            self._ledger_lines.append(ledger)
 
         def begin() -> None:
             folder = run.checkpoint(step)
@@ -207,8 +195,6 @@ class CheckpointWriter:
         log.info("saved after step %d", step)
         if self.parallel.rank == 0:
             run, keep_last = self.phase.run, self.phase.config.checkpoint.keep_last
-            if save.record["is_scheduled"]:
-                self._ledger_lines.append(save.record["ledger"])
             # Whole or as before: a line that was cut by a full disk would damage the file.
             rewrite_jsonl(run.ledger, [*read_ledger(run), *self._ledger_lines])
             self._ledger_lines.clear()

@@ -10,6 +10,7 @@ from typing import Any
 
 from megatron_codemix.backend.devices import Backend
 from megatron_codemix.config.mup import width_ratio
+from megatron_codemix.config.plan import is_save_due
 from megatron_codemix.data.dataset import MixtureDataset
 from megatron_codemix.data.ledger import Ledger
 from megatron_codemix.errors import PreemptedError, RetryableError
@@ -20,7 +21,7 @@ from megatron_codemix.mcore.replicas import differing_replicas
 from megatron_codemix.mcore.step import train_step
 from megatron_codemix.runs import Status
 from megatron_codemix.train.agreement import any_rank
-from megatron_codemix.train.checkpointing import CheckpointWriter, is_save_due, starting_record
+from megatron_codemix.train.checkpointing import CheckpointWriter, starting_record
 from megatron_codemix.train.health import LossGuard, SkipStepError
 from megatron_codemix.train.loading import StepLoader, open_loader
 from megatron_codemix.train.phase import Phase, record_failure

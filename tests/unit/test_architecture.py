@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "endpoint": _FOUNDATION | {"obs"},
     "runs": _FOUNDATION | {"config"},
     "checkpoints": _FOUNDATION | {"runs"},
-    "ledgers": _FOUNDATION | {"runs", "checkpoints"},
+    "ledgers": _FOUNDATION | {"config", "runs", "checkpoints"},
     "results": _FOUNDATION | {"runs"},
     "lineage": _FOUNDATION | {"config", "runs"},
     "ops": _FOUNDATION,

@@ -15,6 +15,7 @@ from megatron_codemix.files import rewrite_jsonl
 from megatron_codemix.ledgers import mend_ledger, read_ledger, require_ledger
 from megatron_codemix.locks import exclusive
 from megatron_codemix.runs import RunDirectory, Status
+from tests.helpers.tiny import SEQUENCE, write_run
 
 SAVED_AT = (5, 10, 15)
 
@@ -149,9 +150,9 @@ def test_a_run_that_is_trained_is_left_alone(run: RunDirectory) -> None:
 @pytest.mark.parametrize(
     ("damaged", "words"),
     [
-        ("[]", "list, and an object is wanted"),
-        ('"text"', "str, and an object is wanted"),
-        ("NaN", "float, and an object is wanted"),
+        ("[]", "a list, and an object is wanted"),
+        ('"text"', "a text, and an object is wanted"),
+        ("NaN", "a number, and an object is wanted"),
         ("{}", "'step' is missing"),
         ('{"step": NaN}', "'step' is NaN"),
         ('{"step": true}', "'step' is true"),
@@ -168,3 +169,37 @@ def test_a_line_of_another_form_is_named(run: RunDirectory, damaged: str, words:
     with pytest.raises(RunError) as told:
         read_ledger(run)
     assert f"{run.ledger}:2: damaged ({words}" in str(told.value)
+
+
+def test_steps_that_do_not_rise_are_named(run: RunDirectory) -> None:
+    run.ledger.write_text(2 * run.ledger.read_text())
+    with pytest.raises(RunError) as told:
+        read_ledger(run)
+    assert f"{run.ledger}:4: damaged (step 5 behind step 15); restore" in str(told.value)
+
+
+def test_a_ledger_behind_the_end_of_its_run_is_not_cut(run: RunDirectory) -> None:
+    run.write_status(replace(run.require_status(), step=10, num_steps=10))
+    before = run.ledger.read_bytes()
+    for reader in (mend_ledger, require_ledger):
+        with pytest.raises(RunError, match=r"ends at step 15, .* done at step 10: status\.json"):
+            reader(run)
+    assert run.ledger.read_bytes() == before
+
+
+def test_lines_that_no_checkpoint_has_are_named(tmp_path: Path) -> None:
+    """A save after every fifth of 15 steps, and the two last checkpoints are there."""
+    done = RunDirectory(tmp_path / "run")
+    done.write_status(Status(identity="a", state="done", step=15, num_steps=15))
+    tokens = 8 * SEQUENCE
+    config = write_run(
+        tmp_path / "data",
+        train={"train_tokens": 15 * tokens},
+        checkpoint={"save_every_tokens": 5 * tokens},
+    )
+    done.config.write_bytes(config.read_bytes())
+    for step in SAVED_AT[1:]:
+        save(done, step)
+    told = mend_ledger(done)
+    assert told is not None
+    assert told.endswith("the lines of step 10, 15; those of step 5 stay lost")

@@ -57,22 +57,35 @@ def test_a_run_that_never_started_has_no_status(run: RunDirectory) -> None:
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "words"),
     [
-        *("", "{", "[]", '"a"', "null", "NaN"),
-        '{"identity": "a", "colour": 1}',
-        '{"identity": "a", "state": "x"}',
-        '{"identity": 3}',
-        '{"identity": "a", "step": "4"}',
-        '{"identity": "a", "step": true}',
-        '{"identity": "a", "train_seconds": NaN}',
+        *((text, "") for text in ("", "{")),
+        ("[]", "a list, and an object is wanted"),
+        ('"a"', "a text, and an object is wanted"),
+        ("null", "null, and an object is wanted"),
+        ("NaN", "a number, and an object is wanted"),
+        ("{}", "'identity' is missing"),
+        ('{"identity": "a", "colour": 1}', "'colour' is unknown"),
+        ('{"identity": "a", "state": "x"}', "'state' is 'x', and one of pending, running"),
+        ('{"identity": 3}', "'identity' is 3"),
+        ('{"identity": "a", "step": "4"}', "'step' is \"4\""),
+        ('{"identity": "a", "step": true}', "'step' is true"),
+        ('{"identity": "a", "train_seconds": NaN}', "'train_seconds' is NaN"),
+        (
+            '{"identity": "a", "state": "done", "step": 3, "num_steps": 6}',
+            "'state' is 'done' at step 3 of 6",
+        ),
     ],
 )
-def test_a_damaged_status_is_an_error_with_its_path(run: RunDirectory, content: str) -> None:
+def test_a_damaged_status_is_an_error_with_its_path(
+    run: RunDirectory, content: str, words: str
+) -> None:
     run.path.mkdir()
     run.status.write_text(content)
-    with pytest.raises(RunError, match=r"status\.json"):
+    with pytest.raises(RunError) as told:
         run.read_status()
+    assert f"{run.status}: not a readable status file ({words}" in str(told.value)
+    assert "restore it or move the run directory away" in str(told.value)
 
 
 def test_a_run_of_another_identity_is_refused(run: RunDirectory) -> None:
@@ -113,3 +126,29 @@ def test_the_final_checkpoint_of_a_done_run(run: RunDirectory) -> None:
         final_checkpoint(run)
     complete(run, 9)
     assert final_checkpoint(run) == run.checkpoint(9)
+
+
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        ([], "is gone; no other is left: restore it from a copy, or move"),
+        ([5, 9], "has no complete.json; no checkpoint is complete: restore complete.json in one of "
+        "iter_0000005, iter_0000009, or move"),
+    ],
+)  # fmt: skip
+def test_folders_without_a_marker_are_told_from_lost_ones(
+    run: RunDirectory, left: list[int], words: str
+) -> None:
+    run.write_status(Status(identity="a", state="done", step=9, num_steps=9))
+    for step in left:
+        run.checkpoint(step).mkdir(parents=True)
+    with pytest.raises(RunError, match=f"its last checkpoint {words}"):
+        final_checkpoint(run)
+
+
+def test_a_run_without_its_configuration_is_told_from_no_run(run: RunDirectory) -> None:
+    with pytest.raises(RunError, match="no run here"):
+        run.require_config()
+    run.write_status(Status(identity="a"))
+    with pytest.raises(RunError, match=r"config\.yaml: is missing, and this run had it: restore"):
+        run.require_config()

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from megatron_codemix.cli.data import app
 from megatron_codemix.data.audit import audit_ledger
 from megatron_codemix.errors import RunError
-from megatron_codemix.files import read_jsonl, rewrite_jsonl
+from megatron_codemix.files import read_jsonl, rewrite_jsonl, write_json
 from megatron_codemix.runs import RunDirectory
 from tests.helpers.reading import BATCH, SAVED_AT, read_run
 from tests.helpers.tiny import SEQUENCE, write_run
@@ -103,6 +103,28 @@ def test_a_run_that_is_not_done_may_be_ahead_of_its_ledger(runs):
         assert audit_ledger(parent.path)[0].problems == []
     finally:
         parent.write_status(status)
+
+
+@pytest.mark.parametrize(
+    ("of_attempt", "lost"), [(None, "14"), (2 * SAVED_AT[0], "14"), (SAVED_AT[-1], None)]
+)
+def test_lines_that_every_attempt_has_written_are_wanted(
+    runs, of_attempt: int | None, lost: str | None
+):
+    """By the configuration there is a save after 7, 14 and 20 steps."""
+    parent = runs[0]
+    config, plan = parent.config.read_text(), parent.attempt(1) / "plan.json"
+    every = f"save_every_tokens: {SAVED_AT[0] * BATCH * SEQUENCE}"
+    parent.config.write_text(config.replace("save_every_tokens: null", every))
+    if of_attempt is not None:
+        write_json(plan, {"save_every_steps": of_attempt})
+    try:
+        problems = audit_ledger(parent.path)[0].problems
+    finally:
+        parent.config.write_text(config)
+        plan.unlink(missing_ok=True)
+    told = f"{parent.ledger}: the lines of step {lost} are lost; restore it from a copy"
+    assert problems == ([] if lost is None else [told])
 
 
 def test_command(runs):

@@ -17,6 +17,7 @@ from megatron_codemix.report.render import write_report
 from megatron_codemix.report.tables import build_report
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.evaluation import read_heldout, read_tasks
+from megatron_codemix.study.job_records import read_records, records_path
 from megatron_codemix.study.spec import load_study
 from megatron_codemix.study.state import phase_progress, read_record, record_path, write_record
 from megatron_codemix.study.tree import StudyTree, expand
@@ -223,17 +224,46 @@ def test_metrics_that_end_early_are_named(
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "words"),
     [
-        [], "text", None, 3, {"name": "small", "phases": []}, {"name": "small", "runs": ["a"]},
-        {"name": "small", "runs": {"single/text": 3}}, {"name": "small", "starts": "2"},
-        {"name": "small", "phases": {"single/text": {"train": None}}},
+        ([], "a list, and an object is wanted"),
+        ("text", "a text, and an object is wanted"),
+        (None, "null, and an object is wanted"),
+        (3, "a number, and an object is wanted"),
+        ({}, "'name' is missing"),
+        ({"name": "small", "colour": 1}, "'colour' is unknown"),
+        ({"name": "small", "starts": "2"}, "'starts' is \"2\""),
+        ({"name": "small", "runs": ["a"]}, "'runs' is [\"a\"]"),
+        ({"name": "small", "runs": {"single/text": 3}}, "'single/text' is 3"),
+        ({"name": "small", "started": {"single/text": 3}}, "'single/text' is 3"),
+        ({"name": "small", "started": {"a": {"b": 3}}}, "'b' is 3"),
+        ({"name": "small", "phases": []}, "'phases' is []"),
+        ({"name": "small", "phases": {"a": 3}}, "a number, and an object is wanted"),
+        ({"name": "small", "phases": {"a": {"b": 3.0}}}, "'b' is unknown"),
+        ({"name": "small", "phases": {"a": {"train": None}}}, "'train' is null"),
     ],
-)  # fmt: skip
-def test_a_record_of_another_form_is_named(content: Any, tmp_path: Path) -> None:
+)
+def test_a_record_of_another_form_is_named(content: Any, words: str, tmp_path: Path) -> None:
     write_json(record_path(tmp_path), content)
-    with pytest.raises(RunError, match=r"study\.json: not a readable study record"):
+    with pytest.raises(RunError) as told:
         read_record(tmp_path, "small")
+    assert f"study.json: not a readable study record ({words});" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({}, "'jobs' is missing"),
+        ({"jobs": []}, "'jobs' is []"),
+        ({"jobs": {"a": None}}, "null, and an object is wanted"),
+        ({"jobs": {"a": {}}}, "'id' is missing"),
+    ],
+)
+def test_a_list_of_jobs_of_another_form_is_named(content: Any, words: str, tmp_path: Path) -> None:
+    write_json(records_path(tmp_path), content)
+    with pytest.raises(RunError) as told:
+        read_records(tmp_path)
+    assert f"slurm.json: not a readable list of jobs ({words}); move it away" in str(told.value)
 
 
 @pytest.mark.parametrize(("inside", "given"), [("", "out"), ("out", "."), ("out/single", "..")])

@@ -33,7 +33,8 @@ def write_running(tree: StudyTree, out: Path, state: str = "running") -> RunDire
     run = tree.run_directory(out, node)
     write_json(run.attempt(1) / "plan.json", {"mixture": node.mixture.as_dict()})
     write_json(run.checkpoint(STEP) / COMPLETE_MARKER, {})
-    run.write_status(Status(identity=node.identity, state=state, step=STEP, attempts=1))
+    status = Status(identity=node.identity, state=state, step=STEP, num_steps=STEP, attempts=1)
+    run.write_status(status)
     return run
 
 

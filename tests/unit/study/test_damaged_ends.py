@@ -116,7 +116,7 @@ def test_a_whole_phase_is_not_trained_again_unasked(tmp_path: Path) -> None:
     scripts = Scripts(tree, {"balanced-then-text": "wrong input"})
     run_study(tree, out, commands=scripts, show=False)
     assert scripts.started == ["train balanced-then-text on 2"]
-    with pytest.raises(RunError, match="no other is left: restore it from a copy, or move the run"):
+    with pytest.raises(RunError, match=r"no checkpoint is complete: restore .*, or move the run"):
         final_checkpoint(run)
 
 

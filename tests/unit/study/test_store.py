@@ -201,8 +201,9 @@ def test_seconds_belong_to_those_who_spent_them(tmp_path: Path) -> None:
     assert own_part(trainers, TWO) == 0.25
     assert own_part(trainers, Member.of("one", Path("/elsewhere"))) == 0.0
     assert [one.phase for one in others_of(trainers, ONE)] == ["single/first"]
-    run.studies.write_text('{"study": 1}\n')
-    with pytest.raises(RunError, match="not a readable list of who trained it"):
+    run.studies.write_text('{"study": "one"}\n')
+    words = r"studies\.jsonl:1: damaged \('out' is missing\); not a readable list of who trained it"
+    with pytest.raises(RunError, match=words):
         read_trainers(run)
 
 

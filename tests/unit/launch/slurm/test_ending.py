@@ -21,7 +21,8 @@ def end(code: int, *, since: float = 0.0, max_failures: int = 2) -> JobEnd:
 
 def run_with(folder: Path, state: State, **fields: int) -> RunDirectory:
     run = RunDirectory(folder)
-    run.write_status(Status(identity=IDENTITY, state=state, step=5, num_steps=10, **fields))
+    step = 10 if state == "done" else 5
+    run.write_status(Status(identity=IDENTITY, state=state, step=step, num_steps=10, **fields))
     return run
 
 
