@@ -16,7 +16,7 @@ from megatron_codemix.files import read_json, write_json
 from megatron_codemix.locks import try_lock
 from megatron_codemix.study import run_checks
 from megatron_codemix.study.job_records import JobRecord, write_records
-from megatron_codemix.study.run_checks import run_problems
+from megatron_codemix.study.run_checks import record_problems
 from megatron_codemix.study.state import children_lock, study_lock
 from megatron_codemix.study.tree import StudyTree
 from tests.helpers.study_files import STUDY, small_tree, write_evaluated, write_trained
@@ -212,12 +212,12 @@ def test_a_run_looks_at_everything_once(
 
     def look(tree: StudyTree, out: Path) -> list[str]:
         looks.append(out)
-        return run_problems(tree, out)
+        return record_problems(tree, out)
 
     def refuse(choice: object, *, with_data: bool) -> None:
         raise ConfigError(["--tasks: there is no such task"])
 
-    monkeypatch.setattr(run_checks, "run_problems", look)
+    monkeypatch.setattr(run_checks, "record_problems", look)
     monkeypatch.setattr(task_choice, "require_tasks", refuse)
     assert told(tmp_path, "run") == EXIT_INPUT
     assert looks == [tmp_path / "out"]
