@@ -378,10 +378,10 @@ def _precision_flags(precision: AnyPrecisionConfig) -> Flags:
     flags: Flags = [("--bf16",), ("--accumulate-allreduce-grads-in-fp32",)]
     if not isinstance(precision, Fp8Config):
         return flags
-    if precision.recipe == "emulated":
+    if not precision.is_engines:
         raise ConfigError(
             [
-                "precision.recipe: Megatron-LM emulates nothing; for its own FP8 set "
+                f"precision.recipe: Megatron-LM has no {precision.recipe}; for its own FP8 set "
                 f"precision.recipe={precision.rule}"
             ]
         )

@@ -18,6 +18,7 @@ LEAST_CAPABILITY: dict[str, Capability] = {
     "tensorwise": (8, 9),
     "delayed": (8, 9),
     "blockwise": (9, 0),
+    "torch_scaled_mm": (8, 9),
 }
 """Compute capability: FP8 tensor cores came with Ada (8.9), the products of blocks with Hopper."""
 
@@ -47,7 +48,7 @@ def check_precision_layout(config: RunConfig) -> list[str]:
     if not isinstance(precision, Fp8Config):
         return []
     problems = _check_sizes(config, precision)
-    is_kept_in_fp8 = precision.fp8_params and precision.recipe != "emulated"
+    is_kept_in_fp8 = precision.fp8_params and precision.is_engines
     if is_kept_in_fp8 and not config.layout.distributed_optimizer:
         problems.append(
             "precision.fp8_params: needs layout.distributed_optimizer=true, which alone keeps the "
@@ -68,22 +69,25 @@ def check_machine(
     if recipe == "emulated":
         return []
     least = LEAST_CAPABILITY[recipe]
-    instead = f"or emulate it: precision={{kind: fp8, recipe: emulated, rule: {recipe}}}"
+    instead = f"or emulate it: precision={{kind: fp8, recipe: emulated, rule: {precision.scaling}}}"
     problems = []
-    if capability is None:
+    if capability is None and precision.is_engines:
         problems.append(
             f"precision.recipe: {recipe} multiplies on an NVIDIA GPU of compute capability "
             f"{_dotted(least)} or higher, and this machine has none; run on one, {instead}"
         )
-    elif capability < least:
+    elif capability is not None and capability < least:
         problems.append(
             f"precision.recipe: {recipe} needs a GPU of compute capability {_dotted(least)} or "
             f"higher, and this one has {_dotted(capability)}; take bf16, {instead}"
         )
+    if not precision.is_engines:
+        return problems
+    without = "take precision.recipe=torch_scaled_mm, which does without it, "
     if engine is None:
         problems.append(
             f"precision.recipe: {recipe} is Transformer Engine's, which is not installed; install "
-            f"the extra [gpu], {instead}"
+            f"the extra [gpu], {without}{instead}"
         )
     elif _version(engine) < ENGINE_VERSION:
         problems.append(
@@ -97,7 +101,7 @@ def check_cuda(precision: Fp8Config, cuda: str | None) -> list[str]:
     """As `check_machine`, of the CUDA that PyTorch is built with; None: it has none."""
     recipe = precision.recipe
     least = LEAST_CUDA.get(recipe, (0, 0))
-    if recipe == "emulated" or (cuda is not None and _version(cuda) >= least):
+    if not precision.is_engines or (cuda is not None and _version(cuda) >= least):
         return []
     wanted = f"CUDA {_dotted(least)} or newer" if recipe in LEAST_CUDA else "CUDA"
     return [
@@ -118,6 +122,12 @@ def needs_of(precision: Fp8Config) -> str:
         return (
             f"FP8 by the rule {precision.rule} is emulated: numbers as in FP8, speed and memory not"
         )
+    if precision.recipe == "torch_scaled_mm":
+        return (
+            f"FP8 by the rule {precision.rule} in PyTorch's own products: on GPUs of compute "
+            f"capability {_dotted(LEAST_CAPABILITY[precision.recipe])} or higher; on a CPU it is "
+            "as slow as emulation"
+        )
     return (
         f"precision.recipe: {precision.recipe} runs where Transformer Engine "
         f"{_dotted(ENGINE_VERSION)} or newer and GPUs of compute capability "
@@ -127,11 +137,17 @@ def needs_of(precision: Fp8Config) -> str:
 
 def _check_fields(precision: Fp8Config) -> list[str]:
     problems = []
-    if (precision.recipe == "emulated") != (precision.rule is not None):
+    if precision.is_engines == (precision.rule is not None):
         problems.append(
-            "precision.rule: names what recipe=emulated emulates (tensorwise, blockwise, delayed), "
-            f"and nothing else; the recipe is {precision.recipe}; "
-            + ("remove it" if precision.rule else "set it")
+            "precision.rule: names what recipe=emulated emulates (tensorwise, blockwise, delayed) "
+            "or recipe=torch_scaled_mm scales by (tensorwise, delayed), and nothing else; the "
+            f"recipe is {precision.recipe}; " + ("remove it" if precision.rule else "set it")
+        )
+    if precision.recipe == "torch_scaled_mm" and precision.rule == "blockwise":
+        problems.append(
+            "precision.rule: blockwise does not go with recipe=torch_scaled_mm, whose products "
+            "take one scale for each matrix; take rule=tensorwise, or Transformer Engine's "
+            "recipe=blockwise"
         )
     for name in ("amax_history_length", "margin"):
         is_set = getattr(precision, name) != Fp8Config.model_fields[name].default
@@ -151,7 +167,7 @@ def _check_fields(precision: Fp8Config) -> list[str]:
 
 
 def _check_model(config: RunConfig, precision: Fp8Config) -> list[str]:
-    model, is_engines = config.model, precision.recipe != "emulated"
+    model, is_engines = config.model, precision.is_engines
     problems = []
     if is_engines and config.backend.device == "cpu":
         problems.append(
@@ -180,10 +196,10 @@ def _check_model(config: RunConfig, precision: Fp8Config) -> list[str]:
 def _check_params(config: RunConfig, precision: Fp8Config) -> list[str]:
     if not precision.fp8_params:
         return []
-    if precision.recipe == "emulated":
+    if not precision.is_engines:
         return [
-            "precision.fp8_params: changes memory and communication, which emulation does not "
-            "have; weights enter their products rounded in either case; remove it"
+            "precision.fp8_params: changes memory and communication, and is Transformer Engine's; "
+            "weights enter their products rounded in either case; remove it"
         ]
     if config.init_from is not None and config.init_from.load == "weights":
         return [

@@ -63,7 +63,7 @@ class PlannedJob:
 def _countable(precision: AnyPrecisionConfig) -> AnyPrecisionConfig:
     """Transformer Engine does not load without a GPU, and its layers have the parameters of the
     bf16 ones."""
-    is_engines = isinstance(precision, Fp8Config) and precision.recipe != "emulated"
+    is_engines = isinstance(precision, Fp8Config) and precision.is_engines
     return PrecisionConfig(kind="bf16") if is_engines else precision
 
 

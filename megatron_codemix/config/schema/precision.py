@@ -30,12 +30,13 @@ class Fp8Config(Section):
     bf16 (docs/precision.md)."""
 
     kind: Literal["fp8"] = "fp8"
-    recipe: Literal["tensorwise", "blockwise", "delayed", "emulated"]
+    recipe: Literal["tensorwise", "blockwise", "delayed", "torch_scaled_mm", "emulated"]
     """How tensors are scaled into FP8's range, by Transformer Engine on a GPU: by the maximum of
-    the tensor as it is, of each block of it, or of the steps before. `emulated`: by `rule`, on any
+    the tensor as it is, of each block of it, or of the steps before. `torch_scaled_mm`: by `rule`,
+    with PyTorch's own FP8 products and without Transformer Engine. `emulated`: by `rule`, on any
     machine, with products in fp32 of operands that were rounded to FP8."""
     rule: Scaling | None = None
-    """With `recipe: emulated`: the recipe that is emulated."""
+    """With `recipe: emulated` or `torch_scaled_mm`: the recipe whose scaling is taken."""
     first_last_bf16: bool = False
     """Whether the first and the last layer stay bf16."""
     fp8_params: bool = False
@@ -53,9 +54,16 @@ class Fp8Config(Section):
         return "bf16"
 
     @property
+    def is_engines(self) -> bool:
+        """Whether Transformer Engine multiplies."""
+        return self.recipe not in ("emulated", "torch_scaled_mm")
+
+    @property
     def scaling(self) -> Scaling | None:
-        """The recipe, or the one that is emulated; None where that is not said."""
-        return self.rule if self.recipe == "emulated" else self.recipe
+        """The recipe, or the one whose scaling is taken; None where that is not said."""
+        if self.recipe == "emulated" or self.recipe == "torch_scaled_mm":
+            return self.rule
+        return self.recipe
 
 
 AnyPrecisionConfig = Annotated[PrecisionConfig | Fp8Config, Field(discriminator="kind")]

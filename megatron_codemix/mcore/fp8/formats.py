@@ -33,6 +33,13 @@ class Quantised(NamedTuple):
             scale = spread(scale, self.tile, self.codes.shape)
         return self.codes.float() * scale
 
+    def transposed(self) -> "Quantised":
+        """A view of it."""
+        if self.tile is None:
+            return Quantised(self.codes.t(), self.inverse_scale)
+        rows, columns = self.tile
+        return Quantised(self.codes.t(), self.inverse_scale.t(), (columns, rows))
+
 
 def quantise(
     matrix: torch.Tensor, scale: torch.Tensor, to: Format, tile: tuple[int, int] | None = None

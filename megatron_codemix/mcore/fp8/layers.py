@@ -11,7 +11,8 @@ from megatron.core.transformer.spec_utils import ModuleSpec
 from megatron_codemix.config.precision_checks import check_cuda, fp8_format
 from megatron_codemix.config.schema import AnyPrecisionConfig, Fp8Config
 from megatron_codemix.errors import UnavailableError
-from megatron_codemix.mcore.fp8.linear import EMULATED
+from megatron_codemix.mcore.fp8.linear import IN_FP8
+from megatron_codemix.mcore.fp8.products import PRODUCTS
 from megatron_codemix.mcore.fp8.scaling import (
     BlockwiseScaling,
     DelayedScaling,
@@ -27,7 +28,7 @@ LAYERS_AT_EACH_END = 1
 def require_engine_device(precision: AnyPrecisionConfig, device: torch.device) -> None:
     """Raises UnavailableError where Transformer Engine would have to multiply on a CPU, or by
     another CUDA than it needs."""
-    if not isinstance(precision, Fp8Config) or precision.recipe == "emulated":
+    if not isinstance(precision, Fp8Config) or not precision.is_engines:
         return
     if device.type == "cpu":
         raise UnavailableError(
@@ -42,7 +43,7 @@ def require_engine_device(precision: AnyPrecisionConfig, device: torch.device) -
 
 def engine_fields(precision: AnyPrecisionConfig) -> dict[str, Any]:
     """Of TransformerConfig; empty where Transformer Engine has no part in it."""
-    if not isinstance(precision, Fp8Config) or precision.recipe == "emulated":
+    if not isinstance(precision, Fp8Config) or not precision.is_engines:
         return {}
     fields: dict[str, Any] = {
         "fp8": fp8_format(precision.recipe),
@@ -92,13 +93,17 @@ class Fp8Layers:
             (mlp, "linear_fc2"),
         ):
             is_column = name in ("linear_qkv", "linear_fc1")
-            if self.precision.recipe == "emulated":
-                make = partial(make_scaling, self.precision, self.parallel, self.device)
-                module = EMULATED[getattr(owner, name)]
-                linear: Any = ModuleSpec(module=module, params={"make_scaling": make})
+            if self.precision.is_engines:
+                linear: Any = _engine_linear(is_column=is_column)
             else:
-                linear = _engine_linear(is_column=is_column)
+                linear = self._own_linear(getattr(owner, name))
             setattr(owner, name, linear)
+
+    def _own_linear(self, plain: type) -> ModuleSpec:
+        scaling = partial(make_scaling, self.precision, self.parallel, self.device)
+        product = PRODUCTS[self.precision.recipe]
+        params = {"make_scaling": scaling, "multiply": product}
+        return ModuleSpec(module=IN_FP8[plain], params=params)
 
 
 def make_scaling(
@@ -125,6 +130,6 @@ def _engine_linear(*, is_column: bool) -> type:
     if not engine.HAVE_TE:
         raise UnavailableError(
             "precision.recipe: Transformer Engine does not load in this process; codemix doctor "
-            "says what is installed, precision.recipe=emulated needs none of it"
+            "says what is installed, precision.recipe=torch_scaled_mm needs none of it"
         )
     return engine.TEColumnParallelLinear if is_column else engine.TERowParallelLinear

@@ -1,8 +1,7 @@
 """megatron-core's parallel linear layers with products of operands that were rounded to FP8.
 
-The products themselves are fp32: FP8's are exact in it, as tensor cores' are, and only their sums
-round. All three are emulated: output, input's gradient, weight's gradient. The sum over
-tensor-parallel ranks stays in the model's format.
+All three are: output, input's gradient, weight's gradient. The sum over tensor-parallel ranks stays
+in the model's format.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,18 +16,23 @@ from megatron.core.tensor_parallel import (
 from megatron.core.tensor_parallel.layers import ColumnParallelLinear, RowParallelLinear
 
 from megatron_codemix.mcore.fp8.formats import Quantised
+from megatron_codemix.mcore.fp8.products import Product
 from megatron_codemix.mcore.fp8.scaling import DelayedScaling, LayerScaling
 from megatron_codemix.mcore.parallel_block import LocalColumnLinear, LocalRowLinear
 
 
-class _EmulatedLinear(torch.nn.Module):
+class _Fp8Linear(torch.nn.Module):
     """Puts its product in place of that of the megatron-core layer behind it."""
 
     def __init__(
-        self, *arguments: Any, make_scaling: Callable[[], LayerScaling], **options: Any
+        self,
+        *arguments: Any,
+        make_scaling: Callable[[], LayerScaling],
+        multiply: Product,
+        **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
-        self.scaling = make_scaling()
+        self.scaling, self.multiply = make_scaling(), multiply
 
     def _forward_impl(
         self,
@@ -51,7 +55,7 @@ class _EmulatedLinear(torch.nn.Module):
         elif allreduce_dgrad:
             input = copy_to_tensor_model_parallel_region(input, group=tp_group)
         if self.training:
-            output: torch.Tensor = RoundedProduct.apply(input, weight, self.scaling)
+            output: torch.Tensor = RoundedProduct.apply(input, weight, self.scaling, self.multiply)
         else:
             output = torch.matmul(input, weight.t())
         return output if bias is None else output + bias
@@ -74,27 +78,27 @@ class _EmulatedLinear(torch.nn.Module):
             scaling.history = state["history"].to(scaling.history.device)
 
 
-class EmulatedColumnLinear(_EmulatedLinear, ColumnParallelLinear):
+class Fp8ColumnLinear(_Fp8Linear, ColumnParallelLinear):
     """Its weight is cut along the outputs."""
 
 
-class EmulatedRowLinear(_EmulatedLinear, RowParallelLinear):
+class Fp8RowLinear(_Fp8Linear, RowParallelLinear):
     """Its weight is cut along the inputs."""
 
 
-class EmulatedLocalColumnLinear(_EmulatedLinear, LocalColumnLinear):
+class Fp8LocalColumnLinear(_Fp8Linear, LocalColumnLinear):
     """Of the parallel block."""
 
 
-class EmulatedLocalRowLinear(_EmulatedLinear, LocalRowLinear):
+class Fp8LocalRowLinear(_Fp8Linear, LocalRowLinear):
     """Of the parallel block."""
 
 
-EMULATED: dict[type, type[_EmulatedLinear]] = {
-    ColumnParallelLinear: EmulatedColumnLinear,
-    RowParallelLinear: EmulatedRowLinear,
-    LocalColumnLinear: EmulatedLocalColumnLinear,
-    LocalRowLinear: EmulatedLocalRowLinear,
+IN_FP8: dict[type, type[_Fp8Linear]] = {
+    ColumnParallelLinear: Fp8ColumnLinear,
+    RowParallelLinear: Fp8RowLinear,
+    LocalColumnLinear: Fp8LocalColumnLinear,
+    LocalRowLinear: Fp8LocalRowLinear,
 }
 
 
@@ -103,30 +107,30 @@ class RoundedProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, input: torch.Tensor, weight: torch.Tensor, scaling: LayerScaling
+        ctx: Any,
+        input: torch.Tensor,
+        weight: torch.Tensor,
+        scaling: LayerScaling,
+        multiply: Product,
     ) -> torch.Tensor:
         for_output, for_weight = scaling.of_input(input.flatten(0, -2))
         rounded = scaling.of_weight(weight)
         ctx.save_for_backward(*for_weight[:2], *rounded[:2])
         ctx.tiles = for_weight.tile, rounded.tile
-        ctx.scaling, ctx.dtype = scaling, input.dtype
-        output = for_output.values() @ rounded.values().t()
-        return output.to(input.dtype).view(*input.shape[:-1], -1)
+        ctx.scaling, ctx.multiply, ctx.dtype = scaling, multiply, input.dtype
+        output = multiply(for_output, rounded.transposed(), input.dtype, fast_sums=True)
+        return output.view(*input.shape[:-1], -1)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         input_codes, input_scale, weight_codes, weight_scale = ctx.saved_tensors
         input = Quantised(input_codes, input_scale, ctx.tiles[0])
         weight = Quantised(weight_codes, weight_scale, ctx.tiles[1])
         [gradient] = gradients
         for_input, for_weight = ctx.scaling.of_gradient(gradient.flatten(0, -2))
-        to_input = for_input.values() @ weight.values()
-        to_weight = for_weight.values().t() @ input.values()
-        return (
-            to_input.to(ctx.dtype).view(*gradient.shape[:-1], -1),
-            to_weight.to(ctx.dtype),
-            None,
-        )
+        to_input = ctx.multiply(for_input, weight, ctx.dtype)
+        to_weight = ctx.multiply(for_weight.transposed(), input, ctx.dtype)
+        return to_input.view(*gradient.shape[:-1], -1), to_weight, None, None
 
 
 def finish_step(model: Iterable[torch.nn.Module], group: torch.distributed.ProcessGroup) -> None:
@@ -140,7 +144,7 @@ def finish_step(model: Iterable[torch.nn.Module], group: torch.distributed.Proce
         layer.scaling
         for chunk in model
         for layer in chunk.modules()
-        if isinstance(layer, _EmulatedLinear) and isinstance(layer.scaling, DelayedScaling)
+        if isinstance(layer, _Fp8Linear) and isinstance(layer.scaling, DelayedScaling)
     ]
     if not delayed:
         return

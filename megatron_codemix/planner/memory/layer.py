@@ -52,7 +52,7 @@ class LayerActivations:
     job: Job
     sizes: RankSizes
     kernels: Kernels
-    fp8: Literal["engine", "emulated"] | None
+    fp8: Literal["engine", "own"] | None
     """Whose FP8 its matrices multiply in."""
     recomputed: frozenset[str]
     """Its modules that are."""
@@ -61,9 +61,9 @@ class LayerActivations:
     def of(cls, job: Job, kernels: Kernels, *, in_fp8: bool) -> "LayerActivations":
         """A layer of the job that multiplies in FP8, or one that does not."""
         layout, precision = job.layout, job.precision
-        fp8: Literal["engine", "emulated"] | None = None
+        fp8: Literal["engine", "own"] | None = None
         if in_fp8 and isinstance(precision, Fp8Config):
-            fp8 = "emulated" if precision.recipe == "emulated" else "engine"
+            fp8 = "engine" if precision.is_engines else "own"
         modules = layout.recompute_modules if layout.recompute == "selective" else []
         return cls(
             job=job,
@@ -107,8 +107,9 @@ class LayerActivations:
         return kept
 
     def _codes_of_weights(self) -> int:
-        """Where FP8 is emulated, each microbatch keeps the weights as they were rounded for it."""
-        if self.fp8 != "emulated":
+        """Where FP8 is not Transformer Engine's, each microbatch keeps the weights as they were
+        rounded for it."""
+        if self.fp8 != "own":
             return 0
         return layer_parameters(self.job.model, tensor=self.job.layout.tensor).matrices
 
@@ -119,7 +120,7 @@ class LayerActivations:
         match self.fp8:
             case "engine":
                 return sizes.stream_tokens * sizes.hidden
-            case "emulated":
+            case "own":
                 return sizes.tokens * sizes.hidden
             case None:
                 return sizes.stream
@@ -176,7 +177,7 @@ class LayerActivations:
     def _input_of_output_matrix(self) -> int:
         """Of the attention, in the order of memory that the matrix takes: a copy of its output."""
         sizes, precision = self.sizes, self.job.precision
-        is_eight_bit = self.fp8 == "emulated" or (
+        is_eight_bit = self.fp8 == "own" or (
             # With the other recipes megatron-core has Transformer Engine keep the original.
             self.fp8 == "engine" and getattr(precision, "recipe", None) == "delayed"
         )

@@ -43,7 +43,7 @@ def fp8_copy_bytes(job: Job, parameters: RankParameters) -> int:
     from microbatch to microbatch (Transformer Engine on Hopper). With fp8_params they stand in the
     place of the bf16 ones, and are as large."""
     precision = job.precision
-    if not isinstance(precision, Fp8Config) or precision.recipe == "emulated":
+    if not isinstance(precision, Fp8Config) or not precision.is_engines:
         return 0
     return 0 if precision.fp8_params else 2 * parameters.fp8_matrices
 

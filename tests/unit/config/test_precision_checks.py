@@ -15,6 +15,7 @@ from megatron_codemix.errors import ConfigError
 
 Changed = Callable[..., RunConfig]
 
+SCALED = "precision={kind: fp8, recipe: torch_scaled_mm, rule: tensorwise}"
 EMULATED = "precision={kind: fp8, recipe: emulated, rule: tensorwise}"
 ENGINES = "precision={kind: fp8, recipe: tensorwise}"
 BLOCKS = "precision={kind: fp8, recipe: emulated, rule: blockwise}"
@@ -28,6 +29,9 @@ DELAYED = "precision={kind: fp8, recipe: delayed}"
         [ENGINES, "precision.first_last_bf16=true", "precision.fp8_params=true"],
         [DELAYED, "precision.amax_history_length=16", "precision.margin=1"],
         [BLOCKS, "model.hidden_size=256", "model.ffn_hidden_size=512"],
+        [SCALED, "backend.device=cpu"],
+        [SCALED, "precision.rule=delayed", "precision.margin=1"],
+        [SCALED, "model.block=parallel"],
         [EMULATED, "model.block=parallel", "layout.tensor=2", "layout.sequence_parallel=true"],
     ],
 )
@@ -43,6 +47,9 @@ def test_what_goes_together(changed: Changed, overrides: list[str]) -> None:
             "precision.rule: names what recipe=emulated emulates",
         ),
         ([ENGINES, "precision.rule=delayed"], "the recipe is tensorwise; remove it"),
+        (["precision={kind: fp8, recipe: torch_scaled_mm}"], "is torch_scaled_mm; set it"),
+        ([SCALED, "precision.rule=blockwise"], "blockwise does not go with recipe=torch_scaled"),
+        ([SCALED, "precision.fp8_params=true"], "precision.fp8_params: changes memory"),
         (
             [EMULATED, "precision.amax_history_length=16"],
             "precision.amax_history_length: means something only with delayed scaling",
@@ -140,6 +147,25 @@ def test_what_a_build_of_torch_lacks(recipe: Any, cuda: str | None, expected: st
     assert all(expected in problem for problem in found)
 
 
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [
+        (None, ""),
+        ((8, 9), ""),
+        ((9, 0), ""),
+        ((8, 0), "capability 8.9 or higher, and"),
+    ],
+)
+def test_torchs_products_need_no_transformer_engine(
+    capability: tuple[int, int] | None, expected: str
+) -> None:
+    scaled = Fp8Config(recipe="torch_scaled_mm", rule="tensorwise")
+    found = check_machine(scaled, capability, None)
+    assert bool(found) == bool(expected)
+    assert all(expected in problem and "rule: tensorwise" in problem for problem in found)
+    assert check_cuda(scaled, None) == []
+
+
 def test_emulation_needs_nothing_of_a_machine() -> None:
     assert check_machine(Fp8Config(recipe="emulated", rule="blockwise"), None, None) == []
 
@@ -173,5 +199,5 @@ def test_flags_of_megatron_lm(changed: Changed) -> None:
     assert flags["--fp8-format"] == ("e4m3",)
     assert flags["--first-last-layers-bf16"] == flags["--fp8-param-gather"] == ()
     asked = changed(EMULATED)
-    with pytest.raises(ConfigError, match=r"precision\.recipe: Megatron-LM emulates nothing"):
+    with pytest.raises(ConfigError, match=r"precision\.recipe: Megatron-LM has no emulated"):
         megatron_arguments(asked, make_plan(asked, 8))

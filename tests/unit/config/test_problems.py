@@ -30,7 +30,7 @@ def problems_of(path: Path, *overrides: str) -> list[str]:
         ("trian.seed=1", "trian: unknown key; did you mean 'train'?"),
         ("seed=1", "seed: unknown key; did you mean 'train.seed'?"),
         ("precision={kind: fp8}", "precision.recipe: missing (How tensors are scaled"),
-        ("precision={kind: fp8}", "; one of tensorwise, blockwise, delayed, emulated)"),
+        ("precision={kind: fp8}", "; one of tensorwise, blockwise, delayed, torch_scaled_mm, "),
         ("train.quite_something_else=1", "train.quite_something_else: unknown key"),
         ("train.seed=many", "train.seed: expected a whole number, got 'many'"),
         ("train.seed=1.5", "train.seed: expected a whole number, got '1.5'"),
@@ -57,7 +57,7 @@ def problems_of(path: Path, *overrides: str) -> list[str]:
         ("precision.kind=fp16", "expected one of fp32, bf16, fp8, got 'fp16'"),
         (
             "precision={kind: fp8, recipe: mxfp8}",
-            "precision.recipe: expected one of tensorwise, blockwise, delayed, emulated",
+            "precision.recipe: expected one of tensorwise, blockwise, delayed, torch_scaled_mm",
         ),
         ("precision={kind: fp8}", "precision.recipe: missing (How tensors are scaled into FP8's"),
         ("precision={kind: bf16, margin: 1}", "precision.margin: unknown key"),

@@ -8,6 +8,7 @@ import torch
 
 import megatron_codemix.mcore  # noqa: F401  # before megatron.core
 from megatron_codemix.mcore.fp8.linear import RoundedProduct
+from megatron_codemix.mcore.fp8.products import Product, exact_product, torch_product
 from megatron_codemix.mcore.fp8.scaling import (
     BlockwiseScaling,
     DelayedScaling,
@@ -19,6 +20,8 @@ from tests.unit.mcore.fp8 import restated
 SEQUENCE, BATCH, INPUTS, OUTPUTS = 40, 4, 256, 384
 SUM_TOLERANCE = 2e-6
 """Of the largest element: fp32 sums of up to 384 products in another order."""
+
+OF_ONE_SCALE: list[Product] = [exact_product, torch_product]
 
 Rounding = Callable[[np.ndarray], np.ndarray]
 
@@ -73,22 +76,31 @@ def test_all_three_products_take_rounded_operands(
     x = rng.standard_normal((SEQUENCE, BATCH, INPUTS)).astype(np.float32)
     w = rng.standard_normal((OUTPUTS, INPUTS)).astype(np.float32) * np.float32(0.02)
     g = rng.standard_normal((SEQUENCE, BATCH, OUTPUTS)).astype(np.float32) * np.float32(1e-3)
-    input, weight = (torch.from_numpy(array).requires_grad_() for array in (x, w))
-    found = RoundedProduct.apply(input, weight, scaling)
-    found.backward(torch.from_numpy(g))
     x2, g2 = x.reshape(-1, INPUTS), g.reshape(-1, OUTPUTS)
     wanted = {
         "output": product(output[0](x2), output[1](w).T),
         "input's gradient": product(to_input[0](g2), to_input[1](w)),
         "weight's gradient": product(to_weight[0](g2).T, to_weight[1](x2)),
     }
-    values = [found.detach(), input.grad, weight.grad]
     unrounded = [product(x2, w.T), product(g2, w), product(g2.T, x2)]
-    for (name, expected), value, plain in zip(wanted.items(), values, unrounded, strict=True):
-        error = np.abs(value.numpy().reshape(expected.shape) - expected).max()
-        largest = np.abs(expected).max()
-        assert error < SUM_TOLERANCE * largest, name
-        assert np.abs(expected - plain).max() > 1e-3 * largest, f"{name}: nothing is rounded"
+    products = [exact_product] if isinstance(scaling, BlockwiseScaling) else OF_ONE_SCALE
+    for multiply in products:
+        values = three_products(x, w, g, scaling, multiply)
+        for (name, expected), value, plain in zip(wanted.items(), values, unrounded, strict=True):
+            error = np.abs(value.reshape(expected.shape) - expected).max()
+            largest = np.abs(expected).max()
+            assert error < SUM_TOLERANCE * largest, (name, multiply)
+            assert np.abs(expected - plain).max() > 1e-3 * largest, f"{name}: nothing is rounded"
+
+
+def three_products(
+    x: np.ndarray, w: np.ndarray, g: np.ndarray, scaling: LayerScaling, multiply: Product
+) -> list[np.ndarray]:
+    """Output, input's gradient, weight's gradient."""
+    input, weight = (torch.from_numpy(array).requires_grad_() for array in (x, w))
+    found = RoundedProduct.apply(input, weight, scaling, multiply)
+    found.backward(torch.from_numpy(g))
+    return [found.detach().numpy(), input.grad.numpy(), weight.grad.numpy()]
 
 
 def product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
