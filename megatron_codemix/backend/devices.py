@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 import torch.distributed
 
+from megatron_codemix.backend.environment import DeviceChoice
 from megatron_codemix.errors import UnavailableError
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,9 @@ class Backend(Protocol):
         """Host memory, of any content, from which copies to the device are fast. It starts at a
         multiple of 64 bytes."""
 
+    def wait(self) -> None:
+        """Until the device has done all that was asked of it."""
+
     def peak_memory_bytes(self) -> int:
         """Largest memory used by this process since it started."""
 
@@ -84,6 +88,9 @@ class CpuBackend:
         memory = np.empty(num_bytes + _CACHE_LINE_BYTES, np.uint8)
         start = -memory.ctypes.data % _CACHE_LINE_BYTES
         return memory[start : start + num_bytes].view(dtype).reshape(shape)
+
+    def wait(self) -> None:
+        """Each call has done its work when it returns."""
 
     def peak_memory_bytes(self) -> int:
         """Peak resident set."""
@@ -120,6 +127,9 @@ class CudaBackend:
         array: npt.NDArray[Any] = torch.empty(shape, dtype=torch_dtype, pin_memory=True).numpy()
         return array
 
+    def wait(self) -> None:
+        torch.cuda.synchronize(self.device)
+
     def peak_memory_bytes(self) -> int:
         return int(torch.cuda.max_memory_allocated(self.device))
 
@@ -130,7 +140,7 @@ class CudaBackend:
         return None if peaks is None else peaks[precision]
 
 
-def select_backend(device: Literal["auto", "cpu", "cuda"], local_rank: int = 0) -> Backend:
+def select_backend(device: DeviceChoice, local_rank: int = 0) -> Backend:
     """The back end for `device`; `auto` takes CUDA where PyTorch finds a GPU.
 
     Raises UnavailableError if CUDA is asked for and is not there, or has fewer devices than ranks.

@@ -11,6 +11,9 @@ from megatron_codemix.config.precision_checks import Capability, check_machine
 from megatron_codemix.config.schema import AnyPrecisionConfig, Fp8Config
 from megatron_codemix.errors import ConfigError, UnavailableError
 
+DeviceChoice = Literal["auto", "cpu", "cuda"]
+"""As `backend.device` says it."""
+
 
 def has_nvidia_driver() -> bool:
     """Whether nvidia-smi is there, as it is with every driver; not in every container."""
@@ -23,14 +26,12 @@ def may_have_gpus(device_files: Path = Path("/dev")) -> bool:
     return has_nvidia_driver() or any(device_files.glob("nvidia[0-9]*"))
 
 
-def runs_on_gpus(device: Literal["auto", "cpu", "cuda"], device_files: Path = Path("/dev")) -> bool:
+def runs_on_gpus(device: DeviceChoice, device_files: Path = Path("/dev")) -> bool:
     """Whether a run on this machine may use GPUs; torch may yet find none."""
     return device == "cuda" or (device == "auto" and may_have_gpus(device_files))
 
 
-def require_device(
-    device: Literal["auto", "cpu", "cuda"], device_files: Path = Path("/dev")
-) -> None:
+def require_device(device: DeviceChoice, device_files: Path = Path("/dev")) -> None:
     """Raises UnavailableError where CUDA is asked for on a machine without an NVIDIA driver."""
     if device == "cuda" and not may_have_gpus(device_files):
         raise UnavailableError(
@@ -72,7 +73,7 @@ def _engine_version() -> str | None:
         return None
 
 
-def prepare_environment(device: Literal["auto", "cpu", "cuda"]) -> None:
+def prepare_environment(device: DeviceChoice) -> None:
     """To be called before the first import of torch, in a process that forks ranks or is one.
 
     PyTorch must look for GPUs through NVML: the CUDA runtime, once started in a process, cannot be

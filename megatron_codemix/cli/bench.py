@@ -12,6 +12,7 @@ from megatron_codemix.bench.data.suite import SECTIONS, require_sections, run_se
 from megatron_codemix.bench.rows import TABLE_HEAD, Row, format_row
 from megatron_codemix.cli import bench_corpus
 from megatron_codemix.cli.bench_chaos import chaos
+from megatron_codemix.cli.bench_collectives import collectives
 from megatron_codemix.cli.bench_report import print_json
 from megatron_codemix.errors import EXIT_BUG
 from megatron_codemix.obs.progress import progress_bar
@@ -192,6 +193,7 @@ def scaling(
         raise typer.Exit(EXIT_BUG)
 
 
+app.command()(collectives)
 app.command()(chaos)
 
 

@@ -15,7 +15,7 @@ from megatron_codemix.config.problems import suggestion
 from megatron_codemix.errors import ConfigError, RunError
 from megatron_codemix.files import read_json, read_jsonl
 from megatron_codemix.planner.estimate import full_layout_text
-from megatron_codemix.planner.hardware import make_cluster
+from megatron_codemix.planner.hardware import GPU_OF_DEVICE, make_cluster
 from megatron_codemix.planner.job import Job
 from megatron_codemix.planner.time import Constants, estimate_time, load_constants
 from megatron_codemix.planner.time.constants import is_possible, possible_values
@@ -26,16 +26,6 @@ WARM_UP_STEPS = 10
 """First steps of a run, which allocate memory and choose kernels; not looked at."""
 LEAST_LINES = 5
 """Of metrics, after those."""
-
-_DEVICES = {
-    "NVIDIA H100 80GB HBM3": "h100",
-    "NVIDIA H100 PCIe": "h100-pcie",
-    "NVIDIA H200": "h200",
-    "NVIDIA A100-SXM4-80GB": "a100",
-    "NVIDIA A100-SXM4-40GB": "a100-40gb",
-    "NVIDIA B200": "b200",
-}
-"""What the driver calls a GPU -> its name in the planner's table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +215,7 @@ def _gpu_of(run: Path, provenance: Mapping[str, Any], asked: str | None) -> str:
             f"{run}: ran on a CPU, and the constants are those of GPUs; calibrate on a run on a GPU"
         )
     device = provenance.get("device")
-    recorded = _DEVICES.get(str(device))
+    recorded = GPU_OF_DEVICE.get(str(device))
     if asked is None and recorded is None:
         raise RunError(
             f"{run}: ran on {device or 'a GPU that it has not recorded'}; say which of "

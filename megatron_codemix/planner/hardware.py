@@ -13,6 +13,16 @@ from megatron_codemix.errors import ConfigError
 
 Row = TypeVar("Row")
 
+GPU_OF_DEVICE = {
+    "NVIDIA H100 80GB HBM3": "h100",
+    "NVIDIA H100 PCIe": "h100-pcie",
+    "NVIDIA H200": "h200",
+    "NVIDIA A100-SXM4-80GB": "a100",
+    "NVIDIA A100-SXM4-40GB": "a100-40gb",
+    "NVIDIA B200": "b200",
+}
+"""What the driver calls a GPU -> its name in the planner's table."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:

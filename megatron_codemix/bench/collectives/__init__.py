@@ -1,0 +1,1 @@
+"""How fast ranks exchange tensors, beside what the planner expects of their links."""

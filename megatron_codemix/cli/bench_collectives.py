@@ -1,0 +1,167 @@
+"""`codemix bench collectives`: whether a cluster's links are what a plan counts on."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from megatron_codemix.backend.environment import DeviceChoice, prepare_environment, require_device
+from megatron_codemix.bench.rows import TABLE_HEAD, Row, format_row
+from megatron_codemix.cli.bench_report import print_json
+from megatron_codemix.cli.plan_options import (
+    GPUS_PER_NODE,
+    GpuOption,
+    GpusPerNodeOption,
+    NetworkOption,
+)
+from megatron_codemix.errors import EXIT_BUG, EXIT_DONE, ConfigError
+from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
+from megatron_codemix.launch.ranks import run_ranks
+from megatron_codemix.obs.progress import progress_bar
+from megatron_codemix.planner.hardware import GPU_OF_DEVICE, Cluster, make_cluster
+from megatron_codemix.units import parse_bytes
+
+if TYPE_CHECKING:
+    from megatron_codemix.backend.devices import Backend
+
+NAMES = ("all_reduce", "all_gather", "reduce_scatter", "send_receive")
+_SMALLEST = 64 * 1024
+_STEP = 16
+_LARGEST_ON_CPU, _LARGEST_ON_GPU = 16 * 2**20, 2**30
+
+
+def collectives(
+    json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with 1 where a goal is not met.")
+    ] = False,
+    nproc: Annotated[
+        int, typer.Option(min=1, help="Processes; ignored under torchrun and srun.")
+    ] = 2,
+    device: Annotated[DeviceChoice, typer.Option(help="As backend.device of a run.")] = "auto",
+    largest: Annotated[
+        str | None,
+        typer.Option(help="Size of the largest tensor; default: 1GiB on GPUs, 16MiB on CPUs."),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help=f"Only one of {', '.join(NAMES)}. May be repeated.")
+    ] = None,
+    gpu: GpuOption = None,
+    gpus_per_node: GpusPerNodeOption = GPUS_PER_NODE,
+    network: NetworkOption = None,
+) -> None:
+    """Bandwidth of the collectives that training makes, over all processes, within each node and
+    between nodes, beside what `codemix plan` counts on; ranks that are slower than the others are
+    named. Start it as a training, with srun on as many nodes. A minute or two."""
+    context = rank_context_from_environment()
+    names = _names(only)
+    top = _parse_size(largest) if largest else None
+    world_size = context.world_size if context else nproc
+    if world_size < 2:
+        raise ConfigError(
+            [
+                "--nproc: collectives need at least 2 processes, and there is 1; give --nproc 2, "
+                "or start it with srun or torchrun"
+            ]
+        )
+    require_device(device)
+    if gpu:
+        make_cluster(gpu, gpus_per_node, network)  # names are wrong before anything starts
+    prepare_environment(device)
+
+    def rank_main(rank: RankContext) -> int:
+        with _joined(rank, device) as backend:
+            known = gpu or GPU_OF_DEVICE.get(backend.device_name)
+            cluster = make_cluster(known, gpus_per_node, network) if known else None
+            sizes = _sizes(top or _default_largest(backend))
+            rows = _measure(backend, names, sizes, cluster, is_told=rank.rank == 0 and not json)
+            if rank.rank == 0 and json:
+                print_json("collectives", rows, device=backend.device_name, ranks=rank.world_size)
+        return EXIT_BUG if check and any(row.met is False for row in rows) else EXIT_DONE
+
+    code = rank_main(context) if context else run_ranks(rank_main, nproc, prepare=_import_engine)
+    if code != EXIT_DONE:
+        raise typer.Exit(code)
+
+
+def _names(only: list[str] | None) -> list[str]:
+    unknown = [name for name in only or [] if name not in NAMES]
+    if unknown:
+        raise ConfigError([f"--only: no collective {unknown[0]!r}; there are {', '.join(NAMES)}"])
+    return list(dict.fromkeys(only or NAMES))
+
+
+def _parse_size(text: str) -> int:
+    try:
+        size = parse_bytes(text)
+    except ValueError as error:
+        raise ConfigError([f"--largest: {error}"]) from error
+    if size < _SMALLEST:
+        raise ConfigError([f"--largest: at least 64KiB, not {text}"])
+    return size
+
+
+def _import_engine() -> None:
+    import megatron_codemix.bench.collectives.measure  # noqa: F401  # for its imports
+
+
+@contextlib.contextmanager
+def _joined(rank: RankContext, device: DeviceChoice) -> "Iterator[Backend]":
+    import torch.distributed
+
+    from megatron_codemix.backend.devices import initialize_process_group, select_backend
+
+    backend = select_backend(device, rank.local_rank)
+    backend.prepare()
+    with warnings.catch_warnings():
+        # torch 2.13 deprecates names that torch 2.9 has alone and megatron-core uses.
+        warnings.simplefilter("ignore", FutureWarning)
+        initialize_process_group(
+            backend, rank=rank.rank, world_size=rank.world_size, init_method=rank.init_method
+        )
+        yield backend
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
+def _default_largest(backend: "Backend") -> int:
+    from megatron_codemix.backend.devices import CpuBackend
+
+    return _LARGEST_ON_CPU if isinstance(backend, CpuBackend) else _LARGEST_ON_GPU
+
+
+def _measure(
+    backend: "Backend",
+    names: list[str],
+    sizes: list[int],
+    cluster: Cluster | None,
+    *,
+    is_told: bool,
+) -> list[Row]:
+    """is_told: whether this rank prints each row as it is measured."""
+    from megatron_codemix.bench.collectives.expected import row_of
+    from megatron_codemix.bench.collectives.measure import count_figures, measure
+    from megatron_codemix.planner.time.constants import load_constants
+
+    constants = load_constants() if cluster else None
+    rows: list[Row] = []
+    if is_told:
+        print(TABLE_HEAD)
+    total = count_figures(len(names), len(sizes))
+    with progress_bar("bench collectives", total if is_told else 0, "measurements") as advance:
+        for figure in measure(backend, names, sizes):
+            rows.append(row_of(figure, cluster, constants))
+            if is_told:
+                advance(1)
+                print(format_row(rows[-1]), flush=True)
+    return rows
+
+
+def _sizes(largest: int) -> list[int]:
+    """From the smallest by factors to the largest, bytes."""
+    sizes = [_SMALLEST]
+    while sizes[-1] * _STEP < largest:
+        sizes.append(sizes[-1] * _STEP)
+    return [*sizes, largest] if largest > sizes[-1] else sizes
