@@ -1,32 +1,21 @@
 """transformer_overrides: checked against the record, and the record against megatron-core."""
 
-import importlib.util
 import json
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from megatron_codemix.config.overrides import check_overrides, recorded_fields, typed_overrides
 from megatron_codemix.errors import ConfigError
+from tests.helpers.tools import load_tool
 
 ROOT = Path(__file__).parents[3]
 
 
-def recorder() -> ModuleType:
-    path = ROOT / "tools" / "record_transformer_fields.py"
-    spec = importlib.util.spec_from_file_location("record_transformer_fields", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.filterwarnings("ignore")  # of megatron-core's imports
 def test_the_record_is_that_of_the_installed_megatron_core() -> None:
-    module = recorder()
+    module = load_tool("record_transformer_fields")
     path = ROOT / "megatron_codemix" / "config" / "transformer_fields.json"
     installed = module.record()
     assert json.loads(path.read_text()) == installed
