@@ -7,6 +7,7 @@ import math
 import os
 import resource
 import time
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 import torch.distributed
 
 from megatron_codemix.backend.environment import DeviceChoice
+from megatron_codemix.backend.meeting import meet
 from megatron_codemix.errors import UnavailableError
 
 log = logging.getLogger(__name__)
@@ -170,12 +172,21 @@ def select_backend(device: DeviceChoice, local_rank: int = 0) -> Backend:
 
 
 def initialize_process_group(
-    backend: Backend, *, rank: int, world_size: int, init_method: str
+    backend: Backend,
+    *,
+    rank: int,
+    world_size: int,
+    init_method: str,
+    hosts: Sequence[str] = (),
 ) -> None:
-    """Starts torch.distributed for this process."""
+    """Starts torch.distributed for this process. Raises RetryableError with the ranks, and their
+    hosts, that do not come.
+
+    hosts: where each rank should be, as far as the launcher says.
+    """
     torch.distributed.init_process_group(
         backend.collectives,
-        init_method=init_method,
+        store=meet(rank, world_size, init_method, hosts=hosts),
         rank=rank,
         world_size=world_size,
         timeout=DISTRIBUTED_TIMEOUT,

@@ -119,7 +119,11 @@ def _joined(rank: RankContext, device: DeviceChoice) -> "Iterator[Backend]":
         # torch 2.13 deprecates names that torch 2.9 has alone and megatron-core uses.
         warnings.simplefilter("ignore", FutureWarning)
         initialize_process_group(
-            backend, rank=rank.rank, world_size=rank.world_size, init_method=rank.init_method
+            backend,
+            rank=rank.rank,
+            world_size=rank.world_size,
+            init_method=rank.init_method,
+            hosts=rank.hosts,
         )
         yield backend
         torch.distributed.barrier()

@@ -22,6 +22,7 @@ def start_rank(config: RunConfig, context: RankContext) -> Backend:
         rank=context.rank,
         world_size=context.world_size,
         init_method=context.init_method,
+        hosts=context.hosts,
     )
     return backend
 

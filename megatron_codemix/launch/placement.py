@@ -22,6 +22,8 @@ class RankContext:
     """Number of the process on its machine: chooses the device."""
     init_method: str
     """Where the ranks meet, as torch.distributed.init_process_group takes it."""
+    hosts: tuple[str, ...] = ()
+    """Where each rank should be; () where the launcher does not say."""
 
 
 def rank_context_from_environment(
@@ -52,7 +54,13 @@ def rank_context_from_environment(
             return None
         method = f"tcp://{_slurm_master(environment)}"
         return _checked(
-            RankContext(rank=rank, world_size=world_size, local_rank=local_rank, init_method=method)
+            RankContext(
+                rank=rank,
+                world_size=world_size,
+                local_rank=local_rank,
+                init_method=method,
+                hosts=planned_hosts(environment),
+            )
         )
     return None
 
@@ -82,12 +90,48 @@ def _slurm_master(environment: Mapping[str, str]) -> str:
 
 def first_host(node_list: str) -> str:
     """First of a SLURM host list: "gpu[07-09,12],login1" -> "gpu07", "r[1-2]n[3,5]" -> "r1n3"."""
-    # The first name ends at the first comma outside brackets; a bracket stands for its first
-    # number.
-    match = re.match(r"(?:[^,\[\]]|\[[^\]]*\])+", node_list)
-    if match is None:
+    return hosts_of(node_list)[0]
+
+
+def hosts_of(node_list: str) -> list[str]:
+    """All of a SLURM host list, in its order: "gpu[07-08],login1" -> gpu07, gpu08, login1; several
+    brackets count like digits, the last one first. Raises ConfigError."""
+    names = re.findall(r"(?:[^,\[\]]|\[[^\]]*\])+", node_list)
+    if not names:
         raise ConfigError([f"not a SLURM host list: {node_list!r}"])
-    return re.sub(r"\[(\w+)[^\]]*\]", r"\1", match.group())
+    return [host for name in names for host in _expanded(name)]
+
+
+def _expanded(name: str) -> list[str]:
+    match = re.search(r"\[([^\]]*)\]", name)
+    if match is None:
+        return [name]
+    before, after = name[: match.start()], name[match.end() :]
+    numbers = [number for part in match.group(1).split(",") for number in _counted(part)]
+    return [host for number in numbers for host in _expanded(f"{before}{number}{after}")]
+
+
+def _counted(part: str) -> list[str]:
+    """ "07-09" -> 07, 08, 09; "12" -> 12."""
+    first, dash, last = part.partition("-")
+    if not dash:
+        return [first]
+    return [f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1)]
+
+
+def planned_hosts(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Of each rank of a step of SLURM, dealt out in blocks as srun does by default; () where the
+    tasks of its nodes are not known."""
+    nodes = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST", "")
+    counts = environment.get("SLURM_STEP_TASKS_PER_NODE", "")
+    parts = re.findall(r"(\d+)(?:\(x(\d+)\))?", counts)
+    if not nodes or not parts:
+        return ()
+    tasks = [int(count) for count, times in parts for _ in range(int(times or 1))]
+    hosts = hosts_of(nodes)
+    if len(hosts) != len(tasks):
+        return ()
+    return tuple(host for host, count in zip(hosts, tasks, strict=True) for _ in range(count))
 
 
 def _read_numbers(

@@ -63,6 +63,7 @@ def _train(phase: Phase, context: RankContext, attempt: int | None, profile: boo
         rank=context.rank,
         world_size=context.world_size,
         init_method=context.init_method,
+        hosts=context.hosts,
     )
     if attempt is None:
         attempt = _agree_on_attempt(phase, context)

@@ -6,6 +6,8 @@ from megatron_codemix.errors import ConfigError
 from megatron_codemix.launch.placement import (
     RankContext,
     first_host,
+    hosts_of,
+    planned_hosts,
     rank_context_from_environment,
 )
 
@@ -100,3 +102,35 @@ def test_a_rank_without_a_master_is_named() -> None:
 )
 def test_first_host(node_list: str, first: str) -> None:
     assert first_host(node_list) == first
+
+
+@pytest.mark.parametrize(
+    ("node_list", "hosts"),
+    [
+        ("node7", ["node7"]),
+        ("gpu[07-09,12],login1", ["gpu07", "gpu08", "gpu09", "gpu12", "login1"]),
+        ("a[9-11]-ib", ["a9-ib", "a10-ib", "a11-ib"]),
+        ("r[1-2]n[3,5]", ["r1n3", "r1n5", "r2n3", "r2n5"]),
+    ],
+)
+def test_all_hosts_in_the_order_of_scontrol_show_hostnames(
+    node_list: str, hosts: list[str]
+) -> None:
+    assert hosts_of(node_list) == hosts
+
+
+@pytest.mark.parametrize(
+    ("tasks", "hosts"),
+    [
+        ("2(x2)", ["gpu1", "gpu1", "gpu2", "gpu2"]),
+        ("3,1", ["gpu1", "gpu1", "gpu1", "gpu2"]),
+        ("4", []),
+        ("", []),
+    ],
+)
+def test_ranks_are_dealt_out_in_blocks(tasks: str, hosts: list[str]) -> None:
+    step = SRUN | {"SLURM_STEP_NODELIST": "gpu[1-2]", "SLURM_STEP_TASKS_PER_NODE": tasks}
+    assert planned_hosts(step) == tuple(hosts)
+    context = rank_context_from_environment(step)
+    assert context is not None
+    assert context.hosts == tuple(hosts)
