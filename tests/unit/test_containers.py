@@ -1,0 +1,74 @@
+"""The recipes of containers: both on one image, and the check that ends a build."""
+
+import importlib.util
+import re
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+CONTAINERS = Path(__file__).parents[2] / "examples" / "containers"
+GOOD = {
+    "torch": "2.10.0",
+    "megatron-core": "0.16.1",
+    "transformer-engine": "2.11.0",
+    "megatron_codemix": "1",
+}
+
+
+@pytest.fixture
+def check(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("container_check", CONTAINERS / "check.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr("torch.version.cuda", "13.1")
+    return module
+
+
+def installed(versions: dict[str, str]) -> object:
+    def version(package: str) -> str:
+        if package not in versions:
+            raise PackageNotFoundError(package)
+        return versions[package]
+
+    return version
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, ""),
+        ({"transformer-engine": "2.9.0+abc"}, ""),
+        ({"transformer-engine": "2.8.0"}, "transformer-engine 2.8.0: megatron-core"),
+        ({"transformer-engine": "2.12.0"}, "transformer-engine 2.12.0: megatron-core"),
+        ({"transformer-engine": None}, "transformer-engine is not installed"),
+    ],
+)
+def test_a_container_without_a_fitting_engine_is_not_built(
+    changed: dict[str, str | None],
+    expected: str,
+    check: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    versions = {name: text for name, text in (GOOD | changed).items() if text is not None}
+    monkeypatch.setattr(check, "version", installed(versions))
+    found = check.problems()
+    assert len(found) == bool(expected)
+    assert all(expected in problem for problem in found)
+
+
+def test_a_torch_without_cuda_is_named(check: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.version.cuda", None)
+    monkeypatch.setattr(check, "version", installed(GOOD))
+    assert check.problems() == ["torch was replaced by one without CUDA; keep the base image's"]
+
+
+def test_both_recipes_have_one_base() -> None:
+    docker = re.search(r"ARG BASE=(\S+)", (CONTAINERS / "Dockerfile").read_text())
+    apptainer = re.search(r"From: (\S+)", (CONTAINERS / "codemix.def").read_text())
+    assert docker is not None
+    assert apptainer is not None
+    assert docker.group(1) == apptainer.group(1)
