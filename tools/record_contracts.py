@@ -3,9 +3,9 @@
     python tools/record_contracts.py > tests/contracts/engines.json
 
 To be run where Transformer Engine loads: with a PyTorch that is built with CUDA it needs no GPU for
-that. `tests/unit/mcore/test_contracts.py` compares every call in our sources, and in the parts of
-megatron-core that training runs through, with the record, on any machine. Run again when a pin
-changes, and on a GPU machine with Apex, whose extensions are built from source.
+that. `tests/unit/mcore/test_engine_contracts.py` compares every call in our sources, and in the
+parts of megatron-core that training runs through, with the record, on any machine. Run again when a
+pin changes, and on a GPU machine with Apex, whose extensions are built from source.
 """
 
 import ast
