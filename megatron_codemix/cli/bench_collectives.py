@@ -111,21 +111,12 @@ def _import_engine() -> None:
 def _joined(rank: RankContext, device: DeviceChoice) -> "Iterator[Backend]":
     import torch.distributed
 
-    from megatron_codemix.backend.devices import initialize_process_group, select_backend
+    from megatron_codemix.mcore.rank import start_rank
 
-    backend = select_backend(device, rank.local_rank)
-    backend.prepare()
     with warnings.catch_warnings():
         # torch 2.13 deprecates names that torch 2.9 has alone and megatron-core uses.
         warnings.simplefilter("ignore", FutureWarning)
-        initialize_process_group(
-            backend,
-            rank=rank.rank,
-            world_size=rank.world_size,
-            init_method=rank.init_method,
-            hosts=rank.hosts,
-        )
-        yield backend
+        yield start_rank(device, rank)
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
 

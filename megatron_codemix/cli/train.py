@@ -16,8 +16,9 @@ from megatron_codemix.config.schema import Fp8Config
 from megatron_codemix.data.mixture.describe import describe_mixtures, readings, repetitions
 from megatron_codemix.data.needs import unread_sources
 from megatron_codemix.errors import EXIT_DONE, RetryableError, RunError
+from megatron_codemix.launch.failures import tells_of_lost_peer
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
-from megatron_codemix.launch.ranks import LOST_PEER, run_ranks
+from megatron_codemix.launch.ranks import run_ranks
 from megatron_codemix.ledgers import mend_ledger
 from megatron_codemix.locks import exclusive
 from megatron_codemix.runs import RunDirectory, Status
@@ -132,7 +133,7 @@ def _run_placed_rank(phase: Phase, seen: Status, context: RankContext, profile: 
                 )
             train_rank(phase, context, profile=profile)
     except RuntimeError as error:
-        if any(text in str(error) for text in LOST_PEER):
+        if tells_of_lost_peer(str(error)):
             raise RetryableError(
                 f"rank {context.rank} has lost another rank, whose own log says why; the same "
                 "command goes on from the last checkpoint"

@@ -3,28 +3,13 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from megatron_codemix.backend.devices import Backend, initialize_process_group, select_backend
+from megatron_codemix.backend.devices import Backend
 from megatron_codemix.checkpoints import refusing_damage
 from megatron_codemix.config.schema import LayoutConfig, PrecisionConfig, RunConfig
 from megatron_codemix.evaluation.layout import EvaluationLayout
-from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.mcore.checkpoint import load_weights
 from megatron_codemix.mcore.groups import ModelParallel, initialize_model_parallel
 from megatron_codemix.mcore.model import Model, build_model
-
-
-def start_rank(config: RunConfig, context: RankContext) -> Backend:
-    """Chooses and prepares the device, and meets the other ranks."""
-    backend = select_backend(config.backend.device, context.local_rank)
-    backend.prepare()
-    initialize_process_group(
-        backend,
-        rank=context.rank,
-        world_size=context.world_size,
-        init_method=context.init_method,
-        hosts=context.hosts,
-    )
-    return backend
 
 
 def load_model(

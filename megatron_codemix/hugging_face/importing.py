@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.distributed
 
-from megatron_codemix.backend.devices import Backend, initialize_process_group, select_backend
+from megatron_codemix.backend.devices import Backend
 from megatron_codemix.config.loader import dump_yaml, with_absolute_paths
 from megatron_codemix.config.plan import tokens_per_step
 from megatron_codemix.config.schema import LayoutConfig, PrecisionConfig, RunConfig
@@ -27,6 +27,7 @@ from megatron_codemix.mcore.checkpoint_writer import CheckpointProcess
 from megatron_codemix.mcore.groups import ModelParallel, initialize_model_parallel
 from megatron_codemix.mcore.initial_weights import global_parameters
 from megatron_codemix.mcore.model import build_model, gpt_of
+from megatron_codemix.mcore.rank import start_rank
 from megatron_codemix.obs.log import setup_logging
 from megatron_codemix.runs import RunDirectory, Status
 
@@ -36,14 +37,7 @@ _STEP = 1
 def import_rank(source: Import, out: RunDirectory, context: RankContext) -> None:
     """Writes the run `out`, in a process of its own. Raises as `import_into` does."""
     config = source.config
-    backend = select_backend(config.backend.device, context.local_rank)
-    backend.prepare()
-    initialize_process_group(
-        backend,
-        rank=context.rank,
-        world_size=context.world_size,
-        init_method=context.init_method,
-    )
+    backend = start_rank(config.backend.device, context)
     parallel = initialize_model_parallel(LayoutConfig(), config.train.seed)
     import_into(out, source, parallel, backend)
     torch.distributed.destroy_process_group()

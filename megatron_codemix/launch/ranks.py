@@ -22,7 +22,8 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from types import FrameType
 
-from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, EXIT_RETRY
+from megatron_codemix.errors import EXIT_DONE, EXIT_RETRY
+from megatron_codemix.launch.failures import cause_of, describe, is_consequence, log_path
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.launch.rank_process import (
     STACKS_SIGNAL,
@@ -43,14 +44,10 @@ _FORWARDED = {
 }
 _TAIL_LINES = 30
 # A signal just before the wait is handled only after it; and a process that a rank has started and
-# left
-# behind hides the rank's end from the wait.
+# left behind hides the rank's end from the wait.
 _POLL_SECONDS = 0.1
-# Writing the stacks takes milliseconds; a rank that has not done so by then is stopped or swapped
-# out.
+# Writing the stacks takes milliseconds; one that has not by then is stopped or swapped out.
 _STACKS_SECONDS = 1.0
-# How a rank sees that another one is gone: a consequence, not the cause.
-LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "remote process exited")
 # How long the rank that is the cause may take to say so, after another has seen it go.
 _SETTLE_SECONDS = 1.0
 
@@ -126,10 +123,10 @@ def run_ranks(
         _wait(watch, grace_seconds, timeout_seconds)
     if not watch.failures:
         return EXIT_DONE
-    cause = min(watch.failures, key=_precedence)
+    cause = cause_of(watch.failures)
     with contextlib.suppress(OSError):  # on a full disk, which may be the cause itself
         sys.stdout.flush()
-        sys.stderr.write(_describe(cause, num_ranks, log_folder))
+        sys.stderr.write(describe(cause, num_ranks, log_folder))
     return cause.exit_code
 
 
@@ -144,7 +141,7 @@ def _open_log(folder: Path | None, rank: int) -> int:
         with tempfile.TemporaryFile() as unnamed:
             return os.dup(unnamed.fileno())
     flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-    return os.open(_log_path(folder, rank), flags, 0o644)
+    return os.open(log_path(folder, rank), flags, 0o644)
 
 
 def _reserve_port() -> socket.socket:
@@ -207,10 +204,6 @@ def _fork(target: Target, context: RankContext, watch: _Watch) -> ForkProcess:
     return process
 
 
-def _log_path(logs: Path, rank: int) -> Path:
-    return logs / f"rank{rank}.log"
-
-
 def _wait(watch: _Watch, grace_seconds: float, timeout_seconds: float | None) -> None:
     """Waits until no rank is left; ends the others once one has failed or time is up."""
     give_up_at = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
@@ -239,7 +232,7 @@ def _take_note(watch: _Watch, failure: RankFailure | None) -> None:
     if failure.kind == "stopped":
         return
     now = time.monotonic()
-    end_at = now + _SETTLE_SECONDS if _is_consequence(failure) else now
+    end_at = now + _SETTLE_SECONDS if is_consequence(failure) else now
     watch.end_at = min(watch.end_at or end_at, end_at)
 
 
@@ -322,41 +315,3 @@ def _kill(watch: _Watch) -> None:
     while watch.processes:
         _, process = watch.processes.popitem()
         process.join()
-
-
-def _precedence(failure: RankFailure) -> tuple[int, float]:
-    """Smallest for the failure that has led to the others.
-
-    A rank that dies makes the others fail within milliseconds, so time alone does not tell.
-    """
-    if failure.kind == "stopped":
-        order = 4
-    elif _is_consequence(failure):
-        order = 3
-    elif failure.kind == "killed":
-        order = 0
-    else:
-        order = 1 if failure.exit_code == EXIT_INPUT else 2
-    return order, failure.seconds
-
-
-def _is_consequence(failure: RankFailure) -> bool:
-    """Whether it says no more than that another rank has gone."""
-    return failure.kind in ("error", "bug") and (
-        failure.exit_code == EXIT_RETRY or any(text in failure.message for text in LOST_PEER)
-    )
-
-
-def _describe(failure: RankFailure, num_ranks: int, log_folder: Path | None) -> str:
-    """The one block on the screen."""
-    if failure.kind == "stopped":
-        return f"{failure.message}\n" if failure.message else ""
-    who = f"rank {failure.rank} of {num_ranks}"
-    log = ""
-    if log_folder is not None and failure.rank > 0 and failure.kind != "error":
-        log = f"\nlog: {_log_path(log_folder, failure.rank)}"
-    if failure.kind == "error":
-        return f"{failure.message}\n({who})\n"
-    if failure.kind == "bug":
-        return f"{who} failed:\n{failure.message}{log}\n"
-    return f"{who} {failure.message}{log}\n"

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch.distributed
 
-from megatron_codemix.backend.devices import initialize_process_group, select_backend
 from megatron_codemix.checkpoints import read_marker
 from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.plan import num_steps
@@ -18,6 +17,7 @@ from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.ledgers import read_ledger, with_lines_of_checkpoints
 from megatron_codemix.mcore.average import average_weights
 from megatron_codemix.mcore.groups import initialize_model_parallel
+from megatron_codemix.mcore.rank import start_rank
 from megatron_codemix.runs import RunDirectory, Status, run_of_checkpoint
 
 
@@ -67,14 +67,7 @@ def average_into(
         "world_size": 1,
         "average": [{**one, "folder": str(t.folder)} for one, t in zip(of, terms, strict=True)],
     }
-    backend = select_backend(config.backend.device, context.local_rank)
-    backend.prepare()
-    initialize_process_group(
-        backend,
-        rank=context.rank,
-        world_size=context.world_size,
-        init_method=context.init_method,
-    )
+    start_rank(config.backend.device, context)
     parallel = initialize_model_parallel(LayoutConfig(), config.train.seed)
     folders, weights = [term.folder for term in terms], [term.weight for term in terms]
     average_weights(folders, weights, out.checkpoint(step), record, parallel, advance)

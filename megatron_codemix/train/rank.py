@@ -6,17 +6,14 @@ from pathlib import Path
 
 import torch.distributed
 
-from megatron_codemix.backend.devices import (
-    Backend,
-    initialize_process_group,
-    select_backend,
-)
+from megatron_codemix.backend.devices import Backend
 from megatron_codemix.config.plan import layout_text
 from megatron_codemix.errors import CodemixError, PreemptedError
 from megatron_codemix.files import write_json
+from megatron_codemix.launch.failures import tells_of_lost_peer
 from megatron_codemix.launch.placement import RankContext
-from megatron_codemix.launch.ranks import LOST_PEER
 from megatron_codemix.mcore.groups import ModelParallel, initialize_model_parallel
+from megatron_codemix.mcore.rank import start_rank
 from megatron_codemix.obs.log import setup_logging
 from megatron_codemix.train.health import SkipStepError, record_skip
 from megatron_codemix.train.phase import Phase, record_failure, start_attempt
@@ -43,7 +40,7 @@ def train_rank(
             record_failure(phase.run, str(error), is_failure=False)
         raise
     except Exception as error:
-        is_consequence = any(text in str(error) for text in LOST_PEER)
+        is_consequence = tells_of_lost_peer(str(error))
         what = str(error) if isinstance(error, CodemixError) else f"{type(error).__name__}: {error}"
         # Our own launcher knows the cause, or notes the death of a rank that could not say it.
         if not is_consequence or attempt is None:
@@ -56,15 +53,7 @@ def train_rank(
 
 
 def _train(phase: Phase, context: RankContext, attempt: int | None, profile: bool) -> None:
-    backend = select_backend(phase.config.backend.device, context.local_rank)
-    backend.prepare()
-    initialize_process_group(
-        backend,
-        rank=context.rank,
-        world_size=context.world_size,
-        init_method=context.init_method,
-        hosts=context.hosts,
-    )
+    backend = start_rank(phase.config.backend.device, context)
     if attempt is None:
         attempt = _agree_on_attempt(phase, context)
     setup_logging(context.rank, phase.run.attempt(attempt) / f"rank{context.rank}.log")

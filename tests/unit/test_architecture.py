@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "corpus": _LOW | {"ops", "sandbox"},
     "data": _LOW | {"ops", "sandbox", "corpus"},
     "backend": _LOW,
-    "mcore": _DATA | {"backend"},
+    "mcore": _DATA | {"backend", "launch"},
     "train": _ENGINE,
     "evaluation": _ENGINE,
     "hugging_face": _ENGINE,

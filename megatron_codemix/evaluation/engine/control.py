@@ -16,7 +16,7 @@ from torch.distributed.distributed_c10d import _get_default_store
 
 from megatron_codemix.backend.devices import make_host_group
 from megatron_codemix.errors import CodemixError
-from megatron_codemix.launch.ranks import LOST_PEER
+from megatron_codemix.launch.failures import tells_of_lost_peer
 
 _REASON = "megatron_codemix/engine/failure"
 _REASON_SECONDS = 5.0
@@ -111,5 +111,5 @@ class Control:
 
 def _is_consequence(error: RuntimeError) -> bool:
     """Whether another rank may have more to say."""
-    is_lost = any(text in str(error) for text in LOST_PEER)
+    is_lost = tells_of_lost_peer(str(error))
     return is_lost or isinstance(error, torch.distributed.DistError)

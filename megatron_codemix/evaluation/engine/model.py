@@ -26,11 +26,12 @@ from megatron_codemix.evaluation.engine.requests import (
 from megatron_codemix.evaluation.engine.scoring import ScoreCommand, score_part, score_requests
 from megatron_codemix.evaluation.engine.slots import Slots
 from megatron_codemix.evaluation.layout import EvaluationLayout
-from megatron_codemix.evaluation.loading import load_model, start_rank
+from megatron_codemix.evaluation.loading import load_model
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.mcore.inference.decoding import Decoder
 from megatron_codemix.mcore.inference.stage import Stage
 from megatron_codemix.mcore.inference.vocabulary import Vocabulary
+from megatron_codemix.mcore.rank import start_rank
 from megatron_codemix.runs import RunDirectory, checkpoint_of
 
 CPU_BATCH_TOKENS = 1024
@@ -150,7 +151,7 @@ def run_with_model(
     if is_met:
         backend: Backend = select_backend(config.backend.device, context.local_rank)
     else:
-        backend = start_rank(config, context)
+        backend = start_rank(config.backend.device, context)
     model, parallel = load_model(config, folder, layout, backend)
     stage = Stage(model, parallel, backend, max_length=config.data.sequence_length)
     default = CPU_BATCH_TOKENS if backend.name == "cpu" else GPU_BATCH_TOKENS

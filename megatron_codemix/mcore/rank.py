@@ -1,0 +1,22 @@
+"""The first thing that each rank does, whatever it is for."""
+
+from megatron_codemix.backend.devices import Backend, initialize_process_group, select_backend
+from megatron_codemix.backend.environment import DeviceChoice
+from megatron_codemix.launch.placement import RankContext
+
+
+def start_rank(device: DeviceChoice, context: RankContext) -> Backend:
+    """Chooses and prepares the device, and meets the other ranks: every rank calls it.
+
+    Raises UnavailableError without such a device, RetryableError with the ranks that do not come.
+    """
+    backend = select_backend(device, context.local_rank)
+    backend.prepare()
+    initialize_process_group(
+        backend,
+        rank=context.rank,
+        world_size=context.world_size,
+        init_method=context.init_method,
+        hosts=context.hosts,
+    )
+    return backend
