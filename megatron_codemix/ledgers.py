@@ -9,7 +9,7 @@ from typing import Any
 from megatron_codemix.checkpoints import marker_record
 from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.plan import RunPlan, is_save_due, make_plan
-from megatron_codemix.errors import RunError
+from megatron_codemix.errors import ConfigError, RunError
 from megatron_codemix.files import (
     Json,
     field_problem,
@@ -58,20 +58,33 @@ def _line_problem(line: Json) -> str | None:
 
 
 def ledger_damage(run: RunDirectory, status: Status, lines: Sequence[LedgerLine]) -> str | None:
-    """That the ledger of a finished run does not end at its last step: every run has a line for
-    that, imported and averaged ones too. None where it does, and of a run that is not done. Raises
-    RunError where it goes on behind that step: then it is not the ledger that is damaged."""
+    """That the ledger of a finished run does not end at its last step, for which every run has a
+    line, imported and averaged ones too, or lacks lines before it. None where it does not, and of a
+    run that is not done. Raises RunError where it goes on behind the last step: then it is not the
+    ledger that is damaged."""
     last = lines[-1]["step"] if lines else 0
-    if status.state != "done" or last == status.step:
-        return None
-    if last > status.step:
+    missing = missing_steps(run, status, lines)
+    if last > status.step and status.state == "done":
         raise RunError(
             f"{run.ledger} ends at step {last}, and the run is done at step {status.step}: "
             f"{run.status.name} was changed; restore it, or move the run directory away"
         )
+    if not missing:
+        return None
+    if last == status.step:
+        steps = ", ".join(map(str, missing))
+        return f"{run.ledger} lacks the lines of step {steps}: they were cut out or lost"
     ends = f"ends at step {last}" if lines else "has no line"
     found = ends if run.ledger.exists() else "is missing"
     return f"{run.ledger} {found}, and the run is done at step {status.step}: it was cut or lost"
+
+
+def missing_steps(run: RunDirectory, status: Status, lines: Sequence[LedgerLine]) -> list[int]:
+    """Of a finished run: its last step where that has no line, and what `lost_steps` finds."""
+    if status.state != "done":
+        return []
+    is_end_there = bool(lines) and lines[-1]["step"] >= status.step
+    return lost_steps(run, lines) + ([] if is_end_there else [status.step])
 
 
 def with_lines_of_checkpoints(
@@ -121,22 +134,28 @@ def _put_back(run: RunDirectory) -> str | None:
         status, damage = run.require_status(), _damage_now(run)
         if damage is None:
             return None
-        lines = with_lines_of_checkpoints(run, read_ledger(run), status.step)
-        if ledger_damage(run, status, lines) is not None:
-            return f"{damage}; {ledger_advice(run, status)}"
+        before = read_ledger(run)
+        lines = with_lines_of_checkpoints(run, before, status.step)
+        lost = missing_steps(run, status, lines)
+        if len(lines) == len(before) or status.step in lost:
+            return f"{damage}; {ledger_advice(run, status, before)}"
         rewrite_jsonl(run.ledger, lines)
-    steps = ", ".join(str(line["step"]) for line in lines)
+    there = {line["step"] for line in before}
+    steps = ", ".join(str(line["step"]) for line in lines if line["step"] not in there)
     told = f"{damage}; put back from its checkpoints: the lines of step {steps}"
-    lost = ", ".join(map(str, lost_steps(run, lines)))
-    return f"{told}; those of step {lost} stay lost" if lost else told
+    return f"{told}; those of step {', '.join(map(str, lost))} stay lost" if lost else told
 
 
 def lost_steps(run: RunDirectory, lines: Sequence[LedgerLine]) -> list[int]:
     """Scheduled steps before the last line that have none. What its attempts were told of saving
-    may differ, and is no part of its identity: only steps that all of them save at are wanted."""
+    may differ, and is no part of its identity: only steps that all of them save at are wanted.
+    None where the configuration, which says when, cannot be read."""
     if not lines or not run.config.is_file():
         return []
-    config = load_run_config(run.config)
+    try:
+        config = load_run_config(run.config)
+    except ConfigError:
+        return []
     plan = make_plan(config, config.layout.model_parallel)
     plans = [plan, *_plans_of_attempts(run, plan)]
     there = {line["step"] for line in lines}
@@ -163,7 +182,7 @@ def require_ledger(run: RunDirectory) -> list[LedgerLine]:
     lines, status = read_ledger(run), run.read_status()
     damage = None if status is None else ledger_damage(run, status, lines)
     if status is not None and damage is not None:
-        raise RunError(f"{damage}; {ledger_advice(run, status)}")
+        raise RunError(f"{damage}; {ledger_advice(run, status, lines)}")
     return lines
 
 
@@ -172,12 +191,19 @@ def _damage_now(run: RunDirectory) -> str | None:
     return None if status is None else ledger_damage(run, status, read_ledger(run))
 
 
-def ledger_advice(run: RunDirectory, status: Status) -> str:
-    """What can be done about a ledger that was cut or lost."""
-    if _line_of_checkpoint(run, status.step) is not None:
+def ledger_advice(run: RunDirectory, status: Status, lines: Sequence[LedgerLine]) -> str:
+    """What can be done about a ledger that was cut or lost, of which `lines` are left."""
+    missing = missing_steps(run, status, lines)
+    can_end = status.step not in missing or _line_of_checkpoint(run, status.step) is not None
+    if can_end and any(_line_of_checkpoint(run, step) is not None for step in missing):
         return (
             "'codemix study run', or the 'codemix train' command of the run, puts back what its "
             "checkpoints have of it"
+        )
+    if can_end:
+        return (
+            "no checkpoint has them any more: restore the file from a copy, or move the run "
+            "directory away to train it again"
         )
     again = (
         f"give {train_command(run)}, which makes both again from the checkpoint before"

@@ -59,6 +59,8 @@ class BatchSizes:
     def is_due(self, steps: int, every_steps: int) -> bool:
         """Whether a multiple of `every_steps` full batches is nearest to what `steps` steps take;
         without a ramp-up: whether `steps` is a multiple of it."""
+        if len(self.stages) == 1:
+            return steps % every_steps == 0
         before, now, after = (self.samples(number) for number in (steps - 1, steps, steps + 1))
         # Multiples of `interval` from one middle between two steps to the next, all doubled. The
         # first step also has those that lie before it, and 0 is none.

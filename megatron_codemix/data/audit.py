@@ -101,13 +101,11 @@ def _lines_of(run: RunDirectory) -> tuple[list[dict[str, Any]], list[str]]:
         damage = None if status is None else ledger_damage(run, status, lines)
     except RunError as error:
         return [], error.problems
-    lost = ", ".join(map(str, lost_steps(run, lines)))
-    problems = []
-    if lost:
-        problems.append(f"{run.ledger}: the lines of step {lost} are lost; restore it from a copy")
     if status is not None and damage is not None:
-        problems.append(f"{damage}; {ledger_advice(run, status)}")
-    return lines, problems
+        return lines, [f"{damage}; {ledger_advice(run, status, lines)}"]
+    lost = ", ".join(map(str, lost_steps(run, lines)))
+    found = f"{run.ledger}: the lines of step {lost} are lost; restore it from a copy"
+    return lines, [found] if lost else []
 
 
 def _add_chain_plan(lines: list[dict[str, Any]], before: Mapping[str, float]) -> None:

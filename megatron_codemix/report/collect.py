@@ -163,6 +163,8 @@ def _with_trainers(
 def _read_phase(
     tree: StudyTree, node: PhaseNode, run: RunDirectory, status: Status, wall: PhaseWall
 ) -> PhaseRecord:
+    if status.state == "done":
+        run.require_config()
     asked = tree.spec.evaluation
     heldout = read_heldout(asked, run, status)
     ledger = read_ledger(run)
@@ -175,7 +177,7 @@ def _read_phase(
         plan=read_object(plan_path(run, status), _plan_problem) or {},
         provenance=_read_provenance(run, status.attempts),
         ledger=ledger if damage is None else [],
-        ledger_damage=None if damage is None else f"{damage}; {ledger_advice(run, status)}",
+        ledger_damage=None if damage is None else f"{damage}; {ledger_advice(run, status, ledger)}",
         heldout=heldout,
         documents=documents_path(asked, run),
         other_heldout=read_heldout_summary(run) if heldout is None else None,

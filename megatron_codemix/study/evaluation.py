@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, PositiveInt
 
 from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.schema import RunConfig, Section
-from megatron_codemix.errors import RunError
+from megatron_codemix.errors import ConfigError, RunError
 from megatron_codemix.files import Json, hash_json
 from megatron_codemix.results import (
     read_evaluated_tasks,
@@ -180,9 +180,10 @@ def _is_validated_as_asked(asked: EvaluationSpec, run: RunDirectory) -> bool:
     trained it. A training writes its configuration as it begins."""
     if run.results == EVALUATION:
         return True
-    if not run.config.exists():
+    try:
+        config = _config_as_written(run.config, run.config.stat().st_mtime_ns)
+    except (FileNotFoundError, ConfigError):  # told by run_checks
         return False
-    config = _config_as_written(run.config, run.config.stat().st_mtime_ns)
     return asked_folder(asked, config) == run.results
 
 

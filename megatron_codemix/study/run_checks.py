@@ -21,18 +21,13 @@ from megatron_codemix.study.tree import StudyTree
 
 
 def start_problems(tree: StudyTree, out: Path) -> list[str]:
-    """Data that is missing or damaged, then what `run_problems` finds, but for what a start mends
-    itself (`mend_configs`)."""
-    return [*data_of_the_rest(tree, out).problems, *_lasting_problems(tree, out)]
+    """Data that is missing or damaged, then what `run_problems` finds."""
+    return [*data_of_the_rest(tree, out).problems, *run_problems(tree, out)]
 
 
 def run_problems(tree: StudyTree, out: Path) -> list[str]:
-    """What keeps a study from starting on the runs that are there, and finished runs without a
-    readable configuration. Phases whose data is not there are passed over."""
-    return [*_lasting_problems(tree, out), *config_problems(tree, out)]
-
-
-def _lasting_problems(tree: StudyTree, out: Path) -> list[str]:
+    """What keeps a study from starting on the runs that are there, but for what a start mends
+    itself (`mend_configs`). Phases whose data is not there are passed over."""
     return list(dict.fromkeys([*record_problems(tree, out), *branch_problems(tree, out)]))
 
 
@@ -68,17 +63,25 @@ def _known(tree: StudyTree) -> list[PhaseNode]:
 
 def config_problems(tree: StudyTree, out: Path) -> list[str]:
     """Finished runs without a readable configuration."""
-    advice = "'codemix study run' writes the file again"
+    advice = "'codemix study run' or 'submit' writes the file again"
     return [f"{problem}; {advice}" for _, problem in _unreadable_configs(tree, out)]
 
 
 def mend_configs(tree: StudyTree, out: Path) -> Iterator[str]:
     """Writes the configurations of finished runs again that are lost or cannot be read, and says
-    which. The study knows them: what was trained is in the run's identity."""
+    which, or why not. The study knows them: what was trained is in the run's identity. What was
+    validated is not, and a run in a store may be another study's: there it is left out."""
     for node, problem in _unreadable_configs(tree, out):
         config = tree.resolved_config(out, node)
-        write_text(tree.run_directory(out, node).config, dump_yaml(config))
-        yield f"{node.label}: {problem}; written again as the study has it"
+        told = "written again as the study has it"
+        if tree.store is not None and config.validation is not None:
+            config = config.model_copy(update={"validation": None})
+            told += ", without what was validated, which another study may have asked for"
+        try:
+            write_text(tree.run_directory(out, node).config, dump_yaml(config))
+        except OSError as error:  # perhaps another user's run
+            told = f"it cannot be written again: {error.strerror}"
+        yield f"{node.label}: {problem}; {told}"
 
 
 def _unreadable_configs(tree: StudyTree, out: Path) -> Iterator[tuple[PhaseNode, str]]:

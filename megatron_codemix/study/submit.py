@@ -31,7 +31,7 @@ from megatron_codemix.study.noted_jobs import (
     validated_otherwise,
     validation_hash,
 )
-from megatron_codemix.study.run_checks import run_problems
+from megatron_codemix.study.run_checks import mend_configs, run_problems
 from megatron_codemix.study.slurm_jobs import run_of, script_path, write_job
 from megatron_codemix.study.state import (
     PhaseProgress,
@@ -61,7 +61,8 @@ class SubmissionPlan:
     replaced: list[QueuedJob] = field(default_factory=list)
     """Jobs that wait in vain: cancelled, and submitted anew."""
     notes: list[str] = field(default_factory=list)
-    """Ledgers of trained phases that were cut or lost, and what has become of them."""
+    """Configurations and ledgers of trained phases that were cut or lost, and what has become of
+    them."""
 
     @property
     def missing(self) -> list[StudyJob]:
@@ -228,7 +229,7 @@ def submit_study(
             if earlier_run(tree, out, node) is not None:
                 take_over(tree, out, node)
         phases = phases_to_be_done(tree, out)
-        told = [mend_ledger_of(tree, phase) for phase in phases]
+        told = [*mend_configs(tree, out), *(mend_ledger_of(tree, phase) for phase in phases)]
         others = jobs_for(tree, phases, scheduler)
         plan = plan_submission(tree, out, cluster, phases, queued, others)
         plan = replace(plan, notes=[text for text in told if text is not None])

@@ -187,19 +187,40 @@ def test_a_ledger_behind_the_end_of_its_run_is_not_cut(run: RunDirectory) -> Non
     assert run.ledger.read_bytes() == before
 
 
-def test_lines_that_no_checkpoint_has_are_named(tmp_path: Path) -> None:
-    """A save after every fifth of 15 steps, and the two last checkpoints are there."""
-    done = RunDirectory(tmp_path / "run")
-    done.write_status(Status(identity="a", state="done", step=15, num_steps=15))
+@pytest.fixture
+def whole(run: RunDirectory, tmp_path: Path) -> RunDirectory:
+    """With its configuration, which says that it saves after every fifth step."""
     tokens = 8 * SEQUENCE
     config = write_run(
         tmp_path / "data",
         train={"train_tokens": 15 * tokens},
         checkpoint={"save_every_tokens": 5 * tokens},
     )
-    done.config.write_bytes(config.read_bytes())
-    for step in SAVED_AT[1:]:
-        save(done, step)
-    told = mend_ledger(done)
+    run.config.write_bytes(config.read_bytes())
+    return run
+
+
+def test_lines_that_no_checkpoint_has_are_named(whole: RunDirectory) -> None:
+    whole.ledger.unlink()
+    told = mend_ledger(whole)
     assert told is not None
     assert told.endswith("the lines of step 10, 15; those of step 5 stay lost")
+
+
+def test_a_line_before_the_end_is_put_back(whole: RunDirectory) -> None:
+    before = whole.ledger.read_bytes()
+    rewrite_jsonl(whole.ledger, [line(5), line(15)])
+    with pytest.raises(RunError, match=r"lacks the lines of step 10: .* puts back what its"):
+        require_ledger(whole)
+    told = mend_ledger(whole) or ""
+    assert told.endswith("put back from its checkpoints: the lines of step 10")
+    assert whole.ledger.read_bytes() == before
+
+
+def test_a_line_before_the_end_that_no_checkpoint_has_is_told(whole: RunDirectory) -> None:
+    assert mend_ledger(whole) is None
+    rewrite_jsonl(whole.ledger, [line(10), line(15)])
+    before = whole.ledger.read_bytes()
+    told = mend_ledger(whole) or ""
+    assert "lacks the lines of step 5: they were cut out or lost; no checkpoint has them" in told
+    assert whole.ledger.read_bytes() == before

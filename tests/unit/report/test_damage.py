@@ -27,6 +27,10 @@ from tests.helpers.task_results import write_task_results
 PHASES = ("text", "balanced", "balanced-then-text", "cooldown")
 SOURCES = ("text", "code", "markup")
 TASKS = STUDY.replace("1KiB}", "1KiB}\n  tasks: {names: [copa]}")
+BRANCHED = STUDY.replace(
+    "{phase: balanced, load: weights}", "{phase: balanced, load: weights, at_tokens: 320M}"
+).replace("fp32}\n", "fp32}\n  checkpoint: {keep_every_tokens: 320M}\n", 1)
+"""A phase starts from the middle of another."""
 
 
 @pytest.fixture
@@ -97,6 +101,25 @@ def test_tokens_do_not_shrink_with_a_ledger(
     assert note.startswith(f"{name}: damaged: {place} ")
     assert f"the run is done at step {run.require_status().step}" in note
     assert json.loads(json.dumps(damaged, allow_nan=False))["warnings"][-1] == note
+
+
+def test_tokens_do_not_shrink_with_a_line_where_another_phase_starts(tmp_path: Path) -> None:
+    tree, out = small_tree(tmp_path, BRANCHED), tmp_path / "out"
+    for node in tree.nodes.values():
+        run = write_trained(tree, out, node)
+        write_evaluated(tree, run, dict.fromkeys(SOURCES, 100.0))
+        end = json.loads(run.ledger.read_text())
+        if end["step"] == 10:
+            rewrite_jsonl(run.ledger, [end | {"step": 5, "tokens": 320}, end])
+    whole = report_of(tree, out)
+    ledger = run_of(tree, out, "balanced").ledger
+    rewrite_jsonl(ledger, [json.loads(line) for line in ledger.read_text().splitlines()[1:]])
+    damaged = report_of(tree, out)
+    assert tokens_in(damaged) == tokens_in(whole)
+    [note] = notes_of(damaged, "balanced")
+    place = ledger.relative_to(out)
+    assert note.startswith(f"balanced: damaged: {place} lacks the lines of step 5: they were")
+    assert "no checkpoint has them any more: restore the file from a copy" in note
 
 
 def damage_line(path: Path, text: str) -> None:

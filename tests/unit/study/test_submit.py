@@ -334,6 +334,16 @@ def test_a_parents_ledger_that_was_lost_is_put_back_before_its_child_is_sent(
     assert len(submit_study(tree, out, CLUSTER, queue)[0].notes) == 1
 
 
+def test_a_lost_configuration_is_written_again(tmp_path: Path) -> None:
+    tree, out, queue = small_tree(tmp_path), tmp_path / "out", QueueInMemory()
+    run = write_trained(tree, out, tree.nodes["single/text"])
+    whole = run.config.read_bytes()
+    run.config.unlink()
+    [note] = submit_study(tree, out, CLUSTER, queue)[0].notes
+    assert note.startswith(f"text: {run.config}: is missing; written again")
+    assert run.config.read_bytes() == whole
+
+
 def test_a_plan_changes_nothing(tmp_path: Path) -> None:
     tree, out = small_tree(tmp_path), tmp_path / "out"
     plan = plan_submission(tree, out, CLUSTER, phases_to_be_done(tree, out), [])
