@@ -20,8 +20,10 @@ from megatron_codemix.scaling.rules import body_parameters
 from megatron_codemix.scaling.table import Excluded, RunTable
 
 TRAINING = "training"
-_PLACES = ("config.yaml", "*/config.yaml", "*/*/config.yaml")
+_PLACES = ("", "*/", "*/*/")
 """Of a run, of a folder of runs, of a study: `<cell>/<phase>-<identity8>`."""
+_FILES = ("config.yaml", "status.json")
+"""One of them is in every run."""
 _SAME_SHARE_SAMPLES = 3
 """What was drawn of a source is this near the share that its mixture has, or the share is not
 constant (a sample for each phase of a chain, see docs/data_order.md)."""
@@ -64,7 +66,8 @@ def read(path: Path) -> RunTable:
     stable trainings, whose learning rate never came down, where other runs decay from them. Runs
     that diverged are the table's to find. The column `training` names the root of a run's chain.
 
-    Raises DataError where no run is left, RunError where a file is damaged.
+    Raises DataError where no run is left, RunError where a file is damaged or a run has lost its
+    configuration.
     """
     found = [_load(RunDirectory(folder)) for folder in _run_folders(path)]
     found += [_load(directory, label) for directory, label in _stored(path).items()]
@@ -88,7 +91,9 @@ def read(path: Path) -> RunTable:
 
 
 def _run_folders(path: Path) -> list[Path]:
-    return sorted({file.parent for place in _PLACES for file in path.glob(place)})
+    """Folders with a configuration, and those of runs that have lost it."""
+    names = [f"{place}{name}" for place in _PLACES for name in _FILES]
+    return sorted({file.parent for name in names for file in path.glob(name)})
 
 
 def _stored(path: Path) -> dict[RunDirectory, str]:
@@ -104,10 +109,15 @@ def _stored(path: Path) -> dict[RunDirectory, str]:
         }
     except (ValueError, AttributeError, TypeError) as error:
         raise RunError(f"{record}: not a readable study record ({error}); move it away") from error
-    return {run: label for run, label in found.items() if run.config.is_file()}
+    return {
+        run: label
+        for run, label in found.items()
+        if any((run.path / name).is_file() for name in _FILES)
+    }
 
 
 def _load(directory: RunDirectory, label: str | None = None) -> _Run:
+    directory.require_config()
     return _Run(directory, load_run_config(directory.config), label)
 
 

@@ -204,6 +204,18 @@ def test_runs_of_a_store_are_found_through_the_study(tmp_path: Path) -> None:
     assert sorted(found.values.tolist()) == sorted(own.values.tolist())
 
 
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_a_run_that_lost_its_configuration_is_named(is_stored: bool, tmp_path: Path) -> None:
+    tree, out = small_tree(tmp_path, LADDER), tmp_path / "out"
+    if is_stored:
+        tree = replace(tree, store=tmp_path / "my-store")
+    runs = [write_run(tree, out, node.cell, node.name) for node in tree.nodes.values()]
+    write_record(out, StudyRecord(name="small").with_runs(tree, out))
+    runs[0].config.unlink()
+    with pytest.raises(RunError, match=r"config\.yaml: is missing, and this run had it"):
+        read(out)
+
+
 def test_what_a_study_of_a_store_has_evaluated_comes_before_another_s_validation(
     tmp_path: Path,
 ) -> None:
