@@ -27,6 +27,12 @@ from tests.helpers.task_results import write_task_results
 PHASES = ("text", "balanced", "balanced-then-text", "cooldown")
 SOURCES = ("text", "code", "markup")
 TASKS = STUDY.replace("1KiB}", "1KiB}\n  tasks: {names: [copa]}")
+JOB: dict[str, Any] = {
+    **dict.fromkeys(("id", "log", "script"), "1"),
+    "run": None,
+    "needs": {"small:text:train": "1"},
+    "submitted_unix": 1.5,
+}
 
 
 @pytest.fixture
@@ -260,6 +266,12 @@ def test_a_record_of_another_form_is_named(content: Any, words: str, tmp_path: P
     ],
 )
 def test_a_list_of_jobs_of_another_form_is_named(content: Any, words: str, tmp_path: Path) -> None:
+        ({"jobs": {"a": JOB | {"id": 5}}}, "'id' is 5"),
+        ({"jobs": {"a": JOB | {"log": None}}}, "'log' is null"),
+        ({"jobs": {"a": JOB | {"needs": None}}}, "'needs' is null"),
+        ({"jobs": {"a": JOB | {"needs": {"b": 3}}}}, "'b' is 3"),
+        ({"jobs": {"a": JOB | {"submitted_unix": "1"}}}, "'submitted_unix' is \"1\""),
+        ({"jobs": {"a": JOB | {"colour": 1}}}, "'colour' is unknown"),
     write_json(records_path(tmp_path), content)
     with pytest.raises(RunError) as told:
         read_records(tmp_path)
