@@ -179,7 +179,8 @@ def _plans_of_attempts(run: RunDirectory, plan: RunPlan) -> Iterator[RunPlan]:
 
 def require_ledger(run: RunDirectory) -> list[LedgerLine]:
     """As `read_ledger`. Raises RunError also where that of a finished run was cut or lost."""
-    lines, status = read_ledger(run), run.read_status()
+    status = run.read_status()  # first: a run may finish meanwhile
+    lines = read_ledger(run)
     damage = None if status is None else ledger_damage(run, status, lines)
     if status is not None and damage is not None:
         raise RunError(f"{damage}; {ledger_advice(run, status, lines)}")

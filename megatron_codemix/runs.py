@@ -20,6 +20,7 @@ This is the contract between training, evaluation, study and report, which never
 """
 
 import contextlib
+import shlex
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -275,14 +276,18 @@ def require_done(run: RunDirectory) -> Status:
     return status
 
 
-def train_command(run: RunDirectory) -> str:
-    """The command that goes on with a run, on as many ranks as its last attempt had."""
-    command = f"codemix train {run.config} --run-dir {run.path}"
+def train_command(run: RunDirectory, *, named: Path | None = None) -> str:
+    """The command that goes on with a run, on as many ranks as its last attempt had.
+
+    named: the run directory as the command is to have it; None: as it is.
+    """
+    place = RunDirectory(run.path if named is None else named)
+    words = ["codemix", "train", str(place.config), "--run-dir", str(place.path)]
     # It is told without them.
     with contextlib.suppress(CodemixError, OSError, ValueError, KeyError):
         plan = read_json_object(run.attempt(run.require_status().attempts) / "plan.json")
-        command += f" --nproc {plan['world_size']}"
-    return f"`{command}`"
+        words += ["--nproc", str(plan["world_size"])]
+    return f"`{shlex.join(words)}`"
 
 
 def train_again(run: RunDirectory) -> str:

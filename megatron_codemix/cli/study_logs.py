@@ -17,13 +17,15 @@ from megatron_codemix.cli.study_options import (
     with_store,
 )
 from megatron_codemix.errors import ConfigError, RunError
-from megatron_codemix.runs import RunDirectory
+from megatron_codemix.results import summary_path
+from megatron_codemix.runs import HELDOUT, RunDirectory
 from megatron_codemix.study.commands import files_folder
+from megatron_codemix.study.evaluation import documents_path
 from megatron_codemix.study.job_graph import job_name
 from megatron_codemix.study.job_records import JobRecord, read_records
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.state import read_record
-from megatron_codemix.study.store import Work
+from megatron_codemix.study.store import Work, is_at_work
 from megatron_codemix.study.tree import StudyTree, expand
 
 _FOLLOW_SECONDS = 0.5
@@ -52,14 +54,6 @@ def logs(
     place = place_of(tree.spec, out)
     tree = with_store(tree, place, store)
     path = _log_of(tree, place, phase, "evaluate" if evaluation else "train")
-    if not path.exists() and not path.parent.exists():
-        whose = "the evaluation of" if evaluation else "phase"
-        raise RunError(f"{whose} {phase!r} has not begun yet, so there is no {path}")
-    if not path.exists():
-        raise RunError(
-            f"{path}: no such log here; 'codemix study status' says what has begun, and what "
-            "another study has trained, whose log it then is"
-        )
     with open(path, encoding="utf-8", errors="replace") as handle:
         for line in handle.read().splitlines()[-lines:]:
             print(line)
@@ -70,11 +64,13 @@ def logs(
 
 def _log_of(tree: StudyTree, out: Path, phase: str, kind: Work) -> Path:
     """Where the log lies. From what was noted at the start, so that it can be read without the
-    data."""
+    data. Raises RunError where there is none."""
     if phase == "report" and phase not in tree.spec.phases:
         record = read_records(out).get(job_name(tree.spec.name, None, "report"))
         if record is None:
             raise RunError(f"{out}: no report was submitted from here")
+        if not Path(record.log).exists():
+            raise RunError(f"the report has not begun yet, so there is no {record.log}")
         return Path(record.log)
     nodes = phases_named(tree, phase)
     if len(nodes) > 1:
@@ -86,8 +82,28 @@ def _log_of(tree: StudyTree, out: Path, phase: str, kind: Work) -> Path:
             f"phase {phase!r} has not begun yet in {out}; if the study runs in another folder, "
             "name it with --out"
         )
-    there = [log for log in _job_logs(tree, out, nodes[0], kind, run) if log.exists()]
-    return there[0] if there else files_folder(run, kind) / f"{kind}.log"
+    own = files_folder(run, kind) / f"{kind}.log"
+    there = [log for log in (*_job_logs(tree, out, nodes[0], kind, run), own) if log.exists()]
+    if not there:
+        raise RunError(_no_log(tree, phase, run, kind, own))
+    return there[0]
+
+
+def _no_log(tree: StudyTree, phase: str, run: RunDirectory, kind: Work, path: Path) -> str:
+    """Why a phase that the study was started with has no log."""
+    if kind == "evaluate" and documents_path(tree.spec.evaluation, run) == run.validation_documents:
+        return (
+            f"phase {phase!r} is not evaluated: with evaluation.heldout.kind=validation the last "
+            "validation of its training counts, whose log is shown without --evaluation"
+        )
+    result = run.status if kind == "train" else summary_path(run, HELDOUT)
+    if not result.exists() and not is_at_work(run, kind):
+        whose = "phase" if kind == "train" else "the evaluation of"
+        return f"{whose} {phase!r} has not begun yet, so there is no {path}"
+    return (
+        f"{path}: no such log here; 'codemix study status' says what has begun, and what "
+        "another study has trained, whose log it then is"
+    )
 
 
 def _job_logs(

@@ -16,7 +16,7 @@ from megatron_codemix.launch.slurm.client import QueuedJob, SlurmPrograms, missi
 from megatron_codemix.obs.tables import WholeTable
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.changed_phase import earlier_run
-from megatron_codemix.study.damaged_ends import damaged_end, phases_to_be_done
+from megatron_codemix.study.damaged_ends import damaged_end, phases_to_show
 from megatron_codemix.study.job_graph import job_name
 from megatron_codemix.study.job_records import read_records
 from megatron_codemix.study.other_runs import other_runs
@@ -83,7 +83,7 @@ class _Jobs:
 
 def print_progress(tree: StudyTree, out: Path, *, as_json: bool) -> None:
     """The state of every phase, as a table with what is wrong below it."""
-    phases, jobs = phases_to_be_done(tree, out), _Jobs(tree, out)
+    phases, jobs = phases_to_show(tree, out), _Jobs(tree, out)
     jobs.ask()
     record = read_record(out, tree.spec.name)
     if as_json:
@@ -132,7 +132,7 @@ def _looks(tree: StudyTree, out: Path, jobs: _Jobs) -> Iterator[list[PhaseProgre
     alive_at, before = time.monotonic(), ""
     while True:
         jobs.ask()
-        phases = phases_to_be_done(tree, out)
+        phases = phases_to_show(tree, out)
         yield phases
         if _all_done(phases):
             return
@@ -258,14 +258,16 @@ def _notes(tree: StudyTree, out: Path, phases: list[PhaseProgress], jobs: _Jobs)
 
 def _run_notes(tree: StudyTree, out: Path, phases: list[PhaseProgress]) -> list[str]:
     """What is to be mended in runs before or by the next `study run`."""
+    unread = [f"{phase.node.label}: {phase.problem}" for phase in phases if phase.problem]
     damaged = [
         f"{phase.node.label}: is trained, but its last checkpoint, which is needed, is not whole; "
         f"'study run' makes it again from the one before: {'; '.join(damage.splitlines())}"
         for phase in phases
-        if tree.trained_with(phase.node) is None
+        if phase.state == "failed"
+        and tree.trained_with(phase.node) is None
         and (damage := damaged_end(tree, out, phase)) is not None
     ]
-    return [*branch_problems(tree, out), *damaged]
+    return [*branch_problems(tree, out), *unread, *damaged]
 
 
 def _sharing_notes(tree: StudyTree, out: Path, phases: list[PhaseProgress]) -> list[str]:

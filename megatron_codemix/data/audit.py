@@ -97,7 +97,8 @@ def _lines_of(run: RunDirectory) -> tuple[list[dict[str, Any]], list[str]]:
     """The lines, and what is wrong with the file: a line that is none of a ledger, a finished run
     that goes on behind the last one, lines between others that are gone."""
     try:
-        lines, status = read_ledger(run), run.read_status()
+        status = run.read_status()  # first: a run may finish meanwhile
+        lines = read_ledger(run)
         damage = None if status is None else ledger_damage(run, status, lines)
     except RunError as error:
         return [], error.problems

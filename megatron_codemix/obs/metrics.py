@@ -25,16 +25,26 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:  # Any: JSON values
     return read_jsonl(path, _line_problem)
 
 
-def last_metrics_step(path: Path) -> int | None:
-    """Step of the last line, of which alone is read; None where there is none."""
+def last_lines(path: Path) -> list[dict[str, Any]]:  # Any: as above
+    """The whole lines in the last 64 KiB, of which alone is read; [] where the file is absent.
+    Damaged ones are left out: who reads all of it tells."""
     try:
         with open(path, "rb") as handle:
-            handle.seek(-min(_TAIL_BYTES, handle.seek(0, os.SEEK_END)), os.SEEK_END)
-            last = handle.read().rstrip(b"\n").rpartition(b"\n")[2]
-        step = json.loads(last)["step"]
-    except (OSError, ValueError, KeyError, TypeError):
+            size = handle.seek(0, os.SEEK_END)
+            handle.seek(max(0, size - _TAIL_BYTES))
+            lines = handle.read().split(b"\n")
+    except FileNotFoundError:
+        return []
+    whole = lines[1:-1] if size > _TAIL_BYTES else lines[:-1]
+    return [record for line in whole if (record := _line_in(line)) is not None]
+
+
+def _line_in(text: bytes) -> dict[str, Any] | None:  # Any: as above
+    try:
+        record: dict[str, Any] = json.loads(text)
+    except ValueError:
         return None
-    return step if isinstance(step, int) else None
+    return record if field_problem(record, {"step": int}) is None else None
 
 
 def _line_problem(line: Mapping[str, Any]) -> str | None:  # Any: as above

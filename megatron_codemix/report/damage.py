@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from megatron_codemix.files import Json
-from megatron_codemix.obs.metrics import last_metrics_step
+from megatron_codemix.obs.metrics import last_lines
 from megatron_codemix.report.collect import PhaseRecord, StudyRecords, plan_path
 from megatron_codemix.report.items import ItemStore, num_items
 from megatron_codemix.results import items_path, make_again, summary_path
-from megatron_codemix.runs import HELDOUT, RunDirectory, result_stem
+from megatron_codemix.runs import HELDOUT, RunDirectory, result_stem, train_command
 from megatron_codemix.study.evaluation import held_out_files
 
 
@@ -50,7 +50,9 @@ def _from_folder_on(out: Path, run: RunDirectory, note: str) -> str:
     folder, place = out.absolute(), run.path.absolute()
     if not place.is_relative_to(folder):
         return note
-    return note.replace(f"{run.path}/", f"{place.relative_to(folder)}/")
+    short = place.relative_to(folder)
+    there = f"{train_command(run, named=short)} in the study's folder"
+    return note.replace(train_command(run), there).replace(f"{run.path}/", f"{short}/")
 
 
 def _training_notes(phase: PhaseRecord) -> Iterator[str]:
@@ -60,9 +62,10 @@ def _training_notes(phase: PhaseRecord) -> Iterator[str]:
             f"{label}: damaged: {phase.ledger_damage}; its tokens are here those of its "
             f"{phase.status.step} steps, and what it has read of each source is left out"
         )
-    last = last_metrics_step(run.metrics)
+    last = next((line["step"] for line in reversed(last_lines(run.metrics))), None)
     if last != phase.status.step and phase.status.step not in run.skipped_steps():
-        where = "is missing" if last is None else f"ends at step {last} of {phase.status.step}"
+        ends = "has no line" if last is None else f"ends at step {last} of {phase.status.step}"
+        where = ends if run.metrics.exists() else "is missing"
         yield (
             f"{label}: damaged: {run.metrics} {where}; the figures of its training show no more; "
             "restore it from a copy"

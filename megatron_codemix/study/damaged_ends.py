@@ -11,7 +11,12 @@ from megatron_codemix.errors import CodemixError
 from megatron_codemix.ledgers import mend_ledger
 from megatron_codemix.lineage import start_step
 from megatron_codemix.study.node import PhaseNode
-from megatron_codemix.study.state import PhaseProgress, phase_progress, study_progress
+from megatron_codemix.study.state import (
+    PhaseProgress,
+    phase_progress,
+    shown_progress,
+    study_progress,
+)
 from megatron_codemix.study.tree import StudyTree
 
 
@@ -48,6 +53,20 @@ def mend_ledger_of(tree: StudyTree, phase: PhaseProgress) -> str | None:
 def phases_to_be_done(tree: StudyTree, out: Path) -> list[PhaseProgress]:
     """`to_be_done` of every phase, parents before children."""
     return [to_be_done(tree, out, phase) for phase in study_progress(tree, out)]
+
+
+def phases_to_show(tree: StudyTree, out: Path) -> list[PhaseProgress]:
+    """The same, for who starts nothing: also where results of a phase cannot be read, which has a
+    `problem` then. Raises RunError where a status is damaged."""
+    return [_to_show(tree, out, node) for node in tree.nodes.values()]
+
+
+def _to_show(tree: StudyTree, out: Path, node: PhaseNode) -> PhaseProgress:
+    phase = shown_progress(tree, out, node)
+    try:
+        return to_be_done(tree, out, phase)
+    except CodemixError:  # a problem of another phase
+        return phase
 
 
 def is_all_done(tree: StudyTree, out: Path) -> bool:

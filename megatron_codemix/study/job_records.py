@@ -50,12 +50,27 @@ def read_records(out: Path) -> dict[str, JobRecord]:
     return {name: JobRecord(**job) for name, job in raw["jobs"].items()}
 
 
+_JOB_FIELDS = {
+    **dict.fromkeys(("id", "log", "script"), str),
+    "run": str | None,
+    "needs": dict,
+    "submitted_unix": int | float,
+}
+
+
 def _problem(raw: Json) -> str | None:
     """What keeps it from being read, in words; None where nothing does."""
     problem = field_problem(raw, {"jobs": dict})
     jobs = () if problem is not None else raw["jobs"].values()
-    found = (field_problem(job, {}) or key_problem(job, JobRecord) for job in jobs)
-    return problem or next((one for one in found if one is not None), None)
+    return problem or next((one for one in map(_job_problem, jobs) if one is not None), None)
+
+
+def _job_problem(job: Json) -> str | None:
+    return (
+        field_problem(job, _JOB_FIELDS)
+        or key_problem(job, JobRecord)
+        or field_problem(job["needs"], dict.fromkeys(job["needs"], str))
+    )
 
 
 def write_records(out: Path, study: str, records: Mapping[str, JobRecord]) -> None:

@@ -6,7 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from megatron_codemix.errors import RunError
-from megatron_codemix.files import hash_json, read_json, write_json
+from megatron_codemix.files import (
+    Json,
+    field_problem,
+    hash_json,
+    key_problem,
+    read_json_object,
+    write_json,
+)
 from megatron_codemix.launch.slurm.client import QueuedJob, Scheduler
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.evaluation import HeldoutSpec, validated_part
@@ -27,6 +34,9 @@ class NotedJob:
     """Hash of what a training validates (`validation_hash`); None: not known."""
 
 
+_FIELDS = {"id": str, "name": str, "validates": str | None}
+
+
 def note_job(store: Path, run: RunDirectory, work: Work, job: NotedJob) -> None:
     """In the place of whatever was noted before."""
     write_json(_note_path(store, run, work), asdict(job))
@@ -38,9 +48,14 @@ def noted_job(store: Path, run: RunDirectory, work: Work) -> NotedJob | None:
     if not path.exists():
         return None
     try:
-        return NotedJob(**read_json(path))
-    except (ValueError, TypeError) as error:
-        raise RunError(f"{path}: not readable ({error}); remove it") from error
+        # Earlier versions do not note what is validated.
+        raw: dict[str, Json] = {"validates": None} | read_json_object(path)
+        problem = field_problem(raw, _FIELDS) or key_problem(raw, NotedJob)
+    except ValueError as error:
+        problem = str(error)
+    if problem is not None:
+        raise RunError(f"{path}: not readable ({problem}); remove it")
+    return NotedJob(**raw)
 
 
 def validation_hash(node: PhaseNode) -> str:

@@ -1,8 +1,6 @@
 """What a running study shows: phases done, steps and speed of those that run, the time that is
 left."""
 
-import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,38 +12,21 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from megatron_codemix.files import Json, field_problem
+from megatron_codemix.obs.metrics import last_lines
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.state import PhaseProgress, StudyRecord, study_progress
 from megatron_codemix.study.tree import StudyTree
 from megatron_codemix.units import format_duration
 
-_TAIL_BYTES = 16384
 _PLAIN_EVERY_SECONDS = 30.0
 _MIN_MEASURED_STEPS = 3
 """Fewer steps say nothing about the speed of the rest."""
 
 
 def last_records(path: Path) -> list[dict[str, Json]]:
-    """The whole lines of metrics in the last 16 KiB of a file; [] where it is absent. Damaged ones
-    are left out: the training that reads them tells."""
-    try:
-        with open(path, "rb") as handle:
-            size = handle.seek(0, os.SEEK_END)
-            handle.seek(max(0, size - _TAIL_BYTES))
-            lines = handle.read().split(b"\n")
-    except FileNotFoundError:
-        return []
-    whole = lines[1:-1] if size > _TAIL_BYTES else lines[:-1]
-    return [record for line in whole if (record := _metrics_in(line)) is not None]
-
-
-def _metrics_in(line: bytes) -> dict[str, Json] | None:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    fields = {"step": int, "throughput/tokens_per_second": int | float}
-    return record if field_problem(record, fields) is None else None
+    """The last lines of metrics that tell of the speed."""
+    speed = {"throughput/tokens_per_second": int | float}
+    return [line for line in last_lines(path) if field_problem(line, speed) is None]
 
 
 def measured_speed(phases: list[PhaseProgress]) -> float | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from megatron_codemix.config.plan import RunPlan
-from megatron_codemix.errors import RunError
+from megatron_codemix.errors import CodemixError, RunError
 from megatron_codemix.files import Json, field_problem, key_problem, read_json_object, write_json
 from megatron_codemix.locks import exclusive, is_locked
 from megatron_codemix.runs import EVALUATION, RunDirectory, Status
@@ -31,6 +31,8 @@ class PhaseProgress:
     plan: RunPlan
     is_stored: bool = False
     """Whether the run lies in a store, and is not the study's alone."""
+    problem: str | None = None
+    """Why its results cannot be read; of `shown_progress` alone."""
 
     @property
     def asked(self) -> tuple[Path, str] | None:
@@ -264,7 +266,23 @@ def study_progress(tree: StudyTree, out: Path) -> list[PhaseProgress]:
 
 
 def phase_progress(tree: StudyTree, out: Path, node: PhaseNode) -> PhaseProgress:
-    """State of `node` as its run directory below `out` tells it."""
+    """State of `node` as its run directory below `out` tells it. Raises CodemixError where a file
+    that tells is damaged."""
+    return _with_results(tree, _trained_progress(tree, out, node))
+
+
+def shown_progress(tree: StudyTree, out: Path, node: PhaseNode) -> PhaseProgress:
+    """As `phase_progress`; `trained`, with the `problem`, where results cannot be read. Raises
+    RunError where the status is damaged."""
+    phase = _trained_progress(tree, out, node)
+    try:
+        return _with_results(tree, phase)
+    except CodemixError as error:
+        return replace(phase, problem=error.problems[0])
+
+
+def _trained_progress(tree: StudyTree, out: Path, node: PhaseNode) -> PhaseProgress:
+    """By the status alone: `trained` also where it is evaluated."""
     plan = tree.plan(node)
     run = None if node.identity is None else tree.run_directory(out, node)
     status = None if run is None else run.read_status()
@@ -272,22 +290,26 @@ def phase_progress(tree: StudyTree, out: Path, node: PhaseNode) -> PhaseProgress
         node=node,
         run=run,
         status=status,
-        state=_state(tree, run, status),
+        state=_state(run, status),
         step=0 if status is None else status.step,
         plan=plan,
         is_stored=tree.store is not None,
     )
 
 
-def _state(tree: StudyTree, run: RunDirectory | None, status: Status | None) -> PhaseState:
+def _state(run: RunDirectory | None, status: Status | None) -> PhaseState:
     if run is None:
         return "no data"
     if status is None:
         return "pending"
-    if status.state != "done":
-        return status.state
-    asked = tree.spec.evaluation
-    is_evaluated = (
-        read_heldout(asked, run, status) is not None and read_tasks(asked, run, status) is not None
-    )
-    return "done" if is_evaluated else "trained"
+    return "trained" if status.state == "done" else status.state
+
+
+def _with_results(tree: StudyTree, phase: PhaseProgress) -> PhaseProgress:
+    """`phase`; as done where it is trained and evaluated."""
+    run, status, asked = phase.run, phase.status, tree.spec.evaluation
+    if run is None or status is None or phase.state != "trained":
+        return phase
+    heldout = read_heldout(asked, run, status)
+    is_evaluated = heldout is not None and read_tasks(asked, run, status) is not None
+    return replace(phase, state="done") if is_evaluated else phase

@@ -83,6 +83,24 @@ def test_lines_of_checkpoints_are_put_back(
     assert mend_ledger(run) is None
 
 
+def test_a_run_that_finishes_while_it_is_read_is_not_cut(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines, done = read_ledger(run), run.require_status()
+
+    def read_and_finish(run: RunDirectory) -> list[dict[str, Any]]:
+        before = read_ledger(run)
+        rewrite_jsonl(run.ledger, lines)
+        run.write_status(done)
+        return before
+
+    run.write_status(replace(done, state="running", step=8))
+    rewrite_jsonl(run.ledger, lines[:1])
+    monkeypatch.setattr("megatron_codemix.ledgers.read_ledger", read_and_finish)
+    assert require_ledger(run) == lines[:1]
+    assert require_ledger(run) == lines
+
+
 def test_what_no_checkpoint_has_is_told_and_left(run: RunDirectory) -> None:
     cut_to(1)(run)
     (run.checkpoint(15) / "complete.json").unlink()

@@ -1,6 +1,7 @@
 """The run directory: names, status, and who owns it."""
 
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from megatron_codemix.runs import (
     final_checkpoint,
     newest_checkpoint,
     require_done,
+    train_command,
 )
 
 
@@ -152,3 +154,9 @@ def test_a_run_without_its_configuration_is_told_from_no_run(run: RunDirectory) 
     run.write_status(Status(identity="a"))
     with pytest.raises(RunError, match=r"config\.yaml: is missing, and this run had it: restore"):
         run.require_config()
+
+
+def test_the_command_of_a_run_can_be_given_to_a_shell(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "a run")
+    words = ["codemix", "train", str(run.config), "--run-dir", str(run.path)]
+    assert shlex.split(train_command(run).strip("`")) == words

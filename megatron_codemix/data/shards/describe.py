@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from megatron_codemix.data.documents_file import Listing, summarise_records
 from megatron_codemix.data.shards.block_hashes import finish_tree, hash_blocks
 from megatron_codemix.data.shards.index_file import PIECE
 from megatron_codemix.data.shards.layout import shard_file
-from megatron_codemix.data.shards.manifest import Manifest
+from megatron_codemix.data.shards.manifest import Manifest, prepare_again
 from megatron_codemix.data.shards.unchecked_shard import UncheckedShard, open_unchecked
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.errors import DataError
@@ -44,13 +45,11 @@ def describe_shard(
     of another shard (unless `is_replacing`), sizes that do not fit, tokens outside the vocabulary,
     documents without their last token.
     """
-    require_source_name(source)
-    existing = None if is_replacing else require_describable(prefix, tokenizer, source, split)
-    _refuse_lost_answers(prefix, existing)
+    found = _look(prefix, tokenizer, source, split, is_replacing=is_replacing)
+    existing, shard, listing = found.manifest, found.shard, found.listing
     path = shard_file(prefix, ".manifest.json")
     if is_replacing and path.exists():
         log.warning("%s: %s", path, _REPLACED)
-    shard = open_unchecked(prefix)
     documents = shard_file(prefix, ".documents.jsonl")
     blocks_path = shard_file(prefix, ".blocks")
     with atomic_path(blocks_path) as temporary, open(temporary, "w+b") as blocks:
@@ -59,9 +58,8 @@ def describe_shard(
         root = finish_tree(blocks)
         if existing is not None:
             _refuse_other(prefix, existing, {"blocks_root": root})
-        if existing is not None and _has_its_documents(prefix, existing):
+        if existing is not None and found.has_its_documents:
             return existing
-        listing = _kept_listing(prefix, shard, is_replacing=is_replacing)
         if listing is None:
             num_bytes = _write_documents(documents, prefix, source, shard, tokenizer, advance)
             unknown = {"unknown": len(shard.lengths)}
@@ -95,12 +93,38 @@ def suffixes_to_write(
 ) -> list[str]:
     """Of the files that `describe_shard` will write. Raises what it would, as far as can be told
     without reading the tokens."""
+    found = _look(prefix, tokenizer, source, split, is_replacing=is_replacing)
+    if found.has_its_documents:
+        return [".blocks"]
+    return [".blocks", *([".documents.jsonl"] if found.listing is None else []), ".manifest.json"]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is there of a shard before its tokens are read."""
+
+    manifest: Manifest | None
+    """None where a new one is to be written."""
+    has_its_documents: bool
+    """Whether documents.jsonl is the one that `manifest` knows."""
+    shard: UncheckedShard
+    listing: Listing | None
+    """Of another documents.jsonl that is to be kept."""
+
+
+def _look(
+    prefix: Path, tokenizer: Tokenizer, source: str, split: Split, *, is_replacing: bool
+) -> _Found:
+    """Raises DataError as `describe_shard`, as far as can be told without reading the tokens."""
     require_source_name(source)
     existing = None if is_replacing else require_describable(prefix, tokenizer, source, split)
-    if _has_its_documents(prefix, existing):
-        return [".blocks"]
-    listing = _kept_listing(prefix, open_unchecked(prefix), is_replacing=is_replacing)
-    return [".blocks", *([".documents.jsonl"] if listing is None else []), ".manifest.json"]
+    has_its_documents = _has_its_documents(prefix, existing)
+    is_known = existing is not None and existing.answers is not None and has_its_documents
+    if prepare_again(prefix) is not None and not is_known:
+        raise DataError(_lost_answers(prefix))
+    shard = open_unchecked(prefix)
+    listing = None if has_its_documents else _kept_listing(prefix, shard, is_replacing=is_replacing)
+    return _Found(existing, has_its_documents, shard, listing)
 
 
 def _kept_listing(prefix: Path, shard: UncheckedShard, *, is_replacing: bool) -> Listing | None:
@@ -132,15 +156,13 @@ def _hashed_suffixes(existing: Manifest | None) -> tuple[str, ...]:
     return (".bin", ".idx", ".answers") if has_answers else (".bin", ".idx")
 
 
-def _refuse_lost_answers(prefix: Path, existing: Manifest | None) -> None:
+def _lost_answers(prefix: Path) -> str:
     """A manifest written anew cannot say which tokens are answers."""
-    is_kept = existing is not None and existing.answers is not None
-    path = shard_file(prefix, ".answers")
-    if path.exists() and (not is_kept or not _has_its_documents(prefix, existing)):
-        raise DataError(
-            f"{path}: is of a shard of conversations, whose manifest only `codemix data prepare` "
-            "writes; prepare it again, or remove this file and have all tokens learned alike"
-        )
+    return (
+        f"{shard_file(prefix, '.answers')}: is of a shard of conversations, whose manifest only "
+        "`codemix data prepare` writes; prepare it again, or remove this file and have all tokens "
+        "learned alike"
+    )
 
 
 def bytes_to_read(prefix: Path) -> int:
@@ -159,8 +181,9 @@ def require_describable(
         return None
     try:
         existing = Manifest.load(path)
-    except DataError as error:  # which advises to write it anew
-        log.warning("%s\n%s", error, _REPLACED)
+    except DataError as error:  # which advises to write it anew, but for a shard of conversations
+        if prepare_again(prefix) is None:
+            log.warning("%s\n%s", error, _REPLACED)
         return None
     wanted = {
         "source": source,

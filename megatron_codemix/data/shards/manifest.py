@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from megatron_codemix.corpus.instructions.template import ChatTemplate
+from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import hash_json, write_json
 
@@ -97,12 +98,18 @@ class Manifest(BaseModel):
         remedy: the command that writes it anew, where the caller knows its options.
         """
         prefix = path.with_name(path.name.removesuffix(".manifest.json"))
-        remedy = remedy or manifest_command(prefix)
+        again = prepare_again(prefix) or (
+            "prepare the shard again, or write it anew, with another source where that is what you "
+            f"want:\n  {remedy or manifest_command(prefix)}"
+        )
         try:
             recorded = _RecordedManifest.model_validate_json(path.read_bytes())
             fields = recorded._fields()
             if recorded.fields_sha256 not in (None, hash_json(fields)):
-                raise DataError(_edited(path, remedy))
+                raise DataError(
+                    f"{path}: a field was edited after the manifest was written, so it may say "
+                    f"what the tokens are not; put the old file back, or {again}"
+                )
             return cls(**fields)
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from error
@@ -111,7 +118,7 @@ class Manifest(BaseModel):
             place = ".".join(map(str, first["loc"])) or "file"
             raise DataError(
                 f"{path}: not a manifest of format {FORMAT_VERSION} ({place}: {first['msg']}); "
-                f"put the old file back, prepare the shard again, or write it anew:\n  {remedy}"
+                f"put the old file back, or {again}"
             ) from error
 
 
@@ -133,9 +140,9 @@ def manifest_command(
     return f"codemix data manifest {shlex.join(words)}"
 
 
-def _edited(path: Path, remedy: str) -> str:
-    return (
-        f"{path}: a field was edited after the manifest was written, so it may say what the tokens "
-        "are not; put the old file back, or write it anew, with another source where that is what "
-        f"you want:\n  {remedy}"
-    )
+def prepare_again(prefix: Path) -> str | None:
+    """What to do about a lost manifest that `manifest_command` does not write: one of a shard of
+    conversations, as it alone says how these were made. None of other shards."""
+    if shard_file(prefix, ".answers").exists():
+        return "make the shard of conversations again with `codemix data prepare`"
+    return None

@@ -24,7 +24,7 @@ from megatron_codemix.data.shards.checked_file import CheckedBlocks, CheckedFile
 from megatron_codemix.data.shards.document_index import DocumentIndex
 from megatron_codemix.data.shards.index_file import read_header
 from megatron_codemix.data.shards.layout import shard_file
-from megatron_codemix.data.shards.manifest import Manifest, manifest_command
+from megatron_codemix.data.shards.manifest import Manifest, manifest_command, prepare_again
 from megatron_codemix.data.shards.mapped_file import FileState, file_state
 from megatron_codemix.errors import DataError
 
@@ -225,10 +225,8 @@ class _Vocabulary:
 def _missing_manifest(prefix: Path) -> str:
     if not shard_file(prefix, ".idx").exists():
         return f"{prefix}: no token shard there (no .idx, no .manifest.json); check the prefix"
-    return (
-        f"{prefix}: the shard has no manifest, so nothing can be checked; write one with\n"
-        f"  {manifest_command(prefix)}"
-    )
+    again = prepare_again(prefix) or f"write one with\n  {manifest_command(prefix)}"
+    return f"{prefix}: the shard has no manifest, so nothing can be checked; {again}"
 
 
 def require_tokenizer(shard: TokenShard, tokenizer_hash: str) -> None:

@@ -170,6 +170,50 @@ def test_a_status_is_shown_whatever_is_wrong_in_ledgers(tmp_path: Path) -> None:
     assert told(tmp_path, "status") == EXIT_DONE
 
 
+@pytest.fixture
+def with_damaged_summary(tmp_path: Path) -> Path:
+    """Of a phase whose parent's last checkpoint is not whole: whether that is needed cannot be
+    told."""
+    tree = small_tree(tmp_path)
+    runs = trained(tree, tmp_path / "out", *(node.name for node in tree.nodes.values()))
+    shorten(runs["balanced"])
+    path = runs["balanced-then-text"].evaluation / "heldout.summary.json"
+    path.write_text("{}")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [(["status"], EXIT_DONE), (["run", "--dry-run"], EXIT_INPUT)]
+)
+def test_phases_are_shown_beside_one_whose_results_are_damaged(
+    command: list[str],
+    code: int,
+    with_damaged_summary: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    damage = f"{with_damaged_summary}: damaged ('sources' is missing); remove it"
+    assert told(tmp_path, *command) == code
+    said = capsys.readouterr()
+    assert said.out.count(f"note: balanced-then-text: {damage}\n") == 1
+    assert said.err.count(damage) == (code == EXIT_INPUT)
+    assert told(tmp_path, *command, "--json") == code
+    shown = json.loads(capsys.readouterr().out)
+    states = {phase["phase"]: phase["state"] for phase in shown["phases"]}
+    assert states == dict.fromkeys(states, "done") | {"balanced-then-text": "trained"}
+    assert shown["problems"] == [f"balanced-then-text: {damage}"]
+
+
+@pytest.mark.usefixtures("with_damaged_summary")
+def test_a_watch_goes_on_beside_damaged_results(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_status, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(study_status, "_LOOK_EVERY_SECONDS", 0.0)
+    assert told(tmp_path, "status", "--watch") == EXIT_RETRY
+    assert "3 of 4 phases done; balanced-then-text: trained" in capsys.readouterr().out
+
+
 def test_a_dry_run_shows_the_phases_and_then_all_that_is_wrong(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ from megatron_codemix.cli.data import app
 from megatron_codemix.data.audit import audit_ledger
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import read_jsonl, rewrite_jsonl, write_json
+from megatron_codemix.ledgers import read_ledger
 from megatron_codemix.runs import RunDirectory
 from tests.helpers.reading import BATCH, SAVED_AT, read_run
 from tests.helpers.tiny import SEQUENCE, write_run
@@ -103,6 +104,22 @@ def test_a_run_that_is_not_done_may_be_ahead_of_its_ledger(runs):
         assert audit_ledger(parent.path)[0].problems == []
     finally:
         parent.write_status(status)
+
+
+def test_a_run_that_finishes_while_it_is_read_is_not_cut(runs, monkeypatch: pytest.MonkeyPatch):
+    parent = runs[0]
+    lines, done = read_jsonl(parent.ledger), parent.require_status()
+
+    def read_and_finish(run: RunDirectory) -> list[dict[str, Any]]:
+        before = read_ledger(run)
+        rewrite_jsonl(run.ledger, lines)
+        run.write_status(done)
+        return before
+
+    rewrite_jsonl(parent.ledger, lines[:1])
+    parent.write_status(replace(done, state="running"))
+    monkeypatch.setattr("megatron_codemix.data.audit.read_ledger", read_and_finish)
+    assert audit_ledger(parent.path)[0].problems == []
 
 
 @pytest.mark.parametrize(

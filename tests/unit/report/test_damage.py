@@ -23,9 +23,16 @@ from megatron_codemix.study.state import phase_progress, read_record, record_pat
 from megatron_codemix.study.tree import StudyTree, expand
 from tests.helpers.study_files import STUDY, small_tree, write_evaluated, write_trained
 from tests.helpers.task_results import write_task_results
+from tests.unit.study.test_damaged_ends import save
 
 PHASES = ("text", "balanced", "balanced-then-text", "cooldown")
 SOURCES = ("text", "code", "markup")
+JOB: dict[str, Any] = {
+    **dict.fromkeys(("id", "log", "script"), "1"),
+    "run": None,
+    "needs": {"small:text:train": "1"},
+    "submitted_unix": 1.5,
+}
 TASKS = STUDY.replace("1KiB}", "1KiB}\n  tasks: {names: [copa]}")
 BRANCHED = STUDY.replace(
     "{phase: balanced, load: weights}", "{phase: balanced, load: weights, at_tokens: 320M}"
@@ -230,10 +237,12 @@ def test_a_summary_without_a_source_is_named(left: list[str], tree: StudyTree, o
     ("content", "where"),
     [
         (None, "is missing"),
-        ("", "is missing"),
+        ("", "has no line"),
+        ('{"step": 1, "tok', "has no line"),
         ('{"step": 1, "tokens": 64}\n', "ends at step 1 of "),
+        ('{"step": 1, "tokens": 64}\n{"step": 2, "tok', "ends at step 1 of "),
     ],
-    ids=["lost", "empty", "cut"],
+    ids=["lost", "empty", "cut in its first line", "cut", "cut within a line"],
 )
 def test_metrics_that_end_early_are_named(
     content: str | None, where: str, tree: StudyTree, out: Path
@@ -280,6 +289,12 @@ def test_a_record_of_another_form_is_named(content: Any, words: str, tmp_path: P
         ({"jobs": []}, "'jobs' is []"),
         ({"jobs": {"a": None}}, "null, and an object is wanted"),
         ({"jobs": {"a": {}}}, "'id' is missing"),
+        ({"jobs": {"a": JOB | {"id": 5}}}, "'id' is 5"),
+        ({"jobs": {"a": JOB | {"log": None}}}, "'log' is null"),
+        ({"jobs": {"a": JOB | {"needs": None}}}, "'needs' is null"),
+        ({"jobs": {"a": JOB | {"needs": {"b": 3}}}}, "'b' is 3"),
+        ({"jobs": {"a": JOB | {"submitted_unix": "1"}}}, "'submitted_unix' is \"1\""),
+        ({"jobs": {"a": JOB | {"colour": 1}}}, "'colour' is unknown"),
     ],
 )
 def test_a_list_of_jobs_of_another_form_is_named(content: Any, words: str, tmp_path: Path) -> None:
@@ -294,6 +309,7 @@ def test_files_have_one_name_however_the_folder_is_given(
     inside: str, given: str, tree: StudyTree, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = run_of(tree, out, "cooldown")
+    save(run, 1)
     lost = [run.ledger, run.evaluation / "heldout.jsonl", run.attempt(1) / "plan.json"]
     for path in lost:
         path.unlink()
@@ -305,6 +321,20 @@ def test_files_have_one_name_however_the_folder_is_given(
     write_record(Path(given), record.with_runs(tree, Path(given)))
     without_data = expand(load_study(out.parent / "study.yaml", data_root=out.parent / "gone"))
     assert notes_of(report_of(without_data, Path(given)), "cooldown") == wanted
+
+
+@pytest.mark.parametrize("name", ["out", "an out"])
+def test_what_makes_a_lost_ledger_again_is_a_command_for_the_studys_folder(
+    name: str, tree: StudyTree, tmp_path: Path
+) -> None:
+    run = write_trained(tree, tmp_path / name, tree.nodes["single/text"])
+    save(run, 1)
+    run.ledger.unlink()
+    [note] = notes_of(report_of(tree, tmp_path / name), "text")
+    short = run.path.relative_to(tmp_path / name)
+    command = f"codemix train {short}/config.yaml --run-dir {short} --nproc 2"
+    assert f"give `{command}` in the study's folder, which makes both again" in note
+    assert str(tmp_path) not in note
 
 
 @pytest.mark.parametrize("place", ["x/out/store", "out/store"])

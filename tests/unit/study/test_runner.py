@@ -163,7 +163,7 @@ def test_remaining_time_counts_tokens_and_overheads(tmp_path: Path) -> None:
 def test_the_tail_of_metrics_leaves_out_cut_lines(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     assert last_records(path) == []
-    record = {"throughput/tokens_per_second": 1000.0, "filler": "x" * 200}
+    record = {"throughput/tokens_per_second": 1000.0, "filler": "x" * 800}
     lines = [json.dumps({"step": step} | record) + "\n" for step in range(200)]
     lines += ["[]\n", '{"step": 1}\n', "not JSON\n"]
     path.write_text("".join(lines) + '{"step": 200, "fil')

@@ -350,22 +350,6 @@ def test_status_and_logs_find_the_store_again(
     assert capsys.readouterr().out == "line\n"
 
 
-@pytest.mark.parametrize(
-    ("more", "words"),
-    [([], "phase 'text' has"), (["--evaluation"], "the evaluation of 'text' has")],
-)
-def test_logs_of_what_has_not_begun_say_so(
-    more: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    tree, out = small_tree(tmp_path), tmp_path / "out"
-    words_of_logs = ["study", "logs", str(tmp_path / "study.yaml"), "text", "--out", str(out)]
-    assert main(words_of_logs) == EXIT_INPUT
-    assert "phase 'text' has not begun yet in" in capsys.readouterr().err
-    write_record(out, StudyRecord(name="small").with_runs(tree, out))
-    assert main([*words_of_logs, *more]) == EXIT_INPUT
-    assert f"{words} not begun yet" in capsys.readouterr().err
-
-
 # A study beside it.
 
 

@@ -3,12 +3,13 @@ one in memory; the scripts and run directories are real."""
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from megatron_codemix.cli import study_job_begins
 from megatron_codemix.cli.main import main
-from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, EXIT_RETRY, ConfigError
+from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, EXIT_RETRY, ConfigError, RunError
 from megatron_codemix.files import read_json, write_json
 from megatron_codemix.launch.slurm.cluster import ApptainerContainer, ClusterSpec
 from megatron_codemix.launch.slurm.script import NO_STORE
@@ -16,6 +17,7 @@ from megatron_codemix.locks import exclusive, try_lock
 from megatron_codemix.runs import RunDirectory, Status
 from megatron_codemix.study.damaged_ends import phases_to_be_done
 from megatron_codemix.study.job_records import read_records
+from megatron_codemix.study.noted_jobs import NotedJob, note_job, noted_job
 from megatron_codemix.study.slurm_jobs import slurm_job
 from megatron_codemix.study.state import read_record
 from megatron_codemix.study.store import read_trainers
@@ -76,6 +78,28 @@ def test_what_another_study_makes_again_is_waited_for(tmp_path: Path) -> None:
     assert submit(two, tmp_path / "two", queue) == OWN
     parent = queue.number("small:balanced:train")
     assert queue.dependencies["other:balanced-then-text:train"] == f"afterok:{parent}"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([], "a list, and an object is wanted"),
+        ({"id": "1"}, "'name' is missing"),
+        ({"id": 1, "name": "small:text:train"}, "'id' is 1"),
+        ({"id": "1", "name": "a", "validates": 3}, "'validates' is 3"),
+        ({"id": "1", "name": "a", "colour": 3}, "'colour' is unknown"),
+    ],
+)
+def test_a_note_of_another_form_is_named(content: Any, words: str, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    note_job(tmp_path, run, "train", NotedJob(id="1", name="small:text:train"))
+    [path] = (tmp_path / ".jobs").iterdir()
+    write_json(path, {"id": "1", "name": "a"})
+    assert noted_job(tmp_path, run, "train") == NotedJob(id="1", name="a")
+    write_json(path, content)
+    with pytest.raises(RunError) as told:
+        noted_job(tmp_path, run, "train")
+    assert str(told.value) == f"{path}: not readable ({words}); remove it"
 
 
 def test_jobs_of_another_user_count_too(tmp_path: Path) -> None:

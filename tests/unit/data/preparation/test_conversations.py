@@ -25,7 +25,7 @@ from megatron_codemix.data.preparation.conversations import (
 )
 from megatron_codemix.data.preparation.prepare import prepare_corpus
 from megatron_codemix.data.preparation.sorted_shards import merge_parts
-from megatron_codemix.data.shards.describe import describe_shard
+from megatron_codemix.data.shards.describe import describe_shard, suffixes_to_write
 from megatron_codemix.data.shards.layout import shard_file
 from megatron_codemix.data.shards.manifest import Manifest
 from megatron_codemix.data.shards.merge import merge_shards
@@ -358,8 +358,19 @@ def test_a_manifest_is_not_written_anew_without_its_answers(tmp_path: Path, corp
         describe(is_replacing=True)
     assert shard_file(prefix, ".manifest.json").read_bytes() == before
     shard_file(prefix, ".manifest.json").unlink()
-    with pytest.raises(DataError, match=r"chats.train.answers: is of a shard of conversations"):
-        describe()
+    with pytest.raises(DataError, match="make the shard of conversations again with `codemix data"):
+        TokenShard.open(prefix)
+    for damaged in (None, "[]", before.decode().replace('"chats"', '"prose"')):
+        if damaged is not None:
+            shard_file(prefix, ".manifest.json").write_text(damaged)
+            with pytest.raises(DataError, match="or make the shard of conversations again with"):
+                Manifest.load(shard_file(prefix, ".manifest.json"), remedy="codemix data manifest")
+        for look in (describe, lambda: suffixes_to_write(prefix, tokenizer, "chats", "train")):
+            with pytest.raises(DataError, match=r"chats.train.answers: is of a shard of conv"):
+                look()
+    prepare(corpus, tmp_path / "out")
+    assert shard_file(prefix, ".manifest.json").read_bytes() == before
+    shard_file(prefix, ".manifest.json").unlink()
     shard_file(prefix, ".answers").unlink()
     assert describe().answers is None
 

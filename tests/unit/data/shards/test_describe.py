@@ -341,6 +341,11 @@ def test_documents_of_another_shard_are_replaced_only_on_demand(
         assert message in str(refused.exception)
         assert "--replace" in str(refused.exception)
     assert path.read_text() == text
+    read = list[int]()
+    tokenizer = Tokenizer.load(prepared / "tokenizer.json")
+    with pytest.raises(DataError, match=message):
+        describe_shard(prefix, tokenizer, "text", "train", read.append)
+    assert read == []
     assert CliRunner().invoke(app, [*command, "--replace"]).exit_code == 0
     assert verify_shards([prefix], ignore)[0].problems == []
 
