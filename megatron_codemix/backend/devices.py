@@ -142,6 +142,11 @@ class CudaBackend:
         return None if peaks is None else peaks[precision]
 
 
+def compute_capability(device: torch.device) -> tuple[int, int] | None:
+    """Of a GPU; None of a CPU."""
+    return torch.cuda.get_device_capability(device) if device.type == "cuda" else None
+
+
 def select_backend(device: DeviceChoice, local_rank: int = 0) -> Backend:
     """The back end for `device`; `auto` takes CUDA where PyTorch finds a GPU.
 
