@@ -142,6 +142,11 @@ class CudaBackend:
         return None if peaks is None else peaks[precision]
 
 
+def compute_capability(device: torch.device) -> tuple[int, int] | None:
+    """Of a GPU; None of a CPU."""
+    return torch.cuda.get_device_capability(device) if device.type == "cuda" else None
+
+
 def select_backend(device: DeviceChoice, local_rank: int = 0) -> Backend:
     """The back end for `device`; `auto` takes CUDA where PyTorch finds a GPU.
 
@@ -177,16 +182,19 @@ def initialize_process_group(
     rank: int,
     world_size: int,
     init_method: str,
+    launch: str = "",
     hosts: Sequence[str] = (),
 ) -> None:
     """Starts torch.distributed for this process. Raises RetryableError with the ranks, and their
     hosts, that do not come.
 
-    hosts: where each rank should be, as far as the launcher says.
+    launch, hosts: as of `RankContext`.
     """
+    store = meet(rank, world_size, init_method, launch=launch, hosts=hosts)
+    store.set_timeout(DISTRIBUTED_TIMEOUT)  # init_process_group leaves a given store as it is
     torch.distributed.init_process_group(
         backend.collectives,
-        store=meet(rank, world_size, init_method, hosts=hosts),
+        store=store,
         rank=rank,
         world_size=world_size,
         timeout=DISTRIBUTED_TIMEOUT,

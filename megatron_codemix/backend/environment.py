@@ -40,10 +40,11 @@ def require_device(device: DeviceChoice, device_files: Path = Path("/dev")) -> N
         )
 
 
-def require_precision(precision: AnyPrecisionConfig) -> None:
+def require_precision(precision: AnyPrecisionConfig, device: DeviceChoice) -> None:
     """Raises ConfigError with all that this machine lacks for products in this format."""
     if isinstance(precision, Fp8Config):
-        problems = check_machine(precision, _gpu_capability(), _engine_version())
+        capability = None if device == "cpu" else _gpu_capability()
+        problems = check_machine(precision, capability, _engine_version())
         if problems:
             raise ConfigError(problems)
 

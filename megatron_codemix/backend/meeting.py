@@ -19,6 +19,8 @@ from megatron_codemix.errors import RetryableError
 
 _AGENTS_STORE = "TORCHELASTIC_USE_AGENT_STORE"
 """Set by torchrun where its agent, not rank 0, keeps the store."""
+_CANNOT_LISTEN = "failed to listen"
+"""In what torch says where rank 0 cannot have the port; the error has no type of its own."""
 MEETING_TIMEOUT = datetime.timedelta(minutes=10)
 """How long the first rank waits for the last; nodes of a job start within minutes."""
 
@@ -28,39 +30,69 @@ def meet(
     world_size: int,
     init_method: str,
     *,
+    launch: str = "",
     hosts: Sequence[str] = (),
     timeout: datetime.timedelta = MEETING_TIMEOUT,
 ) -> Store:
     """A store that all ranks have reached, for `init_process_group`. Every rank calls it.
 
+    launch: the same on all ranks, and another where other ranks may come to the same address.
     hosts: where each rank should be, as far as the launcher says.
 
     Raises RetryableError with the ranks that have not come within the time and where they should
-    be, or, of a rank that cannot reach rank 0, with the address.
+    be, or, of a rank that cannot reach rank 0, with the address; with the port where rank 0 cannot
+    have it.
     """
     host = socket.gethostname()
     try:
         store = _open_store(rank, world_size, init_method, timeout)
     except DistError as error:
+        if _CANNOT_LISTEN in str(error):
+            raise RetryableError(
+                f"rank {rank} on {host} cannot listen at {_address(init_method)}: "
+                f"{_first_line(error)}; where another job, or another step of this one, has the "
+                "port, set MASTER_PORT to a free one, or try again when that has ended"
+            ) from error
         raise RetryableError(
             f"rank {rank} on {host} has not reached rank 0 at {_address(init_method)} within "
             f"{timeout.total_seconds():g} s: {_first_line(error)}; does rank 0 run, is that its "
             "address, and is the port open between the nodes?"
         ) from error
-    keys = [f"codemix/rank/{number}" for number in range(world_size)]
+    keys = [f"codemix/{launch}/rank/{number}" for number in range(world_size)]
     try:
         store.set(keys[rank], host)
-        store.wait(keys, timeout)
+        present = _who_comes(store, keys, timeout)
     except DistNetworkError as error:
         raise RetryableError(
             f"rank {rank} on {host}: rank 0 has ended while the ranks met; its log says why"
         ) from error
-    except DistStoreError as error:
-        present = {
-            number: store.get(key).decode() for number, key in enumerate(keys) if store.check([key])
-        }
-        raise RetryableError(who_is_missing(world_size, present, hosts, timeout)) from error
+    if present is not None:
+        raise RetryableError(who_is_missing(world_size, present, hosts, timeout))
     return store
+
+
+def _who_comes(
+    store: Store, keys: Sequence[str], timeout: datetime.timedelta
+) -> dict[int, str] | None:
+    """None where all ranks have come in time, else the hosts of those that have."""
+    try:
+        store.wait(list(keys), timeout)
+    except DistStoreError:
+        ranks = ranks_that_came(store, keys, range(len(keys)))
+        found = store.multi_get([keys[rank] for rank in ranks])
+        return {rank: host.decode() for rank, host in zip(ranks, found, strict=True)}
+    return None
+
+
+def ranks_that_came(store: Store, keys: Sequence[str], ranks: range) -> list[int]:
+    """Those of `ranks` whose keys are set. Looked for by halves, as one answer is of many keys: a
+    missing node costs each of thousands of ranks few questions."""
+    if store.check([keys[rank] for rank in ranks]):
+        return list(ranks)
+    if len(ranks) == 1:
+        return []
+    half = len(ranks) // 2
+    return ranks_that_came(store, keys, ranks[:half]) + ranks_that_came(store, keys, ranks[half:])
 
 
 def _open_store(rank: int, world_size: int, init_method: str, timeout: datetime.timedelta) -> Store:

@@ -1,6 +1,7 @@
 """`codemix bench collectives`: whether a cluster's links are what a plan counts on."""
 
 import contextlib
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
@@ -10,17 +11,12 @@ import typer
 from megatron_codemix.backend.environment import DeviceChoice, prepare_environment, require_device
 from megatron_codemix.bench.rows import TABLE_HEAD, Row, format_row
 from megatron_codemix.cli.bench_report import print_json
-from megatron_codemix.cli.plan_options import (
-    GPUS_PER_NODE,
-    GpuOption,
-    GpusPerNodeOption,
-    NetworkOption,
-)
+from megatron_codemix.cli.plan_options import GpuOption, NetworkOption
 from megatron_codemix.errors import EXIT_BUG, EXIT_DONE, ConfigError
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
 from megatron_codemix.launch.ranks import run_ranks
 from megatron_codemix.obs.progress import progress_bar
-from megatron_codemix.planner.hardware import GPU_OF_DEVICE, Cluster, make_cluster
+from megatron_codemix.planner.hardware import GPU_OF_DEVICE, Cluster, find_gpu, find_network
 from megatron_codemix.units import parse_bytes
 
 if TYPE_CHECKING:
@@ -49,12 +45,16 @@ def collectives(
         list[str] | None, typer.Option(help=f"Only one of {', '.join(NAMES)}. May be repeated.")
     ] = None,
     gpu: GpuOption = None,
-    gpus_per_node: GpusPerNodeOption = GPUS_PER_NODE,
+    gpus_per_node: Annotated[
+        int | None,
+        typer.Option(min=1, help="GPUs that NVLink joins; default: as many as a node has ranks."),
+    ] = None,
     network: NetworkOption = None,
 ) -> None:
     """Bandwidth of the collectives that training makes, over all processes, within each node and
-    between nodes, beside what `codemix plan` counts on; ranks that are slower than the others are
-    named. Start it as a training, with srun on as many nodes. A minute or two."""
+    between nodes, beside what `codemix plan` counts on; a node that is slower than the others is
+    named, and so are the ranks of one number on each node. Start it as a training, with srun on as
+    many nodes. A minute or two."""
     context = rank_context_from_environment()
     names = _names(only)
     top = _parse_size(largest) if largest else None
@@ -68,18 +68,25 @@ def collectives(
         )
     require_device(device)
     if gpu:
-        make_cluster(gpu, gpus_per_node, network)  # names are wrong before anything starts
+        find_gpu(gpu)
+    if network:
+        find_network(network)
     prepare_environment(device)
 
     def rank_main(rank: RankContext) -> int:
+        from megatron_codemix.bench.collectives.expected import cluster_of
+        from megatron_codemix.bench.collectives.measure import hosts_of_ranks
+
         with _joined(rank, device) as backend:
+            hosts = hosts_of_ranks()
             known = gpu or GPU_OF_DEVICE.get(backend.device_name)
-            cluster = make_cluster(known, gpus_per_node, network) if known else None
+            cluster = cluster_of(hosts, known, gpus_per_node, network)
             sizes = _sizes(top or _default_largest(backend))
-            rows = _measure(backend, names, sizes, cluster, is_told=rank.rank == 0 and not json)
+            is_told = rank.rank == 0 and not json
+            rows = _measure(backend, hosts, names, sizes, cluster, is_told=is_told)
             if rank.rank == 0 and json:
                 print_json("collectives", rows, device=backend.device_name, ranks=rank.world_size)
-        return EXIT_BUG if check and any(row.met is False for row in rows) else EXIT_DONE
+        return _verdict(rows) if check and rank.rank == 0 else EXIT_DONE
 
     code = rank_main(context) if context else run_ranks(rank_main, nproc, prepare=_import_engine)
     if code != EXIT_DONE:
@@ -129,6 +136,7 @@ def _default_largest(backend: "Backend") -> int:
 
 def _measure(
     backend: "Backend",
+    hosts: list[str],
     names: list[str],
     sizes: list[int],
     cluster: Cluster | None,
@@ -137,21 +145,34 @@ def _measure(
 ) -> list[Row]:
     """is_told: whether this rank prints each row as it is measured."""
     from megatron_codemix.bench.collectives.expected import row_of
-    from megatron_codemix.bench.collectives.measure import count_figures, measure
+    from megatron_codemix.bench.collectives.measure import groupings, measure
     from megatron_codemix.planner.time.constants import load_constants
 
     constants = load_constants() if cluster else None
     rows: list[Row] = []
     if is_told:
         print(TABLE_HEAD)
-    total = count_figures(len(names), len(sizes))
+    total = len(groupings(hosts)) * len(names) * len(sizes)
     with progress_bar("bench collectives", total if is_told else 0, "measurements") as advance:
-        for figure in measure(backend, names, sizes):
+        for figure in measure(backend, hosts, names, sizes):
             rows.append(row_of(figure, cluster, constants))
             if is_told:
                 advance(1)
                 print(format_row(rows[-1]), flush=True)
     return rows
+
+
+def _verdict(rows: list[Row]) -> int:
+    """Exit code of --check."""
+    judged = [row.met for row in rows if row.met is not None]
+    if not judged:
+        why = (
+            "the planner does not know these links; name them by --gpu and --gpus-per-node"
+            if rows[0].peer is None
+            else "tensors below 64MiB measure latency; take a larger one as --largest"
+        )
+        print(f"note: --check has compared nothing: {why}", file=sys.stderr)
+    return EXIT_BUG if False in judged else EXIT_DONE
 
 
 def _sizes(largest: int) -> list[int]:

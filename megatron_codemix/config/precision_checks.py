@@ -65,24 +65,16 @@ def check_machine(
     capability: the least of its GPUs' compute capabilities; None: there is no GPU.
     engine: version of Transformer Engine; None: it is not installed.
     """
-    recipe = precision.recipe
-    if recipe == "emulated":
-        return []
-    least = LEAST_CAPABILITY[recipe]
-    instead = f"or emulate it: precision={{kind: fp8, recipe: emulated, rule: {precision.scaling}}}"
-    problems = []
-    if capability is None and precision.is_engines:
-        problems.append(
-            f"precision.recipe: {recipe} multiplies on an NVIDIA GPU of compute capability "
-            f"{_dotted(least)} or higher, and this machine has none; run on one, {instead}"
-        )
-    elif capability is not None and capability < least:
-        problems.append(
-            f"precision.recipe: {recipe} needs a GPU of compute capability {_dotted(least)} or "
-            f"higher, and this one has {_dotted(capability)}; take bf16, {instead}"
-        )
+    problems = check_capability(precision, capability)
     if not precision.is_engines:
         return problems
+    recipe, instead = precision.recipe, _emulated_instead(precision)
+    if capability is None:
+        problems.append(
+            f"precision.recipe: {recipe} multiplies on an NVIDIA GPU of compute capability "
+            f"{_dotted(LEAST_CAPABILITY[recipe])} or higher, and this machine has none; run on "
+            f"one, {instead}"
+        )
     without = "take precision.recipe=torch_scaled_mm, which does without it, "
     if engine is None:
         problems.append(
@@ -95,6 +87,18 @@ def check_machine(
             f"newer, and {engine} is installed; install the extra [gpu], {instead}"
         )
     return problems
+
+
+def check_capability(precision: Fp8Config, capability: Capability | None) -> list[str]:
+    """What a GPU lacks for `precision`; empty if it can multiply so, or there is none (None)."""
+    recipe = precision.recipe
+    if recipe == "emulated" or capability is None or capability >= LEAST_CAPABILITY[recipe]:
+        return []
+    return [
+        f"precision.recipe: {recipe} needs a GPU of compute capability "
+        f"{_dotted(LEAST_CAPABILITY[recipe])} or higher, and this one has {_dotted(capability)}; "
+        f"take bf16, {_emulated_instead(precision)}"
+    ]
 
 
 def check_cuda(precision: Fp8Config, cuda: str | None) -> list[str]:
@@ -244,6 +248,10 @@ def _sizes(config: RunConfig) -> Iterator[tuple[str, int]]:
     shares = layout.context * (layout.tensor if layout.sequence_parallel else 1)
     tokens = config.data.sequence_length * layout.microbatch_sequences // shares
     yield "the tokens of a rank's microbatch (data.sequence_length x microbatch_sequences)", tokens
+
+
+def _emulated_instead(precision: Fp8Config) -> str:
+    return f"or emulate it: precision={{kind: fp8, recipe: emulated, rule: {precision.scaling}}}"
 
 
 def _dotted(numbers: tuple[int, int]) -> str:

@@ -22,6 +22,9 @@ class RankContext:
     """Number of the process on its machine: chooses the device."""
     init_method: str
     """Where the ranks meet, as torch.distributed.init_process_group takes it."""
+    launch: str = ""
+    """Tells these ranks from others that may meet at the same place; "" where the launcher does
+    not say."""
     hosts: tuple[str, ...] = ()
     """Where each rank should be; () where the launcher does not say."""
 
@@ -59,6 +62,7 @@ def rank_context_from_environment(
                 world_size=world_size,
                 local_rank=local_rank,
                 init_method=method,
+                launch=f"{environment.get('SLURM_JOB_ID', '')}.{environment['SLURM_STEP_ID']}",
                 hosts=planned_hosts(environment),
             )
         )
@@ -83,8 +87,10 @@ def _slurm_master(environment: Mapping[str, str]) -> str:
     if "MASTER_PORT" in environment:
         (port,) = _read_numbers(environment, ("MASTER_PORT",), "srun")
     else:
-        (job,) = _read_numbers(environment, ("SLURM_JOB_ID",), "srun")
-        port = 20000 + job % 10000  # jobs that share a node need different ports
+        job, step = _read_numbers(environment, ("SLURM_JOB_ID", "SLURM_STEP_ID"), "srun")
+        # Jobs that share a node need different ports, and so do steps of a job: a stride far from
+        # that of jobs, which often follow each other.
+        port = 20000 + (job + 1009 * step) % 10000
     return f"{address}:{port}"
 
 
@@ -120,8 +126,10 @@ def _counted(part: str) -> list[str]:
 
 
 def planned_hosts(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Of each rank of a step of SLURM, dealt out in blocks as srun does by default; () where the
-    tasks of its nodes are not known."""
+    """Of each rank of a step of SLURM that deals them out in blocks, as srun does by default; ()
+    where it deals otherwise, or the tasks of its nodes are not known."""
+    if not environment.get("SLURM_DISTRIBUTION", "block").startswith("block"):
+        return ()
     nodes = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST", "")
     counts = environment.get("SLURM_STEP_TASKS_PER_NODE", "")
     parts = re.findall(r"(\d+)(?:\(x(\d+)\))?", counts)

@@ -17,6 +17,7 @@ def start_rank(device: DeviceChoice, context: RankContext) -> Backend:
         rank=context.rank,
         world_size=context.world_size,
         init_method=context.init_method,
+        launch=context.launch,
         hosts=context.hosts,
     )
     return backend

@@ -22,7 +22,7 @@ from megatron_codemix.mcore.experts import expert_fields
 from megatron_codemix.mcore.fp8.layers import (
     Fp8Layers,
     engine_fields,
-    require_engine_device,
+    require_fp8_device,
 )
 from megatron_codemix.mcore.groups import virtual_pipeline_size
 from megatron_codemix.mcore.kernels import GatedSilu
@@ -44,7 +44,7 @@ def build_transformer_config(
 ) -> TransformerConfig:
     """The equal TransformerConfig. Raises ConfigError for overrides without a meaning on this
     device, UnavailableError for a precision that it does not have."""
-    require_engine_device(precision, device)
+    require_fp8_device(precision, device)
     activation, gated = _ACTIVATIONS[model.activation]
     dtype = DTYPES[precision.model_format]
     fields: dict[str, Any] = {

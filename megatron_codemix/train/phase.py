@@ -66,7 +66,7 @@ def prepare_phase(
         raise ConfigError(problems)
     if runs_here:
         require_device(config.backend.device)
-        require_precision(config.precision)
+        require_precision(config.precision, config.backend.device)
     if runs_here and config.data.loader == "dali":
         require_dali()
     parents = parents_of(config)

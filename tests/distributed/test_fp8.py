@@ -167,6 +167,58 @@ def test_torch_multiplies_as_emulation_does(rule: str) -> None:
     assert ours.loss == pytest.approx(emulated.loss, abs=SUM_ORDER, rel=0)
 
 
+def scaled_products(context: RankContext, rule: str) -> list[dict[str, Any]]:
+    """What one layer asks of torch's product, forward and backward."""
+    import torch
+
+    from megatron_codemix.mcore.model import gpt_of
+
+    asked = Fp8Config(recipe="torch_scaled_mm", rule=rule)
+    [model], _, _ = build_on_rank(Job(layout=ONE, precision=asked, model=WIDE))
+    layer = gpt_of(model).decoder.layers[0].mlp.linear_fc1
+    multiply, calls = torch._scaled_mm, []
+
+    def record(left: torch.Tensor, right: torch.Tensor, **options: Any) -> torch.Tensor:
+        scales = [options["scale_a"], options["scale_b"]]
+        calls.append(
+            {
+                "size": (*left.shape, right.shape[1]),
+                "strides": (left.stride(), right.stride()),
+                "formats": {str(left.dtype), str(right.dtype)},
+                "scales": [(str(scale.dtype), scale.numel()) for scale in scales],
+                "fast": options["use_fast_accum"],
+            }
+        )
+        return multiply(left, right, **options)
+
+    torch._scaled_mm = record
+    x = torch.randn(32, 4, WIDE.hidden_size, dtype=torch.bfloat16, requires_grad=True)
+    output, _ = layer(x)
+    output.backward(torch.randn_like(output))
+    return calls
+
+
+@pytest.mark.parametrize("rule", ["tensorwise", "delayed"])
+def test_torch_is_asked_for_what_a_gpu_can_multiply(rule: str) -> None:
+    """A CPU takes any strides, sizes and formats; cuBLASLt takes the left matrix by rows and the
+    right one by columns, sums of multiples of 16 terms, and E5M2 on one side only."""
+    tokens, inputs, outputs = 128, WIDE.hidden_size, 2 * WIDE.ffn_hidden_size
+    [calls] = run_distributed(scaled_products, 1, rule)
+    assert [call["size"] for call in calls] == [
+        (tokens, inputs, outputs),
+        (tokens, outputs, inputs),
+        (outputs, tokens, inputs),
+    ]
+    assert [call["fast"] for call in calls] == [True, False, False]
+    forward, backward = {"torch.float8_e4m3fn"}, {"torch.float8_e4m3fn", "torch.float8_e5m2"}
+    assert [call["formats"] for call in calls] == [forward, backward, backward]
+    for call in calls:
+        _, terms, columns = call["size"]
+        assert call["strides"] == ((terms, 1), (1, terms))
+        assert (terms % 16, columns % 16) == (0, 0)
+        assert call["scales"] == [("torch.float32", 1)] * 2
+
+
 def losses_in_both_modes(context: RankContext, precision: Any) -> tuple[list[float], list[float]]:
     """Losses of one microbatch as in training and as in evaluation."""
 

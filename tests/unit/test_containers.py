@@ -3,12 +3,13 @@
 import importlib.util
 import re
 from importlib.metadata import PackageNotFoundError
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-CONTAINERS = Path(__file__).parents[2] / "examples" / "containers"
+from tests.unit.test_packaging import BUILD_FOLDERS, BUILD_INPUTS, ROOT
+
+CONTAINERS = ROOT / "examples" / "containers"
 GOOD = {
     "torch": "2.10.0",
     "megatron-core": "0.16.1",
@@ -72,3 +73,18 @@ def test_both_recipes_have_one_base() -> None:
     assert docker is not None
     assert apptainer is not None
     assert docker.group(1) == apptainer.group(1)
+
+
+def test_images_hold_what_a_build_needs_and_nothing_that_was_made_here() -> None:
+    """Neither environments nor runs nor an extension for another Python."""
+    needed = {*BUILD_INPUTS, *BUILD_FOLDERS}
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    everything, *rules = [line for line in lines if not line.startswith("#")]
+    assert everything == "*"
+    assert {rule.removeprefix("!") for rule in rules if rule.startswith("!")} == needed
+    assert [rule for rule in rules if not rule.startswith("!")] == ["**/*.so", "**/__pycache__"]
+    files = re.search(r"%files\n((?:    .+\n)+)", (CONTAINERS / "codemix.def").read_text())
+    assert files is not None
+    copies = [line.split() for line in files.group(1).splitlines()]
+    assert {source for source, _ in copies} == needed
+    assert {place for _, place in copies} == {"/opt/megatron_codemix/"}

@@ -1,9 +1,11 @@
 """What the planner's table says of the same collectives."""
 
-from megatron_codemix.bench.collectives.measure import Figure
+from collections.abc import Sequence
+
+from megatron_codemix.bench.collectives.measure import Figure, ranks_per_node
 from megatron_codemix.bench.collectives.operations import COLLECTIVES
 from megatron_codemix.bench.rows import Goal, Row
-from megatron_codemix.planner.hardware import Cluster
+from megatron_codemix.planner.hardware import Cluster, make_cluster
 from megatron_codemix.planner.time.collectives import Group, all_gather_seconds, send_seconds
 from megatron_codemix.planner.time.constants import Constants
 from megatron_codemix.units import format_bytes
@@ -14,12 +16,21 @@ FRACTION_WANTED = 0.8
 """Of the bandwidth that the planner counts on; a plan's times are that far off otherwise."""
 
 
+def cluster_of(
+    hosts: Sequence[str], gpu: str | None, gpus_per_node: int | None, network: str | None
+) -> Cluster | None:
+    """Of the host of each rank; None where the GPU is not known, or the nodes have no one number of
+    ranks and nobody says how many GPUs NVLink joins. Raises ConfigError."""
+    joined = gpus_per_node or ranks_per_node(hosts)
+    return make_cluster(gpu, joined, network) if gpu and joined else None
+
+
 def expected_seconds(figure: Figure, cluster: Cluster, constants: Constants) -> float:
     """Of one call, by the planner's time model."""
     if figure.collective == "send_receive":
         # The slowest link decides: that between two nodes, where there are several.
-        is_within = figure.group == "node" or figure.ranks <= cluster.gpus_per_node
-        distance = 1 if is_within and figure.stride == 1 else cluster.gpus_per_node
+        is_within = figure.ranks * figure.stride <= cluster.gpus_per_node
+        distance = figure.stride if is_within else cluster.gpus_per_node
         return send_seconds(distance, figure.num_bytes, cluster, constants)
     group = Group(size=figure.ranks, stride=figure.stride)
     once = all_gather_seconds(group, figure.num_bytes, cluster, constants)

@@ -3,8 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
@@ -22,7 +21,7 @@ _UNCOUNTED_CALLS = 3
 _LEAST_SECONDS = 0.05
 _MOST_CALLS = 200
 SLOW = 1.2
-"""A rank that takes so many times the median of all is named."""
+"""Ranks that take so many times the median of all are named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,76 +40,79 @@ class Figure:
     """Of one call, on the slowest rank."""
     calls: int
     slow: list[str]
-    """`rank 3 on host`, of ranks that are slower than the others."""
+    """As `slow_ranks` has it."""
 
     @property
     def bus_bandwidth(self) -> float:
         """Bytes a second through each rank's link in one direction."""
         return COLLECTIVES[self.collective].bus_factor(self.ranks) * self.num_bytes / self.seconds
 
-    def as_dict(self) -> dict[str, Any]:  # Any: JSON values
-        """For --json."""
-        return asdict(self) | {"bus_bandwidth": self.bus_bandwidth}
-
 
 @dataclass(frozen=True)
 class Grouping:
-    """One way in which the ranks are dealt out into groups, with this rank's group."""
+    """One way in which all ranks are dealt out into groups."""
 
     name: str
-    ranks: Ranks
+    groups: list[range]
     stride: int
 
 
-def measure(backend: Backend, names: Sequence[str], sizes: Sequence[int]) -> Iterator[Figure]:
-    """Each collective with each size (bytes) in each grouping; equal on all ranks, which all call
-    it. Raises UnavailableError, naming rank and host, where a result is wrong."""
-    hosts = _hosts()
-    for grouping in groupings(hosts):
-        for name in names:
-            for size in sizes:
-                yield _measure_one(backend, name, size, grouping, hosts)
-
-
-def count_figures(num_names: int, num_sizes: int) -> int:
-    """How many `measure` will yield. Every rank calls it."""
-    return len(groupings(_hosts())) * num_names * num_sizes
-
-
-def _hosts() -> list[str]:
-    """Of each rank."""
+def hosts_of_ranks() -> list[str]:
+    """The host of each rank. Every rank calls it."""
     hosts: list[str] = [""] * dist.get_world_size()
     dist.all_gather_object(hosts, socket.gethostname())
     return hosts
 
 
+def ranks_per_node(hosts: Sequence[str]) -> int | None:
+    """Of the host of each rank; None where they are not dealt out in blocks of one size."""
+    nodes = dict.fromkeys(hosts)
+    each = len(hosts) // len(nodes)
+    return each if list(hosts) == [host for host in nodes for _ in range(each)] else None
+
+
 def groupings(hosts: Sequence[str]) -> list[Grouping]:
     """All ranks; with several nodes of as many ranks each also those of a node, and those with the
     same number on each node."""
-    size, rank = len(hosts), dist.get_rank()
-    world = dist.group.WORLD
-    assert world is not None, "initialize_process_group comes first"
-    whole = Grouping("all", Ranks(world, rank, size), 1)
-    nodes = len(set(hosts))
-    each = size // nodes
-    is_regular = all(host == hosts[number // each * each] for number, host in enumerate(hosts))
-    if nodes == 1 or each == 1 or size % nodes or not is_regular:
+    size, each = len(hosts), ranks_per_node(hosts)
+    whole = Grouping("all", [range(size)], 1)
+    if each is None or each in (1, size):
         return [whole]
-    found = [whole]
-    for name, stride, members in (
-        ("node", 1, [range(first, first + each) for first in range(0, size, each)]),
-        ("across", each, [range(first, size, each) for first in range(each)]),
-    ):
-        made = [dist.new_group(list(group)) for group in members]
-        number, mine = next((n, group) for n, group in enumerate(members) if rank in group)
-        found.append(Grouping(name, Ranks(made[number], mine.index(rank), len(mine)), stride))
-    return found
+    return [
+        whole,
+        Grouping("node", [range(first, first + each) for first in range(0, size, each)], 1),
+        Grouping("across", [range(first, size, each) for first in range(each)], each),
+    ]
+
+
+def measure(
+    backend: Backend, hosts: Sequence[str], names: Sequence[str], sizes: Sequence[int]
+) -> Iterator[Figure]:
+    """Each collective with each size (bytes) in each grouping; equal on all ranks, which all call
+    it. Raises UnavailableError, naming rank and host, where a result is wrong."""
+    for grouping in groupings(hosts):
+        ranks = _join(grouping)
+        for name in names:
+            for size in sizes:
+                yield _measure_one(backend, name, size, grouping, ranks, hosts)
+
+
+def _join(grouping: Grouping) -> Ranks:
+    """This rank's group. Every rank calls it."""
+    group, _ = dist.new_subgroups_by_enumeration(  # type: ignore[no-untyped-call]  # torch's
+        [list(ranks) for ranks in grouping.groups]
+    )
+    return Ranks(group, dist.get_rank(group), dist.get_world_size(group))
 
 
 def _measure_one(
-    backend: Backend, name: str, size: int, grouping: Grouping, hosts: Sequence[str]
+    backend: Backend,
+    name: str,
+    size: int,
+    grouping: Grouping,
+    ranks: Ranks,
+    hosts: Sequence[str],
 ) -> Figure:
-    ranks = grouping.ranks
     per_rank = max(1, size // ELEMENT_BYTES // ranks.size)
     collective = COLLECTIVES[name](per_rank * ranks.size, ranks, backend.device)
     _check(collective, name, hosts)
@@ -118,7 +120,6 @@ def _measure_one(
     seconds = _seconds_of(collective, calls, backend) / calls
     by_rank = [0.0] * len(hosts)
     dist.all_gather_object(by_rank, seconds)
-    middle = sorted(by_rank)[len(by_rank) // 2]
     return Figure(
         collective=name,
         group=grouping.name,
@@ -127,12 +128,22 @@ def _measure_one(
         num_bytes=per_rank * ranks.size * ELEMENT_BYTES,
         seconds=max(by_rank),
         calls=calls,
-        slow=[
-            f"rank {rank} on {hosts[rank]}"
-            for rank, took in enumerate(by_rank)
-            if took > SLOW * middle
-        ],
+        slow=slow_ranks(by_rank, hosts),
     )
+
+
+def slow_ranks(by_rank: Sequence[float], hosts: Sequence[str]) -> list[str]:
+    """`rank 3 on host`, of those that take more than SLOW times the median; of an even number, of
+    the lower one, so that one node of two is named.
+
+    by_rank: seconds. A collective ends on all ranks of its group together, so these are whole
+    groups: nodes, or the ranks of one number on each node. Among the ranks of a single group nobody
+    is slow.
+    """
+    middle = sorted(by_rank)[(len(by_rank) - 1) // 2]
+    return [
+        f"rank {rank} on {hosts[rank]}" for rank, took in enumerate(by_rank) if took > SLOW * middle
+    ]
 
 
 def _check(collective: Collective, name: str, hosts: Sequence[str]) -> None:

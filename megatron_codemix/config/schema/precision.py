@@ -43,8 +43,8 @@ class Fp8Config(Section):
     """Whether weights are kept and gathered over data-parallel ranks in FP8: less memory and
     communication. Needs layout.distributed_optimizer."""
     amax_history_length: PositiveInt = 1024
-    """With delayed scaling: how many maxima a scale looks back on. One of each step where it is
-    emulated, of each microbatch in Transformer Engine."""
+    """With delayed scaling: how many maxima a scale looks back on. One of each microbatch in
+    Transformer Engine, of each step in the other recipes."""
     margin: Annotated[int, Field(ge=0, le=16)] = 0
     """With delayed scaling: scales are divided by 2 to the power of this."""
 

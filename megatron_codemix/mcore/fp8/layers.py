@@ -8,7 +8,8 @@ from typing import Any, Self
 import torch
 from megatron.core.transformer.spec_utils import ModuleSpec
 
-from megatron_codemix.config.precision_checks import check_cuda, fp8_format
+from megatron_codemix.backend.devices import compute_capability
+from megatron_codemix.config.precision_checks import check_capability, check_cuda, fp8_format
 from megatron_codemix.config.schema import AnyPrecisionConfig, Fp8Config
 from megatron_codemix.errors import UnavailableError
 from megatron_codemix.mcore.fp8.linear import IN_FP8
@@ -25,18 +26,21 @@ LAYERS_AT_EACH_END = 1
 """With first_last_bf16."""
 
 
-def require_engine_device(precision: AnyPrecisionConfig, device: torch.device) -> None:
-    """Raises UnavailableError where Transformer Engine would have to multiply on a CPU, or by
-    another CUDA than it needs."""
-    if not isinstance(precision, Fp8Config) or not precision.is_engines:
+def require_fp8_device(precision: AnyPrecisionConfig, device: torch.device) -> None:
+    """Raises UnavailableError where the device cannot multiply so, or Transformer Engine would have
+    to multiply by another CUDA than it needs."""
+    if not isinstance(precision, Fp8Config):
         return
-    if device.type == "cpu":
+    if precision.is_engines and device.type == "cpu":
         raise UnavailableError(
             "precision.recipe: Transformer Engine multiplies on a GPU, and this process computes "
             "on a CPU; codemix doctor says what PyTorch finds, precision.recipe=emulated runs "
             "anywhere"
         )
-    problems = check_cuda(precision, torch.version.cuda)
+    problems = [
+        *check_capability(precision, compute_capability(device)),
+        *check_cuda(precision, torch.version.cuda),
+    ]
     if problems:
         raise UnavailableError("\n".join(problems))
 

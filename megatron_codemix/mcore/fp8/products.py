@@ -1,7 +1,8 @@
 """Products of two matrices in FP8: exact in fp32 on any device, or by PyTorch's own kernels, which
 are a GPU's tensor cores.
 
-Both give the same but for the order of sums and one rounding to the output's format.
+Both give the same but for the order of sums and one rounding to the output's format, and, on a GPU,
+for fast sums where they are asked for.
 """
 
 from typing import Protocol

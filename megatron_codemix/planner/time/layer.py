@@ -35,6 +35,16 @@ _ATTENTION_BLOCK = 128
 _LOSS_BYTES = 12
 """Memory traffic of the loss for each logit, forward; as much backward: bf16 and fp32 copies,
 maximum, sum of exponentials."""
+_CAST_BYTES_ENGINE = {"delayed": 2, "tensorwise": 4, "blockwise": 4}
+"""Memory traffic of Transformer Engine's cast for each element: it is written by rows and by
+columns, by the kernel before where the scale is known by then (delayed scaling), else by another
+one, which has to read it. Weights are cast once a step, which is left out."""
+_CAST_BYTES_TORCH = 33
+"""The same of `mcore/fp8`, whose kernels are torch's, one by one, on a bf16 matrix (bytes read +
+written): abs 2 + 2, amax 2, float 2 + 4, times the scale 4 + 4, clamp 4 + 4, to FP8 4 + 1. Weights
+are cast with every microbatch."""
+_TRANSPOSE_BYTES = 2
+"""Of an FP8 element, read and written."""
 _LAYER_KERNELS = 8
 """Kernels without products, forward; twice as many backward."""
 
@@ -54,17 +64,17 @@ def layer_pass(job: Job, cluster: Cluster, constants: Constants) -> Pass:
     into, back = _products(job, linears, gpu, constants)
     kernels, bandwidth = _LAYER_KERNELS * constants.kernel_seconds, _bandwidth(gpu, constants)
     bytes_into, bytes_back = _elementwise_bytes(job, tokens)
-    casts_into, casts_back = _cast_bytes(job, linears)
+    casts_into, casts_back = _cast_seconds(job, linears, gpu, constants)
     attention = _attention(job, gpu, constants, tokens)
     forward: dict[Part, float] = {
         "products": into,
         "attention": attention,
-        "elementwise": (bytes_into + casts_into) / bandwidth + kernels,
+        "elementwise": bytes_into / bandwidth + casts_into + kernels,
     }
     backward: dict[Part, float] = {
         "products": back,
         "attention": _BACKWARD_ATTENTION * attention,
-        "elementwise": (bytes_back + casts_back) / bandwidth + 2 * kernels,
+        "elementwise": bytes_back / bandwidth + casts_back + 2 * kernels,
     }
     forward["tensor"], backward["tensor"] = _tensor(job, cluster, constants, back)
     forward["context"] = _context(job, cluster, constants)
@@ -146,17 +156,28 @@ def _fp8_fraction(job: Job) -> float:
     return max(0.0, 1 - excepted / job.model.num_layers)
 
 
-def _cast_bytes(job: Job, linears: tuple[Linear, ...]) -> tuple[float, float]:
-    """Memory traffic of casts to FP8, forward and backward: what goes into each product is written
-    by rows and by columns, by the kernel before where the scale is known by then (delayed scaling),
-    else by another one, which has to read it."""
-    if not isinstance(job.precision, Fp8Config):
+def _cast_seconds(
+    job: Job, linears: tuple[Linear, ...], gpu: Gpu, constants: Constants
+) -> tuple[float, float]:
+    """Of casts to FP8, forward and backward."""
+    precision = job.precision
+    if not isinstance(precision, Fp8Config):
         return 0.0, 0.0
-    per_item = 2 if job.precision.scaling == "delayed" else 4
-    scale = per_item * _fp8_fraction(job)
     low = [linear for linear in linears if linear.can_be_fp8]
-    into = sum(linear.rows * linear.inner * linear.count for linear in low)
-    back = sum(linear.rows * linear.columns * linear.count for linear in low)
+    inputs = sum(linear.rows * linear.inner * linear.count for linear in low)
+    gradients = sum(linear.rows * linear.columns * linear.count for linear in low)
+    if precision.is_engines:
+        each, bandwidth = _CAST_BYTES_ENGINE[precision.recipe], _bandwidth(gpu, constants)
+        into, back = each * inputs, each * gradients
+    else:
+        # Counted kernel by kernel, so these move no more than that.
+        bandwidth = gpu.memory_bandwidth * constants.memory_efficiency
+        weights = sum(linear.parameters for linear in low)
+        into = _CAST_BYTES_TORCH * (inputs + weights)
+        # What the two products of the gradients take in another order than it was written in.
+        turned = _TRANSPOSE_BYTES * (inputs + weights + gradients)
+        back = _CAST_BYTES_TORCH * gradients + turned
+    scale = _fp8_fraction(job) / bandwidth
     return scale * into, scale * back
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from megatron_codemix.backend.environment import require_device, runs_on_gpus
-from megatron_codemix.errors import UnavailableError
+from megatron_codemix.backend.environment import require_device, require_precision, runs_on_gpus
+from megatron_codemix.config.schema import Fp8Config
+from megatron_codemix.errors import ConfigError, UnavailableError
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,15 @@ def test_a_container_may_have_gpus_without_the_drivers_programs(
     assert runs_on_gpus("auto", tmp_path)
     assert not runs_on_gpus("cpu", tmp_path)
     require_device("cuda", tmp_path)
+
+
+def test_a_run_on_the_cpu_does_not_ask_which_gpu_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 8.0\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    scaled = Fp8Config(recipe="torch_scaled_mm", rule="tensorwise")
+    require_precision(scaled, "cpu")
+    with pytest.raises(ConfigError, match=r"and this one has 8\.0"):
+        require_precision(scaled, "auto")

@@ -41,8 +41,19 @@ def test_torchrun() -> None:
 
 def test_srun_meets_on_the_first_node() -> None:
     assert rank_context_from_environment(SRUN) == RankContext(
-        rank=3, world_size=4, local_rank=1, init_method="tcp://gpu07:24567"
+        rank=3, world_size=4, local_rank=1, init_method="tcp://gpu07:24567", launch="1234567.0"
     )
+
+
+def test_steps_of_a_job_meet_apart() -> None:
+    """Also where the script gives both the same address."""
+    first, second = (
+        rank_context_from_environment(SRUN | {"SLURM_STEP_ID": step}) for step in ("0", "1")
+    )
+    assert first is not None
+    assert second is not None
+    assert first.init_method != second.init_method
+    assert (first.launch, second.launch) == ("1234567.0", "1234567.1")
 
 
 def test_srun_meets_where_the_script_says() -> None:
@@ -134,3 +145,23 @@ def test_ranks_are_dealt_out_in_blocks(tasks: str, hosts: list[str]) -> None:
     context = rank_context_from_environment(step)
     assert context is not None
     assert context.hosts == tuple(hosts)
+
+
+@pytest.mark.parametrize(
+    ("distribution", "is_known"),
+    [
+        ("block", True),
+        ("block:cyclic", True),
+        ("block,Pack", True),
+        ("cyclic", False),
+        ("cyclic:block", False),
+        ("plane", False),
+        ("arbitrary", False),
+    ],
+)
+def test_ranks_that_are_dealt_out_otherwise_are_not_placed(
+    distribution: str, is_known: bool
+) -> None:
+    step = {"SLURM_STEP_NODELIST": "gpu[1-2]", "SLURM_STEP_TASKS_PER_NODE": "2(x2)"}
+    found = planned_hosts(SRUN | step | {"SLURM_DISTRIBUTION": distribution})
+    assert found == (("gpu1", "gpu1", "gpu2", "gpu2") if is_known else ())

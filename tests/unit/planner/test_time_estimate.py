@@ -136,6 +136,27 @@ def test_fp8_gains_less_on_a_small_model() -> None:
     assert gains[-1] < 2
 
 
+def test_casts_by_torchs_own_kernels_take_their_time() -> None:
+    """abs, amax, float, product, clamp and cast move 33 bytes for each element of inputs, weights
+    and gradients; a transposed copy of each for the gradients' products moves 2 more."""
+    engines, scaled = (
+        estimate(job(precision=precision))
+        for precision in (
+            Fp8Config(recipe="tensorwise"),
+            Fp8Config(recipe="torch_scaled_mm", rule="tensorwise"),
+        )
+    )
+    assert scaled.step_seconds > engines.step_seconds
+    assert scaled.parts["products"] == engines.parts["products"]
+    inner, columns = (4096, 4096, 4096, 11008), (3 * 4096, 4096, 2 * 11008, 4096)
+    tokens, microbatches, layers = 4096, 512 // 64, 32
+    elements = tokens * (sum(inner) + sum(columns))
+    elements += sum(one * other for one, other in zip(inner, columns, strict=True))
+    seconds = microbatches * layers * 35 * elements / (3.35e12 * CONSTANTS.memory_efficiency)
+    casts = scaled.parts["elementwise"] - estimate(job()).parts["elementwise"]
+    assert casts == pytest.approx(seconds, rel=1e-6)
+
+
 def test_fp8_on_a_gpu_without_it_is_refused() -> None:
     with pytest.raises(ConfigError, match="no FP8"):
         estimate_time(job(precision=Fp8Config(recipe="delayed")), make_cluster("a100"), CONSTANTS)

@@ -9,7 +9,7 @@ import torch
 import megatron_codemix.mcore  # noqa: F401  # before megatron.core
 from megatron_codemix.config.schema import Fp8Config, LayoutConfig, PrecisionConfig
 from megatron_codemix.errors import UnavailableError
-from megatron_codemix.mcore.fp8.layers import Fp8Layers, engine_fields
+from megatron_codemix.mcore.fp8.layers import Fp8Layers, engine_fields, require_fp8_device
 from megatron_codemix.mcore.transformer import build_transformer_config
 from tests.helpers.training import MODEL
 
@@ -75,6 +75,21 @@ def test_a_recipe_is_refused_by_name_on_a_cpu(recipe: Any) -> None:
         build_transformer_config(
             MODEL, LayoutConfig(), Fp8Config(recipe=recipe), torch.device("cpu")
         )
+
+
+def test_a_gpu_that_cannot_multiply_so_is_told_before_the_first_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where nvidia-smi is missing, nothing has asked before."""
+    scaled = Fp8Config(recipe="torch_scaled_mm", rule="tensorwise")
+    gpu = torch.device("cuda", 0)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (8, 0))
+    with pytest.raises(UnavailableError, match=r"8\.9 or higher, and this one has 8\.0"):
+        require_fp8_device(scaled, gpu)
+    require_fp8_device(scaled, torch.device("cpu"))
+    require_fp8_device(PrecisionConfig(kind="bf16"), gpu)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (8, 9))
+    require_fp8_device(scaled, gpu)
 
 
 @pytest.mark.parametrize("num_layers", [3, 4, 7])
