@@ -7,6 +7,7 @@ reaches the caller.
 """
 
 import contextlib
+import gc
 import math
 import os
 import signal
@@ -110,6 +111,8 @@ def run_ranks(
             prepare()
         port = stack.enter_context(_reserve_port()).getsockname()[1]
         stack.callback(_kill, watch)
+        gc.freeze()  # or the first collection of each rank would copy what was imported
+        stack.callback(gc.unfreeze)
         with _signals_held_back():
             stack.enter_context(_forwarding(watch))
             for rank in range(num_ranks):

@@ -27,6 +27,7 @@ _PRELOADED = [
     "megatron_codemix.scaling.analysis",
     "tests.helpers.commands",
     "tests.helpers.ranks",
+    "tests.helpers.frozen",
 ]
 
 
