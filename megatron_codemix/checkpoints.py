@@ -31,14 +31,18 @@ def refusing_damage(folder: Path) -> Iterator[None]:
     try:
         yield
     except DamagedCheckpointError as damage:
-        run = run_of_checkpoint(folder)
-        advice = (
-            f"delete the folder and give {train_again(run)}, which goes on from the checkpoint "
-            "before"
-            if any(step < int(folder.name.removeprefix("iter_")) for step in run.complete_steps())
-            else "move the run directory away to train it again"
-        )
-        raise RunError(f"{damage}\n{folder}: restore these files, or {advice}") from damage
+        raise RunError(f"{damage}\n{damage_advice(folder)}") from damage
+
+
+def damage_advice(folder: Path) -> str:
+    """What to do about a checkpoint that is damaged."""
+    run = run_of_checkpoint(folder)
+    advice = (
+        f"delete the folder and give {train_again(run)}, which goes on from the checkpoint before"
+        if any(step < int(folder.name.removeprefix("iter_")) for step in run.complete_steps())
+        else "move the run directory away to train it again"
+    )
+    return f"{folder}: restore these files, or {advice}"
 
 
 @dataclass(frozen=True)

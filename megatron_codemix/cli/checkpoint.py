@@ -12,6 +12,7 @@ import typer
 from megatron_codemix.checkpoints import (
     CheckpointInfo,
     changed_files,
+    damage_advice,
     files_of,
     list_checkpoints,
     read_marker,
@@ -80,7 +81,8 @@ def verify(
             raise typer.Exit(EXIT_INPUT)
         return
     if not is_ok:
-        raise RunError("\n".join(line for folder in folders for line in problems[folder]))
+        damaged = [folder for folder in folders if problems[folder]]
+        raise RunError(*(x for one in damaged for x in (*problems[one], damage_advice(one))))
     for folder, marker in markers.items():
         print(f"{folder}: {format_bytes(total_bytes(marker))}, as written")
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from megatron_codemix.config.problems import suggestion
-from megatron_codemix.errors import CodemixError, ConfigError, RunError
+from megatron_codemix.errors import CodemixError, ConfigError, DataError, RunError
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.sharing import require_one_run_each
 from megatron_codemix.study.spec import StudySpec, load_study
@@ -156,4 +156,8 @@ def require_tasks_of(spec: StudySpec, *, with_data: bool) -> None:
     except ConfigError as error:
         place = spec.at("evaluation.tasks.names")
         problems = [problem.removeprefix("--tasks: ") for problem in error.problems]
+        raise ConfigError([f"{place}: {problem}" for problem in problems]) from error
+    except DataError as error:
+        place = spec.at("evaluation.tasks.data_dir")
+        problems = [problem.removeprefix("--data-dir ") for problem in error.problems]
         raise ConfigError([f"{place}: {problem}" for problem in problems]) from error

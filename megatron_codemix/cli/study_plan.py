@@ -62,9 +62,9 @@ def plan_record(
 
 def plan_table(tree: StudyTree, phases: Sequence[PhaseOutlook]) -> WholeTable:
     layouts = sorted({phase.layout for phase in phases})
+    processes = f"{tree.spec.world_size} process{'es' if tree.spec.world_size > 1 else ''}"
     table = WholeTable(
-        title=f"{tree.spec.name}: {len(phases)} phases, each on {tree.spec.world_size} processes "
-        f"({', '.join(layouts)})",
+        title=f"{tree.spec.name}: {len(phases)} phases, each on {processes} ({', '.join(layouts)})",
         show_lines=True,
     )
     for name in ("phase", "tokens", "learning rate", "mixture (epochs along the chain)"):

@@ -1,6 +1,7 @@
 """Weighted means of checkpoints' weights (model soups, and merging as a substitute for decay)."""
 
 import contextlib
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +45,10 @@ def average_weights(
     for folder, weight, found in zip(folders, weights, places, strict=True):
         with refusing_damage(folder):
             require_whole(folder)
-        loaded = dist_checkpointing.load(found, str(folder), validate_access_integrity=False)
+        with warnings.catch_warnings():
+            # torch deprecates the function by which megatron-core reads.
+            warnings.simplefilter("ignore", FutureWarning)
+            loaded = dist_checkpointing.load(found, str(folder), validate_access_integrity=False)
         for name in _shapes(found):
             term = loaded[name].double().mul_(weight)
             sums[name] = sums[name].add_(term) if name in sums else term

@@ -66,7 +66,8 @@ def test_wrong_benchmarks_are_told_before_anything_is_trained(tmp_path: Path) ->
         assert words in done.stderr
     done = codemix("study", "run", study, "--out", tmp_path / "out")
     assert done.returncode == 2
-    assert "items: there is no such folder" in done.stderr
+    place = "evaluation.tasks.data_dir"
+    assert f"{place}: {tmp_path / 'items'}: there is no such folder" in done.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -5,6 +5,7 @@ with the nearest known one, all problems in one block.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -31,6 +32,13 @@ OWN_OPTIONS = frozenset(
     }
 )  # fmt: skip
 """Options of sbatch that follow from the study or from other fields."""
+_OWN_OF_SRUN = frozenset(
+    {
+        "--container-image", "--container-mounts", "--cpus-per-task", "--kill-on-bad-exit",
+        "--nodes", "--ntasks", "--ntasks-per-node", "--wait",
+    }
+)  # fmt: skip
+"""The same, of srun."""
 
 
 def read_time_limit(value: Json) -> Json:
@@ -176,12 +184,8 @@ def _problems(cluster: ClusterSpec) -> list[str]:
         for name, limit in limits.items()
         if cluster.stop_before_end >= limit
     ]
-    for option in cluster.extra_sbatch:
-        name = re.split(r"[=\s]", option, maxsplit=1)[0]
-        if not name.startswith("--"):
-            problems.append(f"extra_sbatch: {option!r}: write the long form, --name=value")
-        elif name in OWN_OPTIONS:
-            problems.append(f"extra_sbatch: {option!r}: codemix sets {name} itself; remove it")
+    problems += _option_problems("extra_sbatch", cluster.extra_sbatch, OWN_OPTIONS)
+    problems += _option_problems("srun_options", cluster.srun_options, _OWN_OF_SRUN)
     container = cluster.container
     if container is not None:
         problems += [
@@ -191,4 +195,15 @@ def _problems(cluster: ClusterSpec) -> list[str]:
         ]
         if container.image.startswith("/") and not Path(container.image).exists():
             problems.append(f"container.image: {container.image} is not there; give its path")
+    return problems
+
+
+def _option_problems(field: str, options: Sequence[str], ours: frozenset[str]) -> list[str]:
+    problems = []
+    for option in options:
+        name = re.split(r"[=\s]", option, maxsplit=1)[0]
+        if not name.startswith("--"):
+            problems.append(f"{field}: {option!r}: write the long form, --name=value")
+        elif name in ours:
+            problems.append(f"{field}: {option!r}: codemix sets {name} itself; remove it")
     return problems

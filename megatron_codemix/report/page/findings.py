@@ -96,10 +96,16 @@ def _finding(metric: str, cell: str, compared: Sequence[Row], key: str, num_name
         cell=cell,
         better=[_named(row) for row in better[:num_named]],
         worse=[_named(row) for row in worse[:num_named]],
-        open=[row["variant"] for row in sides["cannot tell"]],
+        open=[_open_words(row) for row in sides["cannot tell"]],
         more_better=len(better[num_named:]),
         more_worse=len(worse[num_named:]),
     )
+
+
+def _open_words(row: Row) -> str:
+    """`code (4 seeds would decide)`, as far as that is known."""
+    runs = row["runs_to_decide"]
+    return row["variant"] if runs is None else f"{row['variant']} ({runs} seeds would decide)"
 
 
 def _by_size(rows: Sequence[Row]) -> list[Row]:

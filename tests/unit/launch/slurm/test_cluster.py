@@ -58,13 +58,16 @@ def test_fields_that_do_not_fit_together_come_together(tmp_path: Path) -> None:
         + """\
 stop_before_end: 24h
 extra_sbatch: ["-p other", "--time=5", "--exclusive"]
+srun_options: ["--mpi=none", "-n3", "--kill-on-bad-exit=1"]
 container: {kind: apptainer, image: /not/there.sif, mounts: ["relative:/x", "/a:/b:ro"]}
 """
     )
     problems = problems_of(tmp_path, text)
     wanted = [
         "tasks_per_node: missing", "gpu_type: h100", "stop_before_end", "'-p other'",
-        "codemix sets --time itself", "'relative:/x'", "/not/there.sif is not there",
+        "codemix sets --time itself",
+        "srun_options: '-n3': write the long form", "codemix sets --kill-on-bad-exit itself",
+        "'relative:/x'", "/not/there.sif is not there",
     ]  # fmt: skip
     assert len(problems) == len(wanted), problems
     for words, problem in zip(wanted, problems, strict=True):

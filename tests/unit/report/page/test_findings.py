@@ -29,7 +29,7 @@ def test_changes_are_named_by_size_within_their_verdict() -> None:
         ("balanced", "10.0% (interval 8.0 to 12.0%)"),
     ]
     assert [one.variant for one in point.worse] == ["code->text"]
-    assert point.open == ["balanced-only"]
+    assert point.open == ["balanced-only (12 seeds would decide)"]
     [lead] = found.lead
     assert lead.startswith(
         f"Of 4 differences from {BASELINE}, 2 are for the better and 1 for the worse; "
