@@ -45,7 +45,7 @@ from megatron_codemix.cli.unused import refuse_unused
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, EXIT_RETRY, ConfigError, RunError
 from megatron_codemix.obs.tables import WholeTable
 from megatron_codemix.study.damaged_ends import is_all_done
-from megatron_codemix.study.data_checks import data_of_all
+from megatron_codemix.study.data_checks import data_of_all, missing_line
 from megatron_codemix.study.outlook import outlook
 from megatron_codemix.study.run_checks import identity_problems, start_problems
 from megatron_codemix.study.tree import StudyTree, expand, identify
@@ -130,7 +130,7 @@ def plan(
     if json:
         _print_json(plan_record(tree, phases, data_found.missing, notes, cost))
     else:
-        missing = [f"missing: {name}" for name in data_found.missing]
+        missing = map(missing_line, data_found.missing)
         _print_table(plan_table(tree, phases), [*missing, *(f"note: {text}" for text in notes)])
     if cost is not None and not json:
         _print_table(cost.table(), [])

@@ -17,6 +17,7 @@ from megatron_codemix.obs.tables import WholeTable
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.changed_phase import earlier_run
 from megatron_codemix.study.damaged_ends import damaged_end, phases_to_show
+from megatron_codemix.study.data_checks import missing_line
 from megatron_codemix.study.job_graph import job_name
 from megatron_codemix.study.job_records import read_records
 from megatron_codemix.study.other_runs import other_runs
@@ -235,7 +236,7 @@ def _newest_step(phase: PhaseProgress) -> tuple[int, str]:
 
 
 def _notes(tree: StudyTree, out: Path, phases: list[PhaseProgress], jobs: _Jobs) -> list[str]:
-    lines = [f"missing: {name}" for name in tree.inventory.missing]
+    lines = [missing_line(name) for name in tree.inventory.missing]
     lines += [f"jobs: {jobs.problem}"] if jobs.problem else []
     report = jobs.live.get(job_name(tree.spec.name, None, "report"))
     lines += [f"report: {report.words}"] if report else []

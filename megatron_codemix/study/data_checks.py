@@ -15,6 +15,7 @@ from megatron_codemix.data.shards.manifest import Manifest, manifest_command
 from megatron_codemix.data.shards.token_shard import TokenShard
 from megatron_codemix.errors import CodemixError, ConfigError
 from megatron_codemix.study.damaged_ends import to_be_done
+from megatron_codemix.study.data_paths import DATA_ROOT
 from megatron_codemix.study.inventory import is_file
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.state import phase_progress
@@ -39,8 +40,14 @@ class DataFound(NamedTuple):
     @property
     def problems(self) -> list[str]:
         """Both, with what to do."""
-        missing = [f"missing: {name}; prepare it, or set --data" for name in self.missing]
-        return [*missing, *self.damaged]
+        return [*map(missing_line, self.missing), *self.damaged]
+
+
+def missing_line(name: str) -> str:
+    """That a file is not there, with what to do."""
+    if DATA_ROOT in name:
+        return f"missing: {name}; give --data, the folder that {DATA_ROOT} stands for"
+    return f"missing: {name}; prepare it, or set --data"
 
 
 def data_of_all(tree: StudyTree) -> DataFound:
