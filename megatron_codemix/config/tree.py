@@ -225,15 +225,17 @@ def set_dotted(tree: Mapping[str, Any], path: str, value: Any, where: str = "") 
     return root
 
 
-def parse_override(text: str, problems: list[str]) -> tuple[str, Any] | None:
-    """`train.seed=3` -> ("train.seed", "3"); `{`, `[` or a quote opens YAML."""
+def parse_override(text: str, problems: list[str], where: str = "") -> tuple[str, Any] | None:
+    """`train.seed=3` -> ("train.seed", "3"); `{`, `[` or a quote opens YAML. where: stands for it
+    in problems, also in those of the YAML's keys."""
+    place = where or f"override {text!r}"
     path, equals, value = text.partition("=")
     if not equals or not path.strip():
-        problems.append(f"override {text!r}: expected key=value, such as train.seed=3")
+        problems.append(f"{place}: expected key=value, such as train.seed=3")
         return None
     path, value = path.strip(), value.strip()
     if value[:1] in ("{", "[", '"', "'"):
-        return path, parse_yaml(value, f"override {text!r}", problems, has_lines=False)
+        return path, parse_yaml(value, place, problems, has_lines=False)
     return path, None if value in _NULLS else value
 
 

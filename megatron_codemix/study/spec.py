@@ -288,7 +288,8 @@ def _origin_problems(origin: Mapping[str, Any], tree: Mapping[str, Any]) -> list
 def _apply_overrides(tree: Tree, overrides: Sequence[str], problems: list[str]) -> Tree:
     """The study file's tree with each `key=value` in its place; adds to `problems`."""
     for text in overrides:
-        setting = parse_override(text, problems)
+        where = f"--set {text}"
+        setting = parse_override(text, problems, where)
         if setting is None:
             continue
         key, value = setting
@@ -297,18 +298,16 @@ def _apply_overrides(tree: Tree, overrides: Sequence[str], problems: list[str]) 
         if not is_run_key and head not in StudySpec.model_fields:
             known = [*field_paths(StudySpec), *field_paths(RunConfig)]
             problems.append(
-                f"--set {text}: neither a key of a study file nor of a run configuration"
+                f"{where}: neither a key of a study file nor of a run configuration"
                 + suggestion(key, known, known)
             )
             continue
         if is_run_key:
             problems += [
-                f"--set {text}: no effect, because {place} sets {setter} itself; change the study "
-                "file"
+                f"{where}: no effect, because {place} sets {setter} itself; change the study file"
                 for place, setter in _setters(tree)
                 if key == setter or key.startswith(f"{setter}.")
             ]
-        where = f"--set {text}"
         try:
             tree = set_dotted(tree, f"defaults.{key}" if is_run_key else key, value, where=where)
         except ConfigError as error:

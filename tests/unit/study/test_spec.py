@@ -345,7 +345,7 @@ def test_wrong_overrides_and_a_wrong_file_are_reported_together(tmp_path: Path) 
     with pytest.raises(ConfigError) as caught:
         load_study(write_study(tmp_path, text), overrides=["bar", "foo=1", "name.x=2"])
     message = str(caught.value)
-    for words in ("'bar'", "foo=1", "name is a value", "varaints"):
+    for words in ("--set bar: expected key=value", "foo=1", "name is a value", "varaints"):
         assert words in message
 
 
