@@ -24,7 +24,7 @@ from pydantic import AfterValidator, Field, PositiveInt, PrivateAttr, WithJsonSc
 from megatron_codemix.config.loader import build_section, load_tree, resolve_extends
 from megatron_codemix.config.problems import field_paths, suggestion
 from megatron_codemix.config.schema import PositiveTokens, RunConfig, Section
-from megatron_codemix.config.tree import Tree, parse_override, set_dotted, where_of
+from megatron_codemix.config.tree import Tree, parse_override, set_at, where_of
 from megatron_codemix.errors import ConfigError
 from megatron_codemix.study.data_paths import (
     absolute_data,
@@ -309,10 +309,32 @@ def _apply_overrides(tree: Tree, overrides: Sequence[str], problems: list[str]) 
                 if key == setter or key.startswith(f"{setter}.")
             ]
         try:
-            tree = set_dotted(tree, f"defaults.{key}" if is_run_key else key, value, where=where)
+            tree = set_at(tree, _way(tree, f"defaults.{key}" if is_run_key else key), value, where)
         except ConfigError as error:
             problems += error.problems
     return tree
+
+
+def _way(tree: Tree, path: str) -> list[str]:
+    """`phases.cool.set.train.train_tokens` -> the four keys that lead to this setting. A key of the
+    tree may hold dots: the longest that stands there counts, and what settings by dotted key do not
+    have yet is one key."""
+    way, rest, node = list[str](), path.split("."), _mapping(tree)
+    while rest:
+        keys = {size: ".".join(rest[:size]) for size in range(len(rest), 0, -1)}
+        new = len(rest) if _holds_settings(way) else 1
+        size = next((size for size, key in keys.items() if key in node), new)
+        way.append(keys[size])
+        rest, node = rest[size:], _mapping(node.get(keys[size]))
+    return way
+
+
+def _holds_settings(way: Sequence[str]) -> bool:
+    """Whether a section of the study file has dotted keys of the run configuration."""
+    match way:
+        case ["matrix"] | ["phases", _, "set"] | ["axes", _, _]:
+            return True
+    return False
 
 
 def _setters(tree: Tree) -> list[tuple[str, str]]:
