@@ -46,8 +46,8 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        help="key=value: changes the study file (world_size=2) or its defaults (train.seed=2). "
-        "May be repeated.",
+        help="key=value: changes the study file (world_size=2, phases.cool.set.train.seed=2) or "
+        "its defaults (train.seed=2). May be repeated.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

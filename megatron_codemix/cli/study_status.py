@@ -4,13 +4,14 @@ import json as json_module
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.measure import Measurement
 
+from megatron_codemix.cli.study_options import with_store
 from megatron_codemix.errors import CodemixError
 from megatron_codemix.launch.slurm.client import QueuedJob, SlurmPrograms, missing_programs
 from megatron_codemix.obs.tables import WholeTable
@@ -113,13 +114,14 @@ def watch_progress(tree: StudyTree, out: Path, console: Console | None = None) -
     console = console or Console()
     jobs = _Jobs(tree, out)
     if not console.is_terminal:
-        phases = _watch_plainly(tree, out, jobs, console)
+        look = _watch_plainly(tree, out, jobs, console)
     else:
         with Live(console=console, auto_refresh=False) as live:
-            for phases in _looks(tree, out, jobs):
-                live.update(_fitting_table(tree, out, phases, jobs, console), refresh=True)
-    is_done = _all_done(phases)
-    lines = _notes(tree, out, phases, jobs) if console.is_terminal or not is_done else []
+            for look in _looks(tree, out, jobs):
+                table = _fitting_table(look.tree, out, look.phases, jobs, console)
+                live.update(table, refresh=True)
+    is_done = _all_done(look.phases)
+    lines = _notes(look.tree, out, look.phases, jobs) if console.is_terminal or not is_done else []
     if not is_done:
         idle = format_duration(IDLE_SECONDS)
         lines.append(f"nothing has run or was queued for {idle}: not waiting any longer")
@@ -128,13 +130,20 @@ def watch_progress(tree: StudyTree, out: Path, console: Console | None = None) -
     return is_done
 
 
-def _looks(tree: StudyTree, out: Path, jobs: _Jobs) -> Iterator[list[PhaseProgress]]:
+class _Look(NamedTuple):
+    tree: StudyTree
+    """With the store that a `study run` may have begun to use meanwhile."""
+    phases: list[PhaseProgress]
+
+
+def _looks(tree: StudyTree, out: Path, jobs: _Jobs) -> Iterator[_Look]:
     """The phases, again and again: to the end, or until no more is to be expected."""
     alive_at, before = time.monotonic(), ""
     while True:
         jobs.ask()
-        phases = phases_to_show(tree, out)
-        yield phases
+        placed = with_store(tree, out, tree.store)
+        phases = phases_to_show(placed, out)
+        yield _Look(placed, phases)
         if _all_done(phases):
             return
         now = repr([(phase.state, _newest_step(phase)) for phase in phases])
@@ -162,12 +171,11 @@ def _is_under_way(phases: list[PhaseProgress], out: Path) -> bool:
     )
 
 
-def _watch_plainly(
-    tree: StudyTree, out: Path, jobs: _Jobs, console: Console
-) -> list[PhaseProgress]:
+def _watch_plainly(tree: StudyTree, out: Path, jobs: _Jobs, console: Console) -> _Look:
     """The phases as they were last."""
     said, said_at = "", 0.0
-    for phases in _looks(tree, out, jobs):
+    for look in _looks(tree, out, jobs):
+        phases = look.phases
         num_done = sum(phase.state == "done" for phase in phases)
         words = [f"{num_done} of {len(phases)} phases done"]
         words += [
@@ -179,7 +187,7 @@ def _watch_plainly(
         if line != said or time.monotonic() - said_at > _PLAIN_EVERY_SECONDS:
             said, said_at = line, time.monotonic()
             console.print(line, markup=False, highlight=False, soft_wrap=True)
-    return phases
+    return look
 
 
 def _fitting_table(

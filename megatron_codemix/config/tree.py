@@ -6,7 +6,7 @@ stays text until its field types it.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -205,8 +205,12 @@ def set_dotted(tree: Mapping[str, Any], path: str, value: Any, where: str = "") 
     Sections on the way are made if absent. Raises ConfigError if one of them is a value.
     where: stands for the setting in later problems; by default, where the key `path` was read.
     """
-    parts = path.split(".")
-    place = where or where_of(path)
+    return set_at(tree, path.split("."), value, where or where_of(path))
+
+
+def set_at(tree: Mapping[str, Any], parts: Sequence[str], value: Any, place: str) -> Tree:
+    """As `set_dotted`; the parts of the path may hold dots themselves."""
+    path = ".".join(parts)
     if not all(parts):
         raise ConfigError([f"{place or 'override'}: {path!r} is not a field path like train.seed"])
     root = dict(tree)
@@ -225,15 +229,17 @@ def set_dotted(tree: Mapping[str, Any], path: str, value: Any, where: str = "") 
     return root
 
 
-def parse_override(text: str, problems: list[str]) -> tuple[str, Any] | None:
-    """`train.seed=3` -> ("train.seed", "3"); `{`, `[` or a quote opens YAML."""
+def parse_override(text: str, problems: list[str], where: str = "") -> tuple[str, Any] | None:
+    """`train.seed=3` -> ("train.seed", "3"); `{`, `[` or a quote opens YAML. where: stands for it
+    in problems, also in those of the YAML's keys."""
+    place = where or f"override {text!r}"
     path, equals, value = text.partition("=")
     if not equals or not path.strip():
-        problems.append(f"override {text!r}: expected key=value, such as train.seed=3")
+        problems.append(f"{place}: expected key=value, such as train.seed=3")
         return None
     path, value = path.strip(), value.strip()
     if value[:1] in ("{", "[", '"', "'"):
-        return path, parse_yaml(value, f"override {text!r}", problems, has_lines=False)
+        return path, parse_yaml(value, place, problems, has_lines=False)
     return path, None if value in _NULLS else value
 
 

@@ -7,7 +7,7 @@ from megatron_codemix.config.checks import check_config
 from megatron_codemix.config.layout_checks import check_layout
 from megatron_codemix.config.loader import build_run_config
 from megatron_codemix.config.schema import RunConfig
-from megatron_codemix.config.tree import Tree, set_dotted, where_of
+from megatron_codemix.config.tree import Key, Tree, set_dotted, where_of
 from megatron_codemix.errors import ConfigError
 from megatron_codemix.study.evaluation import evaluation_problems
 from megatron_codemix.study.node import SINGLE_CELL
@@ -38,7 +38,8 @@ def phase_tree(spec: StudySpec, point: Mapping[str, str], phase: PhaseSpec, cell
     """The defaults with what the matrix and the phase set, tokens scaled. Raises ConfigError."""
     tree: Tree = spec.defaults
     for axis, value in point.items():
-        fragment = spec.axes[axis][value] if axis in spec.axes else {axis: value}
+        own = Key(axis, spec.nearest_place(f"matrix.{axis}"))
+        fragment = spec.axes[axis][value] if axis in spec.axes else {own: value}
         for key, setting in fragment.items():
             tree = set_dotted(tree, key, setting, where=where_of(key))
     for key, setting in phase.set.items():

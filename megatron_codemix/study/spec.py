@@ -24,7 +24,7 @@ from pydantic import AfterValidator, Field, PositiveInt, PrivateAttr, WithJsonSc
 from megatron_codemix.config.loader import build_section, load_tree, resolve_extends
 from megatron_codemix.config.problems import field_paths, suggestion
 from megatron_codemix.config.schema import PositiveTokens, RunConfig, Section
-from megatron_codemix.config.tree import Tree, parse_override, set_dotted, where_of
+from megatron_codemix.config.tree import Tree, parse_override, set_at, where_of
 from megatron_codemix.errors import ConfigError
 from megatron_codemix.study.data_paths import (
     absolute_data,
@@ -288,7 +288,8 @@ def _origin_problems(origin: Mapping[str, Any], tree: Mapping[str, Any]) -> list
 def _apply_overrides(tree: Tree, overrides: Sequence[str], problems: list[str]) -> Tree:
     """The study file's tree with each `key=value` in its place; adds to `problems`."""
     for text in overrides:
-        setting = parse_override(text, problems)
+        where = f"--set {text}"
+        setting = parse_override(text, problems, where)
         if setting is None:
             continue
         key, value = setting
@@ -297,23 +298,43 @@ def _apply_overrides(tree: Tree, overrides: Sequence[str], problems: list[str]) 
         if not is_run_key and head not in StudySpec.model_fields:
             known = [*field_paths(StudySpec), *field_paths(RunConfig)]
             problems.append(
-                f"--set {text}: neither a key of a study file nor of a run configuration"
+                f"{where}: neither a key of a study file nor of a run configuration"
                 + suggestion(key, known, known)
             )
             continue
         if is_run_key:
             problems += [
-                f"--set {text}: no effect, because {place} sets {setter} itself; change the study "
-                "file"
+                f"{where}: no effect, because {place} sets {setter} itself; change the study file"
                 for place, setter in _setters(tree)
                 if key == setter or key.startswith(f"{setter}.")
             ]
-        where = f"--set {text}"
         try:
-            tree = set_dotted(tree, f"defaults.{key}" if is_run_key else key, value, where=where)
+            tree = set_at(tree, _way(tree, f"defaults.{key}" if is_run_key else key), value, where)
         except ConfigError as error:
             problems += error.problems
     return tree
+
+
+def _way(tree: Tree, path: str) -> list[str]:
+    """`phases.cool.set.train.train_tokens` -> the four keys that lead to this setting. A key of the
+    tree may hold dots: the longest that stands there counts, and what settings by dotted key do not
+    have yet is one key."""
+    way, rest, node = list[str](), path.split("."), _mapping(tree)
+    while rest:
+        keys = {size: ".".join(rest[:size]) for size in range(len(rest), 0, -1)}
+        new = len(rest) if _holds_settings(way) else 1
+        size = next((size for size, key in keys.items() if key in node), new)
+        way.append(keys[size])
+        rest, node = rest[size:], _mapping(node.get(keys[size]))
+    return way
+
+
+def _holds_settings(way: Sequence[str]) -> bool:
+    """Whether a section of the study file has dotted keys of the run configuration."""
+    match way:
+        case ["matrix"] | ["phases", _, "set"] | ["axes", _, _]:
+            return True
+    return False
 
 
 def _setters(tree: Tree) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from megatron_codemix.cli import study_status, task_choice
 from megatron_codemix.cli.main import main
+from megatron_codemix.cli.study_options import with_store
 from megatron_codemix.cli.study_status import watch_progress
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, EXIT_RETRY, ConfigError
 from megatron_codemix.files import read_json, write_json
@@ -17,7 +18,7 @@ from megatron_codemix.locks import try_lock
 from megatron_codemix.study import run_checks
 from megatron_codemix.study.job_records import JobRecord, write_records
 from megatron_codemix.study.run_checks import record_problems
-from megatron_codemix.study.state import children_lock, study_lock
+from megatron_codemix.study.state import StudyRecord, children_lock, study_lock, write_record
 from megatron_codemix.study.tree import StudyTree
 from tests.helpers.study_files import STUDY, small_tree, write_evaluated, write_trained
 from tests.helpers.task_results import write_task_results
@@ -68,6 +69,24 @@ def test_watching_ends_where_nothing_can_come(
     if held is not None:
         assert looks == [3]
         held.close()
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_watch_sees_a_store_that_is_named_after_it_began(
+    is_terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree, out = small_tree(tmp_path), tmp_path / "out"
+
+    def run(seconds: float) -> None:
+        placed = with_store(tree, out, tmp_path / "store")
+        write_done(placed, out)
+        write_record(out, StudyRecord(name="small").with_runs(placed, out))
+
+    monkeypatch.setattr(study_status, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(study_status.time, "sleep", run)
+    screen = io.StringIO()
+    assert watch_progress(tree, out, Console(file=screen, force_terminal=is_terminal, width=120))
+    assert (f"runs: in {tmp_path / 'store'}" in screen.getvalue()) == is_terminal
 
 
 def test_a_watch_in_vain_ends_with_75(

@@ -32,9 +32,9 @@ PROBLEMS = {
 }  # fmt: skip
 
 
-def problems_of(path: Path) -> list[str]:
+def problems_of(path: Path, *overrides: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        expand(load_study(path))
+        expand(load_study(path, overrides=overrides))
     return caught.value.problems
 
 
@@ -74,6 +74,25 @@ def test_a_value_of_an_axis_has_its_line_there(tmp_path: Path) -> None:
     path = write_study(tmp_path, STUDY.replace("phases:\n", axes, 1))
     [problem, *_] = problems_of(path)
     assert problem.startswith(f"{path}:24: phases two/text, two/balanced, ")
+
+
+@pytest.mark.parametrize(
+    ("axis", "words"),
+    [
+        ("optimizer.weight_deca: [0.1, 0.2]", "every phase: optimizer.weight_deca: unknown key"),
+        ("optimizer.weight_decay: [much]", "every phase: optimizer.weight_decay: expected a numb"),
+        ("train.global_batch_sequences: [5]", "every phase: train.global_batch_sequences: 5 is"),
+    ],
+)
+def test_a_dotted_key_of_the_matrix_has_its_line_there(
+    axis: str, words: str, tmp_path: Path
+) -> None:
+    path = write_study(tmp_path, STUDY.replace("phases:\n", f"matrix:\n  {axis}\nphases:\n", 1))
+    [problem, *_] = problems_of(path)
+    assert problem.startswith(f"{path}:21: {words}")
+    override = f"matrix={{{axis}}}"
+    [problem, *_] = problems_of(write_study(tmp_path), override)
+    assert problem.startswith(f"--set {override}: {words}")
 
 
 def test_what_does_not_fit_the_data_has_its_line(tmp_path: Path) -> None:
