@@ -13,7 +13,7 @@ from megatron_codemix.ledgers import ledger_damage, read_ledger
 from megatron_codemix.lineage import start_step
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.changed_phase import other_run_problems
-from megatron_codemix.study.damaged_ends import to_be_done
+from megatron_codemix.study.damaged_ends import is_to_start, lost_end, to_be_done
 from megatron_codemix.study.data_checks import data_of_the_rest
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.state import phase_progress
@@ -28,7 +28,7 @@ def start_problems(tree: StudyTree, out: Path) -> list[str]:
 def run_problems(tree: StudyTree, out: Path) -> list[str]:
     """What keeps a study from starting on the runs that are there, but for what a start mends
     itself (`mend_configs`). Phases whose data is not there are passed over."""
-    return list(dict.fromkeys([*record_problems(tree, out), *branch_problems(tree, out)]))
+    return list(dict.fromkeys([*record_problems(tree, out), *checkpoint_problems(tree, out)]))
 
 
 def record_problems(tree: StudyTree, out: Path) -> list[str]:
@@ -48,12 +48,14 @@ def identity_problems(tree: StudyTree, out: Path) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def branch_problems(tree: StudyTree, out: Path) -> list[str]:
-    """Runs in a store without the checkpoint that a phase, which is still to be trained, starts
-    from."""
-    if tree.store is None:
-        return []
-    found = [problem for node in _known(tree) for problem in _branch_problems(tree, out, node)]
+def checkpoint_problems(tree: StudyTree, out: Path) -> list[str]:
+    """Checkpoints that a phase is still to start from, or to be evaluated by, and that are gone for
+    good."""
+    found = [
+        problem
+        for node in _known(tree)
+        for problem in (*_end_problems(tree, out, node), *_branch_problems(tree, out, node))
+    ]
     return list(dict.fromkeys(found))
 
 
@@ -122,6 +124,18 @@ def _progress_problems(tree: StudyTree, out: Path, node: PhaseNode) -> list[str]
     return []
 
 
+def _end_problems(tree: StudyTree, out: Path, node: PhaseNode) -> list[str]:
+    if tree.trained_with(node) is not None:
+        return []
+    try:
+        lost = lost_end(tree, out, phase_progress(tree, out, node))
+    except CodemixError:  # told by other_run_problems, or by the one who reads what is damaged
+        return []
+    if lost is None:
+        return []
+    return [f"{node.label}: its last checkpoint is needed: {'; '.join(lost.splitlines())}"]
+
+
 def _branch_problems(tree: StudyTree, out: Path, node: PhaseNode) -> list[str]:
     """What is kept for good is no part of an identity: another study may have kept less."""
     origin = node.config.init_from
@@ -132,17 +146,20 @@ def _branch_problems(tree: StudyTree, out: Path, node: PhaseNode) -> list[str]:
     if step == num_steps(parent.config):  # kept, and made again where it is damaged
         return []
     try:
-        status = run.read_status()
-        child = to_be_done(tree, out, phase_progress(tree, out, node))
-    except CodemixError:  # told by other_run_problems, or by the one who reads what is damaged
+        if not is_to_start(tree, out, phase_progress(tree, out, node)):
+            return []
+        trained = to_be_done(tree, out, phase_progress(tree, out, parent))
+    except CodemixError:  # as above
         return []
-    if child.state in ("trained", "done"):
+    saved = run.complete_steps()
+    is_past = trained.state in ("trained", "done") or any(
+        step < one < trained.num_steps for one in saved
+    )
+    if step in saved or not is_past:
         return []
-    is_kept = status is None or status.step < step or step in run.complete_steps()
-    if is_kept:
-        return []
+    place, other = (" in the store", ", or use another store") if tree.store else ("", "")
     return [
-        f"{node.label}: starts from step {step} of {parent.label}, and its run in the store, "
-        f"{run.path}, was trained without keeping that checkpoint; move the directory away to "
-        "train it again, or use another store"
+        f"{node.label}: starts from step {step} of {parent.label}, and its run{place}, {run.path}, "
+        "has not kept that checkpoint, or it is gone; restore it from a copy, or move the "
+        f"directory away to train it again{other}"
     ]

@@ -19,7 +19,7 @@ from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.loading.dali import require_dali
 from megatron_codemix.data.needs import check_held_out
 from megatron_codemix.data.resolve import DataPlan, resolve_data
-from megatron_codemix.errors import ConfigError, UnavailableError
+from megatron_codemix.errors import ConfigError, RunError, UnavailableError
 from megatron_codemix.files import require_free_bytes, write_json, write_text
 from megatron_codemix.lineage import Ancestor, parent_checkpoint, parents_of
 from megatron_codemix.obs.trackers import require_tracker
@@ -70,15 +70,18 @@ def prepare_phase(
     if runs_here and config.data.loader == "dali":
         require_dali()
     parents = parents_of(config)
-    if config.init_from is not None:
-        parent_checkpoint(config.init_from)
+    lost = _lost_start(config)
+    if parents:
         _require_like_parent(config, parents)
     for package in ("tensorboard", "wandb"):
         if getattr(config.logging, package):
             require_tracker(package)
     if config.validation is not None:
         check_held_out(config)
-    data = resolve_data(config)
+    try:
+        data = resolve_data(config)
+    except RunError as error:  # where the parent has not come so far, its ledger has not either
+        raise lost or error from None
     data.dataset()  # refuses a sequence longer than a shard, or samples unlike the parent's
     identity = data.identity(config)
     run = RunDirectory(run_folder or Path("runs") / config_path.stem / f"train-{identity[:8]}")
@@ -93,10 +96,23 @@ def prepare_phase(
         learning_rate=learning_rate([*(parent.link for parent in parents), link]),
         earlier_identity=changed_identity(run, config, data, plan.batches),
     )
-    phase.claim()
+    is_done = phase.claim().state == "done"
+    if lost is not None and not is_done and not run.complete_steps():
+        raise lost
     if runs_here:
         require_disk(run, config)
     return phase
+
+
+def _lost_start(config: RunConfig) -> RunError | None:
+    """Why the parent has not the checkpoint that a run with `config` begins with; None where it
+    has. A run that has one of its own goes on from that."""
+    try:
+        if config.init_from is not None:
+            parent_checkpoint(config.init_from)
+    except RunError as error:
+        return error
+    return None
 
 
 def _require_like_parent(config: RunConfig, parents: Sequence[Ancestor]) -> None:

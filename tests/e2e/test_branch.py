@@ -1,5 +1,6 @@
 """A cooldown that branches from the middle of a stable phase, against one run that decays there."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,10 +40,16 @@ def test_a_cooldown_from_a_kept_checkpoint_equals_one_run(config: Path, tmp_path
     train(config, stable, STABLE, keep, "checkpoint.keep_last=1")
     assert stable.complete_steps() == [6, 12, 18, 20]
     branch = f"init_from={{run: {stable.path}, load: weights+optimizer, at_tokens: {12 * STEP}}}"
-    train(config, cooled, COOLDOWN, branch, f"train.train_tokens={8 * STEP}")
+    cooldown = (COOLDOWN, branch, f"train.train_tokens={8 * STEP}", "checkpoint.keep_last=2")
+    cooldown += (f"checkpoint.save_every_tokens={5 * STEP}",)
+    train(config, cooled, *cooldown)
     assert differing_tensors(whole.checkpoint(20), cooled.checkpoint(8)) == []
     rates = [[line["optimizer/lr"] for line in read_jsonl(run.metrics)] for run in (whole, cooled)]
     assert rates[0][12:] == rates[1]
+    shutil.rmtree(stable.checkpoints)
+    shutil.rmtree(cooled.checkpoint(8))
+    train(config, cooled, *cooldown)  # from its own at step 5
+    assert differing_tensors(whole.checkpoint(20), cooled.checkpoint(8)) == []
     audited = codemix("data", "ledger", cooled.path)
     assert audited.returncode == 0, audited.stdout + audited.stderr
     source = read_jsonl(cooled.ledger)[-1]["sources"]["text"]

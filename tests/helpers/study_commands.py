@@ -66,7 +66,7 @@ if deed == "killed once" and status["attempts"] == 1:
     import os; os.kill(os.getpid(), 9)
 if deed == "preempted twice" and status["attempts"] < 3:
     end("pending", 75, step=status["step"] + 1)
-if deed == "save":
+if deed != "save nothing":
     folder = run / "checkpoints" / f"iter_{steps:07d}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "complete.json").write_text('{"files": {}}')

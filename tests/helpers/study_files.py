@@ -15,7 +15,7 @@ from megatron_codemix.data.shards.manifest import Manifest
 from megatron_codemix.data.shards.writer import TokenShardWriter
 from megatron_codemix.data.tokenizer import tokenizer_hash
 from megatron_codemix.files import append_jsonl, write_json, write_text
-from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.runs import COMPLETE_MARKER, RunDirectory, Status
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.spec import load_study
 from megatron_codemix.study.tree import StudyTree, expand, identify
@@ -167,7 +167,8 @@ def small_tree(folder: Path, text: str = STUDY) -> StudyTree:
 def write_trained(
     tree: StudyTree, out: Path, node: PhaseNode, *, epochs: float = 0.5, attempts: int = 1
 ) -> RunDirectory:
-    """A run directory as training leaves it; the loss of every source falls by 0.01 a step."""
+    """A run directory as training leaves it; the loss of every source falls by 0.01 a step, and the
+    last checkpoint has nothing but its marker."""
     run, plan = tree.run_directory(out, node), tree.plan(node)
     write_text(run.config, dump_yaml(tree.resolved_config(out, node)))
     write_json(run.attempt(attempts) / "plan.json", plan.as_dict())
@@ -204,6 +205,7 @@ def write_trained(
             "max_error_samples": 0.25,
         },
     )
+    write_json(run.checkpoint(plan.num_steps) / COMPLETE_MARKER, {"files": {}})
     assert node.identity is not None
     run.write_status(
         Status(

@@ -3,19 +3,21 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from megatron_codemix.errors import EXIT_DONE, EXIT_RETRY, ConfigError, RunError
+from megatron_codemix.errors import EXIT_DONE, EXIT_RETRY, ConfigError
 from megatron_codemix.files import write_json
-from megatron_codemix.runs import RunDirectory, final_checkpoint
+from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.damaged_ends import phases_to_be_done
 from megatron_codemix.study.job_graph import job_graph
+from megatron_codemix.study.run_checks import start_problems
 from megatron_codemix.study.runner import run_study
 from megatron_codemix.study.tree import StudyTree
 from tests.helpers.study_commands import Scripts
-from tests.helpers.study_files import small_tree, write_evaluated, write_trained
+from tests.helpers.study_files import STUDY, small_tree, write_evaluated, write_trained
 
 STEPS = 10
 CHAIN = ("balanced", "balanced-then-text", "cooldown")
@@ -23,7 +25,7 @@ CHAIN = ("balanced", "balanced-then-text", "cooldown")
 
 def save(run: RunDirectory, step: int) -> None:
     folder = run.checkpoint(step)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "weights").write_bytes(b"weights")
     write_json(folder / "complete.json", {"files": {"weights": {"bytes": 7, "sha256": ""}}})
 
@@ -61,7 +63,7 @@ def test_a_phase_that_others_start_from_is_trained_on(
     run = trained(tree, out, "text", "balanced")["balanced"]
     damage(run)
     run.ledger.unlink()
-    scripts = Scripts(tree, {"balanced": "save"})
+    scripts = Scripts(tree)
     assert run_study(tree, out, commands=scripts).exit_code == EXIT_DONE
     told = capsys.readouterr().err.replace("\n", "")
     assert told.count("is made again from the one before") == 1
@@ -86,44 +88,103 @@ def test_an_evaluation_needs_it_too(tmp_path: Path) -> None:
     run = trained(tree, out, "text", *CHAIN)["text"]
     shorten(run)
     (run.evaluation / "heldout.summary.json").unlink()
-    scripts = Scripts(tree, {"text": "save"})
+    scripts = Scripts(tree)
     assert run_study(tree, out, commands=scripts, show=False).exit_code == EXIT_DONE
     assert scripts.started == ["train text on 2", "evaluate text on 1 to 1024"]
 
 
-def test_a_chain_of_damaged_ends_is_made_again_from_its_root(tmp_path: Path) -> None:
-    """A training looks for its parent's checkpoint also where it goes on from its own."""
+def test_a_phase_that_has_a_checkpoint_of_its_own_needs_none_of_its_parent(tmp_path: Path) -> None:
     tree, out = small_tree(tmp_path), tmp_path / "out"
     runs = trained(tree, out, "text", *CHAIN[:2])
     for name in CHAIN[:2]:
         shorten(runs[name])
     phases = phases_to_be_done(tree, out)
-    assert [phase.state for phase in phases] == ["done", "failed", "failed", "pending"]
+    assert [phase.state for phase in phases] == ["done", "done", "failed", "pending"]
     jobs = [job.name for job in job_graph(tree, phases) if job.kind == "train"]
-    assert jobs == [f"small:{name}:train" for name in CHAIN]
-    scripts = Scripts(tree, dict.fromkeys(CHAIN, "save"))
+    assert jobs == [f"small:{name}:train" for name in CHAIN[1:]]
+    scripts = Scripts(tree)
     assert run_study(tree, out, commands=scripts, show=False).exit_code == EXIT_DONE
     assert [one for one in scripts.started if one.startswith("train")] == [
-        f"train {name} on 2" for name in CHAIN
+        f"train {name} on 2" for name in CHAIN[1:]
     ]
 
 
-def test_a_whole_phase_is_not_trained_again_unasked(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [[], [STEPS - 1]])
+def test_a_phase_in_its_middle_goes_on_without_its_parent(kept: list[int], tmp_path: Path) -> None:
+    """kept: of the parent's checkpoints."""
     tree, out = small_tree(tmp_path), tmp_path / "out"
-    run = trained(tree, out, "text", "balanced")["balanced"]
+    runs = trained(tree, out, "text", *CHAIN[:2])
+    for step in {STEPS - 1, STEPS} - set(kept):
+        shutil.rmtree(runs["balanced"].checkpoint(step))
+    child = runs["balanced-then-text"]
+    remove_end(child)
+    child.write_status(replace(child.require_status(), state="running", step=STEPS - 1))
+    assert start_problems(tree, out) == []
+    scripts = Scripts(tree)
+    assert run_study(tree, out, commands=scripts, show=False).exit_code == EXIT_DONE
+    assert [one for one in scripts.started if one.startswith("train")] == [
+        f"train {name} on 2" for name in CHAIN[1:]
+    ]
+
+
+def test_a_phase_that_begins_needs_its_parent(tmp_path: Path) -> None:
+    """Where that is gone nothing is started, and no whole phase is trained again unasked."""
+    tree, out = small_tree(tmp_path), tmp_path / "out"
+    runs = trained(tree, out, "text", *CHAIN[:2])
+    shutil.rmtree(runs["balanced"].checkpoints)
+    assert start_problems(tree, out) == []
+    child = runs["balanced-then-text"]
+    shutil.rmtree(child.checkpoints)
+    child.write_status(replace(child.require_status(), state="failed", step=3))
+    [problem] = start_problems(tree, out)
+    assert problem.startswith("balanced: its last checkpoint is needed: ")
+    assert problem.endswith(
+        "restore it from a copy, or move the run directory away to train it again"
+    )
+    scripts = Scripts(tree)
+    with pytest.raises(ConfigError, match="its last checkpoint is gone; no other is left"):
+        run_study(tree, out, commands=scripts, show=False)
+    assert scripts.started == []
+
+
+@pytest.mark.parametrize("damage", [remove_end, remove_marker, shorten])
+def test_an_evaluation_of_what_is_lost_is_refused(
+    damage: Callable[[RunDirectory], None], tmp_path: Path
+) -> None:
+    tree, out = small_tree(tmp_path), tmp_path / "out"
+    run = trained(tree, out, "text", *CHAIN)["text"]
     shutil.rmtree(run.checkpoint(STEPS - 1))
-    remove_marker(run)
-    scripts = Scripts(tree, {"balanced-then-text": "wrong input"})
-    run_study(tree, out, commands=scripts, show=False)
-    assert scripts.started == ["train balanced-then-text on 2"]
-    with pytest.raises(RunError, match=r"no checkpoint is complete: restore .*, or move the run"):
-        final_checkpoint(run)
+    damage(run)
+    assert start_problems(tree, out) == []
+    (run.evaluation / "heldout.summary.json").unlink()
+    [problem] = start_problems(tree, out)
+    assert problem.startswith(f"text: its last checkpoint is needed: {run.checkpoint(STEPS)}")
+    assert "or move the run directory away to train it again" in problem
+
+
+def test_a_branch_needs_the_checkpoint_that_it_starts_from(tmp_path: Path) -> None:
+    text = STUDY.replace(
+        "{phase: balanced, load: weights}", "{phase: balanced, load: weights, at_tokens: 320M}"
+    ).replace(
+        "data.mixture.weights: {text: 0.5, code: 0.5}",
+        "data.mixture.weights: {text: 0.5, code: 0.5}, checkpoint.keep_every_tokens: 320M",
+    )
+    tree, out = small_tree(tmp_path, text), tmp_path / "out"
+    parent = trained(tree, out, "balanced")["balanced"]
+    [problem] = start_problems(tree, out)
+    assert problem.startswith("balanced-then-text: starts from step 5 of balanced")
+    save(tree.run_directory(out, tree.nodes["single/balanced-then-text"]), 2)
+    assert start_problems(tree, out) == [], "it goes on from its own"
+    shutil.rmtree(tree.run_directory(out, tree.nodes["single/balanced-then-text"]).path)
+    parent.write_status(replace(parent.require_status(), state="running", step=7))
+    shutil.rmtree(parent.checkpoints)
+    assert start_problems(tree, out) == [], "the parent comes to it again"
 
 
 def test_an_end_that_stays_damaged_stops_the_study(tmp_path: Path) -> None:
     tree, out = small_tree(tmp_path), tmp_path / "out"
     shorten(trained(tree, out, "text", "balanced")["balanced"])
-    scripts = Scripts(tree)
+    scripts = Scripts(tree, {"balanced": "save nothing"})
     outcome = run_study(tree, out, commands=scripts, show=False)
     assert outcome.exit_code == EXIT_RETRY
     assert "balanced: training (3 times in a row)" in outcome.message
