@@ -1,13 +1,18 @@
 """Runs that a study has had at its place under other settings: another --scale or --set, or before
 its file or its data was changed."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.changed_phase import earlier_run
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.state import StudyRecord, placed, read_record
 from megatron_codemix.study.tree import StudyTree
+from megatron_codemix.study.twins import settings_identity
+
+_MAX_NAMED = 5
 
 
 def other_runs(tree: StudyTree, out: Path) -> list[str]:
@@ -19,6 +24,52 @@ def other_runs(tree: StudyTree, out: Path) -> list[str]:
         for options in _options_of_others(tree, out, record, node):
             found.setdefault(options, []).append(node.label)
     return [_words(tree, options, labels) for options, labels in found.items()]
+
+
+def changed_since(tree: StudyTree, out: Path, ran: Mapping[str, RunConfig]) -> list[str]:
+    """A line for each of the options that phases were last started with which, as the study is
+    given now, are told to learn something else; [] where there is none. For a study without its
+    data, of which no identity is known.
+
+    ran: `cell/phase` -> configuration with which the run of the last start ran.
+    """
+    record = read_record(out, tree.spec.name)
+    found: dict[str | None, list[str]] = {}
+    for key, config in ran.items():
+        if _is_changed(tree.nodes[key], config, record):
+            options = record.started.get(key, {}).get(record.runs[key])
+            found.setdefault(options, []).append(tree.nodes[key].label)
+    return [_changed_words(tree, options, labels) for options, labels in found.items()]
+
+
+def _is_changed(node: PhaseNode, ran: RunConfig, record: StudyRecord) -> bool:
+    if settings_identity(node.config) != settings_identity(ran):
+        return True
+    parent = record.runs.get(f"{node.cell}/{node.parent}")
+    if parent is None or ran.init_from is None:
+        return False
+    return _digits(Path(parent)) != _digits(ran.init_from.run)
+
+
+def _digits(run: Path) -> str:
+    """Of the identity, in the name of a run directory: `text-01234567`, or a store's."""
+    return run.name.rpartition("-")[2][:8]
+
+
+def _changed_words(tree: StudyTree, options: str | None, labels: list[str]) -> str:
+    more = len(labels) - _MAX_NAMED
+    named = ", ".join(labels[:_MAX_NAMED]) + (f" and {more} more phases" if more > 0 else "")
+    reported = "reported are the runs of the last start"
+    if options is None or options == tree.spec.options:
+        return (
+            f"{reported}; since then the study's file has changed {named}; give --data to report "
+            "what has been run of it as it is now"
+        )
+    given = f"with {options}" if options else "without --scale and --set"
+    return (
+        f"{reported}, which was given {given}: as the study is given now {named} would be other "
+        f"runs; give the command {given}, and --data"
+    )
 
 
 def _options_of_others(

@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 
 from megatron_codemix.cli.main import main
+from megatron_codemix.cli.study_options import with_store
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT
+from megatron_codemix.report.collect import collect
+from megatron_codemix.report.tables import build_report
 from megatron_codemix.study.other_runs import other_runs
 from megatron_codemix.study.spec import load_study
 from megatron_codemix.study.state import read_record, write_record
 from megatron_codemix.study.store import require_store
 from megatron_codemix.study.tree import StudyTree, expand, identify
-from tests.helpers.study_files import STUDY, small_tree, write_study, write_trained
+from tests.helpers.study_files import STUDY, small_tree, write_evaluated, write_study, write_trained
 
 
 def tree_with(folder: Path, scale: str | None, overrides: list[str]) -> StudyTree:
@@ -24,6 +27,19 @@ def tree_with(folder: Path, scale: str | None, overrides: list[str]) -> StudyTre
         folder / "study.yaml", data_root=folder / "data", scale=factor, overrides=overrides
     )
     return identify(expand(spec))
+
+
+def reported(folder: Path, text: str, *options: str, has_data: bool = False) -> list[str]:
+    """Warnings of a report of the runs in `folder`/out, or in the store there, that speak of other
+    settings."""
+    spec = load_study(
+        write_study(folder, text),
+        data_root=folder / "data" if has_data else None,
+        overrides=list(options),
+    )
+    tree = with_store(identify(expand(spec)), folder / "out", None)
+    warnings = build_report(collect(tree, folder / "out"))["warnings"]
+    return [one for one in warnings if "last start" in one or "a run here" in one]
 
 
 def begin(tree: StudyTree, out: Path, *names: str) -> None:
@@ -102,3 +118,52 @@ def test_commands_tell_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "text has a run here that began with --scale 0.5" in capsys.readouterr().err
     assert main(["study", "status", *study, "--scale", "0.5"]) == EXIT_DONE
     assert "note: " not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("has_store", [False, True])
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("balanced:\n    set: {data.mixture.weights: {text: 0.5, code: 0.5}}",
+         "balanced:\n    set: {data.mixture.weights: {text: 0.1, code: 0.9}}", "balanced"),
+        ("train_tokens: 200M", "train_tokens: 600M", "cooldown"),
+        ("seed: 1", "seed: 2", "text, balanced, balanced-then-text, cooldown"),
+        ("load: weights+optimizer", "load: weights", "cooldown"),
+        ("phase: balanced-then-text, load", "phase: balanced, load", "cooldown"),
+    ],
+    ids=["mixture", "budget", "all", "load", "parent"],
+)  # fmt: skip
+def test_a_report_without_data_tells_of_a_changed_file(
+    old: str, new: str, named: str, has_store: bool, tmp_path: Path
+) -> None:
+    tree, out = small_tree(tmp_path), tmp_path / "out"
+    if has_store:
+        require_store(tmp_path / "store")
+        tree = replace(tree, store=tmp_path / "store")
+    begin(tree, out)
+    for node in tree.nodes.values():
+        write_evaluated(tree, write_trained(tree, out, node), {"text": 100.0})
+    assert reported(tmp_path, STUDY) == []
+    assert reported(tmp_path, STUDY.replace("tensor: 2", "tensor: 1")) == [], "no part of them"
+    changed = STUDY.replace(old, new)
+    assert changed != STUDY
+    [line] = reported(tmp_path, changed)
+    assert f"; since then the study's file has changed {named}; give --data" in line
+
+
+def test_a_report_without_data_tells_of_other_options(tmp_path: Path) -> None:
+    small_tree(tmp_path)
+    then, out = tree_with(tmp_path, None, ["train.seed=2"]), tmp_path / "out"
+    begin(then, out, *then.spec.phases)
+    assert reported(tmp_path, STUDY, "train.seed=2") == []
+    [line] = reported(tmp_path, STUDY)
+    assert "the last start, which was given with --set train.seed=2: as the study is given" in line
+
+
+def test_a_report_with_data_tells_of_a_changed_file(tmp_path: Path) -> None:
+    tree, out = small_tree(tmp_path), tmp_path / "out"
+    begin(tree, out, *tree.spec.phases)
+    assert reported(tmp_path, STUDY, has_data=True) == []
+    changed = STUDY.replace("train_tokens: 200M", "train_tokens: 600M")
+    [line] = reported(tmp_path, changed, has_data=True)
+    assert line.startswith("cooldown has a run here from before the study's file or its data was")
