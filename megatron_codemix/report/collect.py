@@ -123,18 +123,16 @@ def collect(tree: StudyTree, out: Path) -> StudyRecords:
     study = read_record(out, tree.spec.name)
     if problems := [*record_problems(tree, out), *config_problems(tree, out)]:
         raise RunError(*problems)
+    runs = {key: _run_of(tree, out, study, node) for key, node in tree.nodes.items()}
+    if lost := [problem for run in runs.values() if run and (problem := run.lost_status())]:
+        raise RunError(*dict.fromkeys(lost))
     member = Member.of(study.name, out)
     phases: dict[str, PhaseRecord] = {}
-    for key, node in tree.nodes.items():
-        # By identity where the data is there, else where `study.json` says that the phase was.
-        is_known = node.identity is not None
-        run = (
-            tree.run_directory(out, node) if is_known else study.run_directory(out, key, tree.store)
-        )
+    for key, run in runs.items():
         status = None if run is None else run.read_status()
         if run is not None and status is not None:
             wall = study.phases.get(key, PhaseWall())
-            phase = _read_phase(tree, node, run, status, wall)
+            phase = _read_phase(tree, tree.nodes[key], run, status, wall)
             phases[key] = _with_trainers(phase, phases, member)
     others = other_runs(tree, out)
     if not phases:
@@ -148,6 +146,13 @@ def collect(tree: StudyTree, out: Path) -> StudyRecords:
     ran = {key: one.config for key, one in phases.items() if one.node.identity is None}
     others += changed_since(tree, out, ran)
     return StudyRecords(tree=tree, out=out, phases=phases, study=study, other_runs=others)
+
+
+def _run_of(tree: StudyTree, out: Path, study: StudyRecord, node: PhaseNode) -> RunDirectory | None:
+    """By identity where the data is there, else where `study.json` says that the phase was."""
+    if node.identity is None:
+        return study.run_directory(out, node.key, tree.store)
+    return tree.run_directory(out, node)
 
 
 def _with_trainers(
