@@ -1,11 +1,14 @@
 """Runs that a study has had at its place under other settings: another --scale or --set, or before
-its file or its data was changed."""
+its file or its data was changed; and runs of phases that had another name."""
 
+import contextlib
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
 from megatron_codemix.config.schema import RunConfig
-from megatron_codemix.runs import RunDirectory
+from megatron_codemix.errors import RunError
+from megatron_codemix.runs import RunDirectory, Status
 from megatron_codemix.study.changed_phase import earlier_run
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.state import StudyRecord, placed, read_record
@@ -17,13 +20,57 @@ _MAX_NAMED = 5
 
 def other_runs(tree: StudyTree, out: Path) -> list[str]:
     """A line for each of the settings that phases were started with which, as the study is given
-    now, have no run; [] where there is none."""
+    now, have no run, and for each run that a phase without one would have by another name; []
+    where there is none."""
     record = read_record(out, tree.spec.name)
     found: dict[str | None, list[str]] = {}
     for node in tree.nodes.values():
         for options in _options_of_others(tree, out, record, node):
             found.setdefault(options, []).append(node.label)
-    return [_words(tree, options, labels) for options, labels in found.items()]
+    of_settings = [_words(tree, options, labels) for options, labels in found.items()]
+    return of_settings + _renamed(tree, out)
+
+
+def _renamed(tree: StudyTree, out: Path) -> list[str]:
+    """Without a store a run lies where its phase's cell and name say."""
+    if tree.store is not None:
+        return []
+    own: dict[str, set[Path]] = {}
+    labels: dict[Path, str] = {}
+    for node in tree.nodes.values():
+        if node.identity is not None:
+            path = tree.run_directory(out, node).path
+            own.setdefault(node.identity, set()).add(path)
+            labels.setdefault(path, node.label)
+    lines = []
+    for there in sorted(out.absolute().glob("*/*-????????")):
+        status = None if there in labels else _status_of(RunDirectory(there))
+        places = own.get(status.identity, set()) if status is not None else set()
+        if len(places) != 1:  # cells that learn the same and run differently: which is not known
+            continue
+        [path] = places
+        if not RunDirectory(path).status.exists():
+            lines.append(_renamed_words(labels[path], there, path))
+    return lines
+
+
+def _status_of(run: RunDirectory) -> Status | None:
+    """None also of one that is damaged: no run that a phase could have."""
+    with contextlib.suppress(RunError):
+        return run.read_status()
+    return None
+
+
+def _renamed_words(label: str, there: Path, own: Path) -> str:
+    move = f"`{shlex.join(['mv', str(there), str(own)])}`"
+    if own.exists():
+        move += f", with {own} out of the way,"
+    elif not own.parent.exists():
+        move = f"`{shlex.join(['mkdir', str(own.parent)])}` and {move}"
+    return (
+        f"{label}: the same training lies in {there}, under another name; {move} makes it this "
+        "phase's, else it is trained again; in a --store names do not count"
+    )
 
 
 def changed_since(tree: StudyTree, out: Path, ran: Mapping[str, RunConfig]) -> list[str]:
@@ -84,7 +131,8 @@ def _options_of_others(
     there = {
         options
         for run, options in started.items()
-        if RunDirectory(placed(run, out, tree.store)).status.exists()
+        if _digits(Path(run)) != node.identity[:8]  # its cell had another name
+        and RunDirectory(placed(run, out, tree.store)).status.exists()
     }
     return there if there and earlier_run(tree, out, node) is None else set()
 

@@ -1,7 +1,9 @@
-"""Runs of a study at another --scale or --set, or before its file was changed: told of wherever the
-study would look as if it had not begun."""
+"""Runs of a study at another --scale or --set, before its file was changed, or by another name:
+told of wherever the study would look as if it had not begun."""
 
 import json
+import shlex
+import subprocess
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -15,10 +17,17 @@ from megatron_codemix.report.collect import collect
 from megatron_codemix.report.tables import build_report
 from megatron_codemix.study.other_runs import other_runs
 from megatron_codemix.study.spec import load_study
-from megatron_codemix.study.state import read_record, write_record
+from megatron_codemix.study.state import phase_progress, read_record, write_record
 from megatron_codemix.study.store import require_store
 from megatron_codemix.study.tree import StudyTree, expand, identify
-from tests.helpers.study_files import STUDY, small_tree, write_evaluated, write_study, write_trained
+from tests.helpers.study_files import (
+    CELLS,
+    STUDY,
+    small_tree,
+    write_evaluated,
+    write_study,
+    write_trained,
+)
 
 
 def tree_with(folder: Path, scale: str | None, overrides: list[str]) -> StudyTree:
@@ -167,3 +176,47 @@ def test_a_report_with_data_tells_of_a_changed_file(tmp_path: Path) -> None:
     changed = STUDY.replace("train_tokens: 200M", "train_tokens: 600M")
     [line] = reported(tmp_path, changed, has_data=True)
     assert line.startswith("cooldown has a run here from before the study's file or its data was")
+
+
+@pytest.mark.parametrize("is_cell", [False, True])
+def test_a_renamed_phase_is_told_and_its_folder_can_be_taken(is_cell: bool, tmp_path: Path) -> None:
+    out = tmp_path / "o ut"
+    text, old, new = (CELLS, "little", "some") if is_cell else (STUDY, "cooldown", "chill")
+    before = small_tree(tmp_path, text)
+    write_record(out, read_record(out, "small").with_runs(before, out))
+    for node in before.nodes.values():
+        write_trained(before, out, node)
+    assert other_runs(before, out) == []
+    now = small_tree(tmp_path, text.replace(old, new))
+    lines = other_runs(now, out)
+    assert lines
+    for line in lines:
+        assert "the same training lies in " in line
+        for command in line.split("`")[1::2]:
+            if not (command.startswith("mkdir") and (out / new).exists()):
+                subprocess.run(shlex.split(command), check=True)
+    assert other_runs(now, out) == []
+    states = {phase_progress(now, out, node).state for node in now.nodes.values()}
+    assert states == {"trained"}
+
+
+def test_what_lies_where_a_renamed_phase_goes_is_told(tmp_path: Path) -> None:
+    before, out = small_tree(tmp_path), tmp_path / "out"
+    write_trained(before, out, before.nodes["single/cooldown"])
+    now = small_tree(tmp_path, STUDY.replace("cooldown", "chill"))
+    own = now.run_directory(out, now.nodes["single/chill"]).path
+    own.mkdir()
+    [line] = other_runs(now, out)
+    assert f"`, with {own} out of the way, makes it this phase's" in line
+    assert other_runs(replace(now, store=tmp_path / "store"), out) == []
+
+
+def test_cells_that_run_differently_keep_each_its_own_run(tmp_path: Path) -> None:
+    """As along an axis of layouts: whose a run of their identity would be is not known."""
+    layouts = "little: {layout.tensor: 2}\n    much: {layout.tensor: 1}\n"
+    start, end = CELLS.index("    little:"), CELLS.index("phases:")
+    text = CELLS[:start] + f"    {layouts}" + CELLS[end:]
+    before, out = small_tree(tmp_path, text), tmp_path / "out"
+    write_trained(before, out, before.nodes["little/base"])
+    assert other_runs(before, out) == []
+    assert other_runs(small_tree(tmp_path, text.replace("little", "some")), out) == []
