@@ -190,6 +190,18 @@ class RunDirectory:
             )
         return status
 
+    def lost_status(self) -> str | None:
+        """That there is no status, and what comes only after it: the run was started; what to do.
+        None where nothing was lost."""
+        if self.status.exists():
+            return None
+        if not (self.complete_steps() or self.ledger.exists() or self.metrics.exists()):
+            return None
+        return (
+            f"{self.status}: is missing, and this run had it: restore it from a copy; "
+            "'codemix study run' makes it again from the newest checkpoint"
+        )
+
     def require_status(self) -> Status:
         """As `read_status`. Raises RunError also where the run was never started."""
         status = self.read_status()

@@ -23,7 +23,7 @@ from megatron_codemix.study.job_graph import job_name
 from megatron_codemix.study.job_records import read_records
 from megatron_codemix.study.other_runs import other_runs
 from megatron_codemix.study.progress import last_records
-from megatron_codemix.study.run_checks import checkpoint_problems
+from megatron_codemix.study.run_checks import checkpoint_problems, status_problems
 from megatron_codemix.study.state import (
     PhaseProgress,
     is_study_running,
@@ -276,7 +276,7 @@ def _run_notes(tree: StudyTree, out: Path, phases: list[PhaseProgress]) -> list[
         and tree.trained_with(phase.node) is None
         and (damage := damaged_end(tree, out, phase)) is not None
     ]
-    return [*checkpoint_problems(tree, out), *unread, *damaged]
+    return [*status_problems(tree, out), *checkpoint_problems(tree, out), *unread, *damaged]
 
 
 def _sharing_notes(tree: StudyTree, out: Path, phases: list[PhaseProgress]) -> list[str]:

@@ -17,7 +17,7 @@ from megatron_codemix.runs import RunDirectory, Status
 from megatron_codemix.study.chains import taken_steps
 from megatron_codemix.study.evaluation import documents_path, read_heldout, read_tasks
 from megatron_codemix.study.node import PhaseNode
-from megatron_codemix.study.other_runs import other_runs
+from megatron_codemix.study.other_runs import changed_since, other_runs
 from megatron_codemix.study.run_checks import config_problems, record_problems
 from megatron_codemix.study.state import PhaseWall, StudyRecord, read_record
 from megatron_codemix.study.store import Member, Trainer, others_of, own_part, read_trainers
@@ -98,6 +98,9 @@ class StudyRecords:
     phases: dict[str, PhaseRecord]
     """`cell/phase` -> record, of the phases that were started."""
     study: StudyRecord
+    other_runs: Sequence[str]
+    """A line for each of the other settings that phases have runs of here (`other_runs`), or with
+    which, and not as the study is given now, those that are reported were run."""
 
     def chain(self, cell: str, variant: str) -> list[PhaseRecord]:
         """Started phases of a variant, from the root on, each up to where the next one starts."""
@@ -120,28 +123,36 @@ def collect(tree: StudyTree, out: Path) -> StudyRecords:
     study = read_record(out, tree.spec.name)
     if problems := [*record_problems(tree, out), *config_problems(tree, out)]:
         raise RunError(*problems)
+    runs = {key: _run_of(tree, out, study, node) for key, node in tree.nodes.items()}
+    if lost := [problem for run in runs.values() if run and (problem := run.lost_status())]:
+        raise RunError(*dict.fromkeys(lost))
     member = Member.of(study.name, out)
     phases: dict[str, PhaseRecord] = {}
-    for key, node in tree.nodes.items():
-        # By identity where the data is there, else where `study.json` says that the phase was.
-        is_known = node.identity is not None
-        run = (
-            tree.run_directory(out, node) if is_known else study.run_directory(out, key, tree.store)
-        )
+    for key, run in runs.items():
         status = None if run is None else run.read_status()
         if run is not None and status is not None:
             wall = study.phases.get(key, PhaseWall())
-            phase = _read_phase(tree, node, run, status, wall)
+            phase = _read_phase(tree, tree.nodes[key], run, status, wall)
             phases[key] = _with_trainers(phase, phases, member)
+    others = other_runs(tree, out)
     if not phases:
-        if others := other_runs(tree, out):
+        if others:
             raise RunError(*(f"{out}: nothing to report of this study: {line}" for line in others))
         raise RunError(
             f"{out}: no phase of the study {tree.spec.name!r} was started here; start it with "
             "'codemix study run', or "
             "name its folder with --out"
         )
-    return StudyRecords(tree=tree, out=out, phases=phases, study=study)
+    ran = {key: one.config for key, one in phases.items() if one.node.identity is None}
+    others += changed_since(tree, out, ran)
+    return StudyRecords(tree=tree, out=out, phases=phases, study=study, other_runs=others)
+
+
+def _run_of(tree: StudyTree, out: Path, study: StudyRecord, node: PhaseNode) -> RunDirectory | None:
+    """By identity where the data is there, else where `study.json` says that the phase was."""
+    if node.identity is None:
+        return study.run_directory(out, node.key, tree.store)
+    return tree.run_directory(out, node)
 
 
 def _with_trainers(

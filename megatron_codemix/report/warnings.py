@@ -24,6 +24,7 @@ def warnings(
     """
     return [
         *_incomplete(records),
+        *records.other_runs,
         *_other_evaluations(records),
         *_diverged(records),
         *_one_seed(records),

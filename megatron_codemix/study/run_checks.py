@@ -69,6 +69,17 @@ def config_problems(tree: StudyTree, out: Path) -> list[str]:
     return [f"{problem}; {advice}" for _, problem in _unreadable_configs(tree, out)]
 
 
+def status_problems(tree: StudyTree, out: Path) -> list[str]:
+    """Runs whose status was lost, so that they look as if they had not begun. A start makes it
+    again."""
+    found = {node.key: tree.run_directory(out, node).lost_status() for node in _known(tree)}
+    return [
+        f"{tree.nodes[key].label}: {problem}"
+        for key, problem in found.items()
+        if problem is not None and tree.trained_with(tree.nodes[key]) is None
+    ]
+
+
 def mend_configs(tree: StudyTree, out: Path) -> Iterator[str]:
     """Writes the configurations of finished runs again that are lost or cannot be read, and says
     which, or why not. The study knows them: what was trained is in the run's identity. What was

@@ -78,14 +78,31 @@ def _twins(nodes: Mapping[str, PhaseNode]) -> dict[str, str]:
 
 
 def _structural_identity(node: PhaseNode, done: Mapping[str, str]) -> str:
-    sources = node.config.data.sources
-    return run_identity(
+    files = {name: str(source.train) for name, source in node.config.data.sources.items()}
+    return _identity(
         node.config,
-        mixture=plan_mixture(node.config).as_dict(),
-        tokenizer_hash=str(node.config.tokenizer.path),
+        tokenizer=str(node.config.tokenizer.path),
+        files=files,
+        parent=None if node.parent is None else done[f"{node.cell}/{node.parent}"],
+    )
+
+
+def settings_identity(config: RunConfig) -> str:
+    """A hash of what a phase is told to learn: without what lies in its files, wherever they are,
+    and without its parent."""
+    return _identity(config, tokenizer="", files=dict.fromkeys(config.data.sources, ""))
+
+
+def _identity(
+    config: RunConfig, *, tokenizer: str, files: Mapping[str, str], parent: str | None = None
+) -> str:
+    return run_identity(
+        config,
+        mixture=plan_mixture(config).as_dict(),
+        tokenizer_hash=tokenizer,
         manifest_hashes={
-            name: f"{source.train} {source.max_epochs} {source.spill_to}"
-            for name, source in sources.items()
+            name: f"{files[name]} {source.max_epochs} {source.spill_to}"
+            for name, source in config.data.sources.items()
         },
-        parent_identity=None if node.parent is None else done[f"{node.cell}/{node.parent}"],
+        parent_identity=parent,
     )

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -199,6 +200,25 @@ def with_damaged_summary(tmp_path: Path) -> Path:
     path = runs["balanced-then-text"].evaluation / "heldout.summary.json"
     path.write_text("{}")
     return path
+
+
+def test_a_status_that_was_lost_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree, out = small_tree(tmp_path), tmp_path / "out"
+    run = write_trained(tree, out, tree.nodes["single/text"])
+    study = [str(tmp_path / "study.yaml"), "--data", str(tmp_path / "data"), "--out", str(out)]
+    run.status.unlink()
+    for command in (["status"], ["run", "--dry-run"]):
+        assert main(["study", *command, *study]) == EXIT_DONE
+        told = capsys.readouterr().out
+        assert f"note: text: {run.status}: is missing, and this run had it" in told
+        assert "'codemix study run' makes it again" in told
+    for path in (run.metrics, run.ledger):
+        path.unlink()
+    shutil.rmtree(run.checkpoint(1).parent)
+    assert main(["study", "status", *study]) == EXIT_DONE
+    assert "note: " not in capsys.readouterr().out, "what stopped before its first step"
 
 
 @pytest.mark.parametrize(

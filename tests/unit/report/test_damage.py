@@ -110,6 +110,18 @@ def test_tokens_do_not_shrink_with_a_ledger(
     assert json.loads(json.dumps(damaged, allow_nan=False))["warnings"][-1] == note
 
 
+@pytest.mark.parametrize("has_data", [True, False])
+def test_a_run_that_has_lost_its_status_is_not_left_out(
+    has_data: bool, tree: StudyTree, out: Path
+) -> None:
+    write_record(out, read_record(out, "small").with_runs(tree, out))
+    run = run_of(tree, out, "text")
+    run.status.unlink()
+    seen = tree if has_data else expand(tree.spec)
+    with pytest.raises(RunError, match=r"text-.*status\.json: is missing, and this run had it"):
+        collect(seen, out)
+
+
 def test_tokens_do_not_shrink_with_a_line_where_another_phase_starts(tmp_path: Path) -> None:
     tree, out = small_tree(tmp_path, BRANCHED), tmp_path / "out"
     for node in tree.nodes.values():
