@@ -162,7 +162,7 @@ def test_a_finished_run_gets_its_ledger_back(unfinished: tuple[Path, RunDirector
     assert run.ledger.read_bytes().splitlines() == lines[-2:]
     holes = codemix("data", "ledger", run.path)
     assert holes.returncode == 2, "two of four checkpoints were kept"
-    assert "the lines of step 5, 10 are lost" in holes.stderr
+    assert "lacks the lines of step 5, 10: they were cut out or lost" in holes.stderr
 
 
 def test_who_needs_a_damaged_checkpoint_is_told_what_to_do(
