@@ -72,6 +72,14 @@ evaluation:
   heldout: {world_size: 1, max_bytes_per_source: 1KiB}
 """
 
+BRANCHED = STUDY.replace(
+    "{phase: balanced, load: weights}", "{phase: balanced, load: weights, at_tokens: 320M}"
+).replace(
+    "data.mixture.weights: {text: 0.5, code: 0.5}",
+    "data.mixture.weights: {text: 0.5, code: 0.5}, checkpoint.keep_every_tokens: 320M",
+)
+"""`balanced-then-text` starts in the middle of `balanced`, which keeps that checkpoint."""
+
 CELLS = (
     STUDY[: STUDY.index("phases:")]
     + """\

@@ -17,6 +17,7 @@ from megatron_codemix.study.state import PhaseWall, StudyRecord, write_record
 from megatron_codemix.study.store import Member, note_trainer
 from megatron_codemix.study.tree import StudyTree, expand, identify
 from tests.helpers.study_files import (
+    BRANCHED,
     CELLS,
     STUDY,
     small_tree,
@@ -144,13 +145,7 @@ def test_a_study_that_was_killed_has_the_seconds_of_its_loops(tmp_path: Path) ->
 
 def test_a_phase_counts_for_a_variant_as_far_as_the_next_one_starts(tmp_path: Path) -> None:
     """Half of `balanced` is in the chains; the phase itself and the total have all of it."""
-    text = STUDY.replace(
-        "{phase: balanced, load: weights}", "{phase: balanced, load: weights, at_tokens: 320M}"
-    ).replace(
-        "data.mixture.weights: {text: 0.5, code: 0.5}",
-        "data.mixture.weights: {text: 0.5, code: 0.5}, checkpoint.keep_every_tokens: 320M",
-    )
-    tree, out = finished(tmp_path, text)
+    tree, out = finished(tmp_path, BRANCHED)
     run = tree.run_directory(out, tree.nodes["single/balanced"])
     whole = json.loads(run.ledger.read_text())
     run.ledger.write_text("")

@@ -21,7 +21,7 @@ from megatron_codemix.study.job_records import read_records, records_path
 from megatron_codemix.study.spec import load_study
 from megatron_codemix.study.state import phase_progress, read_record, record_path, write_record
 from megatron_codemix.study.tree import StudyTree, expand
-from tests.helpers.study_files import STUDY, small_tree, write_evaluated, write_trained
+from tests.helpers.study_files import BRANCHED, STUDY, small_tree, write_evaluated, write_trained
 from tests.helpers.task_results import write_task_results
 from tests.unit.study.test_damaged_ends import save
 
@@ -34,10 +34,6 @@ JOB: dict[str, Any] = {
     "submitted_unix": 1.5,
 }
 TASKS = STUDY.replace("1KiB}", "1KiB}\n  tasks: {names: [copa]}")
-BRANCHED = STUDY.replace(
-    "{phase: balanced, load: weights}", "{phase: balanced, load: weights, at_tokens: 320M}"
-).replace("fp32}\n", "fp32}\n  checkpoint: {keep_every_tokens: 320M}\n", 1)
-"""A phase starts from the middle of another."""
 
 
 @pytest.fixture

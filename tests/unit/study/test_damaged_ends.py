@@ -17,7 +17,7 @@ from megatron_codemix.study.run_checks import start_problems
 from megatron_codemix.study.runner import run_study
 from megatron_codemix.study.tree import StudyTree
 from tests.helpers.study_commands import Scripts
-from tests.helpers.study_files import STUDY, small_tree, write_evaluated, write_trained
+from tests.helpers.study_files import BRANCHED, small_tree, write_evaluated, write_trained
 
 STEPS = 10
 CHAIN = ("balanced", "balanced-then-text", "cooldown")
@@ -163,13 +163,7 @@ def test_an_evaluation_of_what_is_lost_is_refused(
 
 
 def test_a_branch_needs_the_checkpoint_that_it_starts_from(tmp_path: Path) -> None:
-    text = STUDY.replace(
-        "{phase: balanced, load: weights}", "{phase: balanced, load: weights, at_tokens: 320M}"
-    ).replace(
-        "data.mixture.weights: {text: 0.5, code: 0.5}",
-        "data.mixture.weights: {text: 0.5, code: 0.5}, checkpoint.keep_every_tokens: 320M",
-    )
-    tree, out = small_tree(tmp_path, text), tmp_path / "out"
+    tree, out = small_tree(tmp_path, BRANCHED), tmp_path / "out"
     parent = trained(tree, out, "balanced")["balanced"]
     [problem] = start_problems(tree, out)
     assert problem.startswith("balanced-then-text: starts from step 5 of balanced")

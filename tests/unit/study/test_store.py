@@ -36,6 +36,7 @@ from megatron_codemix.study.store import (
 )
 from megatron_codemix.study.tree import StudyTree
 from tests.helpers.study_files import (
+    BRANCHED,
     STUDY,
     SUMS,
     TOKENS_PER_STEP,
@@ -278,13 +279,7 @@ def test_a_run_that_kept_too_little_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Another study has trained it, and no phase of that one started from its middle."""
-    text = STUDY.replace(
-        "{phase: balanced, load: weights}", "{phase: balanced, load: weights, at_tokens: 320M}"
-    ).replace(
-        "data.mixture.weights: {text: 0.5, code: 0.5}",
-        "data.mixture.weights: {text: 0.5, code: 0.5}, checkpoint.keep_every_tokens: 320M",
-    )
-    tree, out = stored_tree(tmp_path, text), tmp_path / "out"
+    tree, out = stored_tree(tmp_path, BRANCHED), tmp_path / "out"
     assert run_problems(tree, out) == []
     run = write_trained(tree, out, tree.nodes["single/balanced"])
     [problem] = run_problems(tree, out)

@@ -8,7 +8,7 @@ from megatron_codemix.errors import RunError
 from megatron_codemix.report.collect import collect
 from megatron_codemix.report.page.losses import loss_charts, loss_curves
 from megatron_codemix.report.tables import build_report
-from tests.helpers.study_files import STUDY, small_tree, write_all
+from tests.helpers.study_files import BRANCHED, STUDY, small_tree, write_all
 
 NATS = {name: {"text": 2000.0} for name in ("text", "balanced", "balanced-then-text", "cooldown")}
 
@@ -32,13 +32,7 @@ def test_only_the_first_seeds_metrics_are_read(tmp_path: Path) -> None:
 
 
 def test_a_curve_has_of_a_phase_what_comes_before_the_next_one(tmp_path: Path) -> None:
-    text = STUDY.replace(
-        "{phase: balanced, load: weights}", "{phase: balanced, load: weights, at_tokens: 320M}"
-    ).replace(
-        "data.mixture.weights: {text: 0.5, code: 0.5}",
-        "data.mixture.weights: {text: 0.5, code: 0.5}, checkpoint.keep_every_tokens: 320M",
-    )
-    tree, out = small_tree(tmp_path, text), tmp_path / "out"
+    tree, out = small_tree(tmp_path, BRANCHED), tmp_path / "out"
     write_all(tree, out, NATS)
     curve = loss_curves(collect(tree, out), "single")["code"]["mixed"]
     assert curve.boundaries == [320]
