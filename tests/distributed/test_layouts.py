@@ -23,8 +23,6 @@ between two of them to the other."""
 FIRST_LABEL = 8
 """Labels before it do not count: context-parallel ranks have unequal numbers of tokens."""
 
-NUM_STEPS = 6
-"""From a checkpoint, whose optimizer's state is that of two steps."""
 TOKENS_OF_A_SOURCE = GLOBAL_BATCH // 2 * (SEQUENCE - FIRST_LABEL)
 
 
@@ -131,7 +129,7 @@ def job_of(model: str, asked: LayoutConfig, precision: str, **others: object) ->
         model=MODELS[model],
         precision=precision,
         first_label=FIRST_LABEL,
-        **{"num_steps": NUM_STEPS, **others},
+        **others,
     )
 
 
@@ -156,7 +154,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str, bool]
 
 @pytest.fixture(scope="module")
 def one_process(start: Callable[[str, str, bool], Path]) -> Callable[[str, str], Curve]:
-    """The same steps of one process from the checkpoint."""
+    """10 steps of one process from the checkpoint."""
 
     @cache
     def train(model: str, precision: str) -> Curve:

@@ -48,9 +48,8 @@ STEPS = {
     "code-then-text": 20,
 }
 MAX_RUNNING = 2
-DIFFERENT_BY_NATURE = ("wall_seconds", "timing", "cost", "commit")
-"""Of two reports of the same study: what depends on the clock, or on who edits the checkout
-meanwhile."""
+DIFFERENT_BY_NATURE = ("wall_seconds", "timing", "cost")
+"""Of two reports of the same study: what depends on the clock."""
 NOTING_SECONDS = 60
 """What a job may take besides what is counted: what notes its end starts a Python."""
 
