@@ -1,10 +1,12 @@
 """What all tests share: one thread for each process, and what is skipped where."""
 
+import gc
 import os
 import platform
 import shutil
 import signal
 import subprocess
+from collections.abc import Generator
 
 import pytest
 
@@ -24,6 +26,18 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--record-golden`: see tests/distributed/test_golden.py."""
     parser.addoption("--record-golden", action="store_true", help="write tests/golden anew")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """A million objects of imports and tests stay until the end: no search for garbage walks them,
+    neither while they are made nor after, here or in what a test forks."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(trylast=True)  # after the shuffle

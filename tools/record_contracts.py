@@ -80,9 +80,11 @@ def source_of(module: str) -> Path:
 
 def uses_of(path: Path, place: str) -> list[Use]:
     """Of one file; names are followed through its own imports."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    source = path.read_text(encoding="utf-8")
+    if not any(package in source for package in PACKAGES):
+        return []  # of all files but a few, which need no parsing
     finder = _Finder(place)
-    finder.visit(tree)
+    finder.visit(ast.parse(source))
     return finder.found
 
 
