@@ -15,8 +15,9 @@ quickstart: $(SET_UP)
 	@$(CODEMIX) quickstart $(ARGS)
 
 # One more worker than the two cores that it is meant for: tests wait for ranks, timeouts and disks a third of the time.
+# Bytecode is kept, whatever the shell asks: each worker would rewrite the asserts of all tests in every run.
 test: $(EXTRAS)
-	@.venv/bin/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= .venv/bin/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-native: $(SET_UP)
 	@tests/native/run.sh $(ARGS)
