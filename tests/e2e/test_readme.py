@@ -25,6 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SCALE = ["--scale", "0.01"]
 OWN_FILES = ["--text", "texts/*.jsonl", "--code", "src/**/*.py"]
 FEW_PAGES = ["--markup", "pages/*.html"]
+FEW_PROBLEMS = ["--count", "60"]
 FEW_TOKENS = ["train.train_tokens=60K", "checkpoint.save_every_tokens=30K"]
 TIMEOUT_SECONDS = 1800
 
@@ -105,6 +106,8 @@ def shorter(arguments: list[str]) -> list[str]:
         return [*FEW_PAGES, *SCALE]
     if arguments[0] == "train" and "--run-dir" in arguments:
         return FEW_TOKENS
+    if arguments[:2] == ["corpus", "synthesize"]:
+        return FEW_PROBLEMS
     scaled = [["study", name] for name in ("plan", "run", "status", "report")]
     return SCALE if arguments[:2] in scaled else []
 

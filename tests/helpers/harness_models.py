@@ -15,14 +15,16 @@ SMALL = -1e4  # nats: what a model thinks of a wrong answer
 
 
 def results_of(model: LM, tasks: Sequence[PreparedTask]) -> dict[str, dict[str, Any]]:
-    """Metrics by task and name (`acc`, `acc_stderr`), of the harness's own loop."""
-    from lm_eval.evaluator import simple_evaluate
-    from lm_eval.tasks import TaskManager
+    """Metrics by task and name (`acc`, `acc_stderr`), of the harness's own loop. Not of
+    `simple_evaluate`, which then asks pip and the compilers for their versions, 1 s each time."""
+    from lm_eval.evaluator import evaluate
 
-    found = simple_evaluate(
-        model=model,
-        tasks=[one.task for one in tasks],
-        task_manager=TaskManager(include_defaults=False),
+    for one in tasks:
+        one.task.set_config(key="num_fewshot", value=0)
+        one.task.set_fewshot_seed(seed=1234)
+    found = evaluate(
+        lm=model,
+        task_dict={"tasks": {one.name: one.task for one in tasks}, "groups": {}},
         bootstrap_iters=1,
         log_samples=False,
     )

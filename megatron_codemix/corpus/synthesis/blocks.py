@@ -38,7 +38,7 @@ class Order:
 
     seed: int
     families: tuple[str, ...]
-    block_candidates: int = 500
+    block_candidates: int = 100
     languages: tuple[str, ...] = ()
     """That problems are translated into besides."""
 

@@ -12,6 +12,7 @@ from typing import Any
 from megatron_codemix.errors import DataError
 from megatron_codemix.evaluation.suites import registry
 from megatron_codemix.evaluation.suites.data import MissingDataError
+from megatron_codemix.evaluation.suites.harness_names import harness_names
 from megatron_codemix.evaluation.suites.programs import run_checks
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class PreparedTask:
 
 def expand(names: Sequence[str]) -> list[str]:
     """Suites, tasks and the harness's own names -> tasks. Raises ConfigError for unknown ones."""
-    return registry.expand(names, _harness_names)
+    return registry.expand(names, harness_names)
 
 
 @dataclass(frozen=True)
@@ -171,11 +172,6 @@ def _first_metric(task: Any) -> str:
     """As results name it: with the filter by which answers are read, where that has a name."""
     name, way = next(iter(task.aggregation())), task._filters[0].name
     return str(name) if way == "none" else f"{name}/{way}"
-
-
-def _harness_names() -> list[str]:
-    names: list[str] = _harness_tasks().all_tasks
-    return names
 
 
 @lru_cache(maxsize=1)

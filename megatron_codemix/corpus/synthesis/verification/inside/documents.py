@@ -6,7 +6,6 @@ is checked.
 """
 
 import contextlib
-import doctest
 import io
 import json
 import re
@@ -67,13 +66,22 @@ def _text_problem(text: str) -> str | None:
 
 
 def _doctest_problem(names: dict[str, Any]) -> str | None:
+    docstrings = {
+        name: docstring
+        for name, value in list(names.items())
+        if callable(value)
+        and isinstance(docstring := getattr(value, "__doc__", None), str)
+        and ">>>" in docstring
+    }
+    if not docstrings:
+        return None
+    import doctest  # brings pdb and unittest, which take longer than most documents
+
     parser, said = doctest.DocTestParser(), io.StringIO()
     runner = doctest.DocTestRunner(verbose=False)
-    for name, value in list(names.items()):
-        docstring = getattr(value, "__doc__", None)
-        if callable(value) and isinstance(docstring, str) and ">>>" in docstring:
-            case = parser.get_doctest(docstring, dict(names), name, None, None)
-            runner.run(case, out=said.write)
+    for name, docstring in docstrings.items():
+        case = parser.get_doctest(docstring, dict(names), name, None, None)
+        runner.run(case, out=said.write)
     return f"doctest: {said.getvalue()[:300]}" if runner.summarize(verbose=False).failed else None
 
 
