@@ -5,6 +5,7 @@ A rank's part is a list of model chunks: one, or with interleaved pipeline stage
 not follow one another.
 """
 
+import contextlib
 import warnings
 from collections.abc import Sequence
 from functools import partial
@@ -20,6 +21,7 @@ from megatron.core.transformer.module import Float16Module
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
 from megatron.core.transformer.transformer_config import TransformerConfig
 
+from megatron_codemix.backend import megatron_on_cpu
 from megatron_codemix.backend.devices import Backend
 from megatron_codemix.config.plan import padded_vocabulary_size
 from megatron_codemix.config.schema import AnyPrecisionConfig, LayoutConfig, ModelConfig
@@ -96,6 +98,14 @@ def gpt_of(model: Model | DistributedDataParallel) -> GPTModel:
     while not isinstance(model, GPTModel):
         model = model.module
     return model
+
+
+def direct_calls(model: Model | DistributedDataParallel) -> contextlib.AbstractContextManager[None]:
+    """For its forward pass on a CPU, which does not ask for CUDA by name but in megatron-core's
+    experts and for the angles of a part of a sequence."""
+    config = gpt_of(model).config
+    is_silent = config.num_moe_experts is None and config.context_parallel_size == 1
+    return megatron_on_cpu.direct_calls() if is_silent else contextlib.nullcontext()
 
 
 def finish_update(chunks: Sequence[DistributedDataParallel]) -> None:

@@ -22,6 +22,7 @@ from megatron_codemix.mcore.context import context_part
 from megatron_codemix.mcore.fp8.linear import finish_step
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.layers import document_attention_mask
+from megatron_codemix.mcore.model import direct_calls
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +122,8 @@ def forward_losses(model: Any, batch: Batch, parallel: ModelParallel, backend: B
         context_part(on_device(array, backend), parallel, dim=1)
         for array in (batch.tokens, batch.position_ids, batch.labels)
     )
-    return model(tokens_BC, positions_BC, mask, labels=labels_BC)
+    with direct_calls(model):
+        return model(tokens_BC, positions_BC, mask, labels=labels_BC)
 
 
 def loss_parts(losses: torch.Tensor) -> torch.Tensor:

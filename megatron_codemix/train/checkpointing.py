@@ -33,7 +33,9 @@ log = logging.getLogger(__name__)
 
 Record = Mapping[str, Any]  # Any: JSON values
 
+# How long ranks wait before they ask one another again who is writing: first, and at most.
 _POLL_SECONDS = 0.002
+_MAX_POLL_SECONDS = 0.05
 
 
 def starting_record(
@@ -177,7 +179,7 @@ class CheckpointWriter:
     def _wait_for_writers(self, beat: Callable[[], None]) -> None:
         save = self._in_flight
         assert save is not None, "nothing is being saved"
-        seen = 0
+        seen, pause = 0, _POLL_SECONDS
         while True:
             seen, before = save.progress, seen
             writing, advanced = any_rank(self.backend, save.is_writing(), seen > before)
@@ -185,7 +187,8 @@ class CheckpointWriter:
                 return
             if advanced:
                 beat()
-            time.sleep(_POLL_SECONDS)
+            time.sleep(pause)
+            pause = min(1.25 * pause, _MAX_POLL_SECONDS)
 
     def _finish(self) -> None:
         save, self._in_flight = self._in_flight, None

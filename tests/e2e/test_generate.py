@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import subprocess
-import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from megatron_codemix.evaluation.judge.own_runs import served
 from megatron_codemix.evaluation.judge.question import PREAMBLE, question
 from megatron_codemix.evaluation.prompts import conversation_text
 from megatron_codemix.files import read_json, read_jsonl, rewrite_jsonl, write_json
-from tests.helpers.commands import ENVIRONMENT, codemix
+from tests.helpers.commands import ENVIRONMENT, Command, codemix
 from tests.helpers.judging_run import SEQUENCE, write_judging_run
 
 VERDICT = " Comparison: it is clearer.\nPreferred: Answer (A)"
@@ -161,23 +161,19 @@ def serving(
     run: Path, *options: str | Path, key: str = "", end: signal.Signals = signal.SIGTERM
 ) -> Iterator[dict[str, Any]]:
     """What the server has told of itself; it must end well on the signal."""
-    command = [sys.executable, "-m", "megatron_codemix", "generate", run, "--serve", "--json"]
-    environment = {**ENVIRONMENT, **({"CODEMIX_API_KEY": key} if key else {})}
-    with subprocess.Popen(
-        [*map(str, command), "--port", "0", *map(str, options)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert line, process.communicate()
-            yield json.loads(line)
-        finally:
-            process.send_signal(end)
-            output = process.communicate(timeout=120)
+    process = Command(
+        ["generate", run, "--serve", "--json", "--port", "0", *options],
+        are_streams_one=False,
+        environment={"CODEMIX_API_KEY": key} if key else None,
+    )
+    try:
+        while "\n" not in process.said():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        yield json.loads(process.said())
+    finally:
+        process.send_signal(end)
+        output = process.communicate(timeout=120)
     assert process.returncode == 0, output
 
 

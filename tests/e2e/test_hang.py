@@ -35,7 +35,7 @@ def _program(pid: int) -> bytes:
 def test_a_stopped_rank_is_a_hang(tmp_path: Path) -> None:
     config, run = write_run(tmp_path / "data"), RunDirectory(tmp_path / "run")
     save = f"checkpoint.save_every_tokens={4 * 8 * SEQUENCE}"
-    arguments = ["train", config, *LIMITS, save, "train.train_tokens=64K"]
+    arguments = ["train", config, *LIMITS, save, "train.train_tokens=16K"]
     arguments += ["--run-dir", run.path, "--nproc", "2"]
     process = start_codemix(arguments)
     try:

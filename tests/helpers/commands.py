@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,17 @@ class Command:
         are_streams_one: bool = True,
         leads_group: bool = False,
         environment: Mapping[str, str] | None = None,
+        output: Connection | None = None,
     ) -> None:
         """leads_group: whether it gets a process group of its own, with the processes that it
-        starts. environment: on top of ENVIRONMENT."""
+        starts. environment: on top of ENVIRONMENT. output: takes what it writes, in place of a
+        file."""
         self.arguments = ["codemix", *map(str, arguments)]
         self._folder = Path(tempfile.mkdtemp(prefix="codemix-test-command-"))
         self._stdout = self._folder / "stdout"
         self._stderr = self._stdout if are_streams_one else self._folder / "stderr"
-        place = (cwd or Path.cwd(), self._stdout, self._stderr, leads_group)
+        streams = (output or self._stdout, output or self._stderr)
+        place = (cwd or Path.cwd(), *streams, leads_group)
         self._process = server.context().Process(
             target=_run, args=(self.arguments, {**ENVIRONMENT, **(environment or {})}, *place)
         )
@@ -130,8 +134,8 @@ def _run(
     arguments: list[str],
     environment: Mapping[str, str],
     cwd: Path,
-    stdout: Path,
-    stderr: Path,
+    stdout: Path | Connection,
+    stderr: Path | Connection,
     leads_group: bool,
 ) -> None:
     """The command, in its process."""
@@ -139,8 +143,11 @@ def _run(
         os.setsid()
     from megatron_codemix.cli.main import main
 
-    for number, path in ((1, stdout), (2, stderr)):
-        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for number, place in ((1, stdout), (2, stderr)):
+        if isinstance(place, Connection):
+            os.dup2(place.fileno(), number)
+            continue
+        opened = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(opened, number)
         os.close(opened)
     os.chdir(cwd)

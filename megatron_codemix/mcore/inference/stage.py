@@ -10,19 +10,17 @@ change nothing but rounding there too.
 Shapes: S places, B rows, N places asked for, V this rank's part of the padded vocabulary.
 """
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 import torch.distributed
 
-from megatron_codemix.backend import megatron_on_cpu
 from megatron_codemix.backend.devices import Backend
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.kernels import Turns
 from megatron_codemix.mcore.layers import SdpaCoreAttention
-from megatron_codemix.mcore.model import Model, gpt_of
+from megatron_codemix.mcore.model import Model, direct_calls, gpt_of
 
 
 class Inputs(NamedTuple):
@@ -76,7 +74,7 @@ class Stage:
         received: what the stage before gave; None on the first.
         """
         hidden = received
-        with self._direct_calls():
+        with direct_calls(self.gpt):
             if received is None:
                 hidden = self.gpt.embedding(inputs.tokens, inputs.positions)
             else:
@@ -104,11 +102,6 @@ class Stage:
         else:
             angles = self._angles[:, 0][inputs.positions.T]
         return Turns.of(angles, self.dtype) if self.gpt.config.apply_rope_fusion else angles
-
-    def _direct_calls(self) -> contextlib.AbstractContextManager[None]:
-        """Dense layers do not ask for CUDA by name; megatron-core's experts do."""
-        is_dense = self.gpt.config.num_moe_experts is None
-        return megatron_on_cpu.direct_calls() if is_dense else contextlib.nullcontext()
 
     def run_all(self, batches: Sequence[Inputs]) -> Iterator[torch.Tensor]:
         """Hidden states of each batch in turn. Every rank of a copy of the model calls it with the
