@@ -15,7 +15,9 @@ quickstart: $(SET_UP)
 	@$(CODEMIX) quickstart $(ARGS)
 
 # One more worker than the two cores that it is meant for: tests wait for ranks, timeouts and disks a third of the time.
+# Compiled before, also where PYTHONDONTWRITEBYTECODE is set: else each of some thousand processes compiles the package.
 test: $(EXTRAS)
+	@.venv/bin/python -m compileall -q megatron_codemix tests/helpers
 	@.venv/bin/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-native: $(SET_UP)
