@@ -4,6 +4,8 @@ Each command is the module of its name here, with a typer `app` or a function `c
 imported only when chosen: `codemix --help` and `codemix study status` must not wait for torch.
 """
 
+import atexit
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ from megatron_codemix.cli.early import remembering_stops_of
 from megatron_codemix.cli.ending import Interrupted, run_readably
 from megatron_codemix.cli.paths import with_paths_read
 from megatron_codemix.errors import EXIT_DONE
+from megatron_codemix.garbage import no_search_for_garbage
 
 COMMANDS = {
     "quickstart": "A whole tiny study on this machine; nothing is downloaded.",
@@ -66,7 +69,8 @@ class _LazyGroup(TyperGroup):
 
 def load_command(name: str) -> Any:  # Any: a click command, which typer keeps to itself
     """Imports the module of a command and makes it runnable."""
-    module = import_module(f"megatron_codemix.cli.{name}")
+    with no_search_for_garbage():
+        module = import_module(f"megatron_codemix.cli.{name}")
     app = getattr(module, "app", None)
     if app is None:
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -108,6 +112,8 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     limit_blas_threads()
+    # Python searches for garbage before it ends: 1 s where torch is loaded, to no purpose.
+    atexit.register(gc.freeze)
     given = list(sys.argv[1:] if arguments is None else arguments)
     is_debug = "--debug" in given
 

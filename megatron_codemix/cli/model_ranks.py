@@ -14,6 +14,7 @@ from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.errors import EXIT_DONE
 from megatron_codemix.evaluation.layout import EvaluationLayout
+from megatron_codemix.garbage import no_search_for_garbage
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
 from megatron_codemix.launch.ranks import run_ranks
 from megatron_codemix.obs.log import setup_logging
@@ -121,6 +122,7 @@ class ModelRanks:
             return EXIT_DONE
 
         if self.context is not None:
+            _import_engine()
             rank_main(self.context)
             return
         code = run_ranks(
@@ -131,4 +133,5 @@ class ModelRanks:
 
 
 def _import_engine() -> None:
-    import megatron_codemix.evaluation.engine.model  # noqa: F401  # for its imports
+    with no_search_for_garbage():
+        import megatron_codemix.evaluation.engine.model  # noqa: F401  # for its imports

@@ -16,6 +16,7 @@ from megatron_codemix.config.schema import Fp8Config
 from megatron_codemix.data.mixture.describe import describe_mixtures, readings, repetitions
 from megatron_codemix.data.needs import unread_sources
 from megatron_codemix.errors import EXIT_DONE, RetryableError, RunError
+from megatron_codemix.garbage import no_search_for_garbage
 from megatron_codemix.launch.failures import tells_of_lost_peer
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
 from megatron_codemix.launch.ranks import run_ranks
@@ -121,7 +122,8 @@ def _run_own_ranks(phase: Phase, seen: Status, nproc: int, profile: bool) -> int
 
 def _run_placed_rank(phase: Phase, seen: Status, context: RankContext, profile: bool) -> None:
     """This process is one rank of a job that another launcher has started. seen: as above."""
-    from megatron_codemix.train.rank import train_rank
+    with no_search_for_garbage():
+        from megatron_codemix.train.rank import train_rank
 
     try:
         with _alone_in(phase.run) if context.rank == 0 else contextlib.nullcontext():
@@ -171,7 +173,8 @@ def _note_death(phase: Phase, code: int) -> None:
 
 def _import_engine() -> None:
     """Once, before the ranks are forked."""
-    import megatron_codemix.train.rank  # noqa: F401  # for its imports
+    with no_search_for_garbage():
+        import megatron_codemix.train.rank  # noqa: F401  # for its imports
 
 
 def _print_plan(phase: Phase) -> None:

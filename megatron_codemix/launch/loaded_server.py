@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
+from megatron_codemix.garbage import no_search_for_garbage
 from megatron_codemix.processes import die_with
 
 REPORT = struct.Struct("=?q")
@@ -51,7 +52,8 @@ def main(descriptor: str, name: str) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for who asks
     requests = socket.socket(fileno=int(descriptor))
     module = import_module(name)
-    module.load()
+    with no_search_for_garbage():
+        module.load()
     gc.freeze()  # or the first collection of each child would copy what was imported
     request = _serve(requests)
     if request is None:

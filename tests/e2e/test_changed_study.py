@@ -1,9 +1,11 @@
 """A study whose phase is given another mixture after it was killed: it goes on in place."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
+import pytest
 import yaml
 
 from megatron_codemix.bench.chaos.compare import differing_tensors
@@ -52,18 +54,35 @@ def run_of(out: Path, phase: str) -> RunDirectory:
     return RunDirectory(path)
 
 
-def test_a_killed_phase_goes_on_with_its_new_mixture(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    write_run(data)
-    change = {
-        "at_tokens": (STEPS - 4) * TOKENS_PER_STEP,
-        "mixture": {"kind": "constant", "weights": {"code": 0.1, "text": 0.9}},
-    }
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    study = write_study(data, [change])
-    done = codemix("study", "run", study, "--out", whole)
-    assert done.returncode == 0, done.stderr
+def change_at(step: int) -> dict[str, object]:
+    """To a tenth of code."""
+    mixture = {"kind": "constant", "weights": {"code": 0.1, "text": 0.9}}
+    return {"at_tokens": step * TOKENS_PER_STEP, "mixture": mixture}
 
+
+LATE = change_at(STEPS - 4)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_run(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the study with a late change, run at once."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    done = codemix("study", "run", write_study(data, [LATE]), "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_a_killed_phase_goes_on_with_its_new_mixture(
+    data: Path, whole: Path, tmp_path: Path
+) -> None:
+    killed = tmp_path / "killed"
     study = write_study(data, [])
     plan = json.loads(codemix("study", "run", study, "--out", killed, "--dry-run", "--json").stdout)
     before = RunDirectory(Path(plan["phases"][0]["run"]))
@@ -76,7 +95,7 @@ def test_a_killed_phase_goes_on_with_its_new_mixture(tmp_path: Path) -> None:
     assert code == -signal.SIGKILL
     assert before.complete_steps(), "the kill came after the first checkpoint"
 
-    study = write_study(data, [change])
+    study = write_study(data, [LATE])
     status = codemix("study", "status", study, "--out", killed)
     assert "first: goes on in place from step " in status.stdout
     done = codemix("study", "run", study, "--out", killed)
@@ -95,15 +114,12 @@ def test_a_killed_phase_goes_on_with_its_new_mixture(tmp_path: Path) -> None:
     assert audited.returncode == 0, audited.stderr
 
 
-def test_what_was_consumed_is_not_changed(tmp_path: Path) -> None:
+def test_what_was_consumed_is_not_changed(data: Path, whole: Path, tmp_path: Path) -> None:
     """A change before the newest checkpoint is another run; the one there stays as it is."""
-    data, out = tmp_path / "data", tmp_path / "out"
-    write_run(data)
-    study = write_study(data, [])
-    assert codemix("study", "run", study, "--out", out).returncode == 0
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
     before = run_of(out, "first")
-    weights = {"kind": "constant", "weights": {"code": 0.1, "text": 0.9}}
-    study = write_study(data, [{"at_tokens": 20 * TOKENS_PER_STEP, "mixture": weights}])
+    study = write_study(data, [change_at(20)])
     done = codemix("study", "run", study, "--out", out)
     assert done.returncode == 0, done.stderr
     runs = [RunDirectory(path) for path in (out / "single").glob("first-*")]

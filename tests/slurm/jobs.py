@@ -83,13 +83,6 @@ def submit(cluster: Cluster, script: str, folder: Path, *options: str) -> Job:
     return Job(cluster, int(answer), output)
 
 
-def wait_for_steps(job: Job, run: RunDirectory, steps: int, seconds: float) -> None:
-    """Until the run has logged so many steps."""
-    job.wait_for(
-        f"step {steps}", lambda: count_lines(run.metrics) >= steps, seconds, poll_seconds=0.05
-    )
-
-
 def wait_for_stops(jobs: Sequence[Job], runs: Sequence[RunDirectory]) -> list[int]:
     """Until each job was back in the queue for the first time and its run had stopped in order,
     which is no failure; the steps after which they have saved. The second start of one may be under
@@ -123,7 +116,7 @@ def hold_each_at(
                     rank.suspend()
         return len(held) == len(runs)
 
-    jobs[0].wait_for(f"steps {steps}", are_held, seconds, poll_seconds=0.05)
+    jobs[0].wait_for(f"steps {steps}", are_held, seconds, poll_seconds=0.02)
     return [ranks for _, ranks in sorted(held.items())]
 
 
@@ -138,16 +131,17 @@ def ranks_of(run: RunDirectory) -> list[psutil.Process]:
     """The processes that train it, or are about to: those that take SIGUSR1 for themselves, unlike
     their helpers."""
     named = [process for process in psutil.process_iter() if _names(process, str(run.path))]
-    return [process for process in named if _is_in_mask(process, "SigCgt")]
+    return [process for process in named if _is_in_mask(process, "SigCgt", signal.SIGUSR1)]
 
 
 def is_told(process: psutil.Process) -> bool:
-    """Whether a process that was suspended has been sent SIGUSR1. SLURM 22.05 also wakes it."""
+    """Whether a process that was suspended has been asked to stop. SLURM 22.05 also wakes it."""
     try:
         is_awake = process.status() != psutil.STATUS_STOPPED
     except psutil.NoSuchProcess:
         return True
-    return is_awake or _is_in_mask(process, "ShdPnd")
+    asked = (signal.SIGUSR1, signal.SIGTERM)
+    return is_awake or any(_is_in_mask(process, "ShdPnd", number) for number in asked)
 
 
 def _names(process: psutil.Process, text: str) -> bool:
@@ -158,9 +152,9 @@ def _names(process: psutil.Process, text: str) -> bool:
     return bool(words) and Path(words[0]).name.startswith("python") and text in words
 
 
-def _is_in_mask(process: psutil.Process, mask: str) -> bool:
-    """Whether SIGUSR1 is; of a process that has gone nothing is."""
+def _is_in_mask(process: psutil.Process, mask: str, number: signal.Signals) -> bool:
+    """Of a process that has gone nothing is."""
     try:
-        return is_in_mask(process.pid, mask, signal.SIGUSR1)
+        return is_in_mask(process.pid, mask, number)
     except (FileNotFoundError, ProcessLookupError):
         return False

@@ -6,10 +6,11 @@ from megatron_codemix.runs import RunDirectory
 from tests.helpers.commands import codemix
 from tests.helpers.tiny import SEQUENCE, write_run
 
-NUM_STEPS = 200
+NUM_STEPS = 60
 SAVE_EVERY = 20
-DISTURBED_AT = 30
-"""Behind the first checkpoint, and far enough from the end for what a test does then."""
+DISTURBED_AT = 24
+"""Behind the first checkpoint, and far enough from the end: tests suspend the ranks there, and once
+more ten steps later."""
 PATIENCE_SECONDS = 240
 """A start, or a whole run: seconds where the machine is idle, minutes where it is not."""
 _STEP_TOKENS = 8 * SEQUENCE

@@ -8,7 +8,15 @@ import pytest
 from megatron_codemix.bench.chaos.compare import differences
 from megatron_codemix.runs import RunDirectory
 from tests.slurm.cluster import Cluster
-from tests.slurm.jobs import ROOT, Job, ranks_of, submit, wait_for_steps, wait_for_stops
+from tests.slurm.jobs import (
+    ROOT,
+    Job,
+    hold_each_at,
+    is_told,
+    let_go_on,
+    submit,
+    wait_for_stops,
+)
 from tests.slurm.runs import DISTURBED_AT, NUM_STEPS, PATIENCE_SECONDS
 
 EXAMPLES = ROOT / "examples" / "slurm"
@@ -27,12 +35,10 @@ def test_every_example_is_tried() -> None:
 
 
 def start(cluster: Cluster, config: Path, folder: Path, name: str) -> tuple[Job, RunDirectory]:
-    """An example's job, whose run is under way."""
+    """An example's job, and the run that it trains."""
     script, run = (EXAMPLES / f"{name}.sbatch").read_text(), RunDirectory(folder / "run")
     export = f"--export=ALL,CONFIG={config},RUN={run.path}"
-    job = submit(cluster, script, folder, "--cpus-per-task=1", *OPTIONS[name], export)
-    wait_for_steps(job, run, DISTURBED_AT, PATIENCE_SECONDS)
-    return job, run
+    return submit(cluster, script, folder, "--cpus-per-task=1", *OPTIONS[name], export), run
 
 
 @pytest.mark.parametrize("name", ["one_node", "multi_node_torchrun"])
@@ -57,9 +63,10 @@ def test_under_srun_also_goes_on_after_a_rank_was_killed_which_is_a_failure(
     job, run = start(cluster, config, tmp_path, "multi_node_srun")
 
     reached = tell(job, run)
-    wait_for_steps(job, run, reached + 10, PATIENCE_SECONDS)
-    (rank,) = [rank for rank in ranks_of(run) if rank.environ()["SLURM_PROCID"] == "0"]
+    (held,) = hold_each_at([job], [run], [reached + 10], PATIENCE_SECONDS)
+    (rank,) = [rank for rank in held if rank.environ()["SLURM_PROCID"] == "0"]
     rank.kill()
+    let_go_on(held)
 
     assert job.wait_for_end(2 * PATIENCE_SECONDS) == "COMPLETED", job.said()
     assert f"resume after step {reached}" in job.said()
@@ -70,5 +77,8 @@ def test_under_srun_also_goes_on_after_a_rank_was_killed_which_is_a_failure(
 
 def tell(job: Job, run: RunDirectory) -> int:
     """The step after which the run has saved; its job is back in the queue."""
+    (held,) = hold_each_at([job], [run], [DISTURBED_AT], PATIENCE_SECONDS)
     job.cluster.run("scancel", "--batch", "--signal=USR1", str(job.number))
+    job.wait_for("the signal", lambda: any(map(is_told, held)), 60)
+    let_go_on(held)
     return wait_for_stops([job], [run])[0]

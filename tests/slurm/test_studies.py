@@ -25,11 +25,11 @@ from tests.slurm.studies import StudyOnCluster, write_site
 
 NAME = "initialization-on-slurm"
 STUDY = f"""\
-# 200B tokens become 20 steps of 8 samples of 32 tokens.
+# 200B tokens become 10 steps of 8 samples of 32 tokens.
 extends: examples/studies/tiny/initialization.yaml
 name: {NAME}
 world_size: 4
-token_scale: 2.56e-8
+token_scale: 1.28e-8
 defaults:
   model: {{num_layers: 2, hidden_size: 32, ffn_hidden_size: 64, vocabulary_size: {VOCABULARY}}}
   data: {{sequence_length: 32}}
@@ -40,12 +40,12 @@ evaluation:
 """
 PARENTS = {"balanced-then-text": "balanced", "code-then-text": "code"}
 STEPS = {
-    "text-only": 40,
-    "balanced-only": 40,
-    "balanced": 20,
-    "code": 20,
-    "balanced-then-text": 20,
-    "code-then-text": 20,
+    "text-only": 20,
+    "balanced-only": 20,
+    "balanced": 10,
+    "code": 10,
+    "balanced-then-text": 10,
+    "code-then-text": 10,
 }
 MAX_RUNNING = 2
 DIFFERENT_BY_NATURE = ("wall_seconds", "timing", "cost")

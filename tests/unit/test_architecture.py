@@ -12,7 +12,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "megatron_codemix"
 
-_FOUNDATION = {"errors", "units", "files", "locks", "processes", "stops", "workers", "resources"}
+_FOUNDATION = {
+    "errors", "units", "files", "garbage", "locks", "processes", "stops", "workers", "resources",
+}  # fmt: skip
 _RUN = {"runs", "checkpoints", "ledgers", "results", "lineage"}
 _LOW = _FOUNDATION | _RUN | {"endpoint", "config", "obs"}
 _DATA = _LOW | {"ops", "sandbox", "corpus", "data"}
@@ -22,6 +24,7 @@ MAY_IMPORT = {
     "errors": set(),
     "units": set(),
     "files": {"errors", "units"},
+    "garbage": set(),
     "locks": {"errors"},
     "processes": set(),
     "stops": set(),
@@ -58,8 +61,8 @@ MAY_IMPORT = {
 """Package -> packages it may import. `cli` may import all."""
 
 TORCH_FREE = [
-    "errors", "units", "files", "locks", "processes", "stops", "workers", "resources", "config",
-    "obs", "endpoint",
+    "errors", "units", "files", "garbage", "locks", "processes", "stops", "workers", "resources",
+    "config", "obs", "endpoint",
     "runs", "checkpoints", "ledgers", "results", "lineage", "ops", "sandbox", "corpus", "data",
     "launch", "planner", "scaling", "study", "report", "cli",
     "evaluation/judge", "evaluation/serving",

@@ -4,12 +4,10 @@ What a folder holds depends on its block and the job alone: any number of worker
 any kill on the way, leave the same folders behind.
 """
 
-import gc
 import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +16,7 @@ from megatron_codemix.corpus.readers import InputFile
 from megatron_codemix.data.preparation.input_blocks import Piece, count_blocks, read_blocks
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import full_disk, read_json, sync_folder, write_json
+from megatron_codemix.garbage import no_search_for_garbage
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +184,7 @@ class BlockJob:
         temporary = folder.with_name(f".{folder.name}.{os.uname().nodename}.{os.getpid()}.tmp")
         try:
             temporary.mkdir(parents=True)
-            with _no_garbage_collection():
+            with no_search_for_garbage():
                 summary = self.encoder.write_block(file, pieces, temporary, advance)
             write_json(temporary / "block.json", summary)
             put_folder_in_place(temporary, folder)
@@ -193,19 +192,6 @@ class BlockJob:
             raise full_disk(error, folder) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Records make hundreds of thousands of objects and no cycles: each search for some costs a
-    look at all objects of the process, a tenth of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def block_summary(folder: Path) -> dict[str, Any]:
