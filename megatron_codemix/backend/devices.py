@@ -1,5 +1,6 @@
 """What the rest of the program may ask of the hardware, on a CPU and on NVIDIA GPUs."""
 
+import contextlib
 import ctypes
 import datetime
 import logging
@@ -34,6 +35,13 @@ _PRODUCT_SECONDS = 0.05
 DISTRIBUTED_TIMEOUT = datetime.timedelta(minutes=30)
 
 
+class HostCopy(Protocol):
+    """A tensor of the device on its way to the host."""
+
+    def read(self) -> torch.Tensor:
+        """Its values, once the device has come so far; later work of the device goes on."""
+
+
 class Backend(Protocol):
     """What the rest of the program may ask of the hardware."""
 
@@ -57,6 +65,21 @@ class Backend(Protocol):
         """Host memory, of any content, from which copies to the device are fast. It starts at a
         multiple of 64 bytes."""
 
+    @property
+    def steps_ahead(self) -> int:
+        """Steps of training that may be asked of the device before the result of an earlier one is
+        read, so that it never waits for the host."""
+
+    def copy_to_host(self, tensor: torch.Tensor) -> HostCopy:
+        """Asks for a copy, and does not wait for it."""
+
+    @property
+    def has_profiler(self) -> bool:
+        """Whether anybody may look for what `profiled_as` names."""
+
+    def profiled_as(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """Names what is done meanwhile in the device's profiler."""
+
     def wait(self) -> None:
         """Until the device has done all that was asked of it."""
 
@@ -75,6 +98,8 @@ class CpuBackend:
     collectives: Literal["gloo"] = "gloo"
     device = torch.device("cpu")
     device_name = "CPU"
+    steps_ahead = 0
+    has_profiler = False
 
     def prepare(self) -> None:
         """One thread for each rank unless OMP_NUM_THREADS says otherwise, and memory that is kept
@@ -90,6 +115,14 @@ class CpuBackend:
         memory = np.empty(num_bytes + _CACHE_LINE_BYTES, np.uint8)
         start = -memory.ctypes.data % _CACHE_LINE_BYTES
         return memory[start : start + num_bytes].view(dtype).reshape(shape)
+
+    def copy_to_host(self, tensor: torch.Tensor) -> HostCopy:
+        """The tensor itself."""
+        return _OnHost(tensor)
+
+    def profiled_as(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """Nothing: no profiler looks for it."""
+        return contextlib.nullcontext()
 
     def wait(self) -> None:
         """Each call has done its work when it returns."""
@@ -109,6 +142,10 @@ class CudaBackend:
 
     name: Literal["cuda"] = "cuda"
     collectives: Literal["nccl"] = "nccl"
+    # With one, the next step is queued before the last one is waited for. More would only make the
+    # answers to bad losses and to requests to stop come later.
+    steps_ahead = 1
+    has_profiler = True
 
     def __init__(self, local_rank: int) -> None:
         self.device = torch.device("cuda", local_rank)
@@ -129,6 +166,14 @@ class CudaBackend:
         array: npt.NDArray[Any] = torch.empty(shape, dtype=torch_dtype, pin_memory=True).numpy()
         return array
 
+    def copy_to_host(self, tensor: torch.Tensor) -> HostCopy:
+        return _ToPinned(tensor)
+
+    def profiled_as(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """A range of NVTX: about a microsecond, and no more where nobody profiles."""
+        named: contextlib.AbstractContextManager[None] = torch.cuda.nvtx.range(name)
+        return named
+
     def wait(self) -> None:
         torch.cuda.synchronize(self.device)
 
@@ -140,6 +185,31 @@ class CudaBackend:
         known = (peaks for part, peaks in _GPU_PEAK_FLOPS.items() if part in self.device_name)
         peaks = next(known, None)
         return None if peaks is None else peaks[precision]
+
+
+class _OnHost:
+    """What is there already."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self._tensor = tensor
+
+    def read(self) -> torch.Tensor:
+        return self._tensor
+
+
+class _ToPinned:
+    """A copy to pinned memory, which CUDA makes in its turn among the work of the stream; the event
+    behind it is all that is waited for."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self._copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        self._copy.copy_(tensor, non_blocking=True)
+        self._is_done = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._is_done.record()
+
+    def read(self) -> torch.Tensor:
+        self._is_done.synchronize()
+        return self._copy
 
 
 def compute_capability(device: torch.device) -> tuple[int, int] | None:

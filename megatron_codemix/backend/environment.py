@@ -13,6 +13,8 @@ from megatron_codemix.errors import ConfigError, UnavailableError
 
 DeviceChoice = Literal["auto", "cpu", "cuda"]
 """As `backend.device` says it."""
+_ALLOCATOR_SETTINGS = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+"""PyTorch's name for its allocator's settings, and the one of before 2.9, which it still reads."""
 
 
 def has_nvidia_driver() -> bool:
@@ -79,7 +81,12 @@ def prepare_environment(device: DeviceChoice) -> None:
 
     PyTorch must look for GPUs through NVML: the CUDA runtime, once started in a process, cannot be
     used in its forks. And a run on the CPU must not see a GPU, because megatron-core takes any.
+    On a GPU memory comes in segments that can grow, unless the environment says something of it.
     """
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif not any(name in os.environ for name in _ALLOCATOR_SETTINGS):
+        # What the planner's margin for fragmentation takes for granted. NCCL cannot register such
+        # memory as user buffers; where those come (layouts do not use them), this must go.
+        os.environ[_ALLOCATOR_SETTINGS[0]] = "expandable_segments:True"

@@ -60,13 +60,16 @@ class FusedAdam(torch.optim.Optimizer):
                 }
         if not parameters:
             return
+        # Filled on the device, and read alone: a tensor made of a number is copied there and waited
+        # for, once for each parameter.
+        count = torch.full((), float(group["step"]), device=parameters[0].device)
         self.kernel(
             [parameter.detach() for parameter in parameters],
             [parameter.grad for parameter in parameters],
             [self.state[parameter]["exp_avg"] for parameter in parameters],
             [self.state[parameter]["exp_avg_sq"] for parameter in parameters],
             [],
-            [torch.tensor(float(group["step"]), device=p.device) for p in parameters],
+            [count] * len(parameters),
             lr=float(group["lr"]),
             beta1=group["betas"][0],
             beta2=group["betas"][1],

@@ -9,9 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from megatron.core import utils
 from megatron.core.models.common.embeddings import rope_utils
-from megatron.core.optimizer import clip_grads
 from megatron.core.tensor_parallel.cross_entropy import VocabParallelCrossEntropy
 from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.transformer_config import TransformerConfig
@@ -22,8 +20,6 @@ def provide_kernels() -> None:
     """Puts them where megatron-core looks for its own."""
     rope_utils.fused_apply_rotary_pos_emb = rotate
     VocabParallelCrossEntropy.calculate_logits_max = staticmethod(logits_and_maximum)
-    if clip_grads.multi_tensor_scale_impl is utils.local_multi_tensor_scale:
-        clip_grads.multi_tensor_scale_impl = scale_tensors
 
 
 @dataclass(frozen=True)
@@ -125,14 +121,3 @@ def logits_and_maximum(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
     which nobody reads and which takes three times as long on a CPU."""
     logits = logits.float()
     return logits, logits.amax(-1)
-
-
-def scale_tensors(
-    chunk_size: int, overflow: Any, lists: list[list[torch.Tensor]], factor: float
-) -> None:
-    """Apex's multi_tensor_scale: the second list becomes the first times `factor`; both may be the
-    same. megatron-core's stand-in makes a copy of every tensor first."""
-    sources, targets = lists
-    if targets is not sources:
-        torch._foreach_copy_(targets, sources)
-    torch._foreach_mul_(targets, factor)

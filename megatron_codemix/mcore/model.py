@@ -14,7 +14,6 @@ from typing import TypeAlias
 from megatron.core.distributed import (
     DistributedDataParallel,
     DistributedDataParallelConfig,
-    finalize_model_grads,
 )
 from megatron.core.models.gpt import GPTModel
 from megatron.core.transformer.module import Float16Module
@@ -30,7 +29,9 @@ from megatron_codemix.mcore.fp8.layers import Fp8Layers
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.initial_weights import initialize_weights
 from megatron_codemix.mcore.language_model import ZLossModel
+from megatron_codemix.mcore.ranges import RangeTimers
 from megatron_codemix.mcore.transformer import build_layer_spec, build_transformer_config
+from megatron_codemix.mcore.update import finish_gradients
 
 Model: TypeAlias = GPTModel | Float16Module
 """A model chunk."""
@@ -52,6 +53,8 @@ def build_model(
     seed: None: weights have no values, on a device that keeps none.
     """
     config = build_transformer_config(model, layout, precision, backend.device)
+    if backend.has_profiler:
+        config.timers = RangeTimers(backend)
     fp8 = Fp8Layers.of(precision, parallel, backend.device)
     chunks: list[Model] = []
     for number in range(parallel.num_chunks):
@@ -139,7 +142,7 @@ def wrap_data_parallel(
         )
         for number, chunk in enumerate(chunks)
     ]
-    config.finalize_model_grads_func = finalize_model_grads
+    config.finalize_model_grads_func = partial(finish_gradients, parallel=parallel)
     if layout.overlap_grad_reduce:
         # Lists only where there are several: megatron-core's other schedules call the function.
         no_sync = [chunk.no_sync for chunk in wrapped]

@@ -55,7 +55,7 @@ def group_nats(
             micro_batch_size=size,
             forward_only=True,
         )
-    return reduce_reports(reports, (num_groups,), parallel, backend)
+    return reduce_reports(reports, (num_groups,), parallel, backend).cpu().numpy()
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """One optimizer step, and the forward pass that validation shares.
 
+Nothing here waits for the device before a result is read (tests/distributed/test_device_waits.py).
+
 Shapes: B microbatch, S sequence, C the part of it that a context-parallel rank has, K sources.
 """
 
@@ -16,13 +18,14 @@ from megatron.core.optimizer import MegatronOptimizer
 from megatron.core.pipeline_parallel import get_forward_backward_func
 from torch.utils.dlpack import from_dlpack
 
-from megatron_codemix.backend.devices import Backend
+from megatron_codemix.backend.devices import Backend, HostCopy
 from megatron_codemix.data.batches import Batch
 from megatron_codemix.mcore.context import context_part
 from megatron_codemix.mcore.fp8.linear import finish_step
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.layers import document_attention_mask
 from megatron_codemix.mcore.model import direct_calls
+from megatron_codemix.mcore.update import gradient_norm, update
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,53 @@ class StepResult:
         return float(self.source_nats.sum() / max(1, self.source_tokens.sum()))
 
 
+@dataclass(frozen=True)
+class LaunchedStep:
+    """A step that the device was asked for, and may still be at."""
+
+    _sums: HostCopy
+    """float64: totals [4, K] as `_loss` reports them, then squares of the gradient norm [G]."""
+    _num_sources: int
+
+    def result(self) -> StepResult:
+        """Waits for the step."""
+        sums = self._sums.read().numpy()
+        totals = sums[: 4 * self._num_sources].reshape(4, -1)
+        return StepResult(
+            source_nats=totals[0],
+            source_tokens=totals[1].astype(np.int64),
+            source_samples=totals[2].astype(np.int64),
+            grad_norm=gradient_norm(sums[4 * self._num_sources :].tolist()),
+            z_loss_nats=float(totals[3].sum() / max(1.0, totals[1].sum())),
+        )
+
+
+def launch_step(
+    model: Sequence[DistributedDataParallel],
+    optimizer: MegatronOptimizer,
+    microbatches: Sequence[Batch],
+    *,
+    num_sources: int,
+    parallel: ModelParallel,
+    backend: Backend,
+) -> LaunchedStep:
+    """Forward, backward and update over this data-parallel rank's microbatches. Every rank calls
+    it.
+
+    The microbatches' memory is to be left as it is until the result was read.
+    """
+    for chunk in model:
+        chunk.zero_grad_buffer()
+    optimizer.zero_grad()
+    reports = _run_schedule(model, microbatches, num_sources, parallel, backend)
+    with backend.profiled_as("update"):
+        squares = update(optimizer, backend.device)
+    finish_step(model, parallel.groups.tp_dp_cp)
+    totals = reduce_reports(reports, (4, num_sources), parallel, backend)
+    sums = torch.cat([totals.flatten(), squares.double()])
+    return LaunchedStep(backend.copy_to_host(sums), num_sources)
+
+
 def train_step(
     model: Sequence[DistributedDataParallel],
     optimizer: MegatronOptimizer,
@@ -55,22 +105,15 @@ def train_step(
     parallel: ModelParallel,
     backend: Backend,
 ) -> StepResult:
-    """Forward, backward and update over this data-parallel rank's microbatches. Every rank calls
-    it."""
-    for chunk in model:
-        chunk.zero_grad_buffer()
-    optimizer.zero_grad()
-    reports = _run_schedule(model, microbatches, num_sources, parallel, backend)
-    _, grad_norm, _ = optimizer.step()
-    finish_step(model, parallel.groups.tp_dp_cp)
-    totals = reduce_reports(reports, (4, num_sources), parallel, backend)
-    return StepResult(
-        source_nats=totals[0],
-        source_tokens=totals[1].astype(np.int64),
-        source_samples=totals[2].astype(np.int64),
-        grad_norm=float(grad_norm),
-        z_loss_nats=float(totals[3].sum() / max(1.0, totals[1].sum())),
-    )
+    """`launch_step` and its result. Every rank calls it."""
+    return launch_step(
+        model,
+        optimizer,
+        microbatches,
+        num_sources=num_sources,
+        parallel=parallel,
+        backend=backend,
+    ).result()
 
 
 def _run_schedule(
@@ -162,9 +205,9 @@ def _loss(
 
 def reduce_reports(
     reports: list[torch.Tensor], shape: tuple[int, ...], parallel: ModelParallel, backend: Backend
-) -> np.ndarray:
+) -> torch.Tensor:
     """Sum over microbatches and over data- and context-parallel ranks of what the last stage has,
-    brought to every rank; float64 of this shape."""
+    brought to every rank; float64 of this shape, on the device."""
     total = torch.zeros(shape, dtype=torch.float64, device=backend.device)
     for report in reports:
         total += report
@@ -174,10 +217,11 @@ def reduce_reports(
         torch.distributed.broadcast(
             total, src=parallel.last_pipeline_rank, group=parallel.groups.pp
         )
-    return total.cpu().numpy()
+    return total
 
 
 def on_device(array: np.ndarray, backend: Backend) -> torch.Tensor:
     """Through DLPack, as a loader may give arrays that are on the device already. Not waited for:
-    host memory is not written again before the step is over, and its report is."""
+    host memory is not written again before the step is over and its result was read
+    (`LaunchedStep`)."""
     return from_dlpack(array).to(backend.device, non_blocking=True)

@@ -119,7 +119,14 @@ def _message_fields(layout: LayoutConfig) -> dict[str, bool]:
     pair of ranks in one batch are matched in the wrong order, which with two stages happens at
     every step, and the model trains on wrong numbers."""
     is_interleaved = layout.virtual_pipeline > 1
-    return {"overlap_p2p_comm": is_interleaved, "batch_p2p_comm": not is_interleaved}
+    return {
+        "overlap_p2p_comm": is_interleaved,
+        "batch_p2p_comm": not is_interleaved,
+        # Of an output that was sent only the graph behind it is needed.
+        "deallocate_pipeline_outputs": layout.pipeline > 1,
+        # A wait for the device after each batch of messages, against a fault of old PyTorch.
+        "batch_p2p_sync": False,
+    }
 
 
 def _fusion_fields(model: ModelConfig) -> dict[str, bool]:
@@ -150,7 +157,6 @@ def _cpu_fields() -> dict[str, bool]:
         # megatron-core frees a stage's output right after isend. A CUDA stream makes that legal;
         # gloo's background thread would read freed memory and the loss would be silently wrong.
         "deallocate_pipeline_outputs": False,
-        "batch_p2p_sync": False,
     }
 
 

@@ -24,13 +24,16 @@ class _Buffers(Protocol):
 class StepLoader:
     """The microbatches of one step after the other."""
 
-    def __init__(self, buffers: _Buffers, num_microbatches: Iterable[int]) -> None:
-        """num_microbatches: of each step."""
+    def __init__(
+        self, buffers: _Buffers, num_microbatches: Iterable[int], *, steps_ahead: int
+    ) -> None:
+        """num_microbatches: of each step. steps_ahead: of earlier steps, how many keep theirs."""
         self._buffers, self._num_microbatches = buffers, iter(num_microbatches)
+        self.steps_ahead = steps_ahead
 
     def take(self) -> list[Batch]:
-        """The next step's; what the last call returned may be overwritten from now on. Raises
-        StopIteration after the last step."""
+        """The next step's; what the call `steps_ahead` before the last returned may be overwritten
+        from now on. Raises StopIteration after the last step."""
         return self._buffers.take()[: next(self._num_microbatches)]
 
     def close(self) -> None:
@@ -76,6 +79,8 @@ def open_loader(
         ]
 
     depth = config.data.prefetch_steps
+    # DALI takes its memory back at its next step, whatever the GPU still reads of it.
+    steps_ahead = 0 if config.data.loader == "dali" else backend.steps_ahead
     buffers: _Buffers
     if config.data.loader == "dali":
         buffers = DaliLoader(
@@ -87,5 +92,6 @@ def open_loader(
             depth=depth,
         )
     else:
-        buffers = Prefetcher(steps, fill, allocate, depth=depth)
-    return StepLoader(buffers, (batches.sequences(step) // at_once for step in steps))
+        buffers = Prefetcher(steps, fill, allocate, depth=depth, kept=steps_ahead)
+    counts = (batches.sequences(step) // at_once for step in steps)
+    return StepLoader(buffers, counts, steps_ahead=steps_ahead)

@@ -18,11 +18,12 @@ from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.model import build_model, wrap_data_parallel
 from megatron_codemix.mcore.optimizer import build_optimizer, set_step_sizes
 from megatron_codemix.mcore.replicas import differing_replicas
-from megatron_codemix.mcore.step import train_step
+from megatron_codemix.mcore.step import launch_step
 from megatron_codemix.runs import Status
-from megatron_codemix.train.agreement import any_rank
+from megatron_codemix.train.agreement import StepFlags
 from megatron_codemix.train.checkpointing import CheckpointWriter, starting_record
 from megatron_codemix.train.health import LossGuard, SkipStepError
+from megatron_codemix.train.in_flight import StepsInFlight
 from megatron_codemix.train.loading import StepLoader, open_loader
 from megatron_codemix.train.phase import Phase, record_failure
 from megatron_codemix.train.profiling import StepProfiler
@@ -110,10 +111,14 @@ class Trainer:
 
     def _train(self, loader: StepLoader, stop: StopRequests) -> None:
         plan = self.phase.plan
+        self.in_flight = StepsInFlight(loader.steps_ahead, self._take)
+        flags = StepFlags(self.backend, loader.steps_ahead)
         started, before = time.monotonic(), self.status.train_seconds
         written = started
         while self.step < plan.num_steps:
-            self.watchdog.beat(f"step {self.step + 1}")
+            # A step that was launched has not ended; where one is in flight, its end is the beat.
+            if self.in_flight.oldest is None:
+                self.watchdog.beat(f"step {self.step + 1}")
             if self.step + 1 in self.skipped:
                 self._pass_over(loader)
             else:
@@ -122,11 +127,12 @@ class Trainer:
             self._validate()
             if self.profiler is not None:
                 self.profiler.step()
-            stopping, writing = any_rank(
-                self.backend, stop.received is not None, self.checkpoints.is_writing()
-            )
+            answer = flags.ask(stop.received is not None, self.checkpoints.is_writing())
+            stopping, writing = answer or (False, True)
             self.checkpoints.poll(is_any_writing=writing)
             if stopping or is_save_due(self.step, plan):
+                self.in_flight.finish()
+                flags.forget()  # whether anyone is writing
                 seconds = before + time.monotonic() - started
                 self.status = replace(self.status, train_seconds=seconds)
                 self._save(is_required=stopping or self.step == plan.num_steps)
@@ -157,35 +163,38 @@ class Trainer:
             self.checkpoints.restore_ledger_file(record)
 
     def _one_step(self, loader: StepLoader) -> None:
+        self.in_flight.begin()
         started = time.perf_counter()
         lr = self.phase.learning_rate.at(self.phase.plan.batches.tokens(self.step + 1))
         set_step_sizes(self.optimizer, lr, self.phase.config.optimizer.weight_decay)
-        microbatches = loader.take()
+        with self.backend.profiled_as("wait for the batch"):
+            microbatches = loader.take()
         waited = time.perf_counter() - started
-        result = train_step(
-            self.model,
-            self.optimizer,
-            microbatches,
-            num_sources=len(self.phase.data.sources),
-            parallel=self.parallel,
-            backend=self.backend,
-        )
+        with self.backend.profiled_as("step"):
+            launched = launch_step(
+                self.model,
+                self.optimizer,
+                microbatches,
+                num_sources=len(self.phase.data.sources),
+                parallel=self.parallel,
+                backend=self.backend,
+            )
         self.step += 1
-        self.guard.judge(self.step, result)
+        self.in_flight.add(launched, number=self.step, learning_rate=lr, waited_seconds=waited)
+
+    def _take(self, step: FinishedStep) -> None:
+        """Judges, counts and reports a step that has ended."""
+        result = step.result
+        self.guard.judge(step.number, result)
         self.ledger.add(result.source_samples, result.source_tokens, result.source_nats)
         if self.reporter is not None:
-            self.reporter.add(
-                FinishedStep(
-                    number=self.step,
-                    result=result,
-                    learning_rate=lr,
-                    seconds=time.perf_counter() - started,
-                    waited_seconds=waited,
-                )
-            )
+            self.reporter.add(step)
+        if self.in_flight.oldest is not None:
+            self.watchdog.beat(f"step {self.in_flight.oldest}")
 
     def _pass_over(self, loader: StepLoader) -> None:
         """Draws the step's batch and leaves it."""
+        self.in_flight.finish()
         loader.take()
         batches, mixture = self.phase.plan.batches, self.ledger.mixture
         before, after = (mixture.counts(batches.samples(self.step + n)) for n in (0, 1))
@@ -197,6 +206,7 @@ class Trainer:
         every = self.phase.config.survival.compare_replicas_every_steps
         if every is None or self.step % every:
             return
+        self.in_flight.finish()
         wrong = differing_replicas(self.model, self.parallel, self.backend)
         if wrong:
             raise RetryableError(
@@ -212,8 +222,10 @@ class Trainer:
             return
         if not plan.batches.is_due(self.step, every) and self.step != plan.num_steps:
             return
+        self.in_flight.finish()
         self.watchdog.beat(f"validation after step {self.step}")
-        found = self.validator.score(self.model, self.step)
+        with self.backend.profiled_as("validation"):
+            found = self.validator.score(self.model, self.step)
         if self.reporter is not None:
             self.reporter.add_validation(found)
 
@@ -247,16 +259,17 @@ class Trainer:
 
     def _save(self, *, is_required: bool) -> None:
         self._beat_saving()
-        self.checkpoints.save(
-            self.model,
-            self.optimizer,
-            step=self.step,
-            ledger=self.ledger.record(self.step),
-            losses=self.guard.losses,
-            train_seconds=self.status.train_seconds,
-            is_required=is_required,
-            beat=self._beat_saving,
-        )
+        with self.backend.profiled_as("save"):
+            self.checkpoints.save(
+                self.model,
+                self.optimizer,
+                step=self.step,
+                ledger=self.ledger.record(self.step),
+                losses=self.guard.losses,
+                train_seconds=self.status.train_seconds,
+                is_required=is_required,
+                beat=self._beat_saving,
+            )
         self._write_status()
 
     def _write_status(self, **changes: Any) -> None:

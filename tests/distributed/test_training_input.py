@@ -32,7 +32,7 @@ def train_and_record(
     seen: list[Sample] = []
     phase = prepare_phase(config, overrides, run, context.world_size)
     parallel = initialize_model_parallel(phase.config.layout, phase.config.train.seed)
-    step = trainer.train_step
+    step = trainer.launch_step
 
     def recording_step(model, optimizer, microbatches, **others):  # type: ignore[no-untyped-def]
         for batch in microbatches:
@@ -41,7 +41,7 @@ def train_and_record(
                 seen.append((parallel.data_rank, source, tokens, labels))
         return step(model, optimizer, microbatches, **others)
 
-    trainer.train_step = recording_step
+    trainer.launch_step = recording_step
     trainer.Trainer(phase, parallel, select_backend("cpu")).run()
     return seen
 

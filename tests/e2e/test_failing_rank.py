@@ -22,16 +22,16 @@ from megatron_codemix.cli.main import main
 from megatron_codemix.errors import DataError
 from megatron_codemix.train import trainer
 
-train_step, steps = trainer.train_step, []
+launch_step, steps = trainer.launch_step, []
 
 def failing(*arguments, **options):
     steps.append(1)
     if os.environ["RANK"] == "2" and len(steps) == 4:
         pathlib.Path(marker).touch()
         {fault}
-    return train_step(*arguments, **options)
+    return launch_step(*arguments, **options)
 
-trainer.train_step = failing
+trainer.launch_step = failing
 marker = sys.argv.pop()
 sys.exit(main())
 """

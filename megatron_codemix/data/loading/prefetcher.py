@@ -13,8 +13,9 @@ Buffer = TypeVar("Buffer")
 class Prefetcher(Generic[Job, Buffer]):
     """One thread that fills a ring of buffers, each for one job, in the order of the jobs.
 
-    What `take` returns is the consumer's until its next call of `take`: a loop that needs several
-    batches at once, as a pipeline's schedule does, asks for them as one job. An exception in the
+    What `take` returns is the consumer's until its next call of `take`, or the one after so many
+    more: a loop that needs several batches at once, as a pipeline's schedule does, asks for them as
+    one job. An exception in the
     thread is raised, as it is, by the call that would have returned that job, and closes it.
 
     Enter it or call `close`. If neither happens, the interpreter still ends: the thread does no
@@ -28,8 +29,11 @@ class Prefetcher(Generic[Job, Buffer]):
         allocate: Callable[[], Buffer],
         *,
         depth: int,
+        kept: int = 0,
     ) -> None:
-        """Starts at once. fill: called in the thread. allocate: called here, depth + 1 times."""
+        """Starts at once. fill: called in the thread. allocate: called here, depth + kept + 1
+        times. kept: buffers that stay the consumer's besides the last, as a GPU may still read
+        them."""
         if depth < 1:
             raise ValueError(f"depth must be at least 1, got {depth}")
         self._jobs = iter(jobs)
@@ -40,14 +44,15 @@ class Prefetcher(Generic[Job, Buffer]):
         self._waiting: deque[tuple[Future[None], Buffer]] = deque()
         for _ in range(depth):
             self._start_next(allocate())
-        self._free = allocate()
+        self._taken = deque(allocate() for _ in range(kept + 1))
 
     def take(self) -> Buffer:
-        """The next job's buffer; what the last call returned may be overwritten from now on.
+        """The next job's buffer; what the call `kept` before the last returned may be overwritten
+        from now on.
 
         Raises StopIteration after the last job.
         """
-        self._start_next(self._free)
+        self._start_next(self._taken.popleft())
         if not self._waiting:
             raise StopIteration
         future, buffer = self._waiting.popleft()
@@ -56,7 +61,7 @@ class Prefetcher(Generic[Job, Buffer]):
         except BaseException:
             self.close()
             raise
-        self._free = buffer
+        self._taken.append(buffer)
         return buffer
 
     def close(self) -> None:

@@ -88,6 +88,7 @@ class DelayedScaling:
         """Maxima of the last steps, the newest last."""
         self.maxima = torch.zeros(3, device=device)
         """Of the step that goes on, on this rank."""
+        self.ranges = torch.tensor([each.maximum for each in self.FORMATS], device=device)
 
     def of_input(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
         rounded = self._rounded(matrix, 0)
@@ -105,9 +106,8 @@ class DelayedScaling:
         zero or not finite."""
         self.history = torch.cat([self.history[:, 1:], maxima.unsqueeze(1)], 1)
         largest = self.history.amax(1)
-        ranges = torch.tensor([each.maximum for each in self.FORMATS], device=maxima.device)
         is_known = largest.isfinite() & (largest > 0)
-        new = (ranges * 2.0**-self.margin / largest).clamp(max=_LARGEST)
+        new = (self.ranges * 2.0**-self.margin / largest).clamp(max=_LARGEST)
         self.scale = torch.where(is_known, new, self.scale)
         self.maxima = torch.zeros_like(self.maxima)
 
@@ -128,7 +128,8 @@ def scale_of(maximum: torch.Tensor, to: Format, *, power_of_two: bool = False) -
     scale = (torch.full_like(maximum, to.maximum) / maximum).clamp(max=_LARGEST)
     if power_of_two:
         scale = (scale.view(torch.int32) & _SIGN_AND_EXPONENT).view(torch.float32)
-    return torch.where(maximum.isfinite() & (maximum > 0), scale, 1.0)
+    # Not torch.where, which copies a number to the device and waits for it.
+    return scale.masked_fill(~(maximum.isfinite() & (maximum > 0)), 1.0)
 
 
 def _tiled(matrix: torch.Tensor, tile: tuple[int, int]) -> Quantised:

@@ -92,8 +92,8 @@ class Activations:
         return in_fp8 * self._layer[True] + (len(layers) - in_fp8) * self._layer[False]
 
     def _held(self, chunk: Chunk) -> int:
-        """As `kept`, with the output, which the schedule holds until its gradient arrives: training
-        leaves deallocate_pipeline_outputs off."""
+        """As `kept`, with the output, which the schedule holds until its gradient arrives on a CPU;
+        on a GPU it is freed once it is sent, and this is more than is needed."""
         is_sent = not chunk.has_loss
         return self.kept(chunk) + (self.sizes.stream if is_sent else 0)
 

@@ -1,10 +1,17 @@
 """Which device a configuration means on this machine, told without torch."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from megatron_codemix.backend.environment import require_device, require_precision, runs_on_gpus
+from megatron_codemix.backend.environment import (
+    DeviceChoice,
+    prepare_environment,
+    require_device,
+    require_precision,
+    runs_on_gpus,
+)
 from megatron_codemix.config.schema import Fp8Config
 from megatron_codemix.errors import ConfigError, UnavailableError
 
@@ -50,3 +57,19 @@ def test_a_run_on_the_cpu_does_not_ask_which_gpu_there_is(
     require_precision(scaled, "cpu")
     with pytest.raises(ConfigError, match=r"and this one has 8\.0"):
         require_precision(scaled, "auto")
+
+
+SETTINGS = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+
+
+@pytest.mark.parametrize("device", ["cuda", "auto", "cpu"])
+@pytest.mark.parametrize("said", [None, *SETTINGS])
+def test_memory_grows_by_segments_on_a_gpu_unless_something_else_was_said(
+    device: DeviceChoice, said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {} if said is None else {said: "backend:cudaMallocAsync"}
+    monkeypatch.setattr("os.environ", environment.copy())
+    prepare_environment(device)
+    asked = {name: value for name, value in os.environ.items() if name in SETTINGS}
+    is_ours = said is None and device != "cpu"
+    assert asked == ({SETTINGS[0]: "expandable_segments:True"} if is_ours else environment)

@@ -48,19 +48,22 @@ def test_runs_ahead_by_its_depth_and_no_further():
         assert not filled[4].is_set()
 
 
-def test_a_batch_stays_as_it_is_until_the_next_is_taken():
+@pytest.mark.parametrize("kept", [0, 1, 3])
+def test_a_batch_stays_as_it_is_until_the_next_is_taken_and_so_many_more(kept):
     filled = [threading.Event() for _ in range(10)]
 
     def fill(job: int, buffer: np.ndarray) -> None:
         write_number(job, buffer)
         filled[job].set()
 
-    with Prefetcher(range(10), fill, one_number, depth=2) as prefetcher:
+    with Prefetcher(range(10), fill, one_number, depth=2, kept=kept) as prefetcher:
+        taken: list[np.ndarray] = []
         for number in range(8):
-            buffer = prefetcher.take()
+            taken.append(prefetcher.take())
             # All that may be prepared meanwhile is.
             assert filled[number + 2].wait(60)
-            assert buffer[0] == number
+            first = max(0, number - kept)
+            assert [int(one[0]) for one in taken[first:]] == list(range(first, number + 1))
 
 
 def test_buffers_are_reused():
