@@ -184,20 +184,21 @@ def initialize_process_group(
     init_method: str,
     launch: str = "",
     hosts: Sequence[str] = (),
+    timeout: datetime.timedelta = DISTRIBUTED_TIMEOUT,
 ) -> None:
     """Starts torch.distributed for this process. Raises RetryableError with the ranks, and their
     hosts, that do not come.
 
-    launch, hosts: as of `RankContext`.
+    launch, hosts: as of `RankContext`. timeout: of collectives.
     """
     store = meet(rank, world_size, init_method, launch=launch, hosts=hosts)
-    store.set_timeout(DISTRIBUTED_TIMEOUT)  # init_process_group leaves a given store as it is
+    store.set_timeout(timeout)  # init_process_group leaves a given store as it is
     torch.distributed.init_process_group(
         backend.collectives,
         store=store,
         rank=rank,
         world_size=world_size,
-        timeout=DISTRIBUTED_TIMEOUT,
+        timeout=timeout,
         device_id=backend.device if backend.name == "cuda" else None,
     )
 

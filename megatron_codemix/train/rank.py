@@ -1,7 +1,9 @@
 """What one process of a training job does, whoever started it."""
 
+import functools
 import gc
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import torch.distributed
@@ -12,6 +14,7 @@ from megatron_codemix.errors import CodemixError, PreemptedError
 from megatron_codemix.files import write_json
 from megatron_codemix.launch.failures import tells_of_lost_peer
 from megatron_codemix.launch.placement import RankContext
+from megatron_codemix.launch.rank_process import tell_failure
 from megatron_codemix.mcore.groups import ModelParallel, initialize_model_parallel
 from megatron_codemix.mcore.rank import start_rank
 from megatron_codemix.obs.log import setup_logging
@@ -19,6 +22,7 @@ from megatron_codemix.train.health import SkipStepError, record_skip
 from megatron_codemix.train.phase import Phase, record_failure, start_attempt
 from megatron_codemix.train.provenance import provenance
 from megatron_codemix.train.trainer import Trainer
+from megatron_codemix.train.watchdog import collective_timeout
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +57,13 @@ def train_rank(
 
 
 def _train(phase: Phase, context: RankContext, attempt: int | None, profile: bool) -> None:
-    backend = start_rank(phase.config.backend.device, context)
+    timeout = collective_timeout(phase.config.survival)
+    backend = start_rank(phase.config.backend.device, context, timeout)
     if attempt is None:
         attempt = _agree_on_attempt(phase, context)
     setup_logging(context.rank, phase.run.attempt(attempt) / f"rank{context.rank}.log")
     layout = phase.config.layout
-    parallel = initialize_model_parallel(layout, phase.config.train.seed)
+    parallel = initialize_model_parallel(layout, phase.config.train.seed, timeout)
     log.info(
         "%d ranks on %s (%s): %s",
         context.world_size,
@@ -70,18 +75,23 @@ def _train(phase: Phase, context: RankContext, attempt: int | None, profile: boo
         record = provenance(phase.data, backend=backend.name, device=backend.device_name)
         write_json(phase.run.attempt(attempt) / "provenance.json", record)
     folder = phase.run.attempt(attempt) / "profile" if profile else None
-    while not _train_to_end(phase, parallel, backend, folder):
+    tell_end = functools.partial(tell_failure, context)
+    while not _train_to_end(phase, parallel, backend, folder, tell_end):
         gc.collect()  # the model that went wrong, before the next one is built
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 
 def _train_to_end(
-    phase: Phase, parallel: ModelParallel, backend: Backend, profile_folder: Path | None = None
+    phase: Phase,
+    parallel: ModelParallel,
+    backend: Backend,
+    profile_folder: Path | None = None,
+    tell_end: Callable[[str], None] = lambda message: None,
 ) -> bool:
     """False where a step has gone wrong and is now on the list of those to pass over."""
     try:
-        Trainer(phase, parallel, backend, profile_folder).run()
+        Trainer(phase, parallel, backend, profile_folder, tell_end).run()
     except SkipStepError as skip:
         log.warning("%s: going back to the last checkpoint, to pass over this step", skip)
         if parallel.rank == 0:
