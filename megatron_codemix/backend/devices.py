@@ -8,6 +8,7 @@ import os
 import resource
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -32,6 +33,24 @@ _GPU_PEAK_FLOPS = {
 _PRODUCT_SIZE = 384
 _PRODUCT_SECONDS = 0.05
 DISTRIBUTED_TIMEOUT = datetime.timedelta(minutes=30)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceMemory:
+    """Of a device that has its own, as it is now."""
+
+    free_bytes: int
+    """What nobody holds: this process, others, or CUDA itself."""
+    total_bytes: int
+    reserved_bytes: int
+    """What this process's allocator holds."""
+    peak_allocated_bytes: int
+    """Of this process's tensors since it started."""
+
+    @property
+    def unused_bytes(self) -> int:
+        """What the allocator holds and tensors have never filled."""
+        return max(0, self.reserved_bytes - self.peak_allocated_bytes)
 
 
 class Backend(Protocol):
@@ -62,6 +81,9 @@ class Backend(Protocol):
 
     def peak_memory_bytes(self) -> int:
         """Largest memory used by this process since it started."""
+
+    def memory(self) -> DeviceMemory | None:
+        """None where the device has no memory of its own."""
 
     def peak_flops(self, precision: Literal["fp32", "bf16"]) -> float | None:
         """Operations a second of one process at best, in this number format; None where it is not
@@ -97,6 +119,10 @@ class CpuBackend:
     def peak_memory_bytes(self) -> int:
         """Peak resident set."""
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def memory(self) -> DeviceMemory | None:
+        """The host's, which is the launcher's affair."""
+        return None
 
     def peak_flops(self, precision: Literal["fp32", "bf16"]) -> float | None:
         """Measured with one matrix product that fits the cache, the best of some 50 ms."""
@@ -134,6 +160,15 @@ class CudaBackend:
 
     def peak_memory_bytes(self) -> int:
         return int(torch.cuda.max_memory_allocated(self.device))
+
+    def memory(self) -> DeviceMemory | None:
+        free, total = torch.cuda.mem_get_info(self.device)
+        return DeviceMemory(
+            free_bytes=free,
+            total_bytes=total,
+            reserved_bytes=torch.cuda.memory_reserved(self.device),
+            peak_allocated_bytes=self.peak_memory_bytes(),
+        )
 
     def peak_flops(self, precision: Literal["fp32", "bf16"]) -> float | None:
         """Of the data sheet, dense. fp32 products run in full precision, without tensor cores."""

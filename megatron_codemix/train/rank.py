@@ -19,6 +19,8 @@ from megatron_codemix.mcore.groups import ModelParallel, initialize_model_parall
 from megatron_codemix.mcore.rank import start_rank
 from megatron_codemix.obs.log import setup_logging
 from megatron_codemix.train.health import SkipStepError, record_skip
+from megatron_codemix.train.memory import out_of_memory_told, require_memory
+from megatron_codemix.train.memory_plan import MemoryPlan
 from megatron_codemix.train.phase import Phase, record_failure, start_attempt
 from megatron_codemix.train.provenance import provenance
 from megatron_codemix.train.trainer import Trainer
@@ -28,7 +30,12 @@ log = logging.getLogger(__name__)
 
 
 def train_rank(
-    phase: Phase, context: RankContext, attempt: int | None = None, *, profile: bool = False
+    phase: Phase,
+    context: RankContext,
+    attempt: int | None = None,
+    *,
+    profile: bool = False,
+    plan: MemoryPlan | None = None,
 ) -> None:
     """Trains this rank's part of the phase. Raises what went wrong, after it stands in the run's
     status.
@@ -36,9 +43,10 @@ def train_rank(
     attempt: the start that is counted already; absent where each rank was started by itself: then
     rank 0 counts it and tells the others.
     profile: leave a profile of a few steps in the attempt's folder.
+    plan: of the memory of a GPU; absent: it is not compared.
     """
     try:
-        _train(phase, context, attempt, profile)
+        _train(phase, context, attempt, profile, plan)
     except PreemptedError as error:
         if context.rank == 0:
             record_failure(phase.run, str(error), is_failure=False)
@@ -56,7 +64,13 @@ def train_rank(
         raise
 
 
-def _train(phase: Phase, context: RankContext, attempt: int | None, profile: bool) -> None:
+def _train(
+    phase: Phase,
+    context: RankContext,
+    attempt: int | None,
+    profile: bool,
+    plan: MemoryPlan | None,
+) -> None:
     timeout = collective_timeout(phase.config.survival)
     backend = start_rank(phase.config.backend.device, context, timeout)
     if attempt is None:
@@ -76,8 +90,12 @@ def _train(phase: Phase, context: RankContext, attempt: int | None, profile: boo
         write_json(phase.run.attempt(attempt) / "provenance.json", record)
     folder = phase.run.attempt(attempt) / "profile" if profile else None
     tell_end = functools.partial(tell_failure, context)
-    while not _train_to_end(phase, parallel, backend, folder, tell_end):
-        gc.collect()  # the model that went wrong, before the next one is built
+    stage, memory = parallel.pipeline_rank, backend.memory()
+    if plan is not None and memory is not None:
+        require_memory(plan, memory, stage=stage, device_name=backend.device_name)
+    with out_of_memory_told(plan, backend, stage=stage):
+        while not _train_to_end(phase, parallel, backend, folder, tell_end):
+            gc.collect()  # the model that went wrong, before the next one is built
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
