@@ -9,6 +9,7 @@ from pathlib import Path
 import torch.distributed
 
 from megatron_codemix.backend.devices import Backend
+from megatron_codemix.backend.engine import engine_problem
 from megatron_codemix.config.plan import layout_text
 from megatron_codemix.errors import CodemixError, PreemptedError
 from megatron_codemix.files import write_json
@@ -85,6 +86,8 @@ def _train(
         backend.collectives,
         layout_text(layout, parallel.data_size),
     )
+    if context.rank == 0 and (problem := engine_problem()):
+        log.warning("Transformer Engine does not load, going on without it: %s", problem)
     if context.rank == 0:
         record = provenance(phase.data, backend=backend.name, device=backend.device_name)
         write_json(phase.run.attempt(attempt) / "provenance.json", record)
