@@ -27,13 +27,18 @@ from torch.distributed.distributed_c10d import _get_default_store, _world
 from megatron_codemix.backend.meeting import by_host, ranks_that_came
 from megatron_codemix.errors import RetryableError
 
-_LISTEN_SECONDS = 2.0
+LISTEN_SECONDS = 2.0
 """Between two looks for a call: 1,000 ranks ask the store 500 times a second."""
 ANSWER_TIMEOUT = datetime.timedelta(seconds=10)
-_STORE_SECONDS = 5.0
-"""So much later the store itself does not answer; where its process stands still, no operation on
-it ends, whatever time-out it is given."""
-_TIMED_OUT = ("Timed out waiting", "Wait timeout")
+_STORE_PATIENCE = 1.5
+"""Times the ranks' time to answer: then the store itself does not. Where its process stands still,
+no operation on it ends, whatever time-out it is given."""
+_TIMED_OUT = (
+    "Timed out waiting",
+    "Operation timed out",
+    "Application timeout",
+    "ait timeout",  # gloo's begins with a capital letter, that of torch's store does not
+)
 """In what gloo, and torch, say where a collective took too long; the errors have no type."""
 _PACKAGE = Path(__file__).parents[1]
 
@@ -62,9 +67,11 @@ class RollCall:
         world_size: int,
         uncounted: Collection[object] = (),
         answer_timeout: datetime.timedelta = ANSWER_TIMEOUT,
+        listen_seconds: float = LISTEN_SECONDS,
     ) -> None:
         """uncounted: groups in which ranks send to one another: gloo counts that as collectives."""
-        self.rank, self.world_size, self.answer_timeout = rank, world_size, answer_timeout
+        self.rank, self.world_size = rank, world_size
+        self.answer_timeout, self.listen_seconds = answer_timeout, listen_seconds
         self._uncounted = {id(group) for group in uncounted}
         self._store: Store = _get_default_store()
         self._keepers_host = ""
@@ -73,6 +80,7 @@ class RollCall:
 
     def __enter__(self) -> "RollCall":
         if self.world_size > 1:
+            self._store.set(_host_key(self.rank), socket.gethostname())
             self._listener.start()
         return self
 
@@ -88,17 +96,17 @@ class RollCall:
         finally:
             self._ended.set()
             if self._listener.is_alive():
-                self._listener.join(_LISTEN_SECONDS)
+                self._listener.join(self.listen_seconds)
 
     def who_is_missing(self) -> str:
-        """Asks, which takes up to `answer_timeout` and 5 s, and says which ranks hold up the others
-        and what to do."""
+        """Asks, which takes up to one and a half times `answer_timeout`, and says which ranks hold
+        up the others and what to do."""
         if self.world_size == 1:
             return f"it is alone, {_standing(self._uncounted).place}; {_AGAIN}"
         found: list[str] = []
         asking = threading.Thread(target=lambda: found.append(self._ask()), daemon=True)
         asking.start()
-        asking.join(self.answer_timeout.total_seconds() + _STORE_SECONDS)
+        asking.join(_STORE_PATIENCE * self.answer_timeout.total_seconds())
         if found:
             return found[0]
         return (
@@ -110,23 +118,24 @@ class RollCall:
         """Body of a thread of its own: where rank 0 stands still, it waits for ever."""
         with contextlib.suppress(DistError):  # rank 0 has ended, as all ranks see
             store = _own_client(self._store)
-            store.set(_host_key(self.rank), socket.gethostname())
             self._keepers_host = store.get(_host_key(0)).decode()
-            while not self._ended.wait(_LISTEN_SECONDS):
-                if store.check([_ASKED]):
-                    self._answer(store)
-                    return
+            answered = store.add(_CALLS, 0)
+            while not self._ended.wait(self.listen_seconds):
+                last = store.add(_CALLS, 0)
+                for call in range(answered + 1, last + 1):
+                    self._answer(store, call)
+                answered = last
 
-    def _answer(self, store: Store) -> None:
+    def _answer(self, store: Store, call: int) -> None:
         answer = asdict(_standing(self._uncounted))
-        store.set(_answer_key(self.rank), json.dumps(answer))
+        store.set(_answer_key(call, self.rank), json.dumps(answer))
 
     def _ask(self) -> str:
         try:
             store = _own_client(self._store)
-            store.set(_ASKED, "")
-            self._answer(store)
-            answer_keys = [_answer_key(rank) for rank in range(self.world_size)]
+            call = store.add(_CALLS, 1)
+            self._answer(store, call)
+            answer_keys = [_answer_key(call, rank) for rank in range(self.world_size)]
             with contextlib.suppress(DistStoreError):  # not all of them answer
                 store.wait(answer_keys, self.answer_timeout)
             answers = {
@@ -140,13 +149,14 @@ class RollCall:
         return describe(self.world_size, answers, hosts)
 
 
-_ASKED = "codemix/roll/asked"
+_CALLS = "codemix/roll/calls"
+"""How many there were. The store of torchrun's agent outlives the ranks, and so do answers."""
 _SILENT = "is the process stopped, or its node gone?"
 _AGAIN = "the same command goes on from the last checkpoint"
 
 
-def _answer_key(rank: int) -> str:
-    return f"codemix/roll/answer/{rank}"
+def _answer_key(call: int, rank: int) -> str:
+    return f"codemix/roll/answer/{call}/{rank}"
 
 
 def _host_key(rank: int) -> str:

@@ -1,6 +1,7 @@
 """The loop: one phase from its first step to its last checkpoint."""
 
 import contextlib
+import datetime
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_codemix.backend.devices import Backend
-from megatron_codemix.backend.roll_call import RollCall
+from megatron_codemix.backend.roll_call import ANSWER_TIMEOUT, RollCall
 from megatron_codemix.config.mup import width_ratio
 from megatron_codemix.config.plan import is_save_due
 from megatron_codemix.data.dataset import MixtureDataset
@@ -223,8 +224,13 @@ class Trainer:
 
     def _roll_call(self) -> RollCall:
         parallel = self.parallel
-        uncounted = [parallel.groups.pp]
-        return RollCall(rank=parallel.rank, world_size=parallel.world_size, uncounted=uncounted)
+        floor = datetime.timedelta(seconds=self.phase.config.survival.hang_floor_seconds)
+        return RollCall(
+            rank=parallel.rank,
+            world_size=parallel.world_size,
+            uncounted=[parallel.groups.pp],
+            answer_timeout=min(ANSWER_TIMEOUT, floor),
+        )
 
     def _watchdog(self, roll_call: RollCall) -> Watchdog:
         survival = self.phase.config.survival

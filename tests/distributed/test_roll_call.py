@@ -11,7 +11,7 @@ import pytest
 from megatron_codemix.backend import meeting
 from megatron_codemix.backend.devices import initialize_process_group, select_backend
 from megatron_codemix.backend.roll_call import RollCall, Standing, describe, ranks_behind
-from megatron_codemix.errors import EXIT_RETRY
+from megatron_codemix.errors import EXIT_RETRY, RetryableError
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.launch.rank_process import tell_failure
 from megatron_codemix.launch.ranks import run_ranks
@@ -19,8 +19,8 @@ from megatron_codemix.train.watchdog import Watchdog
 
 HERE = socket.gethostname()
 NEVER = datetime.timedelta(hours=1)
-ANSWER = datetime.timedelta(seconds=4)
-"""Ranks look for a call every two seconds."""
+SOON = {"answer_timeout": datetime.timedelta(seconds=2), "listen_seconds": 0.1}
+ALL_ANSWER = SOON | {"answer_timeout": datetime.timedelta(seconds=60)}
 
 
 def steps_until(end: Callable[[], object], stuck: int) -> Callable[[RankContext], int]:
@@ -37,10 +37,11 @@ def steps_until(end: Callable[[], object], stuck: int) -> Callable[[RankContext]
             backend, rank=rank, world_size=size, init_method=context.init_method
         )
         pair = dist.new_group([stuck, 3])
-        roll_call = RollCall(rank=rank, world_size=size, answer_timeout=ANSWER)
+        patience = SOON if end is stop else ALL_ANSWER
+        roll_call = RollCall(rank=rank, world_size=size, **patience)
         watchdog = Watchdog(
             factor=2.0,
-            floor_seconds=1.0,
+            floor_seconds=2.0,
             start_seconds=60.0,
             diagnose=roll_call.who_is_missing,
             on_hang=lambda message: tell_failure(context, message),
@@ -104,18 +105,31 @@ def test_a_collective_that_times_out_names_the_rank(capfd: pytest.CaptureFixture
             rank=rank,
             world_size=size,
             init_method=context.init_method,
-            timeout=datetime.timedelta(seconds=2),
         )
-        with RollCall(rank=rank, world_size=size, answer_timeout=ANSWER):
+        with RollCall(rank=rank, world_size=size, **SOON):
             dist.all_reduce(torch.ones(1))
             if rank == 1:
                 stop()
+            # Not before, when a machine that is busy may take longer.
+            dist.distributed_c10d._set_pg_timeout(datetime.timedelta(seconds=1))
             dist.all_reduce(torch.ones(1))
         return 0
 
     assert run_ranks(target, 2, grace_seconds=0.2) == EXIT_RETRY
     told = capfd.readouterr().err
     assert f"error: a collective has timed out: 1 of 2 ranks do not answer: 1 on {HERE};" in told
+
+
+def test_a_rank_that_is_alone_says_where_it_is(capfd: pytest.CaptureFixture[str]) -> None:
+    def target(context: RankContext) -> int:
+        initialize_process_group(
+            select_backend("cpu"), rank=0, world_size=1, init_method=context.init_method
+        )
+        with RollCall(rank=0, world_size=1) as roll_call:
+            raise RetryableError(roll_call.who_is_missing())
+
+    assert run_ranks(target, 1) == EXIT_RETRY
+    assert "error: it is alone, in backend/roll_call.py:" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
