@@ -9,6 +9,7 @@ import os
 import resource
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -40,6 +41,24 @@ class HostCopy(Protocol):
 
     def read(self) -> torch.Tensor:
         """Its values, once the device has come so far; later work of the device goes on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceMemory:
+    """Of a device that has its own, as it is now."""
+
+    free_bytes: int
+    """What nobody holds: this process, others, or CUDA itself."""
+    total_bytes: int
+    reserved_bytes: int
+    """What this process's allocator holds."""
+    peak_allocated_bytes: int
+    """Of this process's tensors since it started."""
+
+    @property
+    def unused_bytes(self) -> int:
+        """What the allocator holds and tensors have never filled."""
+        return max(0, self.reserved_bytes - self.peak_allocated_bytes)
 
 
 class Backend(Protocol):
@@ -86,6 +105,9 @@ class Backend(Protocol):
     def peak_memory_bytes(self) -> int:
         """Largest memory used by this process since it started."""
 
+    def memory(self) -> DeviceMemory | None:
+        """None where the device has no memory of its own."""
+
     def peak_flops(self, precision: Literal["fp32", "bf16"]) -> float | None:
         """Operations a second of one process at best, in this number format; None where it is not
         known."""
@@ -130,6 +152,10 @@ class CpuBackend:
     def peak_memory_bytes(self) -> int:
         """Peak resident set."""
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def memory(self) -> DeviceMemory | None:
+        """The host's, which is the launcher's affair."""
+        return None
 
     def peak_flops(self, precision: Literal["fp32", "bf16"]) -> float | None:
         """Measured with one matrix product that fits the cache, the best of some 50 ms."""
@@ -179,6 +205,15 @@ class CudaBackend:
 
     def peak_memory_bytes(self) -> int:
         return int(torch.cuda.max_memory_allocated(self.device))
+
+    def memory(self) -> DeviceMemory | None:
+        free, total = torch.cuda.mem_get_info(self.device)
+        return DeviceMemory(
+            free_bytes=free,
+            total_bytes=total,
+            reserved_bytes=torch.cuda.memory_reserved(self.device),
+            peak_allocated_bytes=self.peak_memory_bytes(),
+        )
 
     def peak_flops(self, precision: Literal["fp32", "bf16"]) -> float | None:
         """Of the data sheet, dense. fp32 products run in full precision, without tensor cores."""
@@ -254,20 +289,21 @@ def initialize_process_group(
     init_method: str,
     launch: str = "",
     hosts: Sequence[str] = (),
+    timeout: datetime.timedelta = DISTRIBUTED_TIMEOUT,
 ) -> None:
     """Starts torch.distributed for this process. Raises RetryableError with the ranks, and their
     hosts, that do not come.
 
-    launch, hosts: as of `RankContext`.
+    launch, hosts: as of `RankContext`. timeout: of collectives.
     """
     store = meet(rank, world_size, init_method, launch=launch, hosts=hosts)
-    store.set_timeout(DISTRIBUTED_TIMEOUT)  # init_process_group leaves a given store as it is
+    store.set_timeout(timeout)  # init_process_group leaves a given store as it is
     torch.distributed.init_process_group(
         backend.collectives,
         store=store,
         rank=rank,
         world_size=world_size,
-        timeout=DISTRIBUTED_TIMEOUT,
+        timeout=timeout,
         device_id=backend.device if backend.name == "cuda" else None,
     )
 

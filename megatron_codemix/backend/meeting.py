@@ -124,12 +124,12 @@ def who_is_missing(
     places = {rank: hosts[rank] if hosts else "" for rank in missing}
     return (
         f"{len(missing)} of {world_size} ranks have not come within {timeout.total_seconds():g} s: "
-        f"{_by_host(places)}; here are {_by_host(present)}. The logs of those that are missing, or "
+        f"{by_host(places)}; here are {by_host(present)}. The logs of those that are missing, or "
         "their nodes, say why; the same command tries again"
     )
 
 
-def _by_host(hosts: Mapping[int, str]) -> str:
+def by_host(hosts: Mapping[int, str]) -> str:
     """`0-7 on gpu01, 8 on gpu02`."""
     found: dict[str, list[int]] = {}
     for rank, host in sorted(hosts.items()):

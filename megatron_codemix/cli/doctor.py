@@ -226,7 +226,14 @@ def _torch_cuda() -> str:
 
 def _transformer_engine() -> str:
     version = _installed_version("transformer-engine")
-    return version or f"{_MISSING}Transformer Engine (fused kernels, FP8); extra [gpu]"
+    if version is None:
+        return f"{_MISSING}Transformer Engine (fused kernels, FP8); extra [gpu]"
+    if importlib.util.find_spec("torch") is None:
+        return version
+    from megatron_codemix.backend.engine import engine_problem
+
+    problem = engine_problem()
+    return f"{_MISSING}{version} is installed and does not load ({problem})" if problem else version
 
 
 def _apex() -> str:

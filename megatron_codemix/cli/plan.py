@@ -3,7 +3,7 @@
 import json as json_module
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -34,7 +34,12 @@ from megatron_codemix.planner.assumptions import PlannedConfig, load_for_plan
 from megatron_codemix.planner.calibration import ClusterChoice
 from megatron_codemix.planner.calibration import calibrate as calibrate_on
 from megatron_codemix.planner.hardware import gpus as known_gpus
-from megatron_codemix.planner.layout_file import layout_file, layout_settings, require_new_file
+from megatron_codemix.planner.layout_file import (
+    layout_file,
+    layout_settings,
+    require_new_file,
+    settings_text,
+)
 from megatron_codemix.planner.validation import validate as predict_published
 from megatron_codemix.units import format_bytes, parse_count
 
@@ -179,8 +184,7 @@ def command(
     _print_head(config, planned, found)
     print_answer(found, top=top or TOP, lists_rejected=rejected)
     if search:
-        words = [f"layout.{name}={_setting(value)}" for name, value in settings.items()]
-        print(f"settings   {' '.join(words) or 'none: it is the default layout'}")
+        print(f"settings   {settings_text(settings) or 'none: it is the default layout'}")
     if write is not None:
         print(f"file       {write}{', with --dry-run not written:' if dry_run else ''}")
     if text is not None and dry_run:
@@ -275,10 +279,3 @@ def _print_head(path: Path, planned: PlannedConfig, found: Answer) -> None:
     )
     for assumption in planned.assumptions:
         print(f"assumed    {assumption.field} {assumption.value}: {assumption.reason}")
-
-
-def _setting(value: Any) -> str:  # Any: a field's value
-    """As `key=value` takes it."""
-    if isinstance(value, list):
-        return f"[{','.join(map(str, value))}]"
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from megatron_codemix.backend.environment import prepare_environment
+from megatron_codemix.backend.environment import prepare_environment, runs_on_gpus
 from megatron_codemix.checkpoints import damage_at_end
 from megatron_codemix.config.parameters import checkpoint_bytes, count_parameters
 from megatron_codemix.config.plan import layout_text, steps_text
@@ -23,6 +23,7 @@ from megatron_codemix.launch.ranks import run_ranks
 from megatron_codemix.ledgers import mend_ledger
 from megatron_codemix.locks import exclusive
 from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.train.memory_plan import MemoryPlan
 from megatron_codemix.train.phase import (
     Phase,
     prepare_phase,
@@ -105,12 +106,13 @@ def _run_own_ranks(phase: Phase, seen: Status, nproc: int, profile: bool) -> int
         if _is_done_meanwhile(phase, seen):
             print(f"done meanwhile, by another training: {phase.run.path}")
             return EXIT_DONE
+        plan = _memory_plan(phase)
         attempt = start_attempt(phase)
 
         def rank_main(rank: RankContext) -> int:
             from megatron_codemix.train.rank import train_rank
 
-            train_rank(phase, rank, attempt, profile=profile)
+            train_rank(phase, rank, attempt, profile=profile, plan=plan)
             return EXIT_DONE
 
         log_folder = phase.run.attempt(attempt)
@@ -133,7 +135,7 @@ def _run_placed_rank(phase: Phase, seen: Status, context: RankContext, profile: 
                     f"{phase.run.path}: another training has finished it meanwhile; nothing is "
                     "left to be done"
                 )
-            train_rank(phase, context, profile=profile)
+            train_rank(phase, context, profile=profile, plan=_memory_plan(phase))
     except RuntimeError as error:
         if tells_of_lost_peer(str(error)):
             raise RetryableError(
@@ -141,6 +143,15 @@ def _run_placed_rank(phase: Phase, seen: Status, context: RankContext, profile: 
                 "command goes on from the last checkpoint"
             ) from error
         raise
+
+
+def _memory_plan(phase: Phase) -> MemoryPlan | None:
+    """None where the run uses no GPU."""
+    if not runs_on_gpus(phase.config.backend.device):
+        return None
+    from megatron_codemix.cli.memory_plan import memory_plan  # which loads the planner's tables
+
+    return memory_plan(phase)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,8 @@ from megatron_codemix.config.schema import Fp8Config, RunConfig
 
 ENGINE_VERSION = (2, 9)
 """Oldest Transformer Engine that is taken; blockwise scaling came with 2.3."""
+NEXT_ENGINE_VERSION = (2, 12)
+"""Of the extra [gpu] too: the first that calls were not compared with (tests/contracts)."""
 
 Capability = tuple[int, int]
 LEAST_CAPABILITY: dict[str, Capability] = {
@@ -81,10 +83,11 @@ def check_machine(
             f"precision.recipe: {recipe} is Transformer Engine's, which is not installed; install "
             f"the extra [gpu], {without}{instead}"
         )
-    elif _version(engine) < ENGINE_VERSION:
+    elif not ENGINE_VERSION <= _version(engine) < NEXT_ENGINE_VERSION:
         problems.append(
             f"precision.recipe: {recipe} needs Transformer Engine {_dotted(ENGINE_VERSION)} or "
-            f"newer, and {engine} is installed; install the extra [gpu], {instead}"
+            f"newer, before {_dotted(NEXT_ENGINE_VERSION)}, and {engine} is installed; install the "
+            f"extra [gpu], {instead}"
         )
     return problems
 

@@ -24,9 +24,11 @@ def _precedence(failure: RankFailure) -> tuple[int, float]:
     A rank that dies makes the others fail within milliseconds, so time alone does not tell.
     """
     if failure.kind == "stopped":
-        order = 4
-    elif is_consequence(failure):
+        order = 5
+    elif failure.kind == "aborted":
         order = 3
+    elif is_consequence(failure):
+        order = 4
     elif failure.kind == "killed":
         order = 0
     else:
@@ -35,10 +37,10 @@ def _precedence(failure: RankFailure) -> tuple[int, float]:
 
 
 def is_consequence(failure: RankFailure) -> bool:
-    """Whether it says no more than that another rank has gone."""
-    return failure.kind in ("error", "bug") and (
-        failure.exit_code == EXIT_RETRY or tells_of_lost_peer(failure.message)
-    )
+    """Whether it may say no more than that another rank has gone: NCCL aborts the process then."""
+    if failure.kind not in ("error", "bug"):
+        return failure.kind == "aborted"
+    return failure.exit_code == EXIT_RETRY or tells_of_lost_peer(failure.message)
 
 
 def log_path(logs: Path, rank: int) -> Path:

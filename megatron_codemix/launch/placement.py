@@ -27,6 +27,8 @@ class RankContext:
     not say."""
     hosts: tuple[str, ...] = ()
     """Where each rank should be; () where the launcher does not say."""
+    record: int | None = None
+    """Open file that our own launcher reads a failure from, and no other has."""
 
 
 def rank_context_from_environment(

@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from megatron_codemix.errors import EXIT_BUG, EXIT_RETRY, CodemixError, ConfigError, PreemptedError
@@ -19,7 +19,7 @@ from megatron_codemix.stops import RememberedStop
 
 Target = Callable[[RankContext], int]
 
-FailureKind = Literal["error", "bug", "stopped", "killed", "exited", "timeout"]
+FailureKind = Literal["error", "bug", "stopped", "killed", "aborted", "exited", "timeout"]
 
 # Dumps the stacks of all threads of a rank into its log; for hangs, also by hand.
 STACKS_SIGNAL = signal.SIGUSR2
@@ -33,7 +33,8 @@ class RankFailure:
     exit_code: int
     kind: FailureKind
     """error: CodemixError; bug: another exception; stopped: in order, to go on later; killed: by a
-    signal; exited: with a code and no exception; timeout: still running when time was up."""
+    signal; aborted: by its own; exited: with a code and no exception; timeout: still running when
+    time was up."""
     message: str
     seconds: float
     """Monotonic time when it was noticed; comparable between processes."""
@@ -64,21 +65,14 @@ def run_rank(target: Target, context: RankContext, process: RankProcess) -> None
     _take_over_signals(process.forwarded, process.stop)
     _publish(context)
     _limit_threads(process.num_threads)
-    sys.exit(_exit_code(target, context, process))
+    sys.exit(_exit_code(target, replace(context, record=process.record), process))
 
 
 def _exit_code(target: Target, context: RankContext, process: RankProcess) -> int:
     """Calls the target; what goes wrong ends in the record and, with its traceback, in the log."""
 
     def fail(exit_code: int, kind: FailureKind, message: str) -> int:
-        failure = RankFailure(
-            rank=context.rank,
-            exit_code=exit_code,
-            kind=kind,
-            message=message,
-            seconds=time.monotonic(),
-        )
-        os.write(process.record, json.dumps(asdict(failure)).encode())
+        _write_failure(process.record, context.rank, exit_code, kind, message)
         if process.log is not None:
             traceback.print_exc()
         return exit_code
@@ -96,6 +90,24 @@ def _exit_code(target: Target, context: RankContext, process: RankProcess) -> in
             return fail(refused.exit_code, "error", str(refused))
         return fail(EXIT_BUG, "bug", traceback.format_exc().rstrip())
     return fail(exit_code, "stopped", "") if exit_code == EXIT_RETRY else exit_code
+
+
+def tell_failure(context: RankContext, message: str) -> None:
+    """For a thread that is about to end the process with EXIT_RETRY, as no exception does then: the
+    message goes to our launcher, and to stderr where another one has started the rank."""
+    block = f"error: {message}"
+    if context.record is None:
+        sys.stderr.write(f"{block}\n(rank {context.rank} of {context.world_size})\n")
+        sys.stderr.flush()
+    else:
+        _write_failure(context.record, context.rank, EXIT_RETRY, "error", block)
+
+
+def _write_failure(record: int, rank: int, exit_code: int, kind: FailureKind, message: str) -> None:
+    failure = RankFailure(
+        rank=rank, exit_code=exit_code, kind=kind, message=message, seconds=time.monotonic()
+    )
+    os.write(record, json.dumps(asdict(failure)).encode())
 
 
 def read_failure(record: int) -> RankFailure | None:

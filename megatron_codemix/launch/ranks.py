@@ -275,7 +275,7 @@ def _reap(watch: _Watch, rank: int) -> RankFailure | None:
     return RankFailure(
         rank=rank,
         exit_code=EXIT_RETRY,
-        kind="killed",
+        kind="aborted" if number is signal.SIGABRT else "killed",
         message=f"{message}; run the same command again{_tail(watch, rank)}",
         seconds=time.monotonic(),
     )

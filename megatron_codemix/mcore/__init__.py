@@ -1,7 +1,8 @@
 """The only code that imports megatron.core: translates our configuration to its configs, builds its
 models, runs its steps.
 
-Importing this package installs the CPU meaning of `torch.cuda` where there is no CUDA, an optimizer
+Importing this package installs the CPU meaning of `torch.cuda` where there is no CUDA, leaves out a
+Transformer Engine that does not load, and installs an optimizer
 kernel where megatron-core has found none, a mend of its routers, and optimizers that do without
 torch.compile's machinery. That is the project's one
 import effect: it must happen before megatron.core is first used, and Python runs this file before
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from torch.optim import Optimizer
 
 from megatron_codemix.backend import megatron_on_cpu
+from megatron_codemix.backend.engine import engine_problem
 
 _KEPT_FROM_DYNAMO = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
 _MODULES = ("distributed", "dist_checkpointing", "models.gpt.gpt_layer_specs", "optimizer")
@@ -26,6 +28,7 @@ def _import_megatron() -> None:
     """Without the dozen warnings that it gives, one for each package that it can do without."""
     with warnings.catch_warnings(), _left_out("wandb"):
         warnings.simplefilter("ignore")
+        engine_problem()
         megatron_on_cpu.install()
         for name in _MODULES:
             importlib.import_module(f"megatron.core.{name}")

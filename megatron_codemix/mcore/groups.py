@@ -1,6 +1,8 @@
 """Layout -> process groups, made once and passed on. The only code that touches megatron-core's
 parallel_state."""
 
+import datetime
+import math
 from dataclasses import dataclass
 
 import torch.distributed
@@ -8,6 +10,7 @@ from megatron.core import parallel_state
 from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.tensor_parallel import model_parallel_cuda_manual_seed
 
+from megatron_codemix.backend.devices import DISTRIBUTED_TIMEOUT
 from megatron_codemix.config.schema import LayoutConfig
 
 
@@ -53,12 +56,15 @@ class ModelParallel:
         return chunk if self.num_chunks > 1 else None
 
 
-def initialize_model_parallel(layout: LayoutConfig, seed: int) -> ModelParallel:
+def initialize_model_parallel(
+    layout: LayoutConfig, seed: int, timeout: datetime.timedelta = DISTRIBUTED_TIMEOUT
+) -> ModelParallel:
     """Makes the groups of `layout` over all processes; torch.distributed is initialised and its
     world size divides.
 
     seed: of megatron-core's random states, which only dropout uses (the weights have their own
         seeds).
+    timeout: of the groups' collectives, rounded up to minutes.
     """
     parallel_state.initialize_model_parallel(
         tensor_model_parallel_size=layout.tensor,
@@ -68,6 +74,7 @@ def initialize_model_parallel(layout: LayoutConfig, seed: int) -> ModelParallel:
         expert_model_parallel_size=layout.expert,
         expert_tensor_parallel_size=1,
         create_gloo_process_groups=False,
+        distributed_timeout_minutes=math.ceil(timeout.total_seconds() / 60),
     )
     model_parallel_cuda_manual_seed(seed)
     groups = ProcessGroupCollection.use_mpu_process_groups()

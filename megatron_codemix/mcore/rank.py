@@ -1,12 +1,25 @@
 """The first thing that each rank does, whatever it is for."""
 
-from megatron_codemix.backend.devices import Backend, initialize_process_group, select_backend
+import datetime
+
+from megatron_codemix.backend.devices import (
+    DISTRIBUTED_TIMEOUT,
+    Backend,
+    initialize_process_group,
+    select_backend,
+)
 from megatron_codemix.backend.environment import DeviceChoice
 from megatron_codemix.launch.placement import RankContext
 
 
-def start_rank(device: DeviceChoice, context: RankContext) -> Backend:
+def start_rank(
+    device: DeviceChoice,
+    context: RankContext,
+    timeout: datetime.timedelta = DISTRIBUTED_TIMEOUT,
+) -> Backend:
     """Chooses and prepares the device, and meets the other ranks: every rank calls it.
+
+    timeout: of collectives.
 
     Raises UnavailableError without such a device, RetryableError with the ranks that do not come.
     """
@@ -19,5 +32,6 @@ def start_rank(device: DeviceChoice, context: RankContext) -> Backend:
         init_method=context.init_method,
         launch=context.launch,
         hosts=context.hosts,
+        timeout=timeout,
     )
     return backend

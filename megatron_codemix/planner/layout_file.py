@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,18 @@ def layout_settings(base: Path, layout: LayoutConfig) -> dict[str, Any]:  # Any:
         for name, value in layout.model_dump(mode="json").items()
         if value != LayoutConfig.model_fields[name].default or is_given(tree, f"layout.{name}")
     }
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:  # Any: values of fields
+    """Of fields of `layout`, as a command line takes them."""
+    return " ".join(f"layout.{name}={_setting(value)}" for name, value in settings.items())
+
+
+def _setting(value: Any) -> str:  # Any: a field's value
+    """As `key=value` takes it."""
+    if isinstance(value, list):
+        return f"[{','.join(map(str, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def layout_file(

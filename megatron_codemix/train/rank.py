@@ -1,30 +1,42 @@
 """What one process of a training job does, whoever started it."""
 
+import functools
 import gc
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import torch.distributed
 
 from megatron_codemix.backend.devices import Backend
+from megatron_codemix.backend.engine import engine_problem
 from megatron_codemix.config.plan import layout_text
 from megatron_codemix.errors import CodemixError, PreemptedError
 from megatron_codemix.files import write_json
 from megatron_codemix.launch.failures import tells_of_lost_peer
 from megatron_codemix.launch.placement import RankContext
+from megatron_codemix.launch.rank_process import tell_failure
 from megatron_codemix.mcore.groups import ModelParallel, initialize_model_parallel
 from megatron_codemix.mcore.rank import start_rank
 from megatron_codemix.obs.log import setup_logging
 from megatron_codemix.train.health import SkipStepError, record_skip
+from megatron_codemix.train.memory import out_of_memory_told, require_memory
+from megatron_codemix.train.memory_plan import MemoryPlan
 from megatron_codemix.train.phase import Phase, record_failure, start_attempt
 from megatron_codemix.train.provenance import provenance
 from megatron_codemix.train.trainer import Trainer
+from megatron_codemix.train.watchdog import collective_timeout
 
 log = logging.getLogger(__name__)
 
 
 def train_rank(
-    phase: Phase, context: RankContext, attempt: int | None = None, *, profile: bool = False
+    phase: Phase,
+    context: RankContext,
+    attempt: int | None = None,
+    *,
+    profile: bool = False,
+    plan: MemoryPlan | None = None,
 ) -> None:
     """Trains this rank's part of the phase. Raises what went wrong, after it stands in the run's
     status.
@@ -32,9 +44,10 @@ def train_rank(
     attempt: the start that is counted already; absent where each rank was started by itself: then
     rank 0 counts it and tells the others.
     profile: leave a profile of a few steps in the attempt's folder.
+    plan: of the memory of a GPU; absent: it is not compared.
     """
     try:
-        _train(phase, context, attempt, profile)
+        _train(phase, context, attempt, profile, plan)
     except PreemptedError as error:
         if context.rank == 0:
             record_failure(phase.run, str(error), is_failure=False)
@@ -52,13 +65,20 @@ def train_rank(
         raise
 
 
-def _train(phase: Phase, context: RankContext, attempt: int | None, profile: bool) -> None:
-    backend = start_rank(phase.config.backend.device, context)
+def _train(
+    phase: Phase,
+    context: RankContext,
+    attempt: int | None,
+    profile: bool,
+    plan: MemoryPlan | None,
+) -> None:
+    timeout = collective_timeout(phase.config.survival)
+    backend = start_rank(phase.config.backend.device, context, timeout)
     if attempt is None:
         attempt = _agree_on_attempt(phase, context)
     setup_logging(context.rank, phase.run.attempt(attempt) / f"rank{context.rank}.log")
     layout = phase.config.layout
-    parallel = initialize_model_parallel(layout, phase.config.train.seed)
+    parallel = initialize_model_parallel(layout, phase.config.train.seed, timeout)
     log.info(
         "%d ranks on %s (%s): %s",
         context.world_size,
@@ -66,22 +86,33 @@ def _train(phase: Phase, context: RankContext, attempt: int | None, profile: boo
         backend.collectives,
         layout_text(layout, parallel.data_size),
     )
+    if context.rank == 0 and (problem := engine_problem()):
+        log.warning("Transformer Engine does not load, going on without it: %s", problem)
     if context.rank == 0:
         record = provenance(phase.data, backend=backend.name, device=backend.device_name)
         write_json(phase.run.attempt(attempt) / "provenance.json", record)
     folder = phase.run.attempt(attempt) / "profile" if profile else None
-    while not _train_to_end(phase, parallel, backend, folder):
-        gc.collect()  # the model that went wrong, before the next one is built
+    tell_end = functools.partial(tell_failure, context)
+    stage, memory = parallel.pipeline_rank, backend.memory()
+    if plan is not None and memory is not None:
+        require_memory(plan, memory, stage=stage, device_name=backend.device_name)
+    with out_of_memory_told(plan, backend, stage=stage):
+        while not _train_to_end(phase, parallel, backend, folder, tell_end):
+            gc.collect()  # the model that went wrong, before the next one is built
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 
 def _train_to_end(
-    phase: Phase, parallel: ModelParallel, backend: Backend, profile_folder: Path | None = None
+    phase: Phase,
+    parallel: ModelParallel,
+    backend: Backend,
+    profile_folder: Path | None = None,
+    tell_end: Callable[[str], None] = lambda message: None,
 ) -> bool:
     """False where a step has gone wrong and is now on the list of those to pass over."""
     try:
-        Trainer(phase, parallel, backend, profile_folder).run()
+        Trainer(phase, parallel, backend, profile_folder, tell_end).run()
     except SkipStepError as skip:
         log.warning("%s: going back to the last checkpoint, to pass over this step", skip)
         if parallel.rank == 0:

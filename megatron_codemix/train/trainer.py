@@ -1,14 +1,16 @@
 """The loop: one phase from its first step to its last checkpoint."""
 
 import contextlib
+import datetime
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from megatron_codemix.backend.devices import Backend
+from megatron_codemix.backend.roll_call import ANSWER_TIMEOUT, RollCall
 from megatron_codemix.config.mup import width_ratio
 from megatron_codemix.config.plan import is_save_due
 from megatron_codemix.data.dataset import MixtureDataset
@@ -30,7 +32,7 @@ from megatron_codemix.train.profiling import StepProfiler
 from megatron_codemix.train.reporting import FinishedStep, Reporter
 from megatron_codemix.train.stopping import StopRequests
 from megatron_codemix.train.validation import Validator
-from megatron_codemix.train.watchdog import Watchdog
+from megatron_codemix.train.watchdog import Watchdog, longest_step_seconds
 from megatron_codemix.units import format_bytes
 
 log = logging.getLogger(__name__)
@@ -47,9 +49,11 @@ class Trainer:
         parallel: ModelParallel,
         backend: Backend,
         profile_folder: Path | None = None,
+        tell_end: Callable[[str], None] = lambda message: None,
     ) -> None:
-        """profile_folder: where profiles of a few steps are written; absent: none is made."""
-        self.profile_folder = profile_folder
+        """profile_folder: where profiles of a few steps are written; absent: none is made.
+        tell_end: told why, where the watchdog ends this process."""
+        self.profile_folder, self.tell_end = profile_folder, tell_end
         self.phase, self.parallel, self.backend = phase, parallel, backend
         config = phase.config
         # First: its process is forked while this one is small.
@@ -95,7 +99,8 @@ class Trainer:
         with contextlib.ExitStack() as stack:
             stack.enter_context(contextlib.closing(loader))
             stop = stack.enter_context(StopRequests())
-            stack.enter_context(self._watchdog())
+            roll_call = stack.enter_context(self._roll_call())
+            stack.enter_context(self._watchdog(roll_call))
             if self.reporter is not None:
                 stack.enter_context(self.reporter).start_at(self.step)
             if self.profile_folder is not None:
@@ -229,17 +234,30 @@ class Trainer:
         if self.reporter is not None:
             self.reporter.add_validation(found)
 
-    def _watchdog(self) -> Watchdog:
+    def _roll_call(self) -> RollCall:
+        parallel = self.parallel
+        floor = datetime.timedelta(seconds=self.phase.config.survival.hang_floor_seconds)
+        return RollCall(
+            rank=parallel.rank,
+            world_size=parallel.world_size,
+            uncounted=[parallel.groups.pp],
+            answer_timeout=min(ANSWER_TIMEOUT, floor),
+        )
+
+    def _watchdog(self, roll_call: RollCall) -> Watchdog:
         survival = self.phase.config.survival
         self.watchdog = Watchdog(
             factor=survival.hang_factor,
             floor_seconds=survival.hang_floor_seconds,
             start_seconds=survival.hang_start_seconds,
+            most_seconds=longest_step_seconds(survival),
+            diagnose=roll_call.who_is_missing,
             on_hang=self._record_hang,
         )
         return self.watchdog
 
     def _record_hang(self, message: str) -> None:
+        self.tell_end(f"{self.phase.run.path}: {message}")
         record_failure(self.phase.run, f"rank {self.parallel.rank}: {message}", is_failure=True)
 
     @contextlib.contextmanager

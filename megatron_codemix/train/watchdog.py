@@ -1,7 +1,9 @@
 """Ends a run that hangs: writes the stacks of all threads, and exits so that it is tried again."""
 
+import datetime
 import faulthandler
 import logging
+import math
 import os
 import sys
 import threading
@@ -9,11 +11,26 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from megatron_codemix.config.schema import SurvivalConfig
 from megatron_codemix.errors import EXIT_RETRY
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
+_LONGEST_STEP_SECONDS = 3600.0
+_HEADSTART_SECONDS = 60.0
+"""By which the watchdog is ahead of the collectives' own time-out: it asks the ranks for 15 s."""
+
+
+def longest_step_seconds(survival: SurvivalConfig) -> float:
+    """What no step of a run may take longer than, whatever those before it have taken."""
+    return max(_LONGEST_STEP_SECONDS, survival.hang_start_seconds, survival.hang_floor_seconds)
+
+
+def collective_timeout(survival: SurvivalConfig) -> datetime.timedelta:
+    """For the collectives of a run: late enough that its watchdog, which says what is missing,
+    comes first. NCCL's own ends the process with a signal and names no rank."""
+    return datetime.timedelta(seconds=longest_step_seconds(survival) + _HEADSTART_SECONDS)
 
 
 class Watchdog:
@@ -21,7 +38,8 @@ class Watchdog:
 
     The limit is `factor` times the longest time between two beats so far, and at least
     `floor_seconds`; before the second beat, when everything is used for the first time, it is
-    `start_seconds`. Each rank has its own, so that each leaves its stacks behind.
+    `start_seconds`. It is never more than `most_seconds`. Each rank has its own, so that each
+    leaves its stacks behind.
     """
 
     def __init__(
@@ -30,11 +48,14 @@ class Watchdog:
         factor: float,
         floor_seconds: float,
         start_seconds: float,
+        most_seconds: float = math.inf,
+        diagnose: Callable[[], str] = lambda: "",
         on_hang: Callable[[str], None],
     ) -> None:
-        """on_hang: told what has happened, before the process ends with exit code 75."""
+        """diagnose: says why, as far as it knows.
+        on_hang: told what has happened, before the process ends with exit code 75."""
         self.factor, self.floor_seconds, self.start_seconds = factor, floor_seconds, start_seconds
-        self.on_hang = on_hang
+        self.most_seconds, self.diagnose, self.on_hang = most_seconds, diagnose, on_hang
         self._longest: float | None = None
         self._beaten = time.monotonic()
         self._what = "start"
@@ -45,8 +66,8 @@ class Watchdog:
     def limit_seconds(self) -> float:
         """How long the next beat may take."""
         if self._longest is None:
-            return self.start_seconds
-        return max(self.floor_seconds, self.factor * self._longest)
+            return min(self.start_seconds, self.most_seconds)
+        return min(max(self.floor_seconds, self.factor * self._longest), self.most_seconds)
 
     def beat(self, what: str) -> None:
         """The run is alive; `what` it does next."""
@@ -76,9 +97,11 @@ class Watchdog:
                 self._end(silent)
 
     def _end(self, silent: float) -> None:
+        reason = self.diagnose()
         message = (
             f"hangs: {self._what} has taken {silent:.0f} s, more than the limit of "
-            f"{self.limit_seconds:.0f} s; the log ends with the stacks of all threads"
+            f"{self.limit_seconds:.0f} s; {reason + '; ' if reason else ''}the log ends with the "
+            "stacks of all threads"
         )
         log.error("%s", message)
         for handler in logging.getLogger().handlers:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -50,10 +51,11 @@ def test_a_stopped_rank_is_a_hang(tmp_path: Path) -> None:
         process.kill()
     assert process.returncode == 75, output
     assert "hangs: step" in output
+    assert f"1 of 2 ranks do not answer: 1 on {socket.gethostname()}; is the process" in output
     assert "all_reduce" in output or "trainer.py" in output  # rank 0's stacks
     status = run.read_status()
     assert (status.state, status.failures) == ("failed", 1)
-    assert "hangs" in status.last_error
+    assert "1 of 2 ranks do not answer" in status.last_error
     done = codemix(*arguments)
     assert done.returncode == 0, done.stderr
     steps = [line["step"] for line in read_jsonl(run.metrics)]

@@ -150,8 +150,9 @@ class SurvivalConfig(Section):
     max_skips: Annotated[int, Field(ge=0)] = 10
     """Steps that may be skipped because of their loss, in all; one more ends the run."""
     hang_factor: Annotated[float, Field(gt=1)] = 20.0
-    """A step (or a save) that takes so many times as long as the longest before it hangs: every
-    rank writes its stacks and the run ends with exit code 75."""
+    """A step (or a save) that takes so many times as long as the longest before hangs: the
+    ranks that hold up the others are named, every rank writes its stacks and the run ends with exit
+    code 75. No step may take more than an hour, or hang_start_seconds where that is longer."""
     hang_floor_seconds: Annotated[float, Field(gt=0)] = 120.0
     """No less than this is a hang."""
     hang_start_seconds: Annotated[float, Field(gt=0)] = 1800.0

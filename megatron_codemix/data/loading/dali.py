@@ -98,8 +98,10 @@ class DaliLoader:
         return (self._windows, *rest)
 
     def _build_pipeline(self, device_id: int | None, depth: int, checkpoint: bytes | None) -> Any:
-        from nvidia.dali import Pipeline, fn, types  # see above
-
+        try:
+            from nvidia.dali import Pipeline, fn, types  # see above
+        except (ImportError, OSError, RuntimeError) as error:
+            raise _unusable("does not load", error) from error
         pipeline = Pipeline(
             batch_size=len(self._buffers),
             num_threads=1,
@@ -117,7 +119,10 @@ class DaliLoader:
             tokens = fn.cast(windows[:, :-1], dtype=types.INT64)
             labels = fn.cast(windows[:, 1:], dtype=types.INT64)
             pipeline.set_outputs(tokens, labels, *rest)
-        pipeline.build()
+        try:
+            pipeline.build()
+        except RuntimeError as error:  # of a driver that is older than its CUDA, or none
+            raise _unusable(f"finds no device {device_id} that it can use", error) from error
         return pipeline
 
     def _batch(self, arrays: list[Any]) -> Batch:
@@ -130,6 +135,14 @@ class DaliLoader:
             document_ids=document_ids[0] if document_ids else None,
             source_id=source_id,
         )
+
+
+def _unusable(what: str, error: Exception) -> UnavailableError:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return UnavailableError(
+        f"data.loader: dali, but NVIDIA DALI {what} ({lines[0]}); codemix doctor says what is "
+        "installed; install the extra [dali] for this driver's CUDA, or set data.loader=own"
+    )
 
 
 class _DeviceArray:

@@ -9,6 +9,7 @@ import torch
 from megatron.core.transformer.spec_utils import ModuleSpec
 
 from megatron_codemix.backend.devices import compute_capability
+from megatron_codemix.backend.engine import engine_problem
 from megatron_codemix.config.precision_checks import check_capability, check_cuda, fp8_format
 from megatron_codemix.config.schema import AnyPrecisionConfig, Fp8Config
 from megatron_codemix.errors import UnavailableError
@@ -132,8 +133,10 @@ def _engine_linear(*, is_column: bool) -> type:
     from megatron.core.extensions import transformer_engine as engine
 
     if not engine.HAVE_TE:
+        reason = engine_problem() or "no such package"
         raise UnavailableError(
-            "precision.recipe: Transformer Engine does not load in this process; codemix doctor "
-            "says what is installed, precision.recipe=torch_scaled_mm needs none of it"
+            f"precision.recipe: Transformer Engine does not load ({reason}); install the extra "
+            "[gpu] for this PyTorch and its CUDA, or take precision.recipe=torch_scaled_mm, which "
+            "needs none of it"
         )
     return engine.TEColumnParallelLinear if is_column else engine.TERowParallelLinear

@@ -145,6 +145,24 @@ def test_the_cause_is_shown_and_not_what_followed_from_it(
     assert capfd.readouterr().err == "error: block 3 of shard.bin is damaged\n(rank 1 of 2)\n"
 
 
+def test_an_abort_is_told_only_where_nothing_else_is(capfd: pytest.CaptureFixture[str]) -> None:
+    """NCCL aborts a rank that has lost another."""
+    turn, done = os.pipe()
+
+    def target(context: RankContext) -> int:
+        if context.rank == 0:
+            os.write(done, b".")
+            os.abort()
+        os.read(turn, 1)
+        raise DataError("block 3 of shard.bin is damaged")
+
+    assert run_ranks(target, 2) == 2
+    told = capfd.readouterr().err
+    assert told.endswith("\nerror: block 3 of shard.bin is damaged\n(rank 1 of 2)\n")
+    assert run_ranks(lambda context: os.abort(), 1) == 75
+    assert "rank 0 of 1 was killed by SIGABRT; run the same command again" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("are_logs_kept", [True, False])
 def test_a_rank_killed_counts_as_try_again_and_ends_the_others(
     are_logs_kept: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]

@@ -1,11 +1,14 @@
 """Where DALI is not installed these are skipped; `make test` installs it."""
 
+import importlib
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from megatron_codemix.backend.environment import may_have_gpus
 from megatron_codemix.data.batches import Batch, allocate_batch
 from megatron_codemix.data.dataset import MixtureDataset
 from megatron_codemix.data.loading import dali
@@ -136,3 +139,27 @@ def test_a_missing_dali_is_refused_with_what_to_install(has_parent, monkeypatch)
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
     with pytest.raises(UnavailableError, match=r"pip install 'megatron_codemix\[dali\]'"):
         dali.require_dali()
+
+
+@pytest.mark.parametrize(
+    "failure", ['OSError("libdali.so: cannot open")', 'ImportError("libdali.so: cannot open")']
+)
+def test_a_dali_that_does_not_load_is_told(dataset, failure, tmp_path, monkeypatch):
+    package = tmp_path / "site" / "nvidia" / "dali"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    (package / "__init__.py").write_text(f"raise {failure}")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    for name in [name for name in sys.modules if name.split(".")[0] == "nvidia"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "nvidia", importlib.import_module("nvidia"))
+    with pytest.raises(UnavailableError, match=r"^data\.loader: dali, but NVIDIA DALI does not "):
+        open_dali(dataset, range(NUM_STEPS))
+
+
+@needs_dali
+def test_a_gpu_without_a_driver_is_told(dataset, tmp_path):
+    if may_have_gpus():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(UnavailableError, match=r"set data\.loader=own"):
+        open_dali(dataset, range(NUM_STEPS), device_id=0)

@@ -1,0 +1,32 @@
+"""Whether Transformer Engine, where it is installed, loads; megatron-core goes on without one that
+does not."""
+
+import importlib
+import sys
+from functools import cache
+
+import torch  # noqa: F401  # its libraries first: Transformer Engine links with them
+
+_NAME = "transformer_engine"
+
+
+@cache
+def engine_problem() -> str | None:
+    """Why Transformer Engine does not load; None where it does, or is not installed.
+
+    One that does not is from then on as if it were not installed, for the whole process:
+    megatron-core, which imports it, listens to ImportError alone. To be called before megatron-core
+    is imported.
+    """
+    try:
+        importlib.import_module(f"{_NAME}.pytorch")
+        return None
+    except Exception as error:  # RuntimeError, OSError and others, by the library that it misses
+        if isinstance(error, ModuleNotFoundError) and error.name == _NAME:
+            return None
+        problem = error
+    for name in [name for name in sys.modules if name.split(".")[0] == _NAME]:
+        del sys.modules[name]
+    sys.modules[_NAME] = None  # type: ignore[assignment]  # Python's own mark for it
+    lines = str(problem).strip().splitlines() or [""]
+    return f"{type(problem).__name__}: {lines[0]}"
