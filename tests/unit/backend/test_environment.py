@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from megatron_codemix.backend.environment import require_device, require_precision, runs_on_gpus
+from megatron_codemix.backend.environment import (
+    may_import_before_forks,
+    require_device,
+    require_precision,
+    runs_on_gpus,
+)
 from megatron_codemix.config.schema import Fp8Config
 from megatron_codemix.errors import ConfigError, UnavailableError
 
@@ -24,6 +29,7 @@ def test_a_driver_decides_where_a_configuration_does_not(
     assert runs_on_gpus(device, tmp_path) == without_driver
     (tmp_path / "nvidia-smi").touch(mode=0o755)
     assert runs_on_gpus(device, tmp_path) == with_driver
+    assert may_import_before_forks(device) != with_driver
 
 
 def test_a_container_may_have_gpus_without_the_drivers_programs(
