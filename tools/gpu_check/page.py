@@ -47,7 +47,10 @@ def _origin(results: Json) -> str:
         return f"{NOT_MEASURED.capitalize()}: no machine with a GPU has run it yet."
     machine = results["machine"]
     card = machine["card"] or "a machine without a GPU"
-    return f"{card}, torch {machine['torch']}, commit `{machine['commit']}`, {results['date']}."
+    checks = results["sections"].get("machine", {}).get("checks", [])
+    parts = [f"{check['name']} {check['detail']}" for check in checks if "gpu:" in check["name"]]
+    place = f"{card}, torch {machine['torch']}, commit `{machine['commit']}`, {results['date']}."
+    return " ".join([place, *(f"{_cell(part)}." for part in parts)])
 
 
 def _rows(section: str, names: Sequence[str], found: Json) -> Iterator[str]:
