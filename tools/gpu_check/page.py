@@ -74,7 +74,7 @@ def _result(check: Json) -> str:
 
 def _benchmarks(section: Json) -> Iterator[str]:
     checks = section.get("checks", [])
-    rows = [row for check in checks for row in check.get("rows", [])]
+    rows = [_plain(row) for check in checks for row in check.get("rows", [])]
     if not rows:
         yield f"A benchmark's rows (`codemix bench train --gpu`): {NOT_MEASURED}."
         return
@@ -83,6 +83,11 @@ def _benchmarks(section: Json) -> Iterator[str]:
     yield "|---" * len(columns) + "|"
     for row in rows:
         yield "| " + " | ".join(_cell(_number(row.get(key, ""))) for key in columns) + " |"
+
+
+def _plain(row: Json) -> dict[str, str | float]:
+    """What a cell can hold; the file has the rest."""
+    return {key: value for key, value in row.items() if isinstance(value, (str, int, float))}
 
 
 def _number(value: object) -> str:

@@ -113,7 +113,7 @@ def test_the_page_says_what_was_found(tmp_path: Path) -> None:
     results = Results(tmp_path / "check.json", MACHINE, "2026-11-23")
     name = "fp32: GPU beside CPU"
     results.add("losses", "losses", [Check(name, "passed", "all", 2e-5, 1e-4)], 1.0)
-    row = {"name": "470m", "status": "measured", "tokens_per_second": 51234.5}
+    row = {"name": "470m", "status": "measured", "tokens_per_second": 51234.5, "peer": {}}
     results.add("benchmark", "rows", [Check("470m", "passed", rows=(row,))], 1.0)
     page = put_into(f"a\n{BEGIN}\n{END}\nb\n", json.loads(results.path.read_text()))
     assert "NVIDIA H100, torch 2.13.0, commit `abc`, 2026-11-23." in page
