@@ -10,6 +10,7 @@ from collections.abc import Generator
 
 import pytest
 
+from megatron_codemix.backend.environment import may_have_gpus
 from megatron_codemix.errors import UnavailableError
 from megatron_codemix.sandbox.isolation import NEEDED_KERNEL
 from megatron_codemix.sandbox.sandbox import Sandbox
@@ -40,16 +41,28 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """In a process torch.cuda means a GPU or, for megatron-core, the CPU: tests marked `gpu` run by
+    themselves, and the others see no GPU."""
+    if may_have_gpus() and not _wants_gpu(config):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 @pytest.hookimpl(trylast=True)  # after the shuffle
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begins with the longest file, so that no worker waits for another at the end. Skips tests
-    marked `gpu` where there is no NVIDIA driver."""
+    marked `gpu` where there is no NVIDIA driver, or where others run too."""
     items.sort(key=lambda item: item.path.name != "test_readme.py")
-    if shutil.which("nvidia-smi"):
-        return
+    reason = "" if _wants_gpu(config) else "run by themselves: pytest -m gpu"
+    if not may_have_gpus():
+        reason = "no NVIDIA GPU on this machine"
     for item in items:
-        if item.get_closest_marker("gpu"):
-            item.add_marker(pytest.mark.skip(reason="no NVIDIA driver on this machine"))
+        if reason and item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _wants_gpu(config: pytest.Config) -> bool:
+    return bool(config.option.markexpr == "gpu")
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,13 @@ def runs_on_gpus(device: DeviceChoice, device_files: Path = Path("/dev")) -> boo
     return device == "cuda" or (device == "auto" and may_have_gpus(device_files))
 
 
+def may_import_before_forks(device: DeviceChoice) -> bool:
+    """Whether a process may import the engine and then fork ranks that run on `device`. Transformer
+    Engine, where flash-attn is installed, asks the GPU for its capability while it is imported;
+    that starts CUDA, which forks cannot use then: there each rank makes its own imports."""
+    return not runs_on_gpus(device)
+
+
 def require_device(device: DeviceChoice, device_files: Path = Path("/dev")) -> None:
     """Raises UnavailableError where CUDA is asked for on a machine without an NVIDIA driver."""
     if device == "cuda" and not may_have_gpus(device_files):

@@ -140,6 +140,11 @@ CUDA_FUNCTIONS: dict[str, Any] = {
 }
 """What `torch.cuda` answers where there is no CUDA."""
 
+_FOR_GPUS_ALONE = ("transformer_engine", "apex", "amp_C")
+"""Packages that megatron-core takes where they are installed. A process that is to compute on the
+CPU of a machine with a GPU must not: Transformer Engine may fail while it is imported, and the
+kernels of both take no tensors of a CPU."""
+
 REFUSED_ON_CPU = (
     "fp8",
     "fp4",
@@ -172,6 +177,8 @@ def install() -> bool:
             "megatron.core was imported before megatron_codemix.mcore; import "
             "megatron_codemix.mcore first"
         )
+    for name in _FOR_GPUS_ALONE:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # Python's own mark for what is not there
     for name, value in CUDA_FUNCTIONS.items():
         setattr(torch.cuda, name, value)
     torch.cuda.nvtx.range_push = _nothing()

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from megatron_codemix.backend.environment import DeviceChoice, prepare_environment, require_device
+from megatron_codemix.backend.environment import (
+    DeviceChoice,
+    may_import_before_forks,
+    prepare_environment,
+    require_device,
+)
 from megatron_codemix.bench.rows import TABLE_HEAD, Row, format_row
 from megatron_codemix.cli.bench_report import print_json
 from megatron_codemix.cli.plan_options import GpuOption, NetworkOption
@@ -88,7 +93,8 @@ def collectives(
                 print_json("collectives", rows, device=backend.device_name, ranks=rank.world_size)
         return _verdict(rows) if check and rank.rank == 0 else EXIT_DONE
 
-    code = rank_main(context) if context else run_ranks(rank_main, nproc, prepare=_import_engine)
+    prepare = _import_engine if may_import_before_forks(device) else None
+    code = rank_main(context) if context else run_ranks(rank_main, nproc, prepare=prepare)
     if code != EXIT_DONE:
         raise typer.Exit(code)
 

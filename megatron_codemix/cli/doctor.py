@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from megatron_codemix.backend.environment import has_nvidia_driver
+from megatron_codemix.backend.environment import has_nvidia_driver, prepare_environment
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT
 from megatron_codemix.launch import allowance
 from megatron_codemix.launch.placement import RankContext
@@ -52,6 +52,7 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Check this machine: versions, extension, collectives, disk, memory, what GPUs would need."""
+    prepare_environment("auto")  # the collectives are tried in forks
     backend, backend_check = _backend()
     checks = [
         _extension(),

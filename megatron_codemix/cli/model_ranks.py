@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from megatron_codemix.backend.environment import prepare_environment
+from megatron_codemix.backend.environment import may_import_before_forks, prepare_environment
 from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.errors import EXIT_DONE
@@ -125,9 +125,8 @@ class ModelRanks:
             _import_engine()
             rank_main(self.context)
             return
-        code = run_ranks(
-            rank_main, self.num_processes, prepare=_import_engine, log_folder=log_folder
-        )
+        prepare = _import_engine if may_import_before_forks(self.config.backend.device) else None
+        code = run_ranks(rank_main, self.num_processes, prepare=prepare, log_folder=log_folder)
         if code != EXIT_DONE:
             raise typer.Exit(code)
 

@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
-from megatron_codemix.backend.environment import prepare_environment, runs_on_gpus
+from megatron_codemix.backend.environment import (
+    may_import_before_forks,
+    prepare_environment,
+    runs_on_gpus,
+)
 from megatron_codemix.checkpoints import damage_at_end
 from megatron_codemix.config.parameters import checkpoint_bytes, count_parameters
 from megatron_codemix.config.plan import layout_text, steps_text
@@ -116,7 +120,8 @@ def _run_own_ranks(phase: Phase, seen: Status, nproc: int, profile: bool) -> int
             return EXIT_DONE
 
         log_folder = phase.run.attempt(attempt)
-        code = run_ranks(rank_main, nproc, prepare=_import_engine, log_folder=log_folder)
+        prepare = _import_engine if may_import_before_forks(phase.config.backend.device) else None
+        code = run_ranks(rank_main, nproc, prepare=prepare, log_folder=log_folder)
         if code != EXIT_DONE:
             _note_death(phase, code)
         return code

@@ -7,6 +7,7 @@ from typing import Any  # torch's and megatron-core's types: imported in ranks a
 
 import numpy as np
 
+from megatron_codemix.backend.environment import DeviceChoice
 from megatron_codemix.config.mup import width_ratio
 from megatron_codemix.config.schema import (
     AdamWConfig,
@@ -45,6 +46,7 @@ class Job:
     """A name: of a format for all."""
     optimizer: OptimizerConfig = OPTIMIZER
     model: ModelConfig = MODEL
+    device: DeviceChoice = "cpu"
     first_step: int = 0
     num_steps: int = 10
     first_label: int = 0
@@ -187,7 +189,7 @@ def build_on_rank(job: Job):  # type: ignore[no-untyped-def]  # torch is importe
         return config
 
     model_module.build_transformer_config = build_changed_config
-    backend = select_backend("cpu")
+    backend = select_backend(job.device)
     parallel = initialize_model_parallel(job.layout, SEED)
     chunks = build_model(
         job.model,

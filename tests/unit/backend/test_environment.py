@@ -7,6 +7,7 @@ import pytest
 
 from megatron_codemix.backend.environment import (
     DeviceChoice,
+    may_import_before_forks,
     prepare_environment,
     require_device,
     require_precision,
@@ -31,6 +32,7 @@ def test_a_driver_decides_where_a_configuration_does_not(
     assert runs_on_gpus(device, tmp_path) == without_driver
     (tmp_path / "nvidia-smi").touch(mode=0o755)
     assert runs_on_gpus(device, tmp_path) == with_driver
+    assert may_import_before_forks(device) != with_driver
 
 
 def test_a_container_may_have_gpus_without_the_drivers_programs(

@@ -1,0 +1,30 @@
+"""One GPU, and a process group on it."""
+
+from collections.abc import Iterator
+from typing import Any  # torch's types: loaded only where there is a GPU
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The back end of this process, the only rank of a group on NCCL."""
+    import torch.distributed
+
+    from megatron_codemix.backend.devices import initialize_process_group, select_backend
+
+    backend = select_backend("cuda")
+    backend.prepare()
+    store = tmp_path_factory.mktemp("group") / "store"
+    initialize_process_group(backend, rank=0, world_size=1, init_method=f"file://{store}")
+    yield backend
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture
+def alone(gpu: Any) -> Iterator[Any]:
+    """The same, for a test that makes the groups of a layout."""
+    from megatron_codemix.mcore.groups import destroy_model_parallel
+
+    yield gpu
+    destroy_model_parallel()

@@ -1,0 +1,135 @@
+"""Our kernels on the GPU: beside megatron-core's formulas there, and torch's own optimizer."""
+
+import warnings
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.gpu
+
+CLOSE = {"float32": 1e-5, "bfloat16": 3e-2}
+"""Of numbers up to about 4; bf16 has 8 bits."""
+
+
+def random(*shape: int, seed: int = 0, dtype: str = "float32") -> Any:
+    import torch
+
+    generator = torch.Generator("cuda").manual_seed(seed)
+    made = torch.randn(shape, generator=generator, device="cuda")
+    return made.to(getattr(torch, dtype)).requires_grad_()
+
+
+def results(function: Any, argument: Any) -> list[Any]:
+    """The function's value, and the gradient from the same numbers behind it."""
+    argument = argument.detach().clone().requires_grad_()
+    value = function(argument)
+    value.backward(random(*value.shape, seed=7).detach().to(value.dtype))
+    return [value.detach(), argument.grad]
+
+
+def assert_same(found: list[Any], expected: list[Any], close: float) -> None:
+    import torch
+
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=close, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
+def test_rotation_is_megatron_cores(dtype: str, gpu: Any) -> None:
+    import torch
+
+    from megatron_codemix.mcore.kernels import rotate  # first: it prepares megatron.core's import
+
+    from megatron.core.models.common.embeddings.rope_utils import (  # isort: skip
+        _apply_rotary_pos_emb_bshd,
+    )
+
+    angles = torch.outer(torch.arange(64.0), torch.tensor([1.0, 0.1, 0.01, 0.001]))
+    angles = torch.cat([angles, angles], -1)[:, None, None].to(gpu.device)
+    x = random(64, 3, 4, 8, dtype=dtype)
+    assert_same(
+        results(lambda x: rotate(x, angles), x),
+        results(lambda x: _apply_rotary_pos_emb_bshd(x, angles), x),
+        CLOSE[dtype],
+    )
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
+def test_gated_silu_is_the_formula(dtype: str, gpu: Any) -> None:
+    import torch.nn.functional as F
+
+    from megatron_codemix.mcore.kernels import _GatedSilu
+
+    def formula(x: Any) -> Any:
+        gate, up = x.chunk(2, -1)
+        return F.silu(gate) * up
+
+    x = random(64, 2, 96, dtype=dtype)
+    assert_same(results(_GatedSilu.apply, x), results(formula, x), CLOSE[dtype])
+
+
+def test_scaled_tensors_and_the_maximum_of_logits(gpu: Any) -> None:
+    import torch
+
+    from megatron_codemix.mcore.kernels import logits_and_maximum, scale_tensors
+
+    sources = [random(3, 4).detach(), random(7, seed=1).detach()]
+    targets = [torch.zeros_like(source) for source in sources]
+    scale_tensors(65536, None, [sources, targets], 0.25)
+    assert all(torch.equal(one, other * 0.25) for one, other in zip(targets, sources, strict=True))
+    logits = random(5, 2, 100, dtype="bfloat16").detach()
+    _, maximum = logits_and_maximum(logits)
+    assert torch.equal(maximum, logits.float().max(-1).values)
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_is_the_formula(dtype: str, masked: bool, gpu: Any) -> None:
+    """Grouped queries, with and without documents: torch takes another kernel for each."""
+    import torch
+
+    from megatron_codemix.mcore.layers import SdpaCoreAttention, document_attention_mask
+
+    from megatron.core.transformer.transformer_config import TransformerConfig  # isort: skip
+
+    length, batch, heads, groups, width = 64, 2, 4, 2, 16
+    query = random(length, batch, heads, width, dtype=dtype)
+    key, value = (
+        random(length, batch, groups, width, seed=seed, dtype=dtype).detach() for seed in (1, 2)
+    )
+    ids = torch.arange(length, device=gpu.device).expand(batch, -1) // (20 if masked else length)
+    hidden = document_attention_mask(ids)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # megatron-core warns of its own default
+        config = TransformerConfig(num_layers=1, hidden_size=64, num_attention_heads=heads)
+    attention = SdpaCoreAttention(config, 1, None, "self")
+
+    def formula(query: Any) -> Any:
+        q, k, v = (one.float().permute(1, 2, 0, 3) for one in (query, key, value))
+        k, v = (one.repeat_interleave(heads // groups, 1) for one in (k, v))
+        scores = (q @ k.transpose(-1, -2) / width**0.5).masked_fill(hidden, float("-inf"))
+        return (scores.softmax(-1) @ v).permute(2, 0, 1, 3).flatten(2).to(query.dtype)
+
+    assert_same(
+        results(lambda q: attention.attend(q, key, value, hidden if masked else None), query),
+        results(formula, query),
+        CLOSE[dtype],
+    )
+
+
+def test_adam_is_torchs(gpu: Any) -> None:
+    import torch
+
+    from megatron_codemix.mcore.fused_adam import FusedAdam
+
+    settings = {"lr": 3e-3, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.1}
+    start = [random(7, 5).detach(), random(5, seed=1).detach()]
+    ours, others = ([one.clone().requires_grad_() for one in start] for _ in range(2))
+    optimizers = FusedAdam(ours, **settings), torch.optim.AdamW(others, **settings)
+    for step in range(20):
+        for seed, (one, other) in enumerate(zip(ours, others, strict=True)):
+            one.grad = random(*one.shape, seed=10 * step + seed).detach()
+            other.grad = one.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    torch.testing.assert_close(ours, others, rtol=1e-5, atol=1e-6)
