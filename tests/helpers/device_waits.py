@@ -104,7 +104,7 @@ def counted(backend: StandIn) -> Iterator[None]:
         # It asks the group for a backend of `meta`'s, which it has not.
         stack.enter_context(patch("torch.distributed.batch_isend_irecv", _one_by_one))
         stack.enter_context(_Operations(backend))
-        stack.enter_context(_Numbers(waits))
+        stack.enter_context(_Numbers(backend))
         yield
 
 
@@ -117,9 +117,9 @@ class _Numbers(TorchFunctionMode):
     them is made on the host, copied, and waited for; so is one that becomes an element. One that
     becomes many is filled in."""
 
-    def __init__(self, waits: Waits) -> None:
+    def __init__(self, backend: StandIn) -> None:
         super().__init__()
-        self.waits = waits
+        self.backend, self.waits = backend, backend.waits
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -130,6 +130,8 @@ class _Numbers(TorchFunctionMode):
         if func is torch.Tensor.__setitem__ and isinstance(args[2], int | float):
             return self._set(*args)
         result = func(*args, **kwargs)
+        if kwargs.get("pin_memory"):
+            self.backend.pinned.append(result.numpy())
         if func in (torch.tensor, torch.as_tensor) and result.is_meta:
             self.waits.add("tensor of numbers")
         return result
