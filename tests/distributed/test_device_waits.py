@@ -23,9 +23,10 @@ from megatron_codemix.config.schema import (
     PrecisionConfig,
 )
 from megatron_codemix.data.batches import allocate_batch
-from tests.helpers import server
-from tests.helpers.training import MODEL
+from tests.helpers import server, training
 
+MODEL = training.MODEL.model_copy(update={"num_layers": 2})
+MICROBATCHES = 2
 BF16 = PrecisionConfig(kind="bf16")
 SEQUENCE = 64
 
@@ -68,7 +69,12 @@ CASES = {
     ),
     "first stage": Case(layout=PIPELINE, world_size=4, rank=0),
     "last stage": Case(layout=PIPELINE, world_size=4, rank=2),
-    "interleaved": Case(layout=LayoutConfig(pipeline=2, virtual_pipeline=2), world_size=2, rank=1),
+    "interleaved": Case(
+        model=training.MODEL,
+        layout=LayoutConfig(pipeline=2, virtual_pipeline=2),
+        world_size=2,
+        rank=1,
+    ),
     "context": Case(layout=LayoutConfig(context=2), world_size=2),
     "parallel block": Case(model=MODEL.model_copy(update={"block": "parallel"})),
 }
@@ -77,7 +83,7 @@ CASES = {
 def waits_of(
     case: Case, *, as_megatron_core: bool = False
 ) -> tuple[list[str], list[str], list[str]]:
-    """Of a second step, while it is launched and while its result is read; the ranges of both.
+    """Of a step, while it is launched and while its result is read; the ranges of both.
 
     as_megatron_core: with its own words for what `mcore/update.py` says.
     """
@@ -116,15 +122,13 @@ def waits_of(
                 with_documents=case.with_documents,
                 allocate=backend.allocate_host,
             )
-            for _ in range(4)
+            for _ in range(MICROBATCHES)
         ]
-        for _ in range(2):
-            set_step_sizes(optimizer, 1e-3, 0.1)
-            backend.waits.places.clear()
-            with counted(backend):
-                launched = launch_step(
-                    model, optimizer, batches, num_sources=2, parallel=parallel, backend=backend
-                )
+        set_step_sizes(optimizer, 1e-3, 0.1)
+        with counted(backend):
+            launched = launch_step(
+                model, optimizer, batches, num_sources=2, parallel=parallel, backend=backend
+            )
         launching = list(backend.waits.places)
         launched.result()
         return launching, backend.waits.places[len(launching) :], backend.ranges
@@ -167,7 +171,7 @@ def test_waits_are_seen_where_megatron_core_has_them() -> None:
     with ProcessPoolExecutor(1, mp_context=server.context()) as pool:
         waits, _, _ = pool.submit(waits_of, CASES["fp32"], as_megatron_core=True).result()
     counts = Counter(waits)
-    gradients = 4 * 6 + 3  # four layers', of the tables and of the last norm
+    gradients = 2 * 6 + 3  # two layers', of the tables and of the last norm
     assert counts == {
         "megatron.core.distributed.finalize_model_grads.finalize_model_grads: item": 1,
         "megatron.core.utils.local_multi_tensor_l2_norm: item": gradients,
@@ -179,8 +183,7 @@ def test_waits_are_seen_where_megatron_core_has_them() -> None:
 def test_the_parts_of_a_step_have_names_in_a_profile(process: ProcessPoolExecutor) -> None:
     _, _, ranges = process.submit(waits_of, CASES["bf16"]).result()
     counts = Counter(ranges)
-    microbatches = 2 * 4  # of two steps
-    assert counts["forward-backward > forward-compute"] == microbatches
-    assert counts["forward-backward > backward-compute"] == microbatches
-    assert counts["all-grads-sync"] + counts["forward-backward > all-grads-sync"] == 2
-    assert counts["update"] == 2
+    assert counts["forward-backward > forward-compute"] == MICROBATCHES
+    assert counts["forward-backward > backward-compute"] == MICROBATCHES
+    assert counts["all-grads-sync"] + counts["forward-backward > all-grads-sync"] == 1
+    assert counts["update"] == 1

@@ -107,7 +107,7 @@ def counted(backend: StandIn) -> Iterator[None]:
         # On a GPU no call passes `_Numbers` by.
         stack.enter_context(patch.object(megatron_on_cpu, "direct_calls", nullcontext))
         stack.enter_context(_Operations(backend))
-        stack.enter_context(_Numbers(waits))
+        stack.enter_context(_Numbers(backend))
         yield
 
 
@@ -120,9 +120,9 @@ class _Numbers(TorchFunctionMode):
     them is made on the host, copied, and waited for; so is one that becomes an element. One that
     becomes many is filled in."""
 
-    def __init__(self, waits: Waits) -> None:
+    def __init__(self, backend: StandIn) -> None:
         super().__init__()
-        self.waits = waits
+        self.backend, self.waits = backend, backend.waits
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -133,6 +133,8 @@ class _Numbers(TorchFunctionMode):
         if func is torch.Tensor.__setitem__ and isinstance(args[2], int | float):
             return self._set(*args)
         result = func(*args, **kwargs)
+        if kwargs.get("pin_memory"):
+            self.backend.pinned.append(result.numpy())
         if func in (torch.tensor, torch.as_tensor) and result.is_meta:
             self.waits.add("tensor of numbers")
         return result
