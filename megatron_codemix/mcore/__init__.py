@@ -1,12 +1,11 @@
 """The only code that imports megatron.core: translates our configuration to its configs, builds its
 models, runs its steps.
 
-Importing this package installs the CPU meaning of `torch.cuda` where there is no CUDA, leaves out a
-Transformer Engine that does not load, and installs an optimizer
-kernel where megatron-core has found none, a mend of its routers, and optimizers that do without
-torch.compile's machinery. That is the project's one
-import effect: it must happen before megatron.core is first used, and Python runs this file before
-any module below it.
+Importing this package installs the CPU meaning of `torch.cuda` where there is no CUDA, and where there
+is leaves out a Transformer Engine that does not load. It installs an optimizer kernel where
+megatron-core has found none, a mend of its routers, and optimizers that do without torch.compile's
+machinery. That is the project's one import effect: it must happen before megatron.core is first used,
+and Python runs this file before any module below it.
 """
 
 import contextlib
@@ -28,8 +27,8 @@ def _import_megatron() -> None:
     """Without the dozen warnings that it gives, one for each package that it can do without."""
     with warnings.catch_warnings(), _left_out("wandb"):
         warnings.simplefilter("ignore")
-        engine_problem()
-        megatron_on_cpu.install()
+        if not megatron_on_cpu.install():
+            engine_problem()
         for name in _MODULES:
             importlib.import_module(f"megatron.core.{name}")
         importlib.import_module("megatron_codemix.mcore.fused_adam").provide_fused_adam()
