@@ -13,6 +13,8 @@ from megatron_codemix.errors import ConfigError, UnavailableError
 
 DeviceChoice = Literal["auto", "cpu", "cuda"]
 """As `backend.device` says it."""
+GPU: DeviceChoice = "cuda"
+"""A GPU or an error, never the CPU in its place."""
 
 
 def has_nvidia_driver() -> bool:
