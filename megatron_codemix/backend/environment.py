@@ -46,7 +46,7 @@ def require_precision(precision: AnyPrecisionConfig, device: DeviceChoice) -> No
     """Raises ConfigError with all that this machine lacks for products in this format."""
     if isinstance(precision, Fp8Config):
         capability = None if device == "cpu" else _gpu_capability()
-        problems = check_machine(precision, capability, _engine_version())
+        problems = check_machine(precision, capability, engine_version())
         if problems:
             raise ConfigError(problems)
 
@@ -69,7 +69,8 @@ def least_capability(text: str) -> Capability | None:
     return min(((int(major), int(minor)) for major, minor in found), default=None)
 
 
-def _engine_version() -> str | None:
+def engine_version() -> str | None:
+    """Of Transformer Engine; None: it is not installed."""
     try:
         return importlib.metadata.version("transformer-engine")
     except importlib.metadata.PackageNotFoundError:

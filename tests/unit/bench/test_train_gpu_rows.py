@@ -34,7 +34,7 @@ def machine(**changes) -> Machine:
         built_with="12.9",
         megatron_core="0.16.1",
         engine="2.11.0",
-        engine_loads=True,
+        engine_problem=None,
         commit="abc",
         sources="def",
     )
@@ -109,7 +109,7 @@ def test_a_row_takes_as_many_sequences_as_fit_and_says_when_none_does() -> None:
         ({"capability": (8, 9)}, ["blockwise"]),
         ({"built_with": "12.8"}, ["blockwise"]),
         ({"engine": None}, FP8_ROWS[2:]),
-        ({"engine_loads": False}, FP8_ROWS[2:]),
+        ({"engine_problem": "OSError: libcudnn.so.9"}, FP8_ROWS[2:]),
     ],
 )
 def test_what_a_machine_cannot_run_has_a_reason(changes: dict, refused: list[str]) -> None:

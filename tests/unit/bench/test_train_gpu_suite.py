@@ -29,7 +29,7 @@ MACHINE = Machine(
     built_with="12.9",
     megatron_core="0.16.1",
     engine=None,
-    engine_loads=False,
+    engine_problem=None,
     commit="abc",
     sources="def",
 )
@@ -196,3 +196,18 @@ def test_a_process_that_does_not_end_is_ended(tmp_path: Path) -> None:
     slow = program("write({'ours': 1}); import time; time.sleep(60)")
     ended = slow({"sides": []}, tmp_path / "job", limit_seconds=0.5)
     assert ended == Ended({"ours": 1}, "its process had not ended after 0.5s")
+
+
+@pytest.mark.parametrize(
+    ("name", "set_by_user", "old_name"),
+    [("PYTORCH_ALLOC_CONF", "a:b", None), ("TERM", "dumb", "expandable_segments:True")],
+)
+def test_memory_grows_in_segments_unless_the_user_says_otherwise(
+    tmp_path: Path, monkeypatch, name: str, set_by_user: str, old_name: str | None
+) -> None:
+    for setting in ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"):
+        monkeypatch.delenv(setting, raising=False)
+    monkeypatch.setenv(name, set_by_user)
+    told = program("write(dict(os.environ))")({"sides": []}, tmp_path / "job")
+    assert told.result[name] == set_by_user
+    assert told.result.get("PYTORCH_CUDA_ALLOC_CONF") == old_name

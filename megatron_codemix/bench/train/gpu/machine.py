@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from megatron_codemix.backend.environment import may_have_gpus
+from megatron_codemix.backend.environment import engine_version, may_have_gpus
 from megatron_codemix.bench.train.gpu.cases import Case
 from megatron_codemix.config.precision_checks import check_cuda, check_machine
 from megatron_codemix.config.schema import Fp8Config
@@ -38,7 +38,8 @@ class Machine:
     megatron_core: str
     engine: str | None
     """Version of Transformer Engine; None: it is not installed."""
-    engine_loads: bool
+    engine_problem: str | None
+    """Why it does not load, where it is installed and does not."""
     commit: str | None
     """Of this project's checkout; None without one."""
     sources: str
@@ -83,8 +84,9 @@ def why_not(case: Case, machine: Machine) -> str | None:
     problems = check_machine(precision, machine.capability, machine.engine)
     if not problems:
         problems = check_cuda(precision, machine.built_with)
-    if not problems and precision.is_engines and not machine.engine_loads:
-        problems = [f"Transformer Engine {machine.engine} is installed and does not load"]
+    if not problems and precision.is_engines and machine.engine_problem:
+        why = machine.engine_problem
+        problems = [f"Transformer Engine {machine.engine} is installed and does not load: {why}"]
     if not problems and precision.is_engines and case.shape.block == "parallel":
         problems = ["Transformer Engine's layers do not go with the parallel block"]
     return "; ".join(problems) or None
@@ -112,23 +114,19 @@ def ask_here() -> dict[str, Any]:  # Any: JSON values
         "torch": card.torch,
         "built_with": card.built_with,
         "megatron_core": importlib.metadata.version("megatron-core"),
-        "engine": _engine_version(),
-        "engine_loads": _engine_loads(),
+        "engine": engine_version(),
+        "engine_problem": _engine_problem(),
     }
 
 
-def _engine_version() -> str | None:
-    try:
-        return importlib.metadata.version("transformer-engine")
-    except importlib.metadata.PackageNotFoundError:
+def _engine_problem() -> str | None:
+    if engine_version() is None:
         return None
-
-
-def _engine_loads() -> bool:
-    importlib.import_module("megatron_codemix.mcore")  # which must come before megatron.core
-    from megatron.core.extensions import transformer_engine
-
-    return bool(transformer_engine.HAVE_TE)
+    try:
+        importlib.import_module("transformer_engine.pytorch")
+    except Exception as error:  # RuntimeError, OSError and others, by the library that it misses
+        return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+    return None
 
 
 def _main() -> int:

@@ -18,8 +18,8 @@ JOB, RESULT = "job.json", "result.json"
 """In the folder of a measurement."""
 LIMIT_SECONDS = 1800.0
 """Of one: compiling takes minutes, steps seconds."""
-_ALLOCATOR = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}
-"""As the planner takes for granted; what the user has set stays."""
+_ALLOCATOR_SETTINGS = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
+"""PyTorch's name for them, which every version reads, and the newer one."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def measure_in_process(
             stdin=subprocess.DEVNULL,
             stdout=handle,
             stderr=subprocess.STDOUT,
-            env={**_ALLOCATOR, **os.environ},
+            env=_environment(),
             preexec_fn=partial(die_with, os.getpid()),
         )
     try:
@@ -64,6 +64,15 @@ def measure_in_process(
         read_json_object(result) if result.exists() else {},
         _problem(code, limit_seconds, log.read_text(encoding="utf-8", errors="replace")),
     )
+
+
+def _environment() -> dict[str, str]:
+    """With memory in segments that can grow, as the planner takes for granted, unless the user has
+    said something of it."""
+    environment = dict(os.environ)
+    if not any(name in environment for name in _ALLOCATOR_SETTINGS):
+        environment[_ALLOCATOR_SETTINGS[0]] = "expandable_segments:True"
+    return environment
 
 
 def _problem(code: int | None, limit_seconds: float, output: str) -> str | None:

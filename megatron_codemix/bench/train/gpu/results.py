@@ -14,7 +14,7 @@ _WORDS = {
     "built_with": "torch",
     "megatron_core": "megatron-core",
     "engine": "Transformer Engine",
-    "engine_loads": "Transformer Engine",
+    "engine_problem": "Transformer Engine",
     "commit": "commit",
     "sources": "sources",
     "steps": "number of steps",
