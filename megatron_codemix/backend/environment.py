@@ -11,10 +11,11 @@ from megatron_codemix.config.precision_checks import Capability, check_machine
 from megatron_codemix.config.schema import AnyPrecisionConfig, Fp8Config
 from megatron_codemix.errors import ConfigError, UnavailableError
 
+GPU: Literal["cuda"] = "cuda"
+"""A GPU or an error, never the CPU in its place."""
+
 DeviceChoice = Literal["auto", "cpu", "cuda"]
 """As `backend.device` says it."""
-GPU: DeviceChoice = "cuda"
-"""A GPU or an error, never the CPU in its place."""
 
 
 def has_nvidia_driver() -> bool:
