@@ -11,6 +11,9 @@ from megatron_codemix.config.precision_checks import Capability, check_machine
 from megatron_codemix.config.schema import AnyPrecisionConfig, Fp8Config
 from megatron_codemix.errors import ConfigError, UnavailableError
 
+GPU: Literal["cuda"] = "cuda"
+"""A GPU or an error, never the CPU in its place."""
+
 DeviceChoice = Literal["auto", "cpu", "cuda"]
 """As `backend.device` says it."""
 _ALLOCATOR_SETTINGS = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
@@ -53,7 +56,7 @@ def require_precision(precision: AnyPrecisionConfig, device: DeviceChoice) -> No
     """Raises ConfigError with all that this machine lacks for products in this format."""
     if isinstance(precision, Fp8Config):
         capability = None if device == "cpu" else _gpu_capability()
-        problems = check_machine(precision, capability, _engine_version())
+        problems = check_machine(precision, capability, engine_version())
         if problems:
             raise ConfigError(problems)
 
@@ -76,7 +79,8 @@ def least_capability(text: str) -> Capability | None:
     return min(((int(major), int(minor)) for major, minor in found), default=None)
 
 
-def _engine_version() -> str | None:
+def engine_version() -> str | None:
+    """Of Transformer Engine; None: it is not installed."""
     try:
         return importlib.metadata.version("transformer-engine")
     except importlib.metadata.PackageNotFoundError:

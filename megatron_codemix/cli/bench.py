@@ -1,7 +1,6 @@
 """`codemix bench`: ours beside a peer, measured on this machine."""
 
 import tempfile
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -9,11 +8,12 @@ from typing import Annotated
 import typer
 
 from megatron_codemix.bench.data.suite import SECTIONS, require_sections, run_sections
-from megatron_codemix.bench.rows import TABLE_HEAD, Row, format_row
+from megatron_codemix.bench.rows import TABLE_HEAD, format_row
 from megatron_codemix.cli import bench_corpus
 from megatron_codemix.cli.bench_chaos import chaos
 from megatron_codemix.cli.bench_collectives import collectives
-from megatron_codemix.cli.bench_report import print_json
+from megatron_codemix.cli.bench_report import print_json, print_sections
+from megatron_codemix.cli.bench_train import train
 from megatron_codemix.errors import EXIT_BUG
 from megatron_codemix.obs.progress import progress_bar
 
@@ -50,7 +50,7 @@ def data(
     require_sections(names)
     if check and scale != 1:
         raise typer.BadParameter(f"the goals are for scale 1, not {scale:g}", param_hint="--check")
-    _print_sections("data", names, run_sections, folder, scale, repeats, json=json, check=check)
+    print_sections("data", names, run_sections, folder, scale, repeats, json=json, check=check)
 
 
 @app.command()
@@ -86,37 +86,6 @@ def checkpoint(
         print("\n".join([TABLE_HEAD, *map(format_row, rows)]))
     if check and any(row.met is False for row in rows):
         raise typer.Exit(EXIT_BUG)
-
-
-@app.command()
-def train(
-    json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
-    check: Annotated[
-        bool, typer.Option("--check", help="Exit with 1 where a goal is not met.")
-    ] = False,
-    scale: Annotated[
-        float,
-        typer.Option(min=0.0001, max=1.0, help="Shrinks the model; goals are judged only at 1."),
-    ] = 1.0,
-    repeats: Annotated[
-        int, typer.Option(min=1, help="Starts of a job; steps are 8 times as many.")
-    ] = 5,
-    only: Annotated[
-        list[str] | None, typer.Option(help="Only step, loop or start. May be repeated.")
-    ] = None,
-    folder: Annotated[
-        Path | None, typer.Option(help="Where to work: up to 1 GB of files, removed at the end.")
-    ] = None,
-) -> None:
-    """A training step beside plain PyTorch's, the trainer's loop beside bare steps, the start of a
-    job of four processes. About 4 minutes."""
-    from megatron_codemix.bench.train.suite import SECTIONS, require_sections, run_sections
-
-    names = list(only or SECTIONS)
-    require_sections(names)
-    if check and scale != 1:
-        raise typer.BadParameter(f"the goals are for scale 1, not {scale:g}", param_hint="--check")
-    _print_sections("train", names, run_sections, folder, scale, repeats, json=json, check=check)
 
 
 @app.command()
@@ -161,7 +130,7 @@ def evaluate(
         raise typer.BadParameter(f"the goals are for scale 1, not {scale:g}", param_hint="--check")
     require_packages()
     run = partial(run_sections, data_dir=data_dir)
-    _print_sections("evaluate", names, run, folder, scale, repeats, json=json, check=check)
+    print_sections("evaluate", names, run, folder, scale, repeats, json=json, check=check)
 
 
 @app.command()
@@ -193,38 +162,6 @@ def scaling(
         raise typer.Exit(EXIT_BUG)
 
 
+app.command()(train)
 app.command()(collectives)
 app.command()(chaos)
-
-
-def _print_sections(
-    bench: str,
-    names: list[str],
-    run_sections: Callable[..., Iterator[Row]],
-    folder: Path | None,
-    scale: float,
-    repeats: int,
-    *,
-    json: bool,
-    check: bool,
-) -> None:
-    """Each row as it is measured, or all as JSON."""
-    rows: list[Row] = []
-    if not json:
-        print(TABLE_HEAD)
-    with progress_bar(f"bench {bench}", len(names), "sections") as advance:
-        measured = run_sections(
-            names,
-            folder or Path(tempfile.gettempdir()),
-            scale=scale,
-            repeats=repeats,
-            finished=lambda name: advance(1),
-        )
-        for row in measured:
-            rows.append(row)
-            if not json:
-                print(format_row(row), flush=True)
-    if json:
-        print_json(bench, rows, scale=scale)
-    if check and any(row.met is False for row in rows):
-        raise typer.Exit(EXIT_BUG)

@@ -4,15 +4,62 @@ import json as json_module
 import os
 import platform
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from megatron_codemix.bench.rows import Row
+import typer
+
+from megatron_codemix.bench.rows import TABLE_HEAD, Row, format_row
+from megatron_codemix.errors import EXIT_BUG
+from megatron_codemix.obs.progress import progress_bar
+
+
+def print_sections(
+    bench: str,
+    names: list[str],
+    run_sections: Callable[..., Iterator[Row]],
+    folder: Path | None,
+    scale: float,
+    repeats: int,
+    *,
+    json: bool,
+    check: bool,
+) -> None:
+    """Each row as it is measured, or all as JSON."""
+    rows: list[Row] = []
+    if not json:
+        print(TABLE_HEAD)
+    with progress_bar(f"bench {bench}", len(names), "sections") as advance:
+        measured = run_sections(
+            names,
+            folder or Path(tempfile.gettempdir()),
+            scale=scale,
+            repeats=repeats,
+            finished=lambda name: advance(1),
+        )
+        for row in measured:
+            rows.append(row)
+            if not json:
+                print(format_row(row), flush=True)
+    if json:
+        print_json(bench, rows, scale=scale)
+    if check and any(row.met is False for row in rows):
+        raise typer.Exit(EXIT_BUG)
 
 
 def print_json(name: str, rows: Sequence[Row], **more: Any) -> None:  # Any: JSON values
     """more: what else the report says, before the rows."""
+    print_report(name, [row.as_dict() for row in rows], **more)
+
+
+def print_report(
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    **more: Any,  # Any: JSON values
+) -> None:
+    """As `print_json`, of rows that are JSON objects."""
     from megatron_codemix.train.provenance import source_commit
 
     report = {
@@ -20,7 +67,7 @@ def print_json(name: str, rows: Sequence[Row], **more: Any) -> None:  # Any: JSO
         "commit": source_commit(),
         "machine": _machine(),
         **more,
-        "rows": [row.as_dict() for row in rows],
+        "rows": rows,
     }
     print(json_module.dumps(report, indent=1))
 

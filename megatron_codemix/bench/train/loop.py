@@ -4,6 +4,7 @@ steps of megatron-core with the same model and batches: by turns, in one process
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 from megatron.core.pipeline_parallel import get_forward_backward_func
 
 from megatron_codemix.backend.devices import Backend
+from megatron_codemix.backend.environment import DeviceChoice
 from megatron_codemix.bench.measure import Cost
 from megatron_codemix.bench.rows import Goal, Row
 from megatron_codemix.bench.small_data import SOURCES, write_small_data
@@ -27,6 +29,7 @@ from megatron_codemix.bench.train.setting import (
     one_rank,
     since,
 )
+from megatron_codemix.config.schema import ModelConfig, ModelFormat
 from megatron_codemix.data.batches import Batch
 from megatron_codemix.files import read_jsonl
 from megatron_codemix.mcore.groups import ModelParallel
@@ -41,30 +44,67 @@ _MAX_TIMES = 1.02
 """The bare step's: the goal."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoopShape:
+    """What is trained, and for how long."""
+
+    model: ModelConfig
+    sequence: int
+    sequences: int
+    """In a step, which is one microbatch."""
+    precision: ModelFormat
+    num_steps: int
+    """Of each side, by turns, that are counted."""
+    num_steps_alone: int = 0
+    """Of the loop after these, with nothing beside it."""
+    data_vocabulary: int
+    """Entries of the tokenizer that the data use; it has as many as the model."""
+
+    @property
+    def num_turns(self) -> int:
+        return UNCOUNTED_STEPS + self.num_steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopCosts:
+    """What was measured."""
+
+    loop: list[Cost]
+    """Of each step that counts."""
+    bare: list[Cost]
+    loop_losses: list[float]
+    """Of all steps that were made by turns, in nats."""
+    bare_losses: list[float]
+    data_wait_seconds: list[float]
+    """Of each step that was made alone."""
+
+
 def loops(setting: Setting) -> Iterator[Row]:
     """A step of the loop, in fp32."""
-    phase = _prepare(setting)
-    log = setting.folder / "rank0.log"
-    with one_rank(setting.folder) as (parallel, backend), _logging_to(log):
-        trainer = _ByTurns(phase, parallel, backend)
-        trainer.run()
-    ours, peer = median(trainer.costs), median(trainer.peer_costs)
-    counted = len(trainer.costs)
-    losses = [line["loss/train_nats"] for line in read_jsonl(phase.run.metrics)]
+    shape = LoopShape(
+        model=setting.model,
+        sequence=SEQUENCE,
+        sequences=SEQUENCES,
+        precision="fp32",
+        num_steps=setting.num_steps,
+        data_vocabulary=setting.model.vocabulary_size,
+    )
+    costs = measure_loop(shape, setting.folder)
+    ours, peer = median(costs.loop), median(costs.bare)
     yield Row(
         name="fp32: a step of the loop",
         ours=ours.user,
         peer=peer.user,
         unit="ms",
         goal=Goal(ratio=round(1 / _MAX_TIMES, 3)),
-        note=f"user time, median of {counted}; at most {_MAX_TIMES:g} of the bare step's",
+        note=f"user time, median of {len(costs.loop)}; at most {_MAX_TIMES:g} of the bare step's",
         ours_system_seconds=ours.system / 1e3,
         peer_system_seconds=peer.system / 1e3,
     )
     yield Row(
         name="fp32: a step of the loop, by the clock", ours=ours.wall, peer=peer.wall, unit="ms"
     )
-    pairs = zip(losses, trainer.bare.losses, strict=True)
+    pairs = zip(costs.loop_losses, costs.bare_losses, strict=True)
     difference = max(abs(one - other) for one, other in pairs)
     yield Row(
         name="fp32: losses of loop and bare steps differ by",
@@ -72,42 +112,74 @@ def loops(setting: Setting) -> Iterator[Row]:
         peer=None,
         unit="1e-6 nats",
         goal=Goal(at_most=0.001),
-        note=f"over {len(losses)} steps",
+        note=f"over {len(costs.loop_losses)} steps",
+    )
+
+
+def measure_loop(shape: LoopShape, folder: Path, device: DeviceChoice = "auto") -> LoopCosts:
+    """Trains in `folder`, in this process."""
+    phase = _prepare(shape, folder, device)
+    with one_rank(folder, device) as (parallel, backend), _logging_to(folder / "rank0.log"):
+        trainer = _ByTurns(phase, parallel, backend, shape)
+        trainer.run()
+    lines = read_jsonl(phase.run.metrics)
+    turns, alone = lines[: shape.num_turns], lines[shape.num_turns :]
+    return LoopCosts(
+        loop=trainer.costs,
+        bare=trainer.peer_costs,
+        loop_losses=[line["loss/train_nats"] for line in turns],
+        bare_losses=trainer.bare.losses,
+        data_wait_seconds=[line["time/data_wait_seconds"] for line in alone],
     )
 
 
 class _ByTurns(Trainer):
-    """The trainer, with a bare step before each of its own."""
+    """The trainer, with a bare step before each of its own, for as long as both have turns."""
 
-    def __init__(self, phase: Phase, parallel: ModelParallel, backend: Backend) -> None:
+    def __init__(
+        self, phase: Phase, parallel: ModelParallel, backend: Backend, shape: LoopShape
+    ) -> None:
         super().__init__(phase, parallel, backend)
-        self.bare = _BareSteps(phase, parallel, backend)
+        self.shape = shape
+        self.bare = _BareSteps(phase, parallel, backend, shape)
         self.costs: list[Cost] = []
         self.peer_costs: list[Cost] = []
         self._since: Cost | None = None
 
     def _one_step(self, loader: StepLoader) -> None:
         """What the loop has used since the last bare step is its own step, with all around it."""
+        self.backend.wait()
         if self._since is not None and self.step > UNCOUNTED_STEPS:
             self.costs.append(since(self._since))
+            self._since = None
+        if self.step < self.shape.num_turns:
+            self._take_turns()
+        super()._one_step(loader)
+
+    def _take_turns(self) -> None:
         started = now()
         self.bare.step(self.step)
+        self.backend.wait()
         if self.step >= UNCOUNTED_STEPS:
             self.peer_costs.append(since(started))
         self._since = now()
-        super()._one_step(loader)
+
+    def _save(self, *, is_required: bool) -> None:
+        """Nobody wants this model."""
 
 
 class _BareSteps:
     """megatron-core's schedule and optimizer over batches that lie ready, and the mean loss."""
 
-    def __init__(self, phase: Phase, parallel: ModelParallel, backend: Backend) -> None:
-        config, plan = phase.config, phase.plan
+    def __init__(
+        self, phase: Phase, parallel: ModelParallel, backend: Backend, shape: LoopShape
+    ) -> None:
+        config = phase.config
         chunks = build_model(
             config.model,
             config.layout,
             config.precision,
-            sequence_length=SEQUENCE,
+            sequence_length=shape.sequence,
             seed=SEED,
             parallel=parallel,
             backend=backend,
@@ -117,9 +189,11 @@ class _BareSteps:
             config.optimizer, config.layout, config.precision, self.model, parallel
         )
         dataset = phase.data.dataset()
+        size = self.sequences = shape.sequences
+        self.sequence = shape.sequence
         self.batches = [
-            _on_device(dataset.batch(range(step * SEQUENCES, (step + 1) * SEQUENCES)), backend)
-            for step in range(plan.num_steps)
+            _on_device(dataset.batch(range(step * size, (step + 1) * size)), backend)
+            for step in range(shape.num_turns)
         ]
         self.decay = config.optimizer.weight_decay
         self.losses: list[float] = []
@@ -134,8 +208,8 @@ class _BareSteps:
             data_iterator=iter([self.batches[number]]),
             model=self.model[0],
             num_microbatches=1,
-            seq_length=SEQUENCE,
-            micro_batch_size=SEQUENCES,
+            seq_length=self.sequence,
+            micro_batch_size=self.sequences,
             forward_only=False,
         )
         self.optimizer.step()
@@ -174,27 +248,33 @@ def _logging_to(path: Path) -> Iterator[None]:
             setup_logging(1, None)
 
 
-def _prepare(setting: Setting) -> Phase:
-    model = setting.model
-    data = write_small_data(setting.folder, model.vocabulary_size)
-    # One step more: what follows the last of them is a checkpoint.
-    num_steps = UNCOUNTED_STEPS + setting.num_steps + 1
-    tokens = num_steps * SEQUENCES * SEQUENCE
+def _prepare(shape: LoopShape, folder: Path, device: DeviceChoice) -> Phase:
+    entries = shape.model.vocabulary_size
+    data = write_small_data(folder, shape.data_vocabulary, entries=entries)
+    # One step more: the one before it ends when the next begins.
+    num_steps = shape.num_turns + shape.num_steps_alone + 1
+    tokens = num_steps * shape.sequences * shape.sequence
     config = {
-        "model": model.model_dump(mode="json", exclude_none=True),
+        "model": shape.model.model_dump(mode="json", exclude_none=True),
         "data": {
-            "sequence_length": SEQUENCE,
+            "sequence_length": shape.sequence,
             "sources": {name: {"train": str(data / f"{name}.train")} for name in SOURCES},
             "mixture": {"kind": "constant", "weights": dict.fromkeys(SOURCES, 0.5)},
         },
         "tokenizer": {"path": str(data / "tokenizer.json")},
         "optimizer": {"weight_decay": 0.1},
         "schedule": {"kind": "constant", "lr": LEARNING_RATE, "warmup_tokens": 0},
-        "train": {"train_tokens": tokens, "global_batch_sequences": SEQUENCES, "seed": SEED},
-        "layout": {"microbatch_sequences": SEQUENCES},
-        "precision": {"kind": "fp32"},
+        "train": {
+            "train_tokens": tokens,
+            "global_batch_sequences": shape.sequences,
+            "seed": SEED,
+        },
+        "layout": {"microbatch_sequences": shape.sequences},
+        "precision": {"kind": shape.precision},
         "checkpoint": {"save_every_tokens": tokens},
+        "backend": {"device": device},
     }
-    path = setting.folder / "loop.yaml"
+    path = folder / "loop.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
-    return prepare_phase(path, [], setting.folder / "run", 1)
+    # Nothing is asked of the disk, to which no checkpoint is written.
+    return prepare_phase(path, [], folder / "run", 1, runs_here=False)

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch.distributed
 
 from megatron_codemix.backend.devices import Backend, initialize_process_group, select_backend
+from megatron_codemix.backend.environment import DeviceChoice
 from megatron_codemix.bench.measure import Cost
 from megatron_codemix.config.schema import LayoutConfig, ModelConfig
 from megatron_codemix.mcore.groups import (
@@ -58,9 +59,11 @@ class Setting:
 
 
 @contextlib.contextmanager
-def one_rank(folder: Path) -> Iterator[tuple[ModelParallel, Backend]]:
+def one_rank(
+    folder: Path, device: DeviceChoice = "auto"
+) -> Iterator[tuple[ModelParallel, Backend]]:
     """This process as the only rank of a job, until the end of the block."""
-    backend = select_backend("auto")
+    backend = select_backend(device)
     backend.prepare()
     meeting = folder / "rendezvous"
     meeting.unlink(missing_ok=True)

@@ -107,7 +107,7 @@ def _compare(setting: Setting, kind: Literal["fp32", "bf16"]) -> _Comparison:
             # Without the mode in which torch's functions are asked where CUDA is (megatron_on_cpu).
             with torch._C.DisableTorchFunction():
                 tokens, labels = (torch.from_numpy(part) for part in (batch.tokens, batch.labels))
-                return peer.step(tokens.to(backend.device), labels.to(backend.device))
+                return float(peer.step(tokens.to(backend.device), labels.to(backend.device)))
 
         ours, others, differences = [], [], []
         for number in range(UNCOUNTED_STEPS + setting.num_steps):

@@ -1,0 +1,142 @@
+"""What the rows are measured with, asked of a process that ends, so that this one takes nothing of
+the GPU's memory; and which rows cannot run with it."""
+
+import hashlib
+import importlib
+import importlib.metadata
+import json
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from megatron_codemix.backend.environment import engine_version, may_have_gpus
+from megatron_codemix.bench.train.gpu.cases import Case
+from megatron_codemix.config.precision_checks import check_cuda, check_machine
+from megatron_codemix.config.schema import Fp8Config
+from megatron_codemix.errors import CodemixError, UnavailableError
+from megatron_codemix.planner.hardware import GPU_OF_DEVICE, Gpu, find_gpu
+from megatron_codemix.train.provenance import source_commit
+
+_LIMIT_SECONDS = 300.0
+_PACKAGE = Path(__file__).resolve().parents[3]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A GPU and what is installed beside it."""
+
+    card: str
+    """As the driver calls it."""
+    driver: str
+    capability: tuple[int, int]
+    memory_bytes: int
+    torch: str
+    built_with: str | None
+    """CUDA of that PyTorch."""
+    megatron_core: str
+    engine: str | None
+    """Version of Transformer Engine; None: it is not installed."""
+    engine_problem: str | None
+    """Why it does not load, where it is installed and does not."""
+    commit: str | None
+    """Of this project's checkout; None without one."""
+    sources: str
+    """Hash of this project's files: a checkout with changes has no commit that tells them."""
+
+    @property
+    def gpu(self) -> Gpu | None:
+        """The data sheet's; None of a card that is not in the planner's table."""
+        name = GPU_OF_DEVICE.get(self.card)
+        return None if name is None else find_gpu(name)
+
+    def as_dict(self) -> dict[str, Any]:  # Any: JSON values
+        return {**asdict(self), "capability": list(self.capability)}
+
+
+def find_machine() -> Machine:
+    """Raises UnavailableError where there is no GPU that PyTorch can use."""
+    if not may_have_gpus():
+        raise UnavailableError(
+            "--gpu: this machine has no NVIDIA driver (nvidia-smi is not on PATH, and there is no "
+            "/dev/nvidia0); run it on a GPU node, or see the rows with --dry-run"
+        )
+    asked = subprocess.run(
+        [sys.executable, "-m", __name__], capture_output=True, text=True, timeout=_LIMIT_SECONDS
+    )
+    if asked.returncode != 0:
+        said = asked.stderr.strip().splitlines() or [f"exit code {asked.returncode}"]
+        raise UnavailableError(f"--gpu: PyTorch cannot use this machine's GPU: {said[-1]}")
+    found = json.loads(asked.stdout.splitlines()[-1])
+    return Machine(
+        **{**found, "capability": tuple(found["capability"])},
+        commit=source_commit(),
+        sources=hash_sources(),
+    )
+
+
+def why_not(case: Case, machine: Machine) -> str | None:
+    """What keeps this machine from the row, memory apart; None where nothing does."""
+    precision = case.number_formats
+    if not isinstance(precision, Fp8Config):
+        return None
+    problems = check_machine(precision, machine.capability, machine.engine)
+    if not problems:
+        problems = check_cuda(precision, machine.built_with)
+    if not problems and precision.is_engines and machine.engine_problem:
+        why = machine.engine_problem
+        problems = [f"Transformer Engine {machine.engine} is installed and does not load: {why}"]
+    if not problems and precision.is_engines and case.shape.block == "parallel":
+        problems = ["Transformer Engine's layers do not go with the parallel block"]
+    return "; ".join(problems) or None
+
+
+def hash_sources(package: Path = _PACKAGE) -> str:
+    """Of the package's Python files and tables: sha256, its first 12 digits."""
+    found = hashlib.sha256()
+    for path in sorted(each for kind in ("*.py", "*.yaml") for each in package.rglob(kind)):
+        found.update(f"{path.relative_to(package)}\n".encode())
+        found.update(path.read_bytes())
+    return found.hexdigest()[:12]
+
+
+def ask_here() -> dict[str, Any]:  # Any: JSON values
+    """What only a process with PyTorch knows. Raises UnavailableError without a GPU."""
+    from megatron_codemix.backend.measuring import find_card
+
+    card = find_card()
+    return {
+        "card": card.name,
+        "driver": card.driver,
+        "capability": list(card.capability),
+        "memory_bytes": card.memory_bytes,
+        "torch": card.torch,
+        "built_with": card.built_with,
+        "megatron_core": importlib.metadata.version("megatron-core"),
+        "engine": engine_version(),
+        "engine_problem": _engine_problem(),
+    }
+
+
+def _engine_problem() -> str | None:
+    if engine_version() is None:
+        return None
+    try:
+        importlib.import_module("transformer_engine.pytorch")
+    except Exception as error:  # RuntimeError, OSError and others, by the library that it misses
+        return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+    return None
+
+
+def _main() -> int:
+    try:
+        sys.stdout.write(json.dumps(ask_here()) + "\n")
+    except CodemixError as error:
+        sys.stderr.write(" ".join(str(error).split()) + "\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

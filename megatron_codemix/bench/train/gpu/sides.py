@@ -1,0 +1,140 @@
+"""Ours and the peer, ready to make one step after the other.
+
+Shapes: B sequences of a step, S sequence.
+"""
+
+import contextlib
+import itertools
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from megatron_codemix.backend.devices import Backend
+from megatron_codemix.backend.megatron_on_cpu import direct_calls
+from megatron_codemix.bench.train.plain import PlainModel, PlainTrainer
+from megatron_codemix.bench.train.setting import LEARNING_RATE, SEED
+from megatron_codemix.config.schema import (
+    AdamWConfig,
+    AnyPrecisionConfig,
+    LayoutConfig,
+    ModelConfig,
+)
+from megatron_codemix.data.batches import Batch, allocate_batch
+from megatron_codemix.mcore.groups import ModelParallel
+from megatron_codemix.mcore.model import build_model, wrap_data_parallel
+from megatron_codemix.mcore.optimizer import build_optimizer, set_step_sizes
+from megatron_codemix.mcore.step import train_step
+from megatron_codemix.mcore.transformer import DTYPES
+
+OPTIMIZER = AdamWConfig(weight_decay=0.1)
+_NUM_BATCHES = 4
+"""They are read again and again."""
+
+
+class Side(Protocol):
+    """A model with its optimizer and batches."""
+
+    def step(self) -> object:
+        """Forward, backward and update over the next batch. The device may still be at it."""
+
+
+class Ours:
+    """Our training step, as the trainer makes it."""
+
+    def __init__(
+        self,
+        model: ModelConfig,
+        precision: AnyPrecisionConfig,
+        sequence: int,
+        sequences: int,
+        parallel: ModelParallel,
+        backend: Backend,
+    ) -> None:
+        layout = LayoutConfig(microbatch_sequences=sequences)
+        chunks = build_model(
+            model,
+            layout,
+            precision,
+            sequence_length=sequence,
+            seed=SEED,
+            parallel=parallel,
+            backend=backend,
+        )
+        self.model = wrap_data_parallel(chunks, layout, parallel)
+        self.optimizer = build_optimizer(OPTIMIZER, layout, precision, self.model, parallel)
+        self.parallel, self.backend = parallel, backend
+        self.batches = itertools.cycle(random_batches(model, sequence, sequences, backend))
+
+    def step(self) -> object:
+        set_step_sizes(self.optimizer, LEARNING_RATE, OPTIMIZER.weight_decay)
+        return train_step(
+            self.model,
+            self.optimizer,
+            [next(self.batches)],
+            num_sources=1,
+            parallel=self.parallel,
+            backend=self.backend,
+        )
+
+
+class Peer:
+    """Plain PyTorch in bf16 with fp32 master weights, as megatron-core's mixed precision has them.
+    Its loss is not read, so that it waits for the device at no time."""
+
+    def __init__(
+        self,
+        model: ModelConfig,
+        sequence: int,
+        sequences: int,
+        backend: Backend,
+        *,
+        is_compiled: bool,
+    ) -> None:
+        self.backend = backend
+        with self._calls(), torch.device(backend.device):
+            self.trainer = PlainTrainer(
+                PlainModel(model, sequence),
+                DTYPES["bf16"],
+                OPTIMIZER,
+                LEARNING_RATE,
+                compiled=is_compiled,
+            )
+        self.batches = itertools.cycle(random_batches(model, sequence, sequences, backend))
+
+    def step(self) -> object:
+        batch = next(self.batches)
+        with self._calls():
+            tokens_BS, labels_BS = (
+                torch.from_numpy(array).to(self.backend.device, non_blocking=True)
+                for array in (batch.tokens, batch.labels)
+            )
+            return self.trainer.step(tokens_BS, labels_BS)
+
+    def _calls(self) -> contextlib.AbstractContextManager[None]:
+        """On a CPU without the mode in which torch's functions are asked where CUDA is."""
+        return direct_calls() if self.backend.name == "cpu" else contextlib.nullcontext()
+
+
+def peer_words(*, is_compiled: bool) -> str:
+    """What it is, for the report."""
+    return (
+        f"plain PyTorch {torch.__version__}, {'torch.compile' if is_compiled else 'not compiled'}, "
+        "scaled_dot_product_attention, bf16 weights with fp32 master weights, fused AdamW, clipping"
+    )
+
+
+def random_batches(
+    model: ModelConfig, sequence: int, sequences: int, backend: Backend
+) -> list[Batch]:
+    """Tokens [B, S] by chance, in the memory that a loader would have them in."""
+    batches = []
+    for number in range(_NUM_BATCHES):
+        tokens = np.random.default_rng(number).integers(
+            0, model.vocabulary_size, (sequences, sequence + 1)
+        )
+        batch = allocate_batch(sequences, sequence, allocate=backend.allocate_host)
+        batch.tokens[:], batch.labels[:] = tokens[:, :-1], tokens[:, 1:]
+        batch.source_id[:] = 0
+        batches.append(batch)
+    return batches
