@@ -18,6 +18,7 @@ import torch
 import torch.distributed
 
 from megatron_codemix.backend.environment import DeviceChoice
+from megatron_codemix.backend.host_copies import HostCopy, OnHost, ToPinned
 from megatron_codemix.backend.meeting import meet
 from megatron_codemix.errors import UnavailableError
 
@@ -34,13 +35,6 @@ _GPU_PEAK_FLOPS = {
 _PRODUCT_SIZE = 384
 _PRODUCT_SECONDS = 0.05
 DISTRIBUTED_TIMEOUT = datetime.timedelta(minutes=30)
-
-
-class HostCopy(Protocol):
-    """A tensor of the device on its way to the host."""
-
-    def read(self) -> torch.Tensor:
-        """Its values, once the device has come so far; later work of the device goes on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +134,7 @@ class CpuBackend:
 
     def copy_to_host(self, tensor: torch.Tensor) -> HostCopy:
         """The tensor itself."""
-        return _OnHost(tensor)
+        return OnHost(tensor)
 
     def profiled_as(self, name: str) -> contextlib.AbstractContextManager[None]:
         """Nothing: no profiler looks for it."""
@@ -193,7 +187,7 @@ class CudaBackend:
         return array
 
     def copy_to_host(self, tensor: torch.Tensor) -> HostCopy:
-        return _ToPinned(tensor)
+        return ToPinned(tensor)
 
     def profiled_as(self, name: str) -> contextlib.AbstractContextManager[None]:
         """A range of NVTX: about a microsecond, and no more where nobody profiles."""
@@ -220,31 +214,6 @@ class CudaBackend:
         known = (peaks for part, peaks in _GPU_PEAK_FLOPS.items() if part in self.device_name)
         peaks = next(known, None)
         return None if peaks is None else peaks[precision]
-
-
-class _OnHost:
-    """What is there already."""
-
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self._tensor = tensor
-
-    def read(self) -> torch.Tensor:
-        return self._tensor
-
-
-class _ToPinned:
-    """A copy to pinned memory, which CUDA makes in its turn among the work of the stream; the event
-    behind it is all that is waited for."""
-
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self._copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-        self._copy.copy_(tensor, non_blocking=True)
-        self._is_done = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        self._is_done.record()
-
-    def read(self) -> torch.Tensor:
-        self._is_done.synchronize()
-        return self._copy
 
 
 def compute_capability(device: torch.device) -> tuple[int, int] | None:

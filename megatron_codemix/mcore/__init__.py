@@ -1,11 +1,11 @@
 """The only code that imports megatron.core: translates our configuration to its configs, builds its
 models, runs its steps.
 
-Importing this package installs the CPU meaning of `torch.cuda` where there is no CUDA, and where there
-is leaves out a Transformer Engine that does not load. It installs an optimizer kernel where
+Importing this package installs the CPU meaning of `torch.cuda` where there is no CUDA, and where
+there is leaves out a Transformer Engine that does not load. It installs an optimizer kernel where
 megatron-core has found none, a mend of its routers, and optimizers that do without torch.compile's
-machinery. That is the project's one import effect: it must happen before megatron.core is first used,
-and Python runs this file before any module below it.
+machinery. That is the project's one import effect: it must happen before megatron.core is first
+used, and Python runs this file before any module below it.
 """
 
 import contextlib

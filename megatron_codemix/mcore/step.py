@@ -18,7 +18,8 @@ from megatron.core.optimizer import MegatronOptimizer
 from megatron.core.pipeline_parallel import get_forward_backward_func
 from torch.utils.dlpack import from_dlpack
 
-from megatron_codemix.backend.devices import Backend, HostCopy
+from megatron_codemix.backend.devices import Backend
+from megatron_codemix.backend.host_copies import HostCopy
 from megatron_codemix.data.batches import Batch
 from megatron_codemix.mcore.context import context_part
 from megatron_codemix.mcore.fp8.linear import finish_step

@@ -5,7 +5,8 @@ from collections import deque
 import torch
 import torch.distributed
 
-from megatron_codemix.backend.devices import Backend, HostCopy
+from megatron_codemix.backend.devices import Backend
+from megatron_codemix.backend.host_copies import HostCopy
 
 
 def any_rank(backend: Backend, *flags: bool) -> list[bool]:

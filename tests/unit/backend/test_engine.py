@@ -78,7 +78,7 @@ def test_one_that_loads_stays(site: Path) -> None:
 
 
 def test_a_process_goes_on_without_it_and_fp8_says_why(site: Path) -> None:
-    """megatron-core, imported anew; what is asked first here a process with a GPU asks by itself."""
+    """megatron-core, imported anew. With a GPU it asks by itself what is asked first here."""
     install(site, "2.10.0", 'raise RuntimeError("cudnn shared object not found")')
     program = """
 from megatron_codemix.backend.engine import engine_problem

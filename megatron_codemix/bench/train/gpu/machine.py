@@ -103,6 +103,7 @@ def hash_sources(package: Path = _PACKAGE) -> str:
 
 def ask_here() -> dict[str, Any]:  # Any: JSON values
     """What only a process with PyTorch knows. Raises UnavailableError without a GPU."""
+    from megatron_codemix.backend.engine import engine_problem
     from megatron_codemix.backend.measuring import find_card
 
     card = find_card()
@@ -115,18 +116,8 @@ def ask_here() -> dict[str, Any]:  # Any: JSON values
         "built_with": card.built_with,
         "megatron_core": importlib.metadata.version("megatron-core"),
         "engine": engine_version(),
-        "engine_problem": _engine_problem(),
+        "engine_problem": engine_problem(),
     }
-
-
-def _engine_problem() -> str | None:
-    if engine_version() is None:
-        return None
-    try:
-        importlib.import_module("transformer_engine.pytorch")
-    except Exception as error:  # RuntimeError, OSError and others, by the library that it misses
-        return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
-    return None
 
 
 def _main() -> int:

@@ -24,7 +24,7 @@ from megatron_codemix.data.batches import Batch, allocate_batch
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.model import build_model, wrap_data_parallel
 from megatron_codemix.mcore.optimizer import build_optimizer, set_step_sizes
-from megatron_codemix.mcore.step import train_step
+from megatron_codemix.mcore.step import LaunchedStep, launch_step
 from megatron_codemix.mcore.transformer import DTYPES
 
 OPTIMIZER = AdamWConfig(weight_decay=0.1)
@@ -65,17 +65,23 @@ class Ours:
         self.optimizer = build_optimizer(OPTIMIZER, layout, precision, self.model, parallel)
         self.parallel, self.backend = parallel, backend
         self.batches = itertools.cycle(random_batches(model, sequence, sequences, backend))
+        self.launched: LaunchedStep | None = None
 
     def step(self) -> object:
+        """As the trainer does, it reads a step once the next one is launched."""
         set_step_sizes(self.optimizer, LEARNING_RATE, OPTIMIZER.weight_decay)
-        return train_step(
-            self.model,
-            self.optimizer,
-            [next(self.batches)],
-            num_sources=1,
-            parallel=self.parallel,
-            backend=self.backend,
+        earlier, self.launched = (
+            self.launched,
+            launch_step(
+                self.model,
+                self.optimizer,
+                [next(self.batches)],
+                num_sources=1,
+                parallel=self.parallel,
+                backend=self.backend,
+            ),
         )
+        return None if earlier is None else earlier.result()
 
 
 class Peer:
