@@ -18,6 +18,8 @@ def engine_problem() -> str | None:
     megatron-core, which imports it, listens to ImportError alone. To be called before megatron-core
     is imported.
     """
+    if _NAME in sys.modules and sys.modules[_NAME] is None:  # left out, as on a CPU
+        return None
     try:
         importlib.import_module(f"{_NAME}.pytorch")
         return None

@@ -19,7 +19,7 @@ from megatron_codemix.mcore.groups import ModelParallel
 
 def finish_gradients(
     model: list[DistributedDataParallel],
-    num_tokens: torch.Tensor,
+    num_tokens: torch.Tensor | None,
     *,
     parallel: ModelParallel,
     **options: Any,
@@ -27,9 +27,12 @@ def finish_gradients(
     """megatron-core's finalize_model_grads, with the division by the tokens of the whole batch, or
     by 1 where none counted. Every rank calls it.
 
-    num_tokens: of this rank, on the last pipeline stage; int [].
+    num_tokens: of this rank, on the last pipeline stage, int []; None where each loss was divided
+        by its own (without calculate_per_token_loss).
     """
     finalize_model_grads(model, None, **options)
+    if num_tokens is None:
+        return
     groups = parallel.groups
     torch.distributed.broadcast(num_tokens, src=parallel.last_pipeline_rank, group=groups.pp)
     torch.distributed.all_reduce(num_tokens, group=groups.dp_cp)

@@ -129,6 +129,7 @@ def test_output_that_finds_no_room_does_not_hide_the_cause(disk: Path, tmp_path:
     finally:
         process.kill()
     assert "Traceback" not in log.read_text()
+    assert "a checkpoint needs about" not in log.read_text(), "it ended before the disk was full"
     for name in ("filler", "others"):
         (disk / name).unlink()
     again = start_codemix(arguments)

@@ -112,6 +112,9 @@ def hold_each_at(
         for place, run in enumerate(runs):
             if place not in held and count_lines(run.metrics) >= steps[place]:
                 held[place] = ranks_of(run)
+                assert held[place], (
+                    f"{run.path} has ended before it was held: more steps are needed"
+                )
                 for rank in held[place]:
                     rank.suspend()
         return len(held) == len(runs)

@@ -6,7 +6,7 @@ from megatron_codemix.runs import RunDirectory
 from tests.helpers.commands import codemix
 from tests.helpers.tiny import SEQUENCE, write_run
 
-NUM_STEPS = 60
+NUM_STEPS = 100
 SAVE_EVERY = 20
 DISTURBED_AT = 24
 """Behind the first checkpoint, and far enough from the end: tests suspend the ranks there, and once

@@ -18,7 +18,7 @@ from tests.slurm.jobs import Job, hold_each_at, is_told, let_go_on, wait_for_sto
 from tests.slurm.runs import DISTURBED_AT, PATIENCE_SECONDS
 from tests.slurm.studies import StudyOnCluster, small_study, write_site
 
-NUM_STEPS = 60
+NUM_STEPS = 100
 PHASES = {
     "first": {},
     "second": {"set": {"data.mixture.weights": {"code": 0.3, "text": 0.7}}},

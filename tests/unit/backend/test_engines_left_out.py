@@ -12,7 +12,8 @@ CODE = """
 import megatron_codemix.mcore
 from megatron.core.optimizer import distrib_optimizer
 from megatron.core.extensions import transformer_engine
-print(distrib_optimizer.Adam.__module__, transformer_engine.HAVE_TE)
+from megatron_codemix.backend.engine import engine_problem
+print(distrib_optimizer.Adam.__module__, transformer_engine.HAVE_TE, engine_problem())
 """
 
 
@@ -34,4 +35,4 @@ def test_it_takes_neither_of_them(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["megatron_codemix.mcore.fused_adam", "False"]
+    assert done.stdout.split() == ["megatron_codemix.mcore.fused_adam", "False", "None"]

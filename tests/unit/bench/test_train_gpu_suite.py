@@ -127,7 +127,10 @@ def test_a_line_that_a_kill_has_cut_is_left_out_for_good(tmp_path: Path) -> None
     ("end", "said"),
     [
         (DIE, "its process was killed by SIGKILL"),
-        ("print('Traceback'); sys.exit('ValueError: no')", "exit code 1: ValueError: no"),
+        (
+            "print('Traceback', file=sys.stderr); sys.exit('ValueError: no')",
+            "exit code 1: ValueError: no",
+        ),
     ],
 )
 def test_a_crash_loses_one_row_which_the_next_run_tries_again(
