@@ -27,9 +27,12 @@ class StepFlags:
         self._asked.append(_ask(self.backend, flags))
         return _answer(self._asked.popleft()) if len(self._asked) > self.steps_ahead else None
 
-    def forget(self) -> None:
-        """What was asked so far no longer holds. Every rank calls it."""
+    def finish(self) -> list[list[bool]]:
+        """The answers that were still to come, those of the last questions; waits for the device.
+        Every rank calls it."""
+        answers = [_answer(copy) for copy in self._asked]
         self._asked.clear()
+        return answers
 
 
 def _ask(backend: Backend, flags: tuple[bool, ...]) -> HostCopy:

@@ -137,7 +137,10 @@ class Trainer:
             self.checkpoints.poll(is_any_writing=writing)
             if stopping or is_save_due(self.step, plan):
                 self.in_flight.finish()
-                flags.forget()  # whether anyone is writing
+                # Who is writing changes with the save; a request to stop is to be heard where every
+                # step is followed by one.
+                for asked_to_stop, _ in flags.finish():
+                    stopping = stopping or asked_to_stop
                 seconds = before + time.monotonic() - started
                 self.status = replace(self.status, train_seconds=seconds)
                 self._save(is_required=stopping or self.step == plan.num_steps)

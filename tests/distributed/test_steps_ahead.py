@@ -1,10 +1,16 @@
 """A run whose results are read a step late, as on a GPU, is the run that reads each at once."""
 
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import pytest
+
 from megatron_codemix.bench.chaos.compare import differing_tensors
+from megatron_codemix.errors import PreemptedError
 from megatron_codemix.files import read_jsonl
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.runs import RunDirectory
@@ -14,7 +20,8 @@ from tests.helpers.training import train_run
 
 BAD_STEP = 10
 """A checkpoint is due after it, and the next step is launched before it is judged."""
-SAVE = f"checkpoint.save_every_tokens={5 * 8 * SEQUENCE}"
+SAVE_EVERY = "checkpoint.save_every_tokens={}"
+SAVE = SAVE_EVERY.format(5 * 8 * SEQUENCE)
 TIMES = ("time/", "throughput/")
 
 
@@ -79,3 +86,49 @@ def metrics(run: RunDirectory) -> list[dict[str, Any]]:
         {name: value for name, value in line.items() if not name.startswith(TIMES)}
         for line in read_jsonl(run.metrics)
     ]
+
+
+def train_until_asked(
+    context: RankContext, config: Path, run: Path, save_every: int, asked_in: int
+) -> tuple[list[int], str]:
+    """As above; one rank is asked to stop in this step. Checkpoints that were complete before step
+    10, where the first has been written by step 8, and how it has ended."""
+    from megatron_codemix.backend.devices import CpuBackend
+    from megatron_codemix.train.trainer import Trainer
+
+    CpuBackend.steps_ahead = 1
+    complete: list[int] = []
+    one_step = Trainer._one_step
+
+    def watched_step(self: Any, loader: Any) -> None:
+        number = self.step + 1
+        while number == 8 and self.checkpoints.is_writing():
+            time.sleep(0.001)
+        if number == 10:
+            complete.extend(self.phase.run.complete_steps())
+        if number == asked_in and context.rank == 1:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        one_step(self, loader)
+
+    Trainer._one_step = watched_step  # type: ignore[method-assign]
+    overrides = [SAVE_EVERY.format(save_every * 8 * SEQUENCE)]
+    with pytest.raises(PreemptedError) as stopped:
+        train_run(context, config, overrides, run)
+    return complete, str(stopped.value)
+
+
+@pytest.mark.parametrize(
+    ("save_every", "asked_in", "saved"),
+    [(5, 11, 12), (1, 3, 3)],
+    ids=["between checkpoints", "a checkpoint after every step"],
+)
+def test_late_answers_complete_saves_and_are_heard(
+    save_every: int, asked_in: int, saved: int, tmp_path: Path
+) -> None:
+    """The question after a step is answered after the next one, or before a checkpoint."""
+    config, run = write_run(tmp_path / "data"), RunDirectory(tmp_path / "run")
+    ranks = run_distributed(train_until_asked, 2, config, run.path, save_every, asked_in)
+    for complete, said in ranks:
+        assert complete == ([5] if asked_in > 10 else [])
+        assert f"asked to stop; saved after step {saved} of 20" in said
+    assert run.complete_steps()[-1] == saved
