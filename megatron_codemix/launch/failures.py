@@ -6,7 +6,12 @@ from pathlib import Path
 from megatron_codemix.errors import EXIT_INPUT, EXIT_RETRY
 from megatron_codemix.launch.rank_process import RankFailure
 
-_LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "remote process exited")
+_LOST_PEER = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "remote process exited",
+    "rank 0 has ended",  # as our own words are where its store is gone
+)
 
 
 def tells_of_lost_peer(message: str) -> bool:
@@ -24,11 +29,12 @@ def _precedence(failure: RankFailure) -> tuple[int, float]:
     A rank that dies makes the others fail within milliseconds, so time alone does not tell.
     """
     if failure.kind == "stopped":
-        order = 5
+        order = 6
     elif failure.kind == "aborted":
-        order = 3
-    elif is_consequence(failure):
         order = 4
+    elif is_consequence(failure):
+        # A watchdog's names the ranks that hang, whose end makes NCCL abort others.
+        order = 5 if tells_of_lost_peer(failure.message) else 3
     elif failure.kind == "killed":
         order = 0
     else:

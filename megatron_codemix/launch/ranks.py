@@ -267,6 +267,8 @@ def _reap(watch: _Watch, rank: int) -> RankFailure | None:
     number = signal.Signals(-exit_code)
     if watch.kill_at is not None and number in (signal.SIGTERM, signal.SIGKILL):
         return recorded
+    if number is signal.SIGABRT and recorded is not None:
+        return recorded  # NCCL may abort a rank that ends
     if watch.notice is not None and number in (_FORWARDED[watch.notice], signal.SIGKILL):
         message = f"was stopped by {watch.notice.name}"
     else:

@@ -14,6 +14,7 @@ import pytest
 
 from megatron_codemix.errors import ConfigError, DataError, PreemptedError, RetryableError
 from megatron_codemix.launch.placement import RankContext
+from megatron_codemix.launch.rank_process import tell_failure
 from megatron_codemix.launch.ranks import run_ranks
 
 
@@ -161,6 +162,28 @@ def test_an_abort_is_told_only_where_nothing_else_is(capfd: pytest.CaptureFixtur
     assert told.endswith("\nerror: block 3 of shard.bin is damaged\n(rank 1 of 2)\n")
     assert run_ranks(lambda context: os.abort(), 1) == 75
     assert "rank 0 of 1 was killed by SIGABRT; run the same command again" in capfd.readouterr().err
+
+
+def test_a_hang_is_told_and_not_the_abort_that_followed(capfd: pytest.CaptureFixture[str]) -> None:
+    """What a watchdog says is a consequence too, as far as the launcher knows, but it names ranks.
+    NCCL aborts the others when one is gone, and one that ends."""
+    turn, done = os.pipe()
+
+    def target(context: RankContext) -> int:
+        if context.rank == 0:
+            os.read(turn, 1)
+            raise RetryableError("hangs: 1 of 4 ranks do not answer: 3 on gpu01")
+        if context.rank == 1:
+            os.write(done, b".")
+        if context.rank == 2:
+            tell_failure(
+                context, "a collective has timed out: rank 0 has ended, whose log says why"
+            )
+        os.abort()
+
+    assert run_ranks(target, 3) == 75
+    said = "error: hangs: 1 of 4 ranks do not answer: 3 on gpu01\n(rank 0 of 3)\n"
+    assert capfd.readouterr().err == said
 
 
 @pytest.mark.parametrize("are_logs_kept", [True, False])
