@@ -146,6 +146,9 @@ class RollCall:
             hosts = {rank: text.decode() for rank, text in _texts(store, host_keys).items()}
         except DistError:
             return f"rank 0 has ended, whose log says why; {_AGAIN}"
+        except Exception as error:  # in a thread: said here or nowhere
+            said = f"{type(error).__name__}: {error}"
+            return f"the ranks could not be asked where they stand ({said}); {_AGAIN}"
         return describe(self.world_size, answers, hosts)
 
 

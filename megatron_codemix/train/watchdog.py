@@ -1,5 +1,6 @@
 """Ends a run that hangs: writes the stacks of all threads, and exits so that it is tried again."""
 
+import contextlib
 import datetime
 import faulthandler
 import logging
@@ -97,18 +98,29 @@ class Watchdog:
                 self._end(silent)
 
     def _end(self, silent: float) -> None:
-        reason = self.diagnose()
-        message = (
-            f"hangs: {self._what} has taken {silent:.0f} s, more than the limit of "
-            f"{self.limit_seconds:.0f} s; {reason + '; ' if reason else ''}the log ends with the "
-            "stacks of all threads"
-        )
-        log.error("%s", message)
-        for handler in logging.getLogger().handlers:
-            handler.flush()
-        faulthandler.dump_traceback(sys.stderr, all_threads=True)
-        sys.stderr.flush()
         try:
+            reason = self._reason()
+            message = (
+                f"hangs: {self._what} has taken {silent:.0f} s, more than the limit of "
+                f"{self.limit_seconds:.0f} s; {reason + '; ' if reason else ''}the log ends with "
+                "the stacks of all threads"
+            )
+            with contextlib.suppress(OSError):  # a disk that is full must not keep it from others
+                _leave_stacks(message)
             self.on_hang(message)
         finally:
             os._exit(EXIT_RETRY)  # what hangs does not listen to an exception
+
+    def _reason(self) -> str:
+        try:
+            return self.diagnose()
+        except Exception as error:  # of whatever kind: to name ranks is less than to end
+            return f"why is not known ({type(error).__name__}: {error})"
+
+
+def _leave_stacks(message: str) -> None:
+    log.error("%s", message)
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    faulthandler.dump_traceback(sys.stderr, all_threads=True)
+    sys.stderr.flush()

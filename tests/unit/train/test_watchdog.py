@@ -65,3 +65,17 @@ def test_the_limit_is_learned_from_the_longest_step() -> None:
     dog._beaten -= 4.0
     dog.beat("step 3")
     assert 30.0 < dog.limit_seconds < 31.0
+
+
+def test_a_hang_ends_with_75_where_nobody_can_say_why() -> None:
+    ended = run(
+        """
+        def diagnose():
+            raise KeyError("no answer")
+        with Watchdog(factor=3, floor_seconds=0.1, start_seconds=0.1, diagnose=diagnose,
+                      on_hang=lambda text: print("told:", text, flush=True)):
+            time.sleep(60)
+        """
+    )
+    assert ended.returncode == 75
+    assert "the limit of 0 s; why is not known (KeyError: 'no answer'); the log" in ended.stdout
