@@ -7,9 +7,11 @@ called fewer collectives than those who wait for it. Neither torch's time-outs n
 import contextlib
 import datetime
 import json
+import math
 import socket
 import sys
 import threading
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -69,18 +71,24 @@ class RollCall:
         answer_timeout: datetime.timedelta = ANSWER_TIMEOUT,
         listen_seconds: float = LISTEN_SECONDS,
     ) -> None:
-        """uncounted: groups in which ranks send to one another: gloo counts that as collectives."""
+        """uncounted: groups in which ranks send to one another: gloo counts that as collectives.
+        listen_seconds: between two looks; at most a quarter of the time to answer."""
         self.rank, self.world_size = rank, world_size
-        self.answer_timeout, self.listen_seconds = answer_timeout, listen_seconds
+        self.answer_timeout = answer_timeout
+        self.listen_seconds = min(listen_seconds, answer_timeout.total_seconds() / 4)
         self._uncounted = {id(group) for group in uncounted}
         self._store: Store = _get_default_store()
         self._keepers_host = ""
+        self._answered = 0
+        self._heard_at = -math.inf
+        """Monotonic time when the last call was first seen."""
         self._ended = threading.Event()
         self._listener = threading.Thread(target=self._listen, name="roll call", daemon=True)
 
     def __enter__(self) -> "RollCall":
         if self.world_size > 1:
             self._store.set(_host_key(self.rank), socket.gethostname())
+            self._answered = self._store.add(_CALLS, 0)
             self._listener.start()
         return self
 
@@ -119,12 +127,13 @@ class RollCall:
         with contextlib.suppress(DistError):  # rank 0 has ended, as all ranks see
             store = _own_client(self._store)
             self._keepers_host = store.get(_host_key(0)).decode()
-            answered = store.add(_CALLS, 0)
             while not self._ended.wait(self.listen_seconds):
                 last = store.add(_CALLS, 0)
-                for call in range(answered + 1, last + 1):
+                if last > self._answered:
+                    self._heard_at = time.monotonic()
+                for call in range(self._answered + 1, last + 1):
                     self._answer(store, call)
-                answered = last
+                self._answered = last
 
     def _answer(self, store: Store, call: int) -> None:
         answer = asdict(_standing(self._uncounted))
@@ -132,24 +141,35 @@ class RollCall:
 
     def _ask(self) -> str:
         try:
-            store = _own_client(self._store)
-            call = store.add(_CALLS, 1)
-            self._answer(store, call)
-            answer_keys = [_answer_key(call, rank) for rank in range(self.world_size)]
-            with contextlib.suppress(DistStoreError):  # not all of them answer
-                store.wait(answer_keys, self.answer_timeout)
-            answers = {
-                rank: Standing(**json.loads(text))
-                for rank, text in _texts(store, answer_keys).items()
-            }
-            host_keys = [_host_key(rank) for rank in range(self.world_size)]
-            hosts = {rank: text.decode() for rank, text in _texts(store, host_keys).items()}
+            return self._describe_answers(_own_client(self._store))
         except DistError:
             return f"rank 0 has ended, whose log says why; {_AGAIN}"
         except Exception as error:  # in a thread: said here or nowhere
             said = f"{type(error).__name__}: {error}"
             return f"the ranks could not be asked where they stand ({said}); {_AGAIN}"
+
+    def _describe_answers(self, store: Store) -> str:
+        call = self._call(store)
+        self._answer(store, call)
+        answer_keys = [_answer_key(call, rank) for rank in range(self.world_size)]
+        with contextlib.suppress(DistStoreError):  # not all of them answer
+            store.wait(answer_keys, self.answer_timeout)
+        answers = {
+            rank: Standing(**json.loads(text)) for rank, text in _texts(store, answer_keys).items()
+        }
+        host_keys = [_host_key(rank) for rank in range(self.world_size)]
+        hosts = {rank: text.decode() for rank, text in _texts(store, host_keys).items()}
         return describe(self.world_size, answers, hosts)
+
+    def _call(self, store: Store) -> int:
+        """Number of the call whose answers are waited for. Where all hang, all ask within a second,
+        and every rank answers every call: one that came since our last look, or that we have heard
+        no longer ago than that, is ours as well."""
+        last = store.add(_CALLS, 0)
+        seconds = time.monotonic() - self._heard_at
+        if last > self._answered or seconds < self.listen_seconds:
+            return last
+        return int(store.compare_set(_CALLS, str(last), str(last + 1)))
 
 
 _CALLS = "codemix/roll/calls"

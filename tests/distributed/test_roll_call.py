@@ -120,6 +120,29 @@ def test_a_collective_that_times_out_names_the_rank(capfd: pytest.CaptureFixture
     assert f"error: a collective has timed out: 1 of 2 ranks do not answer: 1 on {HERE};" in told
 
 
+def test_ranks_that_ask_at_once_share_a_call(capfd: pytest.CaptureFixture[str]) -> None:
+    """Each answers every call. The test is over before anybody looks for one."""
+
+    def target(context: RankContext) -> int:
+        import torch.distributed as dist
+
+        rank, size = context.rank, context.world_size
+        initialize_process_group(
+            select_backend("cpu"), rank=rank, world_size=size, init_method=context.init_method
+        )
+        patience = {"answer_timeout": datetime.timedelta(seconds=120), "listen_seconds": 30.0}
+        with RollCall(rank=rank, world_size=size, **patience) as roll_call:
+            dist.barrier()
+            said = roll_call.who_is_missing()
+            dist.barrier()
+            calls = dist.distributed_c10d._get_default_store().add("codemix/roll/calls", 0)
+        raise RetryableError(f"{calls}: {said}")
+
+    assert run_ranks(target, 4) == EXIT_RETRY
+    told = capfd.readouterr().err
+    assert told.startswith("error: 1: all 4 ranks answer and have called the same collectives")
+
+
 def test_a_rank_that_is_alone_says_where_it_is(capfd: pytest.CaptureFixture[str]) -> None:
     def target(context: RankContext) -> int:
         initialize_process_group(
