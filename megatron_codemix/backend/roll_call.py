@@ -20,8 +20,11 @@ from types import TracebackType
 from torch.distributed import (  # type: ignore[attr-defined]  # no stub has them
     DistError,
     DistStoreError,
+    ProcessGroup,
     Store,
+    get_backend,
 )
+from torch.distributed import group as groups
 
 # Private, and nothing public names the store and the groups that a process has.
 from torch.distributed.distributed_c10d import _get_default_store, _world
@@ -218,6 +221,14 @@ def _place_of_main_thread() -> str:
             return f"in {line} ({frame.f_code.co_name})"
         frame = frame.f_back
     return "outside of megatron_codemix"
+
+
+def groups_of_messages(pipeline: ProcessGroup, *, is_interleaved: bool) -> list[object]:
+    """Those over which a pipeline's stages send to one another. Two stages that are interleaved
+    send one direction over the group of all ranks (megatron-core's `_p2p_ops`)."""
+    if is_interleaved and pipeline.size() == 2 and get_backend() == "gloo":
+        return [pipeline, groups.WORLD]
+    return [pipeline]
 
 
 def describe(world_size: int, answers: Mapping[int, Standing], hosts: Mapping[int, str]) -> str:

@@ -1,7 +1,6 @@
 """The loop: one phase from its first step to its last checkpoint."""
 
 import contextlib
-import datetime
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -10,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from megatron_codemix.backend.devices import Backend
-from megatron_codemix.backend.roll_call import ANSWER_TIMEOUT, RollCall
 from megatron_codemix.config.mup import width_ratio
 from megatron_codemix.config.plan import is_save_due
+from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.dataset import MixtureDataset
 from megatron_codemix.data.ledger import Ledger
 from megatron_codemix.errors import PreemptedError, RetryableError
@@ -27,12 +26,12 @@ from megatron_codemix.train.checkpointing import CheckpointWriter, starting_reco
 from megatron_codemix.train.health import LossGuard, SkipStepError
 from megatron_codemix.train.in_flight import StepsInFlight
 from megatron_codemix.train.loading import StepLoader, open_loader
-from megatron_codemix.train.phase import Phase, record_failure
+from megatron_codemix.train.phase import Phase
 from megatron_codemix.train.profiling import StepProfiler
 from megatron_codemix.train.reporting import FinishedStep, Reporter
 from megatron_codemix.train.stopping import StopRequests
 from megatron_codemix.train.validation import Validator
-from megatron_codemix.train.watchdog import Watchdog, longest_step_seconds
+from megatron_codemix.train.watching import watched
 from megatron_codemix.units import format_bytes
 
 log = logging.getLogger(__name__)
@@ -58,24 +57,7 @@ class Trainer:
         config = phase.config
         # First: its process is forked while this one is small.
         self.checkpoints = CheckpointWriter(phase, parallel, backend)
-        chunks = build_model(
-            config.model,
-            config.layout,
-            config.precision,
-            sequence_length=config.data.sequence_length,
-            seed=config.train.seed,
-            parallel=parallel,
-            backend=backend,
-        )
-        self.model = wrap_data_parallel(chunks, config.layout, parallel)
-        self.optimizer = build_optimizer(
-            config.optimizer,
-            config.layout,
-            config.precision,
-            self.model,
-            parallel,
-            width_ratio=width_ratio(config.model),
-        )
+        self.model, self.optimizer = _build(config, parallel, backend)
         self.dataset: MixtureDataset = phase.data.dataset()
         if parallel.rank == 0:
             _tell_of_cut_conversations(self.dataset)
@@ -91,16 +73,16 @@ class Trainer:
     def run(self) -> None:
         """Trains to the end of the phase. Raises PreemptedError once a stop was asked for and the
         state is saved, SkipStepError where it must go back and pass over a step."""
-        self._restore()
-        self._write_status(state="running")
-        loader = open_loader(
-            self.phase, self.dataset, self.parallel, self.backend, first_step=self.step
-        )
         with contextlib.ExitStack() as stack:
+            watching = watched(self.phase, self.parallel, self.tell_end)
+            self.watchdog = stack.enter_context(watching)
+            self._restore()
+            self._write_status(state="running")
+            loader = open_loader(
+                self.phase, self.dataset, self.parallel, self.backend, first_step=self.step
+            )
             stack.enter_context(contextlib.closing(loader))
             stop = stack.enter_context(StopRequests())
-            roll_call = stack.enter_context(self._roll_call())
-            stack.enter_context(self._watchdog(roll_call))
             if self.reporter is not None:
                 stack.enter_context(self.reporter).start_at(self.step)
             if self.profile_folder is not None:
@@ -237,32 +219,6 @@ class Trainer:
         if self.reporter is not None:
             self.reporter.add_validation(found)
 
-    def _roll_call(self) -> RollCall:
-        parallel = self.parallel
-        floor = datetime.timedelta(seconds=self.phase.config.survival.hang_floor_seconds)
-        return RollCall(
-            rank=parallel.rank,
-            world_size=parallel.world_size,
-            uncounted=[parallel.groups.pp],
-            answer_timeout=min(ANSWER_TIMEOUT, floor),
-        )
-
-    def _watchdog(self, roll_call: RollCall) -> Watchdog:
-        survival = self.phase.config.survival
-        self.watchdog = Watchdog(
-            factor=survival.hang_factor,
-            floor_seconds=survival.hang_floor_seconds,
-            start_seconds=survival.hang_start_seconds,
-            most_seconds=longest_step_seconds(survival),
-            diagnose=roll_call.who_is_missing,
-            on_hang=self._record_hang,
-        )
-        return self.watchdog
-
-    def _record_hang(self, message: str) -> None:
-        self.tell_end(f"{self.phase.run.path}: {message}")
-        record_failure(self.phase.run, f"rank {self.parallel.rank}: {message}", is_failure=True)
-
     @contextlib.contextmanager
     def _save_in_flight(self) -> Iterator[None]:
         """Ends what is being written when the loop ends; a step that is to be skipped leaves all
@@ -297,6 +253,30 @@ class Trainer:
         self.status = replace(self.status, step=self.step, **changes)
         if self.parallel.rank == 0:
             self.status = self.phase.run.write_status(self.status)
+
+
+def _build(config: RunConfig, parallel: ModelParallel, backend: Backend) -> tuple[Any, Any]:
+    """megatron-core's model, in chunks with their gradients, and optimizer; the weights are those
+    of the seed. Every rank calls it."""
+    chunks = build_model(
+        config.model,
+        config.layout,
+        config.precision,
+        sequence_length=config.data.sequence_length,
+        seed=config.train.seed,
+        parallel=parallel,
+        backend=backend,
+    )
+    model = wrap_data_parallel(chunks, config.layout, parallel)
+    optimizer = build_optimizer(
+        config.optimizer,
+        config.layout,
+        config.precision,
+        model,
+        parallel,
+        width_ratio=width_ratio(config.model),
+    )
+    return model, optimizer
 
 
 def _tell_of_cut_conversations(dataset: MixtureDataset) -> None:

@@ -152,11 +152,12 @@ class SurvivalConfig(Section):
     hang_factor: Annotated[float, Field(gt=1)] = 20.0
     """A step (or a save) that takes so many times as long as the longest before hangs: the
     ranks that hold up the others are named, every rank writes its stacks and the run ends with exit
-    code 75. No step may take more than an hour, or hang_start_seconds where that is longer."""
+    code 75. No step may take more than an hour, or hang_floor_seconds or hang_start_seconds where
+    one of these is longer."""
     hang_floor_seconds: Annotated[float, Field(gt=0)] = 120.0
     """No less than this is a hang."""
     hang_start_seconds: Annotated[float, Field(gt=0)] = 1800.0
-    """The same for the first step of an attempt."""
+    """The same for reading the checkpoint that an attempt goes on from, and for its first step."""
     compare_replicas_every_steps: PositiveInt | None = 1000
     """Weights of the data-parallel ranks are compared after each of these; absent: never."""
 
