@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from megatron_codemix.backend.devices import Backend
+from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.batches import Batch, allocate_batch, samples_of_batch
 from megatron_codemix.data.dataset import MixtureDataset
 from megatron_codemix.data.loading.dali import DaliLoader
@@ -24,12 +25,9 @@ class _Buffers(Protocol):
 class StepLoader:
     """The microbatches of one step after the other."""
 
-    def __init__(
-        self, buffers: _Buffers, num_microbatches: Iterable[int], *, steps_ahead: int
-    ) -> None:
-        """num_microbatches: of each step. steps_ahead: of earlier steps, how many keep theirs."""
+    def __init__(self, buffers: _Buffers, num_microbatches: Iterable[int]) -> None:
+        """num_microbatches: of each step."""
         self._buffers, self._num_microbatches = buffers, iter(num_microbatches)
-        self.steps_ahead = steps_ahead
 
     def take(self) -> list[Batch]:
         """The next step's; what the call `steps_ahead` before the last returned may be overwritten
@@ -39,6 +37,12 @@ class StepLoader:
     def close(self) -> None:
         """Frees the buffers, and ends the thread that fills them."""
         self._buffers.close()
+
+
+def steps_ahead(config: RunConfig, backend: Backend) -> int:
+    """Steps that may be launched while the device still reads the batch of an earlier one."""
+    # DALI takes its memory back at its next step, whatever the GPU still reads of it.
+    return 0 if config.data.loader == "dali" else backend.steps_ahead
 
 
 def open_loader(
@@ -52,8 +56,8 @@ def open_loader(
     """What this rank reads from `first_step` (from 0) to the end of the phase."""
     config, batches = phase.config, phase.plan.batches
     steps = range(first_step, phase.plan.num_steps)
-    microbatch = config.layout.microbatch_sequences
-    at_once = parallel.data_size * microbatch
+    at_once = parallel.data_size * config.layout.microbatch_sequences
+    most = batches.full // at_once
 
     def fill(step: int, buffers: list[Batch]) -> None:
         samples = samples_of_batch(
@@ -61,37 +65,33 @@ def open_loader(
             global_batch=batches.sequences(step),
             dp_rank=parallel.data_rank,
             dp_size=parallel.data_size,
-            microbatch=microbatch,
+            microbatch=config.layout.microbatch_sequences,
         )
         # A step of the ramp-up leaves the last ones as they are.
         for indices, buffer in zip(samples, buffers, strict=False):
             dataset.batch(indices, into=buffer)
 
     def allocate() -> list[Batch]:
-        return [
-            allocate_batch(
-                microbatch,
-                dataset.sequence_length,
-                with_documents=dataset.document_mask,
-                allocate=backend.allocate_host,
-            )
-            for _ in range(batches.full // at_once)
-        ]
+        return [_allocate(config, dataset, backend) for _ in range(most)]
 
     depth = config.data.prefetch_steps
-    # DALI takes its memory back at its next step, whatever the GPU still reads of it.
-    steps_ahead = 0 if config.data.loader == "dali" else backend.steps_ahead
     buffers: _Buffers
     if config.data.loader == "dali":
+        dtype, device = token_dtype(config.model.vocabulary_size), backend.device.index
         buffers = DaliLoader(
-            steps,
-            fill,
-            allocate(),
-            token_dtype=token_dtype(config.model.vocabulary_size),
-            device_id=backend.device.index,
-            depth=depth,
+            steps, fill, allocate(), token_dtype=dtype, device_id=device, depth=depth
         )
     else:
-        buffers = Prefetcher(steps, fill, allocate, depth=depth, kept=steps_ahead)
-    counts = (batches.sequences(step) // at_once for step in steps)
-    return StepLoader(buffers, counts, steps_ahead=steps_ahead)
+        kept = steps_ahead(config, backend)
+        buffers = Prefetcher(steps, fill, allocate, depth=depth, kept=kept)
+    return StepLoader(buffers, (batches.sequences(step) // at_once for step in steps))
+
+
+def _allocate(config: RunConfig, dataset: MixtureDataset, backend: Backend) -> Batch:
+    """A microbatch to be filled."""
+    return allocate_batch(
+        config.layout.microbatch_sequences,
+        dataset.sequence_length,
+        with_documents=dataset.document_mask,
+        allocate=backend.allocate_host,
+    )

@@ -25,7 +25,7 @@ from megatron_codemix.train.agreement import StepFlags
 from megatron_codemix.train.checkpointing import CheckpointWriter, starting_record
 from megatron_codemix.train.health import LossGuard, SkipStepError
 from megatron_codemix.train.in_flight import StepsInFlight
-from megatron_codemix.train.loading import StepLoader, open_loader
+from megatron_codemix.train.loading import StepLoader, open_loader, steps_ahead
 from megatron_codemix.train.phase import Phase
 from megatron_codemix.train.profiling import StepProfiler
 from megatron_codemix.train.reporting import FinishedStep, Reporter
@@ -65,6 +65,7 @@ class Trainer:
         self.guard = LossGuard(config.train.spike)
         self.skipped = phase.run.skipped_steps()
         self.step = 0
+        self.in_flight = StepsInFlight(steps_ahead(config, backend), self._take)
         self.status: Status = phase.claim()
         self.validator = Validator(phase, parallel, backend) if config.validation else None
         self.profiler: StepProfiler | None = None
@@ -98,8 +99,7 @@ class Trainer:
 
     def _train(self, loader: StepLoader, stop: StopRequests) -> None:
         plan = self.phase.plan
-        self.in_flight = StepsInFlight(loader.steps_ahead, self._take)
-        flags = StepFlags(self.backend, loader.steps_ahead)
+        flags = StepFlags(self.backend, self.in_flight.steps_ahead)
         started, before = time.monotonic(), self.status.train_seconds
         written = started
         while self.step < plan.num_steps:
@@ -250,7 +250,8 @@ class Trainer:
         self._write_status()
 
     def _write_status(self, **changes: Any) -> None:
-        self.status = replace(self.status, step=self.step, **changes)
+        ended = (self.in_flight.oldest or self.step + 1) - 1
+        self.status = replace(self.status, step=ended, **changes)
         if self.parallel.rank == 0:
             self.status = self.phase.run.write_status(self.status)
 

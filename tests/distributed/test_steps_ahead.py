@@ -90,15 +90,16 @@ def metrics(run: RunDirectory) -> list[dict[str, Any]]:
 
 def train_until_asked(
     context: RankContext, config: Path, run: Path, save_every: int, asked_in: int
-) -> tuple[list[int], str]:
-    """As above; one rank is asked to stop in this step. Checkpoints that were complete before step
-    10, where the first has been written by step 8, and how it has ended."""
+) -> tuple[list[int], list[int], str]:
+    """As above; one rank is asked to stop in this step. Before step 10, steps of complete
+    checkpoints, where the first has been written by step 8, and the status's; how it has ended."""
     from megatron_codemix.backend.devices import CpuBackend
-    from megatron_codemix.train.trainer import Trainer
+    from megatron_codemix.train import trainer
 
-    CpuBackend.steps_ahead = 1
+    CpuBackend.steps_ahead, trainer.STATUS_INTERVAL_SECONDS = 1, 0.0
     complete: list[int] = []
-    one_step = Trainer._one_step
+    stated: list[int] = []
+    one_step = trainer.Trainer._one_step
 
     def watched_step(self: Any, loader: Any) -> None:
         number = self.step + 1
@@ -106,15 +107,16 @@ def train_until_asked(
             time.sleep(0.001)
         if number == 10:
             complete.extend(self.phase.run.complete_steps())
+            stated.append(self.status.step)
         if number == asked_in and context.rank == 1:
             os.kill(os.getpid(), signal.SIGUSR1)
         one_step(self, loader)
 
-    Trainer._one_step = watched_step  # type: ignore[method-assign]
+    trainer.Trainer._one_step = watched_step  # type: ignore[method-assign]
     overrides = [SAVE_EVERY.format(save_every * 8 * SEQUENCE)]
     with pytest.raises(PreemptedError) as stopped:
         train_run(context, config, overrides, run)
-    return complete, str(stopped.value)
+    return complete, stated, str(stopped.value)
 
 
 @pytest.mark.parametrize(
@@ -125,10 +127,11 @@ def train_until_asked(
 def test_late_answers_complete_saves_and_are_heard(
     save_every: int, asked_in: int, saved: int, tmp_path: Path
 ) -> None:
-    """The question after a step is answered after the next one, or before a checkpoint."""
+    """The question after a step is answered after the next one, or before a checkpoint. A step has
+    ended when its result was read."""
     config, run = write_run(tmp_path / "data"), RunDirectory(tmp_path / "run")
     ranks = run_distributed(train_until_asked, 2, config, run.path, save_every, asked_in)
-    for complete, said in ranks:
-        assert complete == ([5] if asked_in > 10 else [])
+    for complete, stated, said in ranks:
+        assert (complete, stated) == (([5], [8]) if asked_in > 10 else ([], []))
         assert f"asked to stop; saved after step {saved} of 20" in said
     assert run.complete_steps()[-1] == saved
