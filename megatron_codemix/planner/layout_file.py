@@ -33,6 +33,8 @@ def settings_text(settings: Mapping[str, Any]) -> str:  # Any: values of fields
 
 def _setting(value: Any) -> str:  # Any: a field's value
     """As `key=value` takes it."""
+    if value is None:
+        return "null"
     if isinstance(value, list):
         return f"[{','.join(map(str, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -8,7 +8,12 @@ from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.schema import LayoutConfig
 from megatron_codemix.errors import ConfigError
 from megatron_codemix.planner.assumptions import load_for_plan
-from megatron_codemix.planner.layout_file import layout_file, layout_settings, require_new_file
+from megatron_codemix.planner.layout_file import (
+    layout_file,
+    layout_settings,
+    require_new_file,
+    settings_text,
+)
 from megatron_codemix.resources import find_example
 
 RUN = """\
@@ -58,6 +63,13 @@ def test_overrides_of_the_layout_do_not_stay(base: Path) -> None:
     target = base.parent / "found.yaml"
     target.write_text(layout_file(base, target, overrides, config, []))
     assert load_run_config(target).layout == FOUND
+
+
+def test_settings_are_read_as_they_are_written(base: Path) -> None:
+    """A field that is given and must not be is null."""
+    settings = layout_settings(base, FOUND)
+    assert (settings["bucket_parameters"], settings["recompute"]) == (None, "none")
+    assert load_run_config(base, settings_text(settings).split()).layout == FOUND
 
 
 def test_a_model_file_is_extended_by_its_layout_alone(tmp_path: Path) -> None:
