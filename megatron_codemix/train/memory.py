@@ -3,12 +3,13 @@
 import contextlib
 import logging
 import math
+import os
 from collections.abc import Iterator
 
 import torch
 
 from megatron_codemix.backend.devices import Backend, DeviceMemory
-from megatron_codemix.errors import UnavailableError
+from megatron_codemix.errors import RetryableError, UnavailableError
 from megatron_codemix.train.memory_plan import MemoryPlan
 from megatron_codemix.units import format_bytes
 
@@ -17,13 +18,16 @@ log = logging.getLogger(__name__)
 SURE = 1.15
 """The planner's formulas are 2% below to 11% above what was measured (docs/planner.md): a plan that
 is so many times what there is will not fit."""
-_MUCH_UNUSED = 0.1
-"""Of the device: reserved by the allocator, and in no tensor."""
+_MUCH = 0.1
+"""Of the device; CUDA and NCCL take less before a model is built."""
+_ALLOCATOR_SETTINGS = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+_GROWING_SEGMENTS = "expandable_segments:True"
 
 
 def require_memory(plan: MemoryPlan, memory: DeviceMemory, *, stage: int, device_name: str) -> None:
     """Compares the plan with what is free before anything is built. Raises UnavailableError where
-    the step cannot fit, warns where it may not."""
+    the device is too small for the step, RetryableError where it is only because of what others
+    hold, and warns where it may be."""
     planned = plan.bytes_of_stage[stage]
     if planned <= memory.free_bytes:
         return
@@ -34,8 +38,10 @@ def require_memory(plan: MemoryPlan, memory: DeviceMemory, *, stage: int, device
         f"({format_bytes(others)} are CUDA's or other processes': nvidia-smi lists them); "
         f"{plan.change_for(memory.free_bytes, device_name)}"
     )
-    if plan.is_exact and planned > SURE * memory.free_bytes:
+    if plan.is_exact and planned > SURE * memory.total_bytes:
         raise UnavailableError(message)
+    if plan.is_exact and planned > SURE * memory.free_bytes and others > _MUCH * memory.total_bytes:
+        raise RetryableError(f"{message}; where those processes end, the same command goes on")
     log.warning("memory may not be enough: %s", message)
 
 
@@ -76,14 +82,18 @@ def out_of_memory_text(
             f"{format_bytes(memory.reserved_bytes)} of {format_bytes(memory.total_bytes)}, and "
             f"{format_bytes(memory.free_bytes)} are free"
         )
-        if memory.unused_bytes > _MUCH_UNUSED * memory.total_bytes:
-            parts.append(
-                f"{format_bytes(memory.unused_bytes)} lie between its blocks: set "
-                "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"
-            )
+        if memory.unused_bytes > _MUCH * memory.total_bytes:
+            parts.append(f"{format_bytes(memory.unused_bytes)} lie between its blocks{_advice()}")
     if plan is not None:
         parts.append(_remedy(plan, memory, stage, device_name))
     return "; ".join(parts)
+
+
+def _advice() -> str:
+    """Where segments cannot grow already, as they do unless the environment says otherwise."""
+    if any(_GROWING_SEGMENTS in os.environ.get(name, "") for name in _ALLOCATOR_SETTINGS):
+        return ""
+    return f": set {_ALLOCATOR_SETTINGS[0]}={_GROWING_SEGMENTS}"
 
 
 def _remedy(plan: MemoryPlan, memory: DeviceMemory | None, stage: int, device_name: str) -> str:

@@ -92,10 +92,9 @@ class Activations:
         return in_fp8 * self._layer[True] + (len(layers) - in_fp8) * self._layer[False]
 
     def _held(self, chunk: Chunk) -> int:
-        """As `kept`, with the output, which the schedule holds until its gradient arrives on a CPU;
-        on a GPU it is freed once it is sent, and this is more than is needed."""
-        is_sent = not chunk.has_loss
-        return self.kept(chunk) + (self.sizes.stream if is_sent else 0)
+        """As `kept`, with the output where the schedule holds it until its gradient arrives."""
+        is_held = self.kernels.holds_sent_output and not chunk.has_loss
+        return self.kept(chunk) + (self.sizes.stream if is_held else 0)
 
     def _working(self, chunk: Chunk) -> int:
         """Of the fullest of the chunk's backward passes, beside all that is kept: what later layers

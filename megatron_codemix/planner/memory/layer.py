@@ -37,11 +37,14 @@ class Kernels:
     fused_rms_norm: bool
     """Whether RMSNorm keeps its input and one number for each token, as LayerNorm does everywhere,
     or the results of two of its steps, in fp32."""
+    holds_sent_output: bool
+    """Whether a pipeline stage keeps what it has sent: gloo reads it later, a GPU in the order of
+    its stream (`deallocate_pipeline_outputs`)."""
 
 
-GPU = Kernels(attention="flash", fused_rms_norm=True)
+GPU = Kernels(attention="flash", fused_rms_norm=True, holds_sent_output=False)
 """torch's flash attention and fused norms."""
-CPU = Kernels(attention="flash", fused_rms_norm=False)
+CPU = Kernels(attention="flash", fused_rms_norm=False, holds_sent_output=True)
 """torch's kernels for host processors, which have flash attention too."""
 
 

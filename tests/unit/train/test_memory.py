@@ -8,7 +8,7 @@ import torch
 
 from megatron_codemix.backend.devices import CpuBackend, DeviceMemory
 from megatron_codemix.cli.memory_plan import memory_plan
-from megatron_codemix.errors import UnavailableError
+from megatron_codemix.errors import RetryableError, UnavailableError
 from megatron_codemix.planner.hardware import find_gpu
 from megatron_codemix.planner.job import Job
 from megatron_codemix.planner.memory import estimate_memory
@@ -30,10 +30,10 @@ def plan(*, is_exact: bool = True) -> MemoryPlan:
     )
 
 
-def memory(free: int, reserved: int = 0, peak: int = 0) -> DeviceMemory:
+def memory(free: int, reserved: int = 0, peak: int = 0, total: int = 85) -> DeviceMemory:
     return DeviceMemory(
         free_bytes=free * GB,
-        total_bytes=85 * GB,
+        total_bytes=total * GB,
         reserved_bytes=reserved * GB,
         peak_allocated_bytes=peak * GB,
     )
@@ -56,14 +56,24 @@ def test_a_plan_that_may_be_wrong_is_warned_of(caplog: pytest.LogCaptureFixture)
     ]
 
 
-def test_a_plan_far_above_what_is_free_ends_the_run() -> None:
+def test_a_plan_far_above_what_a_gpu_has_ends_the_run() -> None:
     with pytest.raises(UnavailableError) as told:
-        require_memory(plan(), memory(60), stage=0, device_name=GPU)
+        require_memory(plan(), memory(57, total=60), stage=0, device_name=GPU)
     assert str(told.value) == (
-        f"a step is planned to take 70.0 GiB of this GPU ({GPU}), and 60.0 GiB of its 85.0 GiB are "
-        "free (25.0 GiB are CUDA's or other processes': nvidia-smi lists them); take what needs "
-        f"60.0 GiB of {GPU}"
+        f"a step is planned to take 70.0 GiB of this GPU ({GPU}), and 57.0 GiB of its 60.0 GiB are "
+        "free (3.0 GiB are CUDA's or other processes': nvidia-smi lists them); take what needs "
+        f"57.0 GiB of {GPU}"
     )
+
+
+def test_what_others_hold_may_be_free_later(caplog: pytest.LogCaptureFixture) -> None:
+    """70 GiB are too much for 60 that are free, and not for a GPU of 85, or one of 61."""
+    with pytest.raises(
+        RetryableError, match=r"25\.0 GiB are .*; where those processes end, the sam"
+    ):
+        require_memory(plan(), memory(60), stage=0, device_name=GPU)
+    require_memory(plan(), memory(60, total=61), stage=0, device_name=GPU)
+    assert "1.0 GiB are CUDA's or other processes'" in caplog.text  # there is nobody to wait for
 
 
 def test_torchs_error_becomes_one_with_plan_and_remedy() -> None:
@@ -89,7 +99,9 @@ def test_other_errors_pass() -> None:
         raise RuntimeError("another")
 
 
-def test_what_the_device_held_is_told_with_the_plan() -> None:
+def test_what_the_device_held_is_told_with_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
+        monkeypatch.delenv(name, raising=False)
     told = out_of_memory_text(plan(), memory(1, 60, 58), stage=0, device_name=GPU)
     assert "; tensors took up to 58.0 GiB, the allocator holds 60.0 GiB of 85.0 GiB, and 1" in told
     assert "expandable_segments" not in told
@@ -97,8 +109,11 @@ def test_what_the_device_held_is_told_with_the_plan() -> None:
     assert told.endswith(f"take what needs {61 / 1.15:.1f} GiB of {GPU}")
     told = out_of_memory_text(None, memory(1, 60, 40), stage=0, device_name=GPU)
     assert told.endswith(
-        "20.0 GiB lie between its blocks: set PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"
+        "20.0 GiB lie between its blocks: set PYTORCH_ALLOC_CONF=expandable_segments:True"
     )
+    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "max_split_size_mb:128,expandable_segments:True")
+    told = out_of_memory_text(None, memory(1, 60, 40), stage=0, device_name=GPU)
+    assert told.endswith("20.0 GiB lie between its blocks")
 
 
 def test_a_run_is_planned_with_what_the_planner_says(tmp_path: Path) -> None:
