@@ -114,7 +114,8 @@ def _run_own_ranks(phase: Phase, seen: Status, nproc: int, profile: bool) -> int
         attempt = start_attempt(phase)
 
         def rank_main(rank: RankContext) -> int:
-            from megatron_codemix.train.rank import train_rank
+            with no_search_for_garbage():
+                from megatron_codemix.train.rank import train_rank
 
             train_rank(phase, rank, attempt, profile=profile, plan=plan)
             return EXIT_DONE
