@@ -2,7 +2,7 @@
 
 By default SIGTERM and SIGUSR1 end a process. A training that is asked while it imports, waits for
 other ranks or reads a checkpoint is not to die of that: the loop finds what was remembered
-(`train/stopping.py`), and stops in order after its first step.
+(`train/stopping.py`), and stops in order after its first step, on a GPU after its second.
 """
 
 import contextlib

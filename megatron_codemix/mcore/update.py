@@ -1,6 +1,8 @@
 """The optimizer's step without a wait for the device: megatron-core brings the gradient norm to
 the host to compare it with the limit, and the number of tokens to see that it is not zero. Here
-norm and factors stay where they are; on a CPU all bits are megatron-core's.
+norm and factors stay where they are; on a CPU all bits are megatron-core's, but the last of a
+factor where gradients of experts are summed apart. A norm that is no number spoils all gradients,
+where megatron-core would leave them; the run throws such a step out.
 
 G: groups of ranks whose gradients are summed apart, one, or with experts two.
 """

@@ -15,8 +15,8 @@ class Prefetcher(Generic[Job, Buffer]):
 
     What `take` returns is the consumer's until its next call of `take`, or the one after so many
     more: a loop that needs several batches at once, as a pipeline's schedule does, asks for them as
-    one job. An exception in the
-    thread is raised, as it is, by the call that would have returned that job, and closes it.
+    one job. An exception in the thread is raised, as it is, by the call that would have returned
+    that job, and closes it.
 
     Enter it or call `close`. If neither happens, the interpreter still ends: the thread does no
     more than the jobs that it was given, `depth` at most.
