@@ -6,7 +6,8 @@ from collections.abc import Callable
 import torch
 import torch.distributed as dist
 
-from megatron_codemix.backend.devices import Backend, initialize_process_group
+from megatron_codemix.backend.devices import Backend
+from megatron_codemix.backend.process_groups import initialize_process_group
 from megatron_codemix.errors import UnavailableError
 
 

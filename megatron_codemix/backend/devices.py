@@ -2,27 +2,20 @@
 
 import contextlib
 import ctypes
-import datetime
-import logging
 import math
 import os
 import resource
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.distributed
 
 from megatron_codemix.backend.environment import DeviceChoice
 from megatron_codemix.backend.host_copies import HostCopy, OnHost, ToPinned
-from megatron_codemix.backend.meeting import meet
 from megatron_codemix.errors import UnavailableError
-
-log = logging.getLogger(__name__)
 
 _CACHE_LINE_BYTES = 64
 _GPU_PEAK_FLOPS = {
@@ -34,7 +27,6 @@ _GPU_PEAK_FLOPS = {
 """Part of the device's name -> NVIDIA's data sheet, without sparsity; the first that fits."""
 _PRODUCT_SIZE = 384
 _PRODUCT_SECONDS = 0.05
-DISTRIBUTED_TIMEOUT = datetime.timedelta(minutes=30)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,42 +240,6 @@ def select_backend(device: DeviceChoice, local_rank: int = 0) -> Backend:
             "start as many ranks on a node as it has GPUs"
         )
     return CudaBackend(local_rank)
-
-
-def initialize_process_group(
-    backend: Backend,
-    *,
-    rank: int,
-    world_size: int,
-    init_method: str,
-    launch: str = "",
-    hosts: Sequence[str] = (),
-    timeout: datetime.timedelta = DISTRIBUTED_TIMEOUT,
-) -> None:
-    """Starts torch.distributed for this process. Raises RetryableError with the ranks, and their
-    hosts, that do not come.
-
-    launch, hosts: as of `RankContext`. timeout: of collectives.
-    """
-    store = meet(rank, world_size, init_method, launch=launch, hosts=hosts)
-    store.set_timeout(timeout)  # init_process_group leaves a given store as it is
-    torch.distributed.init_process_group(
-        backend.collectives,
-        store=store,
-        rank=rank,
-        world_size=world_size,
-        timeout=timeout,
-        device_id=backend.device if backend.name == "cuda" else None,
-    )
-
-
-def make_host_group() -> torch.distributed.ProcessGroup:
-    """A group of all ranks for objects in host memory, on which a rank may wait for days for the
-    next: what others do meanwhile is not ours to limit. Every rank calls it."""
-    group: torch.distributed.ProcessGroup = torch.distributed.new_group(
-        backend="gloo", timeout=datetime.timedelta(days=14)
-    )
-    return group
 
 
 def _matrix_product_flops(dtype: torch.dtype) -> float:

@@ -15,11 +15,8 @@ from typing import Any
 import numpy as np
 import torch.distributed
 
-from megatron_codemix.backend.devices import (
-    Backend,
-    initialize_process_group,
-    select_backend,
-)
+from megatron_codemix.backend.devices import Backend, select_backend
+from megatron_codemix.backend.process_groups import initialize_process_group
 from megatron_codemix.bench.measure import Cost
 from megatron_codemix.bench.rows import Goal, Row
 from megatron_codemix.checkpoints import changed_files, files_of, read_marker, total_bytes

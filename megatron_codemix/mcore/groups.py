@@ -10,7 +10,7 @@ from megatron.core import parallel_state
 from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.tensor_parallel import model_parallel_cuda_manual_seed
 
-from megatron_codemix.backend.devices import DISTRIBUTED_TIMEOUT
+from megatron_codemix.backend.process_groups import DISTRIBUTED_TIMEOUT
 from megatron_codemix.config.schema import LayoutConfig
 
 

@@ -2,13 +2,9 @@
 
 import datetime
 
-from megatron_codemix.backend.devices import (
-    DISTRIBUTED_TIMEOUT,
-    Backend,
-    initialize_process_group,
-    select_backend,
-)
+from megatron_codemix.backend.devices import Backend, select_backend
 from megatron_codemix.backend.environment import DeviceChoice
+from megatron_codemix.backend.process_groups import DISTRIBUTED_TIMEOUT, initialize_process_group
 from megatron_codemix.launch.placement import RankContext
 
 

@@ -9,8 +9,8 @@ import pytest
 from torch.distributed import DistNetworkError, DistStoreError, HashStore, TCPStore
 
 from megatron_codemix.backend import meeting
-from megatron_codemix.backend.devices import DISTRIBUTED_TIMEOUT
 from megatron_codemix.backend.meeting import meet, who_is_missing
+from megatron_codemix.backend.process_groups import DISTRIBUTED_TIMEOUT
 from megatron_codemix.errors import RetryableError
 from megatron_codemix.launch.placement import RankContext
 from tests.helpers import server

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from megatron_codemix.backend import meeting
-from megatron_codemix.backend.devices import initialize_process_group, select_backend
+from megatron_codemix.backend.devices import select_backend
+from megatron_codemix.backend.process_groups import initialize_process_group
 from megatron_codemix.backend.roll_call import RollCall, Standing, describe, ranks_behind
 from megatron_codemix.errors import EXIT_RETRY, RetryableError
 from megatron_codemix.launch.placement import RankContext

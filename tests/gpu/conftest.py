@@ -11,7 +11,8 @@ def gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The back end of this process, the only rank of a group on NCCL."""
     import torch.distributed
 
-    from megatron_codemix.backend.devices import initialize_process_group, select_backend
+    from megatron_codemix.backend.devices import select_backend
+    from megatron_codemix.backend.process_groups import initialize_process_group
 
     backend = select_backend("cuda")
     backend.prepare()

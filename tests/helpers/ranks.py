@@ -77,7 +77,8 @@ def _run(
     """Body of a rank."""
     import torch.distributed
 
-    from megatron_codemix.backend.devices import initialize_process_group, select_backend
+    from megatron_codemix.backend.devices import select_backend
+    from megatron_codemix.backend.process_groups import initialize_process_group
 
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # let each rank say what it sees
     backend = select_backend("cpu")

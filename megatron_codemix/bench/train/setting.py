@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch.distributed
 
-from megatron_codemix.backend.devices import Backend, initialize_process_group, select_backend
+from megatron_codemix.backend.devices import Backend, select_backend
 from megatron_codemix.backend.environment import DeviceChoice
+from megatron_codemix.backend.process_groups import initialize_process_group
 from megatron_codemix.bench.measure import Cost
 from megatron_codemix.config.schema import LayoutConfig, ModelConfig
 from megatron_codemix.mcore.groups import (

@@ -14,7 +14,7 @@ from typing import Any
 import torch.distributed
 from torch.distributed.distributed_c10d import _get_default_store
 
-from megatron_codemix.backend.devices import make_host_group
+from megatron_codemix.backend.process_groups import make_host_group
 from megatron_codemix.errors import CodemixError
 from megatron_codemix.launch.failures import tells_of_lost_peer
 
