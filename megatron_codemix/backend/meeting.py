@@ -47,17 +47,8 @@ def meet(
     try:
         store = _open_store(rank, world_size, init_method, timeout)
     except DistError as error:
-        if _CANNOT_LISTEN in str(error):
-            raise RetryableError(
-                f"rank {rank} on {host} cannot listen at {_address(init_method)}: "
-                f"{_first_line(error)}; where another job, or another step of this one, has the "
-                "port, set MASTER_PORT to a free one, or try again when that has ended"
-            ) from error
-        raise RetryableError(
-            f"rank {rank} on {host} has not reached rank 0 at {_address(init_method)} within "
-            f"{timeout.total_seconds():g} s: {_first_line(error)}; does rank 0 run, is that its "
-            "address, and is the port open between the nodes?"
-        ) from error
+        told = _why_no_store(error, _address(init_method), timeout)
+        raise RetryableError(f"rank {rank} on {host} {told}") from error
     keys = [f"codemix/{launch}/rank/{number}" for number in range(world_size)]
     try:
         store.set(keys[rank], host)
@@ -109,6 +100,20 @@ def _open_store(rank: int, world_size: int, init_method: str, timeout: datetime.
         timeout=timeout,
         wait_for_workers=False,
         multi_tenant=True,
+    )
+
+
+def _why_no_store(error: Exception, address: str, timeout: datetime.timedelta) -> str:
+    if _CANNOT_LISTEN in str(error):
+        return (
+            f"cannot listen at {address}: {_first_line(error)}; where another job, or another step "
+            "of this one, has the port, set MASTER_PORT to a free one, or try again when that has "
+            "ended"
+        )
+    return (
+        f"has not reached rank 0 at {address} within {timeout.total_seconds():g} s: "
+        f"{_first_line(error)}; does rank 0 run, is that its address, and is the port open between "
+        "the nodes?"
     )
 
 
