@@ -26,6 +26,7 @@ from megatron_codemix.train.phase import Phase, record_failure, start_attempt
 from megatron_codemix.train.provenance import provenance
 from megatron_codemix.train.trainer import Trainer
 from megatron_codemix.train.watchdog import collective_timeout
+from megatron_codemix.train.watching import watched
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,6 @@ def _train(
     with out_of_memory_told(plan, backend, stage=stage):
         while not _train_to_end(phase, parallel, backend, folder, tell_end):
             gc.collect()  # the model that went wrong, before the next one is built
-    torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 
 
@@ -110,16 +110,24 @@ def _train_to_end(
     profile_folder: Path | None = None,
     tell_end: Callable[[str], None] = lambda message: None,
 ) -> bool:
-    """False where a step has gone wrong and is now on the list of those to pass over."""
-    try:
-        Trainer(phase, parallel, backend, profile_folder, tell_end).run()
-    except SkipStepError as skip:
-        log.warning("%s: going back to the last checkpoint, to pass over this step", skip)
-        if parallel.rank == 0:
-            record_skip(phase.run, skip, max_skips=phase.config.survival.max_skips)
+    """False where a step has gone wrong and is now on the list of those to pass over; returns when
+    all ranks have come so far.
+
+    tell_end: told why, where the watchdog ends this process.
+    """
+    trainer = Trainer(phase, parallel, backend, profile_folder)
+    with watched(phase, parallel, tell_end) as watchdog:
+        try:
+            trainer.run(watchdog)
+            is_done = True
+        except SkipStepError as skip:
+            log.warning("%s: going back to the last checkpoint, to pass over this step", skip)
+            if parallel.rank == 0:
+                record_skip(phase.run, skip, max_skips=phase.config.survival.max_skips)
+            is_done = False
+        watchdog.beat("the end" if is_done else "going back")
         torch.distributed.barrier()
-        return False
-    return True
+    return is_done
 
 
 def _agree_on_attempt(phase: Phase, context: RankContext) -> int:

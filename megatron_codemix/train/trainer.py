@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from megatron_codemix.train.profiling import StepProfiler
 from megatron_codemix.train.reporting import FinishedStep, Reporter
 from megatron_codemix.train.stopping import StopRequests
 from megatron_codemix.train.validation import Validator
-from megatron_codemix.train.watching import watched
+from megatron_codemix.train.watchdog import Watchdog
 from megatron_codemix.units import format_bytes
 
 log = logging.getLogger(__name__)
@@ -48,11 +48,9 @@ class Trainer:
         parallel: ModelParallel,
         backend: Backend,
         profile_folder: Path | None = None,
-        tell_end: Callable[[str], None] = lambda message: None,
     ) -> None:
-        """profile_folder: where profiles of a few steps are written; absent: none is made.
-        tell_end: told why, where the watchdog ends this process."""
-        self.profile_folder, self.tell_end = profile_folder, tell_end
+        """profile_folder: where profiles of a few steps are written; absent: none is made."""
+        self.profile_folder = profile_folder
         self.phase, self.parallel, self.backend = phase, parallel, backend
         config = phase.config
         # First: its process is forked while this one is small.
@@ -71,17 +69,19 @@ class Trainer:
         self.profiler: StepProfiler | None = None
         self.reporter = Reporter(phase, backend, self.ledger.names) if parallel.rank == 0 else None
 
-    def run(self) -> None:
+    def run(self, watchdog: Watchdog) -> None:
         """Trains to the end of the phase. Raises PreemptedError once a stop was asked for and the
-        state is saved, SkipStepError where it must go back and pass over a step."""
+        state is saved, SkipStepError where it must go back and pass over a step.
+
+        watchdog: that is entered, and has heard of nothing yet.
+        """
+        self.watchdog = watchdog
+        self._restore()
+        self._write_status(state="running")
+        loader = open_loader(
+            self.phase, self.dataset, self.parallel, self.backend, first_step=self.step
+        )
         with contextlib.ExitStack() as stack:
-            watching = watched(self.phase, self.parallel, self.tell_end)
-            self.watchdog = stack.enter_context(watching)
-            self._restore()
-            self._write_status(state="running")
-            loader = open_loader(
-                self.phase, self.dataset, self.parallel, self.backend, first_step=self.step
-            )
             stack.enter_context(contextlib.closing(loader))
             stop = stack.enter_context(StopRequests())
             if self.reporter is not None:

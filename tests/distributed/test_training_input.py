@@ -27,7 +27,7 @@ def train_and_record(
     """Trains the whole run as `codemix train` does; every sample that reached this rank's model."""
     from megatron_codemix.backend.devices import select_backend
     from megatron_codemix.mcore.groups import initialize_model_parallel
-    from megatron_codemix.train import trainer
+    from megatron_codemix.train import rank, trainer
 
     seen: list[Sample] = []
     phase = prepare_phase(config, overrides, run, context.world_size)
@@ -42,7 +42,7 @@ def train_and_record(
         return step(model, optimizer, microbatches, **others)
 
     trainer.launch_step = recording_step
-    trainer.Trainer(phase, parallel, select_backend("cpu")).run()
+    assert rank._train_to_end(phase, parallel, select_backend("cpu"))
     return seen
 
 

@@ -39,6 +39,7 @@ from megatron_codemix.obs.log import setup_logging
 from megatron_codemix.train.loading import StepLoader
 from megatron_codemix.train.phase import Phase, prepare_phase
 from megatron_codemix.train.trainer import Trainer
+from megatron_codemix.train.watching import watched
 
 _MAX_TIMES = 1.02
 """The bare step's: the goal."""
@@ -121,7 +122,8 @@ def measure_loop(shape: LoopShape, folder: Path, device: DeviceChoice = "auto") 
     phase = _prepare(shape, folder, device)
     with one_rank(folder, device) as (parallel, backend), _logging_to(folder / "rank0.log"):
         trainer = _ByTurns(phase, parallel, backend, shape)
-        trainer.run()
+        with watched(phase, parallel) as watchdog:
+            trainer.run(watchdog)
     lines = read_jsonl(phase.run.metrics)
     turns, alone = lines[: shape.num_turns], lines[shape.num_turns :]
     return LoopCosts(
