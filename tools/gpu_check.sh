@@ -17,10 +17,11 @@ if [ -z "$python" ]; then
   exit 2
 fi
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
-if ! answer=$("$python" -c 'import megatron_codemix._C, megatron_codemix.cli.main' 2>&1); then
+# -P: the working directory, first on Python's path otherwise, may have a tools or a torch of its own.
+if ! answer=$("$python" -P -c 'import megatron_codemix._C, megatron_codemix.cli.main' 2>&1); then
   echo "megatron_codemix does not load in $python: ${answer##*$'\n'}" >&2
   echo "tools/setup.sh makes .venv with all that it needs; or, in an environment of your own:" >&2
   echo "  $python -m pip install -e '$root[dev]'" >&2
   exit 2
 fi
-exec "$python" -m tools.gpu_check "$@"
+exec "$python" -P -m tools.gpu_check "$@"

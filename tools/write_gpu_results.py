@@ -1,8 +1,8 @@
-#!/usr/bin/env python
+#!/usr/bin/env python3
 """Puts the results of `tools/gpu_check.sh` into docs/gpu_results.md: a row for each check, with
 those that were not made as "not measured".
 
-    tools/write_gpu_results.py gpu_check.json
+    .venv/bin/python tools/write_gpu_results.py gpu_check.json
 """
 
 import argparse

@@ -4,6 +4,8 @@ import importlib.metadata
 import os
 import shutil
 import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +20,16 @@ DeviceChoice = Literal["auto", "cpu", "cuda"]
 """As `backend.device` says it."""
 _ALLOCATOR_SETTINGS = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
 """PyTorch's name for its allocator's settings, and the one of before 2.9, which it still reads."""
+
+_SMI_QUERY = ("nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader")
+_TORCH_QUERY = (
+    sys.executable,
+    "-c",
+    "import torch; [print('%d.%d' % torch.cuda.get_device_capability(each))"
+    " for each in range(torch.cuda.device_count())]",
+)
+_ANSWER_SECONDS = {_SMI_QUERY: 30, _TORCH_QUERY: 120}
+"""Torch is slow to import from a file system that others use too."""
 
 
 def has_nvidia_driver() -> bool:
@@ -52,29 +64,34 @@ def require_device(device: DeviceChoice, device_files: Path = Path("/dev")) -> N
         )
 
 
-def require_precision(precision: AnyPrecisionConfig, device: DeviceChoice) -> None:
+def require_precision(
+    precision: AnyPrecisionConfig, device: DeviceChoice, device_files: Path = Path("/dev")
+) -> None:
     """Raises ConfigError with all that this machine lacks for products in this format."""
     if isinstance(precision, Fp8Config):
-        capability = None if device == "cpu" else _gpu_capability()
+        capability = None if device == "cpu" else _gpu_capability(device_files)
         problems = check_machine(precision, capability, engine_version())
         if problems:
             raise ConfigError(problems)
 
 
-def _gpu_capability() -> Capability | None:
-    """The least of this machine's GPUs; None where there is none, or no driver."""
-    if not has_nvidia_driver():
+def _gpu_capability(device_files: Path) -> Capability | None:
+    """The least of this machine's GPUs; None where there is none, or no driver. Without nvidia-smi
+    a process that ends asks torch: in this one CUDA must not start before ranks are forked."""
+    if not may_have_gpus(device_files):
         return None
-    query = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    query = _SMI_QUERY if has_nvidia_driver() else _TORCH_QUERY
     try:
-        result = subprocess.run(query, capture_output=True, text=True, timeout=30)
+        result = subprocess.run(
+            query, capture_output=True, text=True, timeout=_ANSWER_SECONDS[query]
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return least_capability(result.stdout) if result.returncode == 0 else None
 
 
 def least_capability(text: str) -> Capability | None:
-    """Of what nvidia-smi says, a line such as `9.0` for each GPU."""
+    """Of what nvidia-smi and `_TORCH_QUERY` say, a line such as `9.0` for each GPU."""
     found = [line.split(".") for line in text.split() if line.replace(".", "", 1).isdecimal()]
     return min(((int(major), int(minor)) for major, minor in found), default=None)
 
@@ -97,7 +114,15 @@ def prepare_environment(device: DeviceChoice) -> None:
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    elif not any(name in os.environ for name in _ALLOCATOR_SETTINGS):
-        # What the planner's margin for fragmentation takes for granted. NCCL cannot register such
-        # memory as user buffers; where those come (layouts do not use them), this must go.
-        os.environ[_ALLOCATOR_SETTINGS[0]] = "expandable_segments:True"
+    else:
+        os.environ |= allocator_settings(os.environ)
+
+
+def allocator_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a process on a GPU adds to its environment: memory in segments that can grow, unless the
+    environment says something of it."""
+    if any(name in environment for name in _ALLOCATOR_SETTINGS):
+        return {}
+    # What the planner's margin for fragmentation takes for granted. NCCL cannot register such
+    # memory as user buffers; where those come (layouts do not use them), this must go.
+    return {_ALLOCATOR_SETTINGS[0]: "expandable_segments:True"}

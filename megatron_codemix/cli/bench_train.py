@@ -17,7 +17,12 @@ _CARD = "h100"
 def train(
     json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit with 1 where a goal is not met.")
+        bool,
+        typer.Option(
+            "--check",
+            help="Exit with 1 where a goal is not met; with --gpu also where one cannot be judged "
+            "or a row was lost.",
+        ),
     ] = False,
     scale: Annotated[
         float | None,
@@ -54,6 +59,12 @@ def train(
         int | None,
         typer.Option(min=1, help=f"With --gpu: steps that the median is taken of ({_STEPS})."),
     ] = None,
+    warm_up: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="With --gpu: seconds of steps at least that are not counted, a side (10)."
+        ),
+    ] = None,
     results: Annotated[
         Path | None,
         typer.Option(
@@ -78,6 +89,7 @@ def train(
             "--sequences": sequences,
             "--precisions": precisions,
             "--steps": steps,
+            "--warm-up": warm_up,
             "--results": results,
             "--dry-run": dry_run or None,
             "--card": card,
@@ -95,7 +107,12 @@ def train(
 
     cases = select_cases(models, sequences, precisions, only)
     if dry_run:
-        not_now = {"--check": check or None, "--steps": steps, "--results": results}
+        not_now = {
+            "--check": check or None,
+            "--steps": steps,
+            "--warm-up": warm_up,
+            "--results": results,
+        }
         _refuse(not_now, "means nothing with --dry-run, which measures nothing; leave it out")
         plan(cases, card or _CARD, json=json)
         return
@@ -103,6 +120,7 @@ def train(
     measure(
         cases,
         steps=steps or _STEPS,
+        warm_up_seconds=warm_up,
         path=results or _RESULTS,
         folder=folder,
         json=json,

@@ -8,7 +8,8 @@ from pathlib import Path
 import typer
 
 from megatron_codemix.bench.train.gpu.cases import Case
-from megatron_codemix.bench.train.gpu.figures import Figures
+from megatron_codemix.bench.train.gpu.figures import Figures, shortcomings
+from megatron_codemix.bench.train.gpu.job import Warmth
 from megatron_codemix.bench.train.gpu.machine import find_machine
 from megatron_codemix.bench.train.gpu.results import Results
 from megatron_codemix.bench.train.gpu.suite import Settings, measured_rows, planned_rows
@@ -38,14 +39,18 @@ def measure(
     cases: Sequence[Case],
     *,
     steps: int,
+    warm_up_seconds: float | None,
     path: Path,
     folder: Path | None,
     json: bool,
     check: bool,
 ) -> None:
-    """Raises UnavailableError without a GPU."""
+    """warm_up_seconds: at least; None: as many as is usual. Raises UnavailableError without a
+    GPU."""
     machine = find_machine()
-    results = Results(path, {**machine.as_dict(), "steps": steps})
+    warmth = Warmth() if warm_up_seconds is None else Warmth.of(warm_up_seconds)
+    measured_with = {"steps": steps, "warm_up_seconds": warmth.least_seconds}
+    results = Results(path, {**machine.as_dict(), **measured_with})
     if word := results.word():
         print(f"note: {word}", file=sys.stderr)
     rows: list[Figures] = []
@@ -54,7 +59,7 @@ def measure(
             cases,
             machine,
             results,
-            Settings(steps=steps),
+            Settings(steps=steps, warmth=warmth),
             folder or Path(tempfile.gettempdir()),
             begins=lambda name: print(f"{name}: measuring", file=sys.stderr, flush=True),
         ):
@@ -64,15 +69,17 @@ def measure(
                 print(format_gpu_row(row), flush=True)
     if json:
         print_report(_BENCH, rows, gpu=machine.as_dict(), results=str(path))
-    if check and any(goal["met"] is False for row in rows for goal in row["goals"]):
+    wrong = [f"{row['name']}: {what}" for row in rows for what in shortcomings(row)]
+    if check and wrong:
+        print("\n".join(wrong), file=sys.stderr)
         raise typer.Exit(EXIT_BUG)
 
 
 def format_gpu_row(row: Figures) -> str:
     """The row in words: speed, memory and ratio in one line, kernels and goals below it."""
     name = f"{row['name']:<{_WIDTH}s}"
-    if row["status"] == "skipped":
-        return f"{name}skipped: {row['reason']}"
+    if row["status"] != "measured":
+        return f"{name}{row['status']}: {row['reason']}"
     parts = _of_loop(row) if row["kind"] == "loop" else _of_step(row)
     lines = [name + ", ".join(parts)]
     if row.get("kernels"):
@@ -83,6 +90,8 @@ def format_gpu_row(row: Figures) -> str:
             if spent
         ]
         lines.append(f"of a step: {', '.join(shares)}")
+    elif row.get("no_kernels_because"):
+        lines.append(f"no kernels to tell of: {row['no_kernels_because']}")
     if row["goals"]:
         lines.append("; ".join(map(_goal_words, row["goals"])))
     return f"\n{' ' * _WIDTH}".join(lines)

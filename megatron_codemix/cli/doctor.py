@@ -28,7 +28,7 @@ _GIB = 2**30
 _WANTED_DISK_BYTES = 1 * _GIB
 _WANTED_MEMORY_BYTES = 2 * _GIB
 _COLLECTIVES_SECONDS = 60.0
-_MISSING = "missing: "
+MISSING = "missing: "
 _EXTRAS = {
     "eval": "benchmarks: evaluate --tasks",
     "curate": "corpora: filter, dedup, synthesize --translate",
@@ -84,7 +84,7 @@ def _print_screen(report: dict[str, Any]) -> None:  # Any: the JSON form
     width = shutil.get_terminal_size((100, 24)).columns
     print(textwrap.fill(versions_line, width, break_on_hyphens=False), end="\n\n")
     for check in report["checks"]:
-        is_missing = check["detail"].startswith(_MISSING)
+        is_missing = check["detail"].startswith(MISSING)
         mark = "FAIL" if not check["ok"] else "--" if is_missing else "ok"
         lead = f"{mark:<6}{check['name']:<14}"
         print(textwrap.fill(lead + check["detail"], width, subsequent_indent=" " * len(lead)))
@@ -176,7 +176,7 @@ def _extras() -> str:
         if packages
     ]
     if lacking:
-        return _MISSING + "; ".join(lacking)
+        return MISSING + "; ".join(lacking)
     return ", ".join(f"[{name}]" for name in _EXTRAS)
 
 
@@ -204,37 +204,37 @@ def _gpu_checks() -> list[Check]:
 
 def _driver() -> str:
     if not has_nvidia_driver():
-        return f"{_MISSING}no NVIDIA driver (nvidia-smi is not on PATH)"
+        return f"{MISSING}no NVIDIA driver (nvidia-smi is not on PATH)"
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
         result = subprocess.run(query, capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{_MISSING}nvidia-smi does not answer ({error})"
+        return f"{MISSING}nvidia-smi does not answer ({error})"
     if result.returncode != 0:
-        return f"{_MISSING}nvidia-smi says {result.stdout.strip() or result.stderr.strip()}"
+        return f"{MISSING}nvidia-smi says {result.stdout.strip() or result.stderr.strip()}"
     return "; ".join(result.stdout.strip().splitlines())
 
 
 def _torch_cuda() -> str:
     if importlib.util.find_spec("torch") is None:
-        return f"{_MISSING}torch is not installed"
+        return f"{MISSING}torch is not installed"
     import torch
 
     if torch.version.cuda is None:
-        return f"{_MISSING}torch {torch.__version__} is built without CUDA"
+        return f"{MISSING}torch {torch.__version__} is built without CUDA"
     return f"torch {torch.__version__}, built with CUDA {torch.version.cuda}"
 
 
 def _transformer_engine() -> str:
     version = _installed_version("transformer-engine")
     if version is None:
-        return f"{_MISSING}Transformer Engine (fused kernels, FP8); extra [gpu]"
+        return f"{MISSING}Transformer Engine (fused kernels, FP8); extra [gpu]"
     if importlib.util.find_spec("torch") is None:
         return version
     from megatron_codemix.backend.engine import engine_problem
 
     problem = engine_problem()
-    return f"{_MISSING}{version} is installed and does not load ({problem})" if problem else version
+    return f"{MISSING}{version} is installed and does not load ({problem})" if problem else version
 
 
 def _apex() -> str:
@@ -244,9 +244,9 @@ def _apex() -> str:
         return "there, without fused weight gradients (build it with all CUDA extensions)"
     foreign = _installed_version("apex")
     if foreign is not None:
-        return f"{_MISSING}the installed package 'apex' ({foreign}) is not NVIDIA's; remove it"
+        return f"{MISSING}the installed package 'apex' ({foreign}) is not NVIDIA's; remove it"
     return (
-        f"{_MISSING}optional fused kernels; build github.com/NVIDIA/apex from source "
+        f"{MISSING}optional fused kernels; build github.com/NVIDIA/apex from source "
         "(PyPI's 'apex' is another package)"
     )
 
@@ -254,7 +254,7 @@ def _apex() -> str:
 def _dali() -> str:
     names = (name for name in importlib.metadata.packages_distributions().get("nvidia", []))
     found = [name for name in names if name.startswith("nvidia-dali")]
-    return ", ".join(found) or f"{_MISSING}optional second data loader; extra [dali]"
+    return ", ".join(found) or f"{MISSING}optional second data loader; extra [dali]"
 
 
 def _installed_version(distribution: str) -> str | None:

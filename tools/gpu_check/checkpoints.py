@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from tools.gpu_check.losses import BOUNDS
-from tools.gpu_check.place import NO_GPU, Place
+from tools.gpu_check.place import Place
 from tools.gpu_check.results import Check
 from tools.gpu_check.runs import (
     STEPS,
@@ -35,7 +35,7 @@ def section(place: Place) -> Iterator[Check]:
     for before, after in _WAYS:
         name = _name(before, after)
         if "cuda" in (before, after) and not place.has_gpu:
-            yield Check(name, "skipped", NO_GPU)
+            yield Check(name, "skipped", place.why_no_gpu)
         else:
             yield checked(name, partial(_resumed, place, name, before, after))
 

@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from functools import partial
 from statistics import fmean
 
-from tools.gpu_check.place import NO_GPU, CommandError, Place
+from megatron_codemix.bench.train.gpu.machine import Machine as Gpu
+from megatron_codemix.config.precision_checks import check_cuda, check_machine
+from megatron_codemix.config.schema import Fp8Config
+from tools.gpu_check.place import Place
 from tools.gpu_check.results import Check
 from tools.gpu_check.runs import checked, judged, largest_difference, losses, train
 
@@ -17,17 +20,17 @@ FP8_LAST = 50
 FP8_BOUND = 0.03
 """Nats, of the mean of the last 50 steps; docs/gpu_results.md has what rounding alone does."""
 
-_INPUT_ERROR = 2
-"""codemix's exit code for what this machine cannot do."""
 _BF16 = "precision.kind=bf16"
 _CUT, _BOTH = "{}: CPU, microbatches of 2 beside 4", "{}: GPU beside CPU"
 _RECIPES = {
-    "emulated, tensorwise, beside BF16": "recipe: emulated, rule: tensorwise",
-    "torch_scaled_mm, tensorwise, beside BF16": "recipe: torch_scaled_mm, rule: tensorwise",
-    "torch_scaled_mm, delayed, beside BF16": "recipe: torch_scaled_mm, rule: delayed",
-    "Transformer Engine, tensorwise, beside BF16": "recipe: tensorwise",
-    "Transformer Engine, delayed, beside BF16": "recipe: delayed",
-    "Transformer Engine, blockwise, beside BF16": "recipe: blockwise",
+    "emulated, tensorwise, beside BF16": Fp8Config(recipe="emulated", rule="tensorwise"),
+    "torch_scaled_mm, tensorwise, beside BF16": Fp8Config(
+        recipe="torch_scaled_mm", rule="tensorwise"
+    ),
+    "torch_scaled_mm, delayed, beside BF16": Fp8Config(recipe="torch_scaled_mm", rule="delayed"),
+    "Transformer Engine, tensorwise, beside BF16": Fp8Config(recipe="tensorwise"),
+    "Transformer Engine, delayed, beside BF16": Fp8Config(recipe="delayed"),
+    "Transformer Engine, blockwise, beside BF16": Fp8Config(recipe="blockwise"),
 }
 
 
@@ -44,7 +47,7 @@ def cpu_and_gpu(place: Place) -> Iterator[Check]:
         if place.has_gpu:
             yield checked(both, partial(_on_both, place, kind, both))
         else:
-            yield Check(both, "skipped", NO_GPU)
+            yield Check(both, "skipped", place.why_no_gpu)
 
 
 def _cut_otherwise(place: Place, kind: str, name: str) -> Check:
@@ -80,23 +83,31 @@ def fp8_names() -> list[str]:
 def fp8(place: Place) -> Iterator[Check]:
     """Emulated on this device; on a GPU by PyTorch's own products and by Transformer Engine too."""
     for name, recipe in _RECIPES.items():
-        if place.has_gpu or "emulated" in recipe:
+        reason = why_not(recipe, place.gpu)
+        if place.gpu is None and recipe.recipe != "emulated":
+            reason = place.why_no_gpu
+        if reason is None:
             yield checked(name, partial(_beside_bf16, place, name, recipe))
         else:
-            yield Check(name, "skipped", NO_GPU)
+            yield Check(name, "skipped", reason)
 
 
-def _beside_bf16(place: Place, name: str, recipe: str) -> Check:
+def why_not(recipe: Fp8Config, gpu: Gpu | None) -> str | None:
+    """What this GPU and the packages beside it lack for the recipe; None where nothing is lacking,
+    and what then fails is a failure."""
+    if gpu is None:
+        return None
+    problems = check_machine(recipe, gpu.capability, gpu.engine)
+    return "; ".join(problems or check_cuda(recipe, gpu.built_with)) or None
+
+
+def _beside_bf16(place: Place, name: str, recipe: Fp8Config) -> Check:
     device = "cuda" if place.has_gpu else "cpu"
     plain = losses(train(place, "fp8_none", _BF16, device=device, steps=FP8_STEPS))
-    folder = "fp8_" + recipe.replace("recipe: ", "").replace(", rule: ", "_")
-    change = f"precision={{kind: fp8, {recipe}}}"
-    try:
-        found = losses(train(place, folder, change, device=device, steps=FP8_STEPS))
-    except CommandError as error:
-        if error.exit_code == _INPUT_ERROR:
-            return Check(name, "skipped", str(error))
-        raise
+    rule = f", rule: {recipe.rule}" if recipe.rule else ""
+    folder = f"fp8_{recipe.recipe}" + (f"_{recipe.rule}" if recipe.rule else "")
+    change = f"precision={{kind: fp8, recipe: {recipe.recipe}{rule}}}"
+    found = losses(train(place, folder, change, device=device, steps=FP8_STEPS))
     means = [fmean(one[-FP8_LAST:]) for one in (plain, found)]
     detail = (
         f"difference of the mean losses of the last {FP8_LAST} of {FP8_STEPS} steps, nats: "

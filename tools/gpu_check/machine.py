@@ -3,44 +3,48 @@
 import importlib.metadata
 import json
 import platform
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from time import monotonic
 
-from megatron_codemix.backend.environment import may_have_gpus
-from megatron_codemix.train.provenance import source_commit
-from tools.gpu_check.place import CommandError, Place
+from megatron_codemix.backend.environment import engine_version, may_have_gpus
+from megatron_codemix.bench.train.gpu.machine import Machine as Gpu
+from megatron_codemix.bench.train.gpu.machine import find_machine, hash_sources
+from megatron_codemix.cli.doctor import MISSING
+from megatron_codemix.errors import UnavailableError
+from tools.gpu_check.place import ROOT, CommandError, Place
 from tools.gpu_check.results import Check, Machine
 
-_LOOK_SECONDS = 60.0
-_NAME_THE_CARD = "import torch; print(torch.cuda.get_device_name())"
-_PREFIX = "missing: "
+_LOOK_SECONDS = 90.0
+_SOURCES = ("megatron_codemix", "tests", "tools")
 
 
-def this_machine() -> Machine:
-    """Asks the GPU for its name in a process of its own: this one never loads torch."""
+def look_for_gpu() -> tuple[Gpu | None, str | None]:
+    """This machine's, asked in a process of its own: this one never loads torch. And why there is
+    none, where there should be: a driver, or a device of it."""
+    if not may_have_gpus():
+        return None, None
+    try:
+        return find_machine(_LOOK_SECONDS), None
+    except UnavailableError as error:
+        return None, str(error).removeprefix("--gpu: ")
+
+
+def this_machine(gpu: Gpu | None) -> Machine:
+    """What decides whether earlier results count."""
     return Machine(
         host=platform.node(),
-        card=_card() if may_have_gpus() else "",
+        card=gpu.card if gpu else "",
+        driver=gpu.driver if gpu else "",
         torch=importlib.metadata.version("torch"),
-        commit=source_commit() or "not known",
+        engine=engine_version() or "",
+        sources=hash_sources(*(ROOT / name for name in _SOURCES)),
     )
 
 
-def _card() -> str:
-    """Empty where PyTorch does not find one, whatever the driver says."""
-    with TemporaryDirectory(prefix="codemix-gpu-check-") as folder:
-        place = Place(Path(folder), has_gpu=True, ends_at=monotonic() + _LOOK_SECONDS)
-        try:
-            return place.run([sys.executable, "-c", _NAME_THE_CARD]).strip()
-        except CommandError:
-            return ""
-
-
 def section(place: Place) -> Iterator[Check]:
-    """What `codemix doctor` finds. A machine without a GPU has no failure here."""
+    """What `codemix doctor` finds. A machine without a GPU has no failure here; one whose GPU
+    PyTorch cannot use has."""
+    if place.gpu_problem:
+        yield Check("GPU", "failed", place.gpu_problem)
     try:
         said = place.codemix("doctor", "--json", log="doctor")
     except CommandError as error:
@@ -50,7 +54,7 @@ def section(place: Place) -> Iterator[Check]:
     for name, version in report["versions"].items():
         yield Check(name, "passed", str(version))
     for found in report["checks"]:
-        is_missing = found["detail"].startswith(_PREFIX)
+        is_missing = found["detail"].startswith(MISSING)
         status = "skipped" if is_missing else "passed" if found["ok"] else "failed"
         yield Check(found["name"], status, found["detail"])
     if place.has_gpu and report["backend"] == "cpu":

@@ -49,7 +49,8 @@ def _origin(results: Json) -> str:
     card = machine["card"] or "a machine without a GPU"
     checks = results["sections"].get("machine", {}).get("checks", [])
     parts = [f"{check['name']} {check['detail']}" for check in checks if "gpu:" in check["name"]]
-    place = f"{card}, torch {machine['torch']}, commit `{machine['commit']}`, {results['date']}."
+    of = f"commit `{results['commit']}`, sources `{machine['sources']}`"
+    place = f"{card}, torch {machine['torch']}, {of}, {results['date']}."
     return " ".join([place, *(f"{_cell(part)}." for part in parts)])
 
 
@@ -64,17 +65,24 @@ def _rows(section: str, names: Sequence[str], found: Json) -> Iterator[str]:
 
 
 def _result(check: Json) -> str:
-    """Of what was not measured the reason, and of the tests' files how many there were."""
+    """Of what was not measured or has failed the reason, and of the tests' files how many there
+    were."""
     if check["status"] == "passed" and "value" not in check:
         return _cell(check.get("detail", "passed"))
     if check["status"] == "skipped":
         return _cell(f"{NOT_MEASURED}: {check['detail']}")
+    if check["status"] == "failed" and "detail" in check:
+        return _cell(f"failed: {check['detail']}")
     return str(check["status"])
 
 
 def _benchmarks(section: Json) -> Iterator[str]:
     checks = section.get("checks", [])
     rows = [_plain(row) for check in checks for row in check.get("rows", [])]
+    for check in checks:
+        if check["status"] == "failed":
+            yield f"{check['name']}: {_result(check)}."
+            yield ""
     if not rows:
         yield f"A benchmark's rows (`codemix bench train --gpu`): {NOT_MEASURED}."
         return

@@ -1,6 +1,7 @@
 """Where the sections work: their folder, their time, the commands that they run."""
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from megatron_codemix.bench.train.gpu.machine import Machine as Gpu
 from megatron_codemix.processes import die_with
 
 ROOT = Path(__file__).parents[2]
@@ -35,9 +37,21 @@ class Place:
 
     folder: Path
     """For runs and logs; kept until all sections are there, so that a killed check goes on."""
-    has_gpu: bool
-    ends_at: float = 0.0
+    gpu: Gpu | None
+    """None where there is none that PyTorch can use."""
+    gpu_problem: str | None = None
+    """Why PyTorch cannot use the GPU that seems to be there."""
+    ends_at: float = math.inf
     """Of the section, on `time.monotonic`'s clock."""
+
+    @property
+    def has_gpu(self) -> bool:
+        return self.gpu is not None
+
+    @property
+    def why_no_gpu(self) -> str:
+        """Of a place without one."""
+        return self.gpu_problem or NO_GPU
 
     @property
     def seconds_left(self) -> float:
@@ -48,6 +62,8 @@ class Place:
     ) -> str:
         """What the program wrote to stdout; it runs in the checkout, in a session of its own.
         Raises CommandError."""
+        if not self.seconds_left:
+            raise CommandError("not begun: the time was over before", None)
         self.folder.mkdir(parents=True, exist_ok=True)
         output, errors = (self.folder / f"{log}.{kind}" for kind in ("out", "err"))
         with open(output, "wb") as out, open(errors, "wb") as err:
@@ -67,7 +83,7 @@ class Place:
         if code != 0:
             last = [*said.splitlines(), *errors.read_text(errors="replace").splitlines()]
             answer = "\n".join(last[-_ANSWER_LINES:])
-            what = "not done in the section's time" if code is None else f"exit code {code}"
+            what = "not done in its time" if code is None else f"exit code {code}"
             raise CommandError(f"{what}: {answer}" if answer else what, code)
         return said
 
@@ -86,7 +102,7 @@ def _environment(hides_gpu: bool) -> Mapping[str, str]:
 def _wait(process: "subprocess.Popen[bytes]", seconds: float) -> int | None:
     """Its exit code; None, once it has ended, where it was not done in time."""
     try:
-        return process.wait(seconds)
+        return process.wait(None if math.isinf(seconds) else seconds)
     except subprocess.TimeoutExpired:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):

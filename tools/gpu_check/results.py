@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -32,30 +33,43 @@ class Machine(NamedTuple):
 
     host: str
     card: str
-    """Name of the first GPU; empty where there is none."""
+    """Name of the first GPU; empty where there is none that PyTorch can use."""
+    driver: str
     torch: str
-    commit: str
+    engine: str
+    """Version of Transformer Engine; empty where it is not installed."""
+    sources: str
+    """Hash of what runs, the tests and this check too."""
 
 
 class Results:
     """The sections that are there, written anew after each."""
 
-    def __init__(self, path: Path, machine: Machine, date: str) -> None:
+    def __init__(self, path: Path, machine: Machine, commit: str, date: str) -> None:
         """Begins with the sections of `path` that are not failed, if they are of this machine and
-        commit."""
-        self.path, self.machine, self.date = path, machine, date
+        these sources; else the file is kept beside, as `kept_as`. Writes the file, so that what is
+        killed in its first section goes on too.
+
+        commit: for information, as `date`; both are those of the beginning.
+        """
+        self.path, self.machine, self.commit, self.date = path, machine, commit, date
         self.sections: dict[str, dict[str, Any]] = {}
         self.is_continued = False
+        self.kept_as: Path | None = None
         if path.exists():
             earlier = read_json_object(path)
             self.is_continued = earlier.get("machine") == machine._asdict()
             if self.is_continued:
-                self.date = str(earlier["date"])
+                self.commit, self.date = str(earlier["commit"]), str(earlier["date"])
                 self.sections = {
                     name: section
                     for name, section in earlier["sections"].items()
                     if section["status"] != "failed"
                 }
+            else:
+                self.kept_as = _free_name(path)
+                path.rename(self.kept_as)
+        self._write()
 
     def add(self, section: str, title: str, checks: list[Check], seconds: float) -> Outcome:
         """Writes the file with this section; its outcome."""
@@ -66,16 +80,20 @@ class Results:
             "seconds": round(seconds, 1),
             "checks": [_record(check) for check in checks],
         }
+        self._write()
+        return outcome
+
+    def _write(self) -> None:
         write_json(
             self.path,
             {
                 "machine": self.machine._asdict(),
+                "commit": self.commit,
                 "date": self.date,
                 "full_benchmark": FULL_BENCHMARK,
                 "sections": self.sections,
             },
         )
-        return outcome
 
     def outcomes(self) -> Iterator[tuple[str, Outcome]]:
         """Of each section that is there."""
@@ -88,6 +106,12 @@ def outcome_of(outcomes: list[Outcome]) -> Outcome:
     if "failed" in outcomes:
         return "failed"
     return "passed" if "passed" in outcomes else "skipped"
+
+
+def _free_name(path: Path) -> Path:
+    """Beside `path`: its name with a number."""
+    numbered = (path.with_name(f"{path.stem}.{number}{path.suffix}") for number in count(1))
+    return next(each for each in numbered if not each.exists())
 
 
 def _record(check: Check) -> dict[str, Any]:

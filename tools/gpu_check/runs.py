@@ -3,6 +3,7 @@
 import math
 import runpy
 import shutil
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from megatron_codemix.runs import RunDirectory
 from tools.gpu_check.place import ROOT, CommandError, Place
 from tools.gpu_check.results import Check
 
+_LOGS = "attempts/*/rank0.log"
 SEQUENCE = 64
 BATCH = 4
 STEPS = 20
@@ -45,12 +47,27 @@ def train(
 
 
 def train_on(place: Place, run: RunDirectory, name: str, *, device: str) -> RunDirectory:
-    """A copy of a finished run that goes on from its first checkpoint. Raises CommandError."""
+    """A copy of a finished run that goes on from its first checkpoint. Raises CommandError, also
+    where it did not go on from there: a run that finds no checkpoint begins anew."""
     copy = place.folder / "runs" / name
     if not copy.exists():
-        shutil.copytree(run.path, copy)
-        shutil.rmtree(RunDirectory(copy).checkpoint(STEPS))
-    return train(place, name, device=device)
+        unfinished = copy.with_name(f"{name}.part")
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a copy that was killed
+        shutil.copytree(run.path, unfinished)
+        shutil.rmtree(RunDirectory(unfinished).checkpoint(STEPS))
+        for log in unfinished.glob(_LOGS):
+            log.unlink()  # what stands in them is of the first run
+        unfinished.rename(copy)
+    found = train(place, name, device=device)
+    require_resumed(found, STEPS // 2)
+    return found
+
+
+def require_resumed(run: RunDirectory, step: int) -> None:
+    """Raises CommandError where no start that has left its log went on from there."""
+    wanted = f"resume after step {step} of this run"
+    if not any(wanted in log.read_text(errors="replace") for log in run.path.glob(_LOGS)):
+        raise CommandError(f"it has begun anew: no log of {run.path} has {wanted!r}", None)
 
 
 def _config(folder: Path) -> Path:
@@ -85,8 +102,17 @@ def judged(name: str, value: float, bound: float, what: str) -> Check:
 
 
 def checked(name: str, measure: Callable[[], Check]) -> Check:
-    """What `measure` finds; a failure where one of its commands fails."""
+    """What `measure` finds; a failure where one of its commands fails, or anything else does: the
+    checks that follow are other ones."""
     try:
         return measure()
     except CommandError as error:
         return Check(name, "failed", str(error))
+    except Exception as error:
+        return surprise(name, error)
+
+
+def surprise(name: str, error: Exception) -> Check:
+    """A failure that nobody thought of; where it came from goes to stderr."""
+    traceback.print_exception(error)
+    return Check(name, "failed", f"{type(error).__name__}: {error}")

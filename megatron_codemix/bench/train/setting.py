@@ -1,4 +1,7 @@
-"""Where the benchmark works, what it trains, and the one rank that trains it."""
+"""Where the benchmark works, what it trains and on which batches, and the one rank that trains it.
+
+Shapes: B sequences of a step, S sequence.
+"""
 
 import contextlib
 import resource
@@ -9,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch.distributed
 
 from megatron_codemix.backend.devices import Backend, select_backend
@@ -16,6 +20,7 @@ from megatron_codemix.backend.environment import DeviceChoice
 from megatron_codemix.backend.process_groups import initialize_process_group
 from megatron_codemix.bench.measure import Cost
 from megatron_codemix.config.schema import LayoutConfig, ModelConfig
+from megatron_codemix.data.batches import Batch, allocate_batch
 from megatron_codemix.mcore.groups import (
     ModelParallel,
     destroy_model_parallel,
@@ -76,6 +81,20 @@ def one_rank(
     finally:
         destroy_model_parallel()
         torch.distributed.destroy_process_group()
+
+
+def random_batch(
+    model: ModelConfig, number: int, *, sequences: int, sequence: int, backend: Backend
+) -> Batch:
+    """Tokens [B, S] by chance, which follow from `number`, in the memory that a loader would have
+    them in."""
+    tokens = np.random.default_rng(number).integers(
+        0, model.vocabulary_size, (sequences, sequence + 1)
+    )
+    batch = allocate_batch(sequences, sequence, allocate=backend.allocate_host)
+    batch.tokens[:], batch.labels[:] = tokens[:, :-1], tokens[:, 1:]
+    batch.source_id[:] = 0
+    return batch
 
 
 def now() -> Cost:

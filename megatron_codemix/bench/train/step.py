@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 
+from megatron_codemix.backend.megatron_on_cpu import direct_calls
 from megatron_codemix.bench.measure import Cost
 from megatron_codemix.bench.rows import Goal, Row
 from megatron_codemix.bench.train.plain import PlainModel, PlainTrainer, take_weights
@@ -21,6 +21,7 @@ from megatron_codemix.bench.train.setting import (
     median,
     now,
     one_rank,
+    random_batch,
     since,
 )
 from megatron_codemix.config.schema import AdamWConfig, LayoutConfig, ModelConfig, PrecisionConfig
@@ -105,13 +106,15 @@ def _compare(setting: Setting, kind: Literal["fp32", "bf16"]) -> _Comparison:
 
         def peer_step(batch: Batch) -> float:
             # Without the mode in which torch's functions are asked where CUDA is (megatron_on_cpu).
-            with torch._C.DisableTorchFunction():
+            with direct_calls():
                 tokens, labels = (torch.from_numpy(part) for part in (batch.tokens, batch.labels))
                 return float(peer.step(tokens.to(backend.device), labels.to(backend.device)))
 
         ours, others, differences = [], [], []
         for number in range(UNCOUNTED_STEPS + setting.num_steps):
-            batch = _random_batch(model, number)
+            batch = random_batch(
+                model, number, sequences=SEQUENCES, sequence=SEQUENCE, backend=backend
+            )
             started = now()
             loss = our_step(batch)
             ours.append(since(started))
@@ -125,18 +128,3 @@ def _compare(setting: Setting, kind: Literal["fp32", "bf16"]) -> _Comparison:
 
 def _groups(model: ModelConfig) -> int:
     return model.num_query_groups or model.num_attention_heads
-
-
-def _random_batch(model: ModelConfig, number: int) -> Batch:
-    shape = (SEQUENCES, SEQUENCE)
-    tokens = np.random.default_rng(number).integers(
-        0, model.vocabulary_size, (SEQUENCES, SEQUENCE + 1)
-    )
-    return Batch(
-        tokens=tokens[:, :-1].copy(),
-        labels=tokens[:, 1:].copy(),
-        loss_mask=np.ones(shape, np.float32),
-        position_ids=np.tile(np.arange(SEQUENCE), (SEQUENCES, 1)),
-        document_ids=None,
-        source_id=np.zeros(SEQUENCES, np.int16),
-    )

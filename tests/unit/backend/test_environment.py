@@ -61,6 +61,24 @@ def test_a_run_on_the_cpu_does_not_ask_which_gpu_there_is(
         require_precision(scaled, "auto")
 
 
+def test_without_the_drivers_programs_torch_is_asked_which_gpu_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process that ends; what stands in for torch has the two functions that it asks."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "torch.py").write_text(
+        "class cuda:\n"
+        "    device_count = lambda: 2\n"
+        "    get_device_capability = lambda each: (9 - each, 0)\n"
+    )
+    scaled = Fp8Config(recipe="torch_scaled_mm", rule="tensorwise")
+    require_precision(scaled, "auto", tmp_path)
+    (tmp_path / "nvidia0").touch()
+    with pytest.raises(ConfigError, match=r"and this one has 8\.0"):
+        require_precision(scaled, "auto", tmp_path)
+
+
 SETTINGS = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
 
 

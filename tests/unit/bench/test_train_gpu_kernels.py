@@ -6,8 +6,15 @@ others have published.
 
 import pytest
 
+from megatron_codemix.backend.devices import CpuBackend
 from megatron_codemix.backend.measuring import driver_version
-from megatron_codemix.bench.train.gpu.kernels import CLASSES, WINDOW, class_of, sum_kernels
+from megatron_codemix.bench.train.gpu.kernels import (
+    CLASSES,
+    WINDOW,
+    class_of,
+    kernels_of,
+    sum_kernels,
+)
 
 KERNELS = {
     "matrix products": [
@@ -35,6 +42,7 @@ KERNELS = {
         "void at::native::reduce_kernel<512, 1, at::native::ReduceOp<float, MeanOps<float>>>",
         "triton_red_fused__to_copy_add_mean_mul_pow_rsqrt_2",
         "triton_poi_fused_addmm_mul_silu_3",
+        "triton_poi_fused__scaled_dot_product_flash_attention_cat_4",
     ],
     "optimizer": [
         "void at::native::(anonymous namespace)::multi_tensor_apply_kernel<at::native::(anonymous "
@@ -111,6 +119,16 @@ def test_two_steps_are_summed_and_their_gaps_left_out() -> None:
 def test_without_a_gpu_there_is_nothing_to_sum() -> None:
     events = [event("user_annotation", WINDOW, 0, 10), event("cpu_op", "aten::mm", 1, 2)]
     assert sum_kernels(events, num_steps=1) is None
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUPTI_ERROR: busy\nmore"), ValueError("no")])
+def test_a_profiler_that_fails_says_why(error: Exception, tmp_path) -> None:
+    def step() -> None:
+        raise error
+
+    said = f"{type(error).__name__}: {error}".split("\n")[0]
+    found = kernels_of(step, CpuBackend(), tmp_path)
+    assert found == {"kernels": None, "no_kernels_because": said}
 
 
 def test_the_driver_s_version_is_read_from_the_kernel_module(tmp_path) -> None:

@@ -7,7 +7,14 @@ import pytest
 import yaml
 
 from megatron_codemix.bench.train.gpu.cases import MODELS, WITH_PEER, Case, select_cases
-from megatron_codemix.bench.train.gpu.figures import loop_row, step_row, with_goals
+from megatron_codemix.bench.train.gpu.figures import (
+    failed,
+    loop_row,
+    shortcomings,
+    skipped,
+    step_row,
+    with_goals,
+)
 from megatron_codemix.bench.train.gpu.fit import Fit, fit
 from megatron_codemix.bench.train.gpu.machine import Machine, hash_sources, why_not
 from megatron_codemix.config.parameters import count_parameters
@@ -162,6 +169,23 @@ def test_an_unknown_card_has_rates_and_no_utilisation() -> None:
     assert [goal["met"] for goal in row["goals"]] == [None, None]
 
 
+def test_what_was_lost_missed_or_not_judged_falls_short() -> None:
+    def told(row: dict, bf16: dict | None = None) -> list[str]:
+        return shortcomings(with_goals(row, bf16))
+
+    bf16 = step_row(case(), FIT, H100, side(0.1), side(0.5))
+    assert told(bf16) == []
+    assert told(skipped(case(), "too large", FIT)) == []
+    assert told(failed(case(), "it was killed", FIT)) == ["failed: it was killed"]
+    assert told(step_row(case(), FIT, H100, side(1.0), {"reason": "it was killed"})) == [
+        "no plain PyTorch: it was killed",
+        "peer_ratio >= 1: not judged",
+        "mfu >= 0.45: missed",
+    ]
+    scaled = step_row(case("torch_scaled_mm", "2.8b"), FIT, H100, side(0.4), None)
+    assert told(scaled) == ["bf16_ratio >= 1.25: not judged"]
+
+
 @pytest.mark.parametrize(
     ("model", "sequence", "goals"),
     [
@@ -195,3 +219,7 @@ def test_any_change_of_the_sources_changes_their_hash(tmp_path: Path) -> None:
     assert hash_sources(tmp_path) == before
     (tmp_path / "a.py").write_text("2")
     assert hash_sources(tmp_path) != before
+    (tmp_path / "more").mkdir()
+    both = hash_sources(tmp_path, tmp_path / "more")
+    (tmp_path / "more" / "b.py").write_text("3")
+    assert hash_sources(tmp_path, tmp_path / "more") != both

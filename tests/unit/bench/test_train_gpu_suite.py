@@ -96,11 +96,14 @@ def test_the_bf16_row_of_an_earlier_run_serves_fp8(tmp_path: Path) -> None:
     assert row["bf16_ratio"] == 1.0
 
 
-def test_rows_of_another_commit_do_not_count_and_are_told_of(tmp_path: Path) -> None:
+def test_rows_of_other_sources_do_not_count_and_are_told_of(tmp_path: Path) -> None:
+    """Whatever the commit: sources may be changed, or be alike in two commits."""
     rows_of(tmp_path, program("both()"))
-    other = Machine(**{**vars(MACHINE), "commit": "xyz", "torch": "2.10.0"})
+    alike = Machine(**{**vars(MACHINE), "commit": "abc+changes"})
+    assert rows_of(tmp_path, program("both()"), machine=alike)[1] == []
+    other = Machine(**{**vars(MACHINE), "sources": "xyz", "torch": "2.10.0"})
     results = Results(tmp_path / "results.jsonl", {**other.as_dict(), "steps": 4})
-    assert "1 row is of another commit, torch and does not count" in (results.word() or "")
+    assert "1 row is of another sources, torch and does not count" in (results.word() or "")
     _, begun = rows_of(tmp_path, program("both()"), machine=other)
     assert begun == ["470m, 2048, bf16"]
     assert Results(tmp_path / "results.jsonl", {**other.as_dict(), "steps": 4}).word() is None
@@ -138,7 +141,7 @@ def test_a_crash_loses_one_row_which_the_next_run_tries_again(
 ) -> None:
     crashes = program(f"{end} if job['precision']['kind'] == 'bf16' else both()")
     rows, _ = rows_of(tmp_path, crashes, precisions="bf16,torch_scaled_mm")
-    assert [row["status"] for row in rows] == ["skipped", "measured"]
+    assert [row["status"] for row in rows] == ["failed", "measured"]
     assert said in rows[0]["reason"]
     assert rows[1]["bf16_ratio"] is None
     _, begun = rows_of(tmp_path, program("both()"), precisions="bf16,torch_scaled_mm")
@@ -146,13 +149,29 @@ def test_a_crash_loses_one_row_which_the_next_run_tries_again(
 
 
 def test_out_of_memory_is_told_with_the_planner_s_number_and_kept(tmp_path: Path) -> None:
-    full = program('write({"out_of_memory": {"side": "ours", "said": "CUDA out of memory."}})')
     for begun_now in (["470m, 2048, bf16"], []):
-        [row], begun = rows_of(tmp_path, full)
+        [row], begun = rows_of(tmp_path, out_of_memory(taken_before=2**29))
         assert begun == begun_now
-        assert row["status"] == "skipped"
+        assert row["status"] == "failed"
         assert row["reason"].startswith("ran out of memory (CUDA out of memory.); the planner's ")
-        assert "27.7 GiB, and the card has 79.1 GiB" in row["reason"]
+        assert "27.7 GiB, and the card has 79.1 GiB, of which 512.0 MiB were" in row["reason"]
+
+
+def out_of_memory(taken_before: int) -> partial[Ended]:
+    found = {"side": "ours", "said": "CUDA out of memory.", "taken_before_bytes": taken_before}
+    return program(f"write({ ({'out_of_memory': found})!r})")
+
+
+def test_memory_that_others_have_taken_may_be_free_another_time(tmp_path: Path) -> None:
+    rows_of(tmp_path, out_of_memory(taken_before=60 * 2**30))
+    [row], begun = rows_of(tmp_path, program("both()"))
+    assert (row["status"], begun) == ("measured", ["470m, 2048, bf16"])
+
+
+def test_a_relative_folder_is_made_where_it_is_meant(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows_of(Path("new"), program("os.chdir('/'); both()"))
+    assert [path.name for path in Path("new").iterdir()] == ["results.jsonl"]
 
 
 def test_what_does_not_fit_by_the_planner_is_not_tried(tmp_path: Path) -> None:
@@ -202,15 +221,15 @@ def test_a_process_that_does_not_end_is_ended(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "set_by_user", "old_name"),
-    [("PYTORCH_ALLOC_CONF", "a:b", None), ("TERM", "dumb", "expandable_segments:True")],
+    ("name", "set_by_user", "new_name"),
+    [("PYTORCH_CUDA_ALLOC_CONF", "a:b", None), ("TERM", "dumb", "expandable_segments:True")],
 )
 def test_memory_grows_in_segments_unless_the_user_says_otherwise(
-    tmp_path: Path, monkeypatch, name: str, set_by_user: str, old_name: str | None
+    tmp_path: Path, monkeypatch, name: str, set_by_user: str, new_name: str | None
 ) -> None:
     for setting in ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"):
         monkeypatch.delenv(setting, raising=False)
     monkeypatch.setenv(name, set_by_user)
     told = program("write(dict(os.environ))")({"sides": []}, tmp_path / "job")
     assert told.result[name] == set_by_user
-    assert told.result.get("PYTORCH_CUDA_ALLOC_CONF") == old_name
+    assert told.result.get("PYTORCH_ALLOC_CONF") == new_name

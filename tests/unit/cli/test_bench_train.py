@@ -54,6 +54,7 @@ def test_a_dry_run_on_a_card_says_what_cannot_run_there(capsys) -> None:
     [
         (["bench", "train", "--models", "470m"], "--models: means something only with --gpu"),
         ([*TRAIN, "--scale", "0.5"], "--scale: means nothing with --gpu"),
+        (["bench", "train", "--warm-up", "2"], "--warm-up: means something only with --gpu"),
         ([*TRAIN, "--dry-run", "--check"], "--check: means nothing with --dry-run"),
         ([*TRAIN, "--card", "h100"], "--card: is for --dry-run"),
         ([*TRAIN, "--models", "7b"], "--models: no '7b'; there are 160m, 470m"),
@@ -91,5 +92,6 @@ def test_a_row_is_told_in_words() -> None:
     )
     assert second.strip() == "of a step: matrix products 60.0%"
     assert third.strip() == "peer_ratio >= 1: met"
-    skipped = {"name": "a", "status": "skipped", "reason": "no", "goals": []}
-    assert format_gpu_row(skipped).split() == ["a", "skipped:", "no"]
+    for status in ("skipped", "failed"):
+        other = {"name": "a", "status": status, "reason": "no", "goals": []}
+        assert format_gpu_row(other).split() == ["a", f"{status}:", "no"]

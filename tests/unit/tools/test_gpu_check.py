@@ -5,20 +5,45 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from megatron_codemix.backend.environment import may_have_gpus
+from megatron_codemix.bench.train.gpu.machine import Machine as Gpu
+from megatron_codemix.config.schema import Fp8Config
+from megatron_codemix.files import append_jsonl
+from megatron_codemix.runs import RunDirectory
 from tests.helpers import commands
-from tools.gpu_check import checkpoints
+from tools.gpu_check import benchmark, checkpoints, machine
+from tools.gpu_check.__main__ import Section, checks_of
 from tools.gpu_check.gpu_tests import read_report
+from tools.gpu_check.losses import why_not
 from tools.gpu_check.page import BEGIN, END, NOT_MEASURED, expected_checks, put_into
 from tools.gpu_check.place import NO_GPU, CommandError, Place
 from tools.gpu_check.results import Check, Machine, Results
-from tools.gpu_check.runs import largest_difference
+from tools.gpu_check.runs import checked, largest_difference, require_resumed
 
 ROOT = Path(__file__).parents[3]
-MACHINE = Machine(host="here", card="NVIDIA H100", torch="2.13.0", commit="abc")
+MACHINE = Machine(
+    host="here", card="NVIDIA H100", driver="550", torch="2.13.0", engine="", sources="def"
+)
+GPU = Gpu(
+    card="NVIDIA H100 80GB HBM3",
+    driver="550.54.15",
+    capability=(9, 0),
+    memory_bytes=84_934_000_000,
+    torch="2.13.0",
+    built_with="12.9",
+    megatron_core="0.16.1",
+    engine="2.11.0",
+    engine_problem=None,
+    commit="abc",
+    sources="def",
+)
 
 
 class ForkedPlace(Place):
@@ -31,22 +56,39 @@ class ForkedPlace(Place):
         return done.stdout
 
 
+class AnsweredPlace(Place):
+    """Its command ends so."""
+
+    def ends_with(self, answer: "str | CommandError", *rows: dict) -> "AnsweredPlace":
+        self.answer, self.rows = answer, rows
+        return self
+
+    def codemix(self, *words: str | Path, hides_gpu: bool = False, log: str = "") -> str:
+        for row in self.rows:
+            append_jsonl(Path(words[words.index("--results") + 1]), {"row": row})
+        if isinstance(self.answer, CommandError):
+            raise self.answer
+        return self.answer
+
+
 def check_here(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    program = [sys.executable, "-m", "tools.gpu_check", *map(str, arguments)]
+    program = [sys.executable, "-P", "-m", "tools.gpu_check", *map(str, arguments)]
     environment = {**commands.ENVIRONMENT, "PYTHONPATH": str(ROOT)}
     return subprocess.run(program, capture_output=True, text=True, env=environment, check=False)
 
 
 def test_without_a_gpu_the_rest_is_skipped_with_reasons(tmp_path: Path) -> None:
     """And the same command goes on from there."""
+    if may_have_gpus():
+        pytest.skip("this machine has a GPU")
     out = tmp_path / "check.json"
     arguments = ("--out", out, "--sections", "tests,benchmark")
     done = check_here(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     sections = json.loads(out.read_text())["sections"]
     assert [section["status"] for section in sections.values()] == ["skipped", "skipped"]
-    assert {check["detail"] for check in sections["tests"]["checks"]} == {NO_GPU}
-    assert "--gpu" in sections["benchmark"]["checks"][0]["detail"]
+    for section in sections.values():
+        assert {check["detail"] for check in section["checks"]} == {NO_GPU}
     assert "codemix bench train --gpu" in done.stdout
     again = check_here(*arguments)
     assert again.stdout.count("skipped before") == 2
@@ -60,23 +102,108 @@ def test_a_section_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_run_resumed_where_it_was_saved_has_the_same_losses(tmp_path: Path) -> None:
     """The other three ways need a GPU."""
-    place = ForkedPlace(tmp_path, has_gpu=False)
+    place = ForkedPlace(tmp_path, gpu=None)
     found = {check.name: check for check in checkpoints.section(place)}
     assert list(found) == checkpoints.names()
     on_cpu = found.pop("saved on the CPU, resumed on the CPU")
     assert (on_cpu.status, on_cpu.value, on_cpu.bound) == ("passed", 0.0, 0.0)
     assert {check.status for check in found.values()} == {"skipped"}
+    # A run from the start has the same losses, and is no resumed one.
+    with pytest.raises(CommandError, match=r"begun anew: .* 'resume after step 10 of this run'"):
+        require_resumed(RunDirectory(tmp_path / "runs" / "fp32_cpu"), 10)
 
 
-def test_a_machine_or_commit_of_its_own_begins_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "other", [MACHINE._replace(sources="xyz"), MACHINE._replace(card="", driver="")]
+)
+def test_a_machine_or_sources_of_its_own_begin_anew(tmp_path: Path, other: Machine) -> None:
     path = tmp_path / "check.json"
-    first = Results(path, MACHINE, "monday")
+    first = Results(path, MACHINE, "abc", "monday")
     first.add("losses", "losses", [Check("fp32", "passed", value=1e-5, bound=1e-4)], 1.0)
     first.add("fp8", "FP8", [Check("a", "passed"), Check("b", "failed", "why")], 1.0)
-    again = Results(path, MACHINE, "tuesday")
-    assert (set(again.sections), again.date) == ({"losses"}, "monday")
-    for other in (MACHINE._replace(commit="def"), MACHINE._replace(card="")):
-        assert not Results(path, other, "tuesday").sections
+    again = Results(path, MACHINE, "abc+changes", "tuesday")
+    assert (set(again.sections), again.commit, again.date) == ({"losses"}, "abc", "monday")
+    written = path.read_bytes()
+    anew = Results(path, other, "abc", "tuesday")
+    assert not anew.sections
+    assert anew.kept_as == tmp_path / "check.1.json"
+    assert anew.kept_as.read_bytes() == written
+
+
+def test_what_nobody_thought_of_fails_one_check(tmp_path: Path) -> None:
+    """Of a section what came before it stays."""
+
+    def run(place: Place) -> Iterator[Check]:
+        yield Check("first", "passed")
+        yield checked("second", lambda: Check("", "passed", value=float("nope")))
+        raise KeyError("third")
+
+    statuses = [
+        (check.name, check.status, check.detail[:10])
+        for check in checks_of(Section("all", run, 1.0), Place(tmp_path, gpu=None))
+    ]
+    assert statuses == [
+        ("first", "passed", ""),
+        ("second", "failed", "ValueError"),
+        ("all", "failed", "KeyError: "),
+    ]
+
+
+def test_a_gpu_that_pytorch_cannot_use_is_a_failure(tmp_path: Path) -> None:
+    report = json.dumps({"versions": {}, "checks": [], "backend": "cpu"})
+    for problem, failed in ((None, []), ("no kernel image", ["no kernel image"])):
+        place = AnsweredPlace(tmp_path, None, problem).ends_with(report)
+        assert [check.detail for check in machine.section(place)] == failed
+
+
+@pytest.mark.parametrize(
+    ("changes", "skipped"),
+    [
+        ({}, []),
+        ({"engine": None}, ["tensorwise", "blockwise"]),
+        ({"built_with": "12.8"}, ["blockwise"]),
+        ({"capability": (8, 0)}, ["torch_scaled_mm", "tensorwise", "blockwise"]),
+        ({"engine_problem": "OSError: libcudnn.so.9"}, []),
+    ],
+)
+def test_a_recipe_is_skipped_for_what_the_machine_lacks_alone(changes, skipped) -> None:
+    """Whatever else is wrong, a broken Transformer Engine too, is a failure."""
+    recipes = [Fp8Config(recipe="torch_scaled_mm", rule="delayed")]
+    recipes += [Fp8Config(recipe="tensorwise"), Fp8Config(recipe="blockwise")]
+    found = [each.recipe for each in recipes if why_not(each, replace(GPU, **changes))]
+    assert found == skipped
+
+
+BF16, FP8 = benchmark.names()
+MEASURED = {"name": BF16, "status": "measured", "tokens_per_second": 5.0, "peer": {}}
+
+
+@pytest.mark.parametrize(
+    ("row", "status", "detail"),
+    [
+        ({"name": FP8, "status": "measured"}, "passed", ""),
+        ({"name": FP8, "status": "skipped", "reason": "no FP8"}, "skipped", "no FP8"),
+        ({"name": FP8, "status": "failed", "reason": "killed"}, "failed", "failed: killed"),
+        (
+            {"name": FP8, "status": "measured", "peer": {"reason": "killed"}},
+            "failed",
+            "no plain PyTorch: killed",
+        ),
+    ],
+)
+def test_a_row_that_was_lost_has_failed(tmp_path: Path, row: dict, status, detail: str) -> None:
+    place = AnsweredPlace(tmp_path, GPU).ends_with(json.dumps({"rows": [MEASURED, row]}))
+    first, second = benchmark.section(place)
+    assert first == Check(BF16, "passed", rows=(MEASURED,))
+    assert (second.status, second.detail) == (status, detail)
+
+
+def test_rows_that_were_finished_count_where_the_time_was_over(tmp_path: Path) -> None:
+    place = AnsweredPlace(tmp_path, GPU).ends_with(CommandError("not done", None), MEASURED)
+    assert list(benchmark.section(place)) == [
+        Check(BF16, "passed", rows=(MEASURED,)),
+        Check(FP8, "failed", "not done"),
+    ]
 
 
 def test_losses_that_are_no_numbers_are_far_apart() -> None:
@@ -84,18 +211,20 @@ def test_losses_that_are_no_numbers_are_far_apart() -> None:
 
 
 def test_of_the_tests_each_file_has_a_line(tmp_path: Path) -> None:
+    """None where a kill has cut its report."""
     report = tmp_path / "tests.xml"
     report.write_text(
         "<testsuites><testsuite>"
         '<testcase classname="tests.gpu.test_step" name="one"/>'
         '<testcase classname="tests.gpu.test_step" name="two"><failure message="far off"/>'
-        '</testcase><testcase classname="tests.gpu.test_ranks" name="three">'
+        '</testcase><testcase classname="tests.gpu.test_step" name="three">'
         '<skipped message="no FP8"/></testcase></testsuite></testsuites>'
     )
-    assert list(read_report(report)) == [
-        Check("test_ranks", "skipped", "1 skipped; three: no FP8"),
-        Check("test_step", "failed", "1 passed, 1 failed; two: far off"),
-    ]
+    assert read_report("test_step", report) == Check(
+        "test_step", "failed", "1 passed, 1 failed, 1 skipped; two: far off; three: no FP8"
+    )
+    report.write_text(report.read_text()[:200])
+    assert read_report("test_step", report) is None
 
 
 def test_the_page_has_a_row_for_each_check_and_invents_none() -> None:
@@ -110,13 +239,17 @@ def test_the_page_has_a_row_for_each_check_and_invents_none() -> None:
 
 
 def test_the_page_says_what_was_found(tmp_path: Path) -> None:
-    results = Results(tmp_path / "check.json", MACHINE, "2026-11-23")
+    results = Results(tmp_path / "check.json", MACHINE, "abc", "2026-11-23")
     name = "fp32: GPU beside CPU"
     results.add("losses", "losses", [Check(name, "passed", "all", 2e-5, 1e-4)], 1.0)
     row = {"name": "470m", "status": "measured", "tokens_per_second": 51234.5, "peer": {}}
-    results.add("benchmark", "rows", [Check("470m", "passed", rows=(row,))], 1.0)
+    rows = [Check("470m", "passed", rows=(row,)), Check("1b", "failed", "killed")]
+    results.add("benchmark", "rows", rows, 1.0)
+    results.add("tests", "tests", [Check("test_step", "failed", "two: far off")], 1.0)
     page = put_into(f"a\n{BEGIN}\n{END}\nb\n", json.loads(results.path.read_text()))
-    assert "NVIDIA H100, torch 2.13.0, commit `abc`, 2026-11-23." in page
+    assert "NVIDIA H100, torch 2.13.0, commit `abc`, sources `def`, 2026-11-23." in page
+    assert "| tests | test_step | failed: two: far off |  |  |" in page
+    assert "\n1b: failed: killed.\n" in page
     assert f"| losses | {name} | passed | 2e-05 | 0.0001 |" in page
     assert f"| losses | bf16: GPU beside CPU | {NOT_MEASURED} |  |  |" in page
     assert "| 470m | measured | 5.123e+04 |" in page
@@ -141,6 +274,8 @@ def test_a_place_without_the_package_is_told_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_command_that_takes_too_long_is_ended(tmp_path: Path) -> None:
-    place = Place(tmp_path, has_gpu=False, ends_at=0.0)
-    with pytest.raises(CommandError, match="not done in the section's time"):
-        place.run([sys.executable, "-c", "import time; time.sleep(600)"])
+    place = Place(tmp_path, gpu=None, ends_at=time.monotonic() + 0.2)
+    with pytest.raises(CommandError, match="not done in its time"):
+        place.run(["sleep", "600"])
+    with pytest.raises(CommandError, match="not begun"):
+        place.run(["sleep", "600"])

@@ -1,7 +1,8 @@
 """From what a process has measured to a row: rates, utilisation, ratios, goals.
 
 Rows are JSON objects. A row that is `measured` has all figures, None where there is nothing to tell
-of (an unknown card's peak); one that is `skipped` has a `reason`.
+of (an unknown card's peak). One that is `skipped`, because it cannot run on this machine, or
+`failed`, because it was begun and lost, has a `reason`.
 """
 
 from typing import Any
@@ -30,6 +31,10 @@ MOST_WAIT_MS = 0.5
 
 def skipped(case: Case, reason: str, fit: Fit) -> Figures:
     return {**case.as_dict(), "status": "skipped", "reason": reason, **_plan(fit)}
+
+
+def failed(case: Case, reason: str, fit: Fit) -> Figures:
+    return {**skipped(case, reason, fit), "status": "failed"}
 
 
 def step_row(case: Case, fit: Fit, gpu: Gpu | None, ours: Figures, peer: Figures | None) -> Figures:
@@ -71,7 +76,22 @@ def with_goals(row: Figures, bf16: Figures | None) -> Figures:
     if row["status"] == "measured" and row["kind"] == "step" and row["precision"] != "bf16":
         other = None if bf16 is None else bf16.get("tokens_per_second")
         row = {**row, "bf16_ratio": row["tokens_per_second"] / other if other else None}
-    return {**row, "goals": [] if row["status"] == "skipped" else _goals(row)}
+    return {**row, "goals": _goals(row) if row["status"] == "measured" else []}
+
+
+def shortcomings(row: Figures) -> list[str]:
+    """Of a row with its goals: what was begun and lost, what was missed, what could not be judged.
+    What this machine cannot run is none."""
+    found = [] if row["status"] != "failed" else [f"failed: {row['reason']}"]
+    if lost := row.get("peer", {}).get("reason"):
+        found.append(f"no plain PyTorch: {lost}")
+    words = {None: "not judged", False: "missed"}
+    found += [
+        f"{goal['figure']} {goal['goal']}: {words[goal['met']]}"
+        for goal in row["goals"]
+        if not goal["met"]
+    ]
+    return found
 
 
 def _goals(row: Figures) -> list[Figures]:

@@ -1,7 +1,7 @@
 """What a process is told to measure; free of torch, for who starts it."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from pydantic import TypeAdapter
 
@@ -22,6 +22,12 @@ class Warmth:
     """Beyond the first steps, which may compile."""
     tolerance: float = 0.01
     """Of the median step of two blocks in a row."""
+
+    @classmethod
+    def of(cls, least_seconds: float) -> Self:
+        """With as many times of it at most as is usual."""
+        times = cls.most_seconds / cls.least_seconds
+        return cls(least_seconds=least_seconds, most_seconds=times * least_seconds)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,11 +22,12 @@ shows on the GPU's line (gpu_user_annotation) are none."""
 
 _CLASSES = (
     ("collectives", r"nccl|oneRankReduce"),
+    # Triton's names list what was fused: of these kinds no product, whatever it stands beside.
+    ("norms and elementwise", r"^triton_(poi|red|per|for)_"),
     ("attention", r"flash|fmha|sdpa|attention|attn"),
     ("optimizer", r"multi_tensor|multitensor|adam|lpnorm"),
     ("copies and casts", r"^mem(cpy|set)|copy_kernel|CatArrayBatchedCopy|FillFunctor"),
     ("copies and casts", r"cast_(only|transpose|kernel)|transpose_kernel|quantize"),
-    ("norms and elementwise", r"^triton_(poi|red|per|for)_"),
     ("matrix products", r"gemm|gemv|nvjet|cutlass|xmma|splitKreduce|matmul|^triton_(tem|mm)"),
     ("norms and elementwise", r"elementwise|norm|softmax|reduce_kernel|GammaBeta|^triton_"),
     ("other", r""),
@@ -41,6 +42,17 @@ CLASSES = tuple(dict.fromkeys(name for name, _ in _CLASSES))
 def class_of(kernel: str) -> str:
     """One of CLASSES."""
     return next(name for name, pattern in _PATTERNS if pattern.search(kernel))
+
+
+def kernels_of(
+    step: Callable[[], object], backend: Backend, folder: Path
+) -> dict[str, Any]:  # Any: JSON values
+    """`kernels`, and why there are none where the profiler fails: that costs no side its times."""
+    try:
+        return {"kernels": profile_kernels(step, backend, folder)}
+    except (RuntimeError, ValueError) as error:  # also of what it cannot read back
+        why = str(error).strip().split("\n")[0]
+        return {"kernels": None, "no_kernels_because": f"{type(error).__name__}: {why}"}
 
 
 def profile_kernels(

@@ -42,6 +42,7 @@ class Machine:
     """Why it does not load, where it is installed and does not."""
     commit: str | None
     """Of this project's checkout; None without one."""
+    """For information; `sources` decides."""
     sources: str
     """Hash of this project's files: a checkout with changes has no commit that tells them."""
 
@@ -55,16 +56,21 @@ class Machine:
         return {**asdict(self), "capability": list(self.capability)}
 
 
-def find_machine() -> Machine:
-    """Raises UnavailableError where there is no GPU that PyTorch can use."""
+def find_machine(limit_seconds: float = _LIMIT_SECONDS) -> Machine:
+    """Raises UnavailableError where there is no GPU that PyTorch can use, or it does not answer."""
     if not may_have_gpus():
         raise UnavailableError(
             "--gpu: this machine has no NVIDIA driver (nvidia-smi is not on PATH, and there is no "
             "/dev/nvidia0); run it on a GPU node, or see the rows with --dry-run"
         )
-    asked = subprocess.run(
-        [sys.executable, "-m", __name__], capture_output=True, text=True, timeout=_LIMIT_SECONDS
-    )
+    command = [sys.executable, "-m", __name__]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=limit_seconds)
+    except subprocess.TimeoutExpired:
+        raise UnavailableError(
+            f"--gpu: PyTorch has not found this machine's GPU in {limit_seconds:g} s; see whether "
+            "nvidia-smi answers, or whether PyTorch lies on a slow disk"
+        ) from None
     if asked.returncode != 0:
         said = asked.stderr.strip().splitlines() or [f"exit code {asked.returncode}"]
         raise UnavailableError(f"--gpu: PyTorch cannot use this machine's GPU: {said[-1]}")
@@ -92,12 +98,14 @@ def why_not(case: Case, machine: Machine) -> str | None:
     return "; ".join(problems) or None
 
 
-def hash_sources(package: Path = _PACKAGE) -> str:
-    """Of the package's Python files and tables: sha256, its first 12 digits."""
+def hash_sources(*folders: Path) -> str:
+    """Of the Python files and tables in them, of this package where none is given: sha256, its
+    first 12 digits."""
     found = hashlib.sha256()
-    for path in sorted(each for kind in ("*.py", "*.yaml") for each in package.rglob(kind)):
-        found.update(f"{path.relative_to(package)}\n".encode())
-        found.update(path.read_bytes())
+    for folder in folders or (_PACKAGE,):
+        for path in sorted(each for kind in ("*.py", "*.yaml") for each in folder.rglob(kind)):
+            found.update(f"{path.relative_to(folder)}\n".encode())
+            found.update(path.read_bytes())
     return found.hexdigest()[:12]
 
 

@@ -20,7 +20,7 @@ from megatron_codemix.backend.measuring import (
     restart_peak,
 )
 from megatron_codemix.bench.train.gpu.job import OURS, PEER, LoopJob, StepJob, read_job
-from megatron_codemix.bench.train.gpu.kernels import profile_kernels
+from megatron_codemix.bench.train.gpu.kernels import kernels_of
 from megatron_codemix.bench.train.gpu.processes import JOB, RESULT
 from megatron_codemix.bench.train.gpu.sides import Ours, Peer, Side, peer_words
 from megatron_codemix.bench.train.gpu.timing import by_turns, timed, warm_up
@@ -47,21 +47,25 @@ def main(folder: Path) -> int:
 
 def measure_step_job(job: StepJob, folder: Path) -> None:
     """Writes by side what was measured, and `by_turns` where both were timed so; `out_of_memory`
-    has the side that did not fit (`both`: together) and what the device said."""
+    has the side that did not fit (`both`: together), what the device said, and how much of it was
+    taken before there was anything of ours."""
     found: dict[str, Any] = {}
     built: dict[str, Side] = {}
     with one_rank(folder, job.device) as (parallel, backend):
+        taken = _taken_bytes(backend)
         for name in job.sides:
             give_memory_back(backend)
             before = held_bytes(backend)
             try:
                 built[name] = _build(name, job, parallel, backend)
-                found[name] = _measure(built[name], job, before, backend, folder)
+                found[name] = _measure(built[name], job, before, backend)
                 if name == PEER:
                     found[name]["what"] = peer_words(is_compiled=job.is_compiled)
+                write_json(folder / RESULT, found)  # the profiler may take the process with it
+                found[name] |= kernels_of(built[name].step, backend, folder)
             except torch.OutOfMemoryError as error:
                 built.pop(name, None)
-                found["out_of_memory"] = _out_of_memory(name, error)
+                found["out_of_memory"] = _out_of_memory(name, error, taken)
             write_json(folder / RESULT, found)
         if len(built) == 2:
             try:
@@ -70,7 +74,7 @@ def measure_step_job(job: StepJob, folder: Path) -> None:
                     found[name] |= _of_seconds(seconds)
                 found["by_turns"] = True
             except torch.OutOfMemoryError as error:
-                found["out_of_memory"] = _out_of_memory("both", error)
+                found["out_of_memory"] = _out_of_memory("both", error, taken)
             write_json(folder / RESULT, found)
 
 
@@ -81,7 +85,7 @@ def _build(name: str, job: StepJob, parallel: ModelParallel, backend: Backend) -
 
 
 def _measure(
-    side: Side, job: StepJob, held: int, backend: Backend, folder: Path
+    side: Side, job: StepJob, held: int, backend: Backend
 ) -> dict[str, Any]:  # Any: JSON values
     """Its figures by itself. held: bytes that were there before it."""
     warm = warm_up(side.step, backend, job.warmth)
@@ -94,7 +98,7 @@ def _measure(
         "is_settled": warm.is_settled,
         "peak_memory_bytes": None if peak is None else peak.allocated - held,
         "process_reserved_bytes": None if peak is None else peak.reserved,
-        "kernels": profile_kernels(side.step, backend, folder),
+        "kernels": None,
     }
 
 
@@ -102,8 +106,19 @@ def _of_seconds(seconds: list[float]) -> dict[str, Any]:
     return {"step_seconds": statistics.median(seconds), "all_step_seconds": seconds}
 
 
-def _out_of_memory(side: str, error: torch.OutOfMemoryError) -> dict[str, str]:
-    return {"side": side, "said": str(error).split("\n")[0]}
+def _taken_bytes(backend: Backend) -> int | None:
+    """Of the device's memory, by others and by CUDA itself; None where it has none of its own."""
+    memory = backend.memory()
+    if memory is None:
+        return None
+    return memory.total_bytes - memory.free_bytes - memory.reserved_bytes
+
+
+def _out_of_memory(
+    side: str, error: torch.OutOfMemoryError, taken: int | None
+) -> dict[str, str | int | None]:
+    said = str(error).split("\n")[0]
+    return {"side": side, "said": said, "taken_before_bytes": taken}
 
 
 def measure_loop_job(job: LoopJob, folder: Path) -> dict[str, Any]:  # Any: JSON values

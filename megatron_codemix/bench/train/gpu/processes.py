@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from megatron_codemix.backend.environment import allocator_settings
 from megatron_codemix.files import read_json_object, write_json
 from megatron_codemix.processes import die_with
 from megatron_codemix.units import format_duration
@@ -18,8 +19,6 @@ JOB, RESULT = "job.json", "result.json"
 """In the folder of a measurement."""
 LIMIT_SECONDS = 1800.0
 """Of one: compiling takes minutes, steps seconds."""
-_ALLOCATOR_SETTINGS = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
-"""PyTorch's name for them, which every version reads, and the newer one."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def measure_in_process(
             stdin=subprocess.DEVNULL,
             stdout=handle,
             stderr=subprocess.STDOUT,
-            env=_environment(),
+            env={**os.environ, **allocator_settings(os.environ)},
             preexec_fn=partial(die_with, os.getpid()),
         )
     try:
@@ -64,15 +63,6 @@ def measure_in_process(
         read_json_object(result) if result.exists() else {},
         _problem(code, limit_seconds, log.read_text(encoding="utf-8", errors="replace")),
     )
-
-
-def _environment() -> dict[str, str]:
-    """With memory in segments that can grow, as the planner takes for granted, unless the user has
-    said something of it."""
-    environment = dict(os.environ)
-    if not any(name in environment for name in _ALLOCATOR_SETTINGS):
-        environment[_ALLOCATOR_SETTINGS[0]] = "expandable_segments:True"
-    return environment
 
 
 def _problem(code: int | None, limit_seconds: float, output: str) -> str | None:

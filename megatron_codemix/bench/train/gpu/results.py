@@ -15,21 +15,25 @@ _WORDS = {
     "megatron_core": "megatron-core",
     "engine": "Transformer Engine",
     "engine_problem": "Transformer Engine",
-    "commit": "commit",
     "sources": "sources",
     "steps": "number of steps",
+    "warm_up_seconds": "warm-up",
 }
+_INFORMATION = {"commit"}
+"""What does not decide: `sources` tells of files, whichever commit they are of."""
 
 
 class Results:
-    """Rows of the file that were measured with the same card, versions, commit and steps; those of
+    """Rows of the file that were measured with the same card, versions, sources and steps; those of
     others stay in it and do not count."""
 
     def __init__(self, path: Path, measured_with: dict[str, Any]) -> None:  # Any: JSON values
-        """measured_with: what rows must have been measured with; as of `Machine`, and the steps.
+        """Makes the file's folder. measured_with: what rows must have been measured with; as of
+        `Machine`, and the settings.
 
         Raises RunError with file and line where something else stands in it.
         """
+        path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.measured_with = path, measured_with
         self.rows: dict[str, dict[str, Any]] = {}
         """By name."""
@@ -43,7 +47,6 @@ class Results:
 
     def add(self, row: dict[str, Any]) -> None:  # Any: JSON values
         """Writes it at once."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         append_jsonl(self.path, {"measured_with": self.measured_with, "row": row})
         self._take({"measured_with": self.measured_with, "row": row})
 
@@ -63,7 +66,7 @@ class Results:
         name, other = line["row"]["name"], line["measured_with"]
         differs = {
             _WORDS.get(key, key)
-            for key in {*other, *self.measured_with}
+            for key in {*other, *self.measured_with} - _INFORMATION
             if other.get(key) != self.measured_with.get(key)
         }
         if not differs:

@@ -1,26 +1,21 @@
-"""Ours and the peer, ready to make one step after the other.
+"""Ours and the peer, ready to make one step after the other."""
 
-Shapes: B sequences of a step, S sequence.
-"""
-
-import contextlib
 import itertools
 from typing import Protocol
 
-import numpy as np
 import torch
 
 from megatron_codemix.backend.devices import Backend
 from megatron_codemix.backend.megatron_on_cpu import direct_calls
 from megatron_codemix.bench.train.plain import PlainModel, PlainTrainer
-from megatron_codemix.bench.train.setting import LEARNING_RATE, SEED
+from megatron_codemix.bench.train.setting import LEARNING_RATE, SEED, random_batch
 from megatron_codemix.config.schema import (
     AdamWConfig,
     AnyPrecisionConfig,
     LayoutConfig,
     ModelConfig,
 )
-from megatron_codemix.data.batches import Batch, allocate_batch
+from megatron_codemix.data.batches import Batch
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.model import build_model, wrap_data_parallel
 from megatron_codemix.mcore.optimizer import build_optimizer, set_step_sizes
@@ -64,7 +59,7 @@ class Ours:
         self.model = wrap_data_parallel(chunks, layout, parallel)
         self.optimizer = build_optimizer(OPTIMIZER, layout, precision, self.model, parallel)
         self.parallel, self.backend = parallel, backend
-        self.batches = itertools.cycle(random_batches(model, sequence, sequences, backend))
+        self.batches = itertools.cycle(_random_batches(model, sequence, sequences, backend))
         self.launched: LaunchedStep | None = None
 
     def step(self) -> object:
@@ -98,7 +93,7 @@ class Peer:
         is_compiled: bool,
     ) -> None:
         self.backend = backend
-        with self._calls(), torch.device(backend.device):
+        with direct_calls(), torch.device(backend.device):
             self.trainer = PlainTrainer(
                 PlainModel(model, sequence),
                 DTYPES["bf16"],
@@ -106,20 +101,16 @@ class Peer:
                 LEARNING_RATE,
                 compiled=is_compiled,
             )
-        self.batches = itertools.cycle(random_batches(model, sequence, sequences, backend))
+        self.batches = itertools.cycle(_random_batches(model, sequence, sequences, backend))
 
     def step(self) -> object:
         batch = next(self.batches)
-        with self._calls():
+        with direct_calls():
             tokens_BS, labels_BS = (
                 torch.from_numpy(array).to(self.backend.device, non_blocking=True)
                 for array in (batch.tokens, batch.labels)
             )
             return self.trainer.step(tokens_BS, labels_BS)
-
-    def _calls(self) -> contextlib.AbstractContextManager[None]:
-        """On a CPU without the mode in which torch's functions are asked where CUDA is."""
-        return direct_calls() if self.backend.name == "cpu" else contextlib.nullcontext()
 
 
 def peer_words(*, is_compiled: bool) -> str:
@@ -130,17 +121,10 @@ def peer_words(*, is_compiled: bool) -> str:
     )
 
 
-def random_batches(
+def _random_batches(
     model: ModelConfig, sequence: int, sequences: int, backend: Backend
 ) -> list[Batch]:
-    """Tokens [B, S] by chance, in the memory that a loader would have them in."""
-    batches = []
-    for number in range(_NUM_BATCHES):
-        tokens = np.random.default_rng(number).integers(
-            0, model.vocabulary_size, (sequences, sequence + 1)
-        )
-        batch = allocate_batch(sequences, sequence, allocate=backend.allocate_host)
-        batch.tokens[:], batch.labels[:] = tokens[:, :-1], tokens[:, 1:]
-        batch.source_id[:] = 0
-        batches.append(batch)
-    return batches
+    return [
+        random_batch(model, number, sequences=sequences, sequence=sequence, backend=backend)
+        for number in range(_NUM_BATCHES)
+    ]

@@ -10,6 +10,7 @@ from megatron_codemix.backend.environment import GPU, DeviceChoice
 from megatron_codemix.bench.train.gpu.cases import Case
 from megatron_codemix.bench.train.gpu.figures import (
     Figures,
+    failed,
     loop_row,
     skipped,
     step_row,
@@ -24,6 +25,10 @@ from megatron_codemix.planner.hardware import Gpu
 from megatron_codemix.units import format_bytes
 
 Measure = Callable[[Mapping[str, Any], Path], Ended]  # Any: JSON values
+
+_OWN_BYTES = 1536 * 2**20
+"""Of a GPU's memory that a process may take before its first tensor: CUDA's context (the planner
+counts 640 MiB with all kernels loaded), what the driver keeps, and as much again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +64,14 @@ def measured_rows(
     begins: Callable[[str], None],
     measure: Measure = measure_in_process,
 ) -> Iterator[Figures]:
-    """The rows, those of `results` as they are. What a crash has lost is told, and not kept.
+    """The rows, those of `results` as they are. What was lost has failed and is not kept, unless
+    memory ran out on a GPU that nobody else used: that would be so again.
 
-    folder: in which each row works in a folder of its own, which is removed.
+    folder: in which each row works in a folder of its own, which is removed; it is made.
     begins: is told the name of each row that is measured now.
     """
+    folder = folder.absolute()  # a measurement's process may work elsewhere
+    folder.mkdir(parents=True, exist_ok=True)
     for case in cases:
         row = results.rows.get(case.name)
         if row is None:
@@ -90,7 +98,7 @@ def _row(
     with tempfile.TemporaryDirectory(prefix="codemix-bench-", dir=folder) as work:
         measure_case = _measured_loop if case.kind == "loop" else _measured_step
         row = measure_case(case, found, machine, settings, Path(work), measure)
-    if not row.pop("has_crashed"):
+    if row.pop("is_final"):
         results.add(row)
     return row
 
@@ -107,8 +115,8 @@ def _measured_loop(
     )
     ended = measure(job.as_dict(), work / "loop")
     if not ended.result:
-        return {**skipped(case, ended.problem or "nothing was found", found), "has_crashed": True}
-    return {**loop_row(case, found, ended.result), "has_crashed": False}
+        return {**failed(case, ended.problem or "nothing was found", found), "is_final": False}
+    return {**loop_row(case, found, ended.result), "is_final": True}
 
 
 def _measured_step(
@@ -119,17 +127,17 @@ def _measured_step(
     ended = measure(_step_job(case, found, settings, sides).as_dict(), work / "first")
     if OURS not in ended.result:
         reason = _lost(OURS, ended, found)
-        return {**skipped(case, reason, found), "has_crashed": ended.problem is not None}
-    peer, has_crashed = ended.result.get(PEER), ended.problem is not None
+        return {**failed(case, reason, found), "is_final": _is_final(ended)}
+    peer, is_final = ended.result.get(PEER), _is_final(ended)
     if case.has_peer and peer is None:
         alone = measure(_step_job(case, found, settings, (PEER,)).as_dict(), work / "peer")
         peer = alone.result.get(PEER) or {"reason": _lost(PEER, alone, found)}
-        has_crashed = alone.problem is not None
+        is_final = _is_final(alone)
     row = step_row(case, found, machine.gpu, ended.result[OURS], peer)
     if peer is not None and "reason" not in peer:
         is_by_turns = ended.result.get("by_turns", False)
         row["peer_turns"] = "by turns" if is_by_turns else "one after the other"
-    return {**row, "has_crashed": has_crashed}
+    return {**row, "is_final": is_final}
 
 
 def _step_job(case: Case, found: Fit, settings: Settings, sides: tuple[Side, ...]) -> StepJob:
@@ -146,12 +154,23 @@ def _step_job(case: Case, found: Fit, settings: Settings, sides: tuple[Side, ...
     )
 
 
+def _is_final(ended: Ended) -> bool:
+    """Whether another try would find the same: nothing crashed, and where memory ran out, nobody
+    else held any when it began."""
+    memory = ended.result.get("out_of_memory")
+    is_shared = memory is not None and (memory["taken_before_bytes"] or 0) > _OWN_BYTES
+    return ended.problem is None and not is_shared
+
+
 def _lost(side: Side, ended: Ended, found: Fit) -> str:
     """Why a side has no figures."""
     memory = ended.result.get("out_of_memory")
     if memory is None:
         return ended.problem or f"nothing was found of {side}"
+    held = memory["taken_before_bytes"]
+    others = "" if held is None else f", of which {format_bytes(held)} were taken before"
     return (
         f"ran out of memory ({memory['said']}); the planner's estimate of ours is "
-        f"{format_bytes(found.planned_bytes)}, and the card has {format_bytes(found.memory_bytes)}"
+        f"{format_bytes(found.planned_bytes)}, and the card has "
+        f"{format_bytes(found.memory_bytes)}{others}"
     )

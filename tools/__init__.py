@@ -1,0 +1,1 @@
+"""What stands beside the package: a checkout has it, an installed wheel has not."""
