@@ -44,7 +44,8 @@ _MORE_ON_A_CPU = 4
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 where nothing has failed, 1 where a section has."""
+    """0 where nothing has failed; 1 where a section of the file has, or there is a GPU that PyTorch
+    cannot use."""
     started = time.monotonic()
     asked = _read(arguments)
     gpu, problem = machine.look_for_gpu()
@@ -61,11 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ends_at = started + _TOTAL_SECONDS * _times(place)
     for number, name in enumerate(asked.sections, start=1):
         head = f"[{number}/{len(asked.sections)}] {name}"
-        if name in results.sections:
+        if results.is_done(name):
             print(f"{head}: {results.sections[name]['status']} before, {results.date}")
             continue
         _run_section(head, name, place, results, ends_at)
-    return _finish(results, folder)
+    if problem:
+        print(f"failed: {problem}")
+    code = _finish(results, folder)
+    return 1 if problem else code
 
 
 def _read(arguments: Sequence[str] | None) -> argparse.Namespace:

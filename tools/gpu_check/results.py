@@ -46,9 +46,9 @@ class Results:
     """The sections that are there, written anew after each."""
 
     def __init__(self, path: Path, machine: Machine, commit: str, date: str) -> None:
-        """Begins with the sections of `path` that are not failed, if they are of this machine and
-        these sources; else the file is kept beside, as `kept_as`. Writes the file, so that what is
-        killed in its first section goes on too.
+        """Begins with the sections of `path`, if they are of this machine and these sources; else
+        the file is kept beside, as `kept_as`. Writes the file, so that what is killed in its first
+        section goes on too.
 
         commit: for information, as `date`; both are those of the beginning.
         """
@@ -61,15 +61,15 @@ class Results:
             self.is_continued = earlier.get("machine") == machine._asdict()
             if self.is_continued:
                 self.commit, self.date = str(earlier["commit"]), str(earlier["date"])
-                self.sections = {
-                    name: section
-                    for name, section in earlier["sections"].items()
-                    if section["status"] != "failed"
-                }
+                self.sections = dict(earlier["sections"])
             else:
                 self.kept_as = _free_name(path)
                 path.rename(self.kept_as)
         self._write()
+
+    def is_done(self, section: str) -> bool:
+        """Whether it is there, and has not failed: that is made again."""
+        return section in self.sections and self.sections[section]["status"] != "failed"
 
     def add(self, section: str, title: str, checks: list[Check], seconds: float) -> Outcome:
         """Writes the file with this section; its outcome."""

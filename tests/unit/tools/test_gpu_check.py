@@ -18,9 +18,8 @@ from megatron_codemix.config.schema import Fp8Config
 from megatron_codemix.files import append_jsonl
 from megatron_codemix.runs import RunDirectory
 from tests.helpers import commands
-from tools.gpu_check import benchmark, checkpoints, machine
+from tools.gpu_check import benchmark, checkpoints, gpu_tests, machine
 from tools.gpu_check.__main__ import Section, checks_of
-from tools.gpu_check.gpu_tests import read_report
 from tools.gpu_check.losses import why_not
 from tools.gpu_check.page import BEGIN, END, NOT_MEASURED, expected_checks, put_into
 from tools.gpu_check.place import NO_GPU, CommandError, Place
@@ -122,7 +121,8 @@ def test_a_machine_or_sources_of_its_own_begin_anew(tmp_path: Path, other: Machi
     first.add("losses", "losses", [Check("fp32", "passed", value=1e-5, bound=1e-4)], 1.0)
     first.add("fp8", "FP8", [Check("a", "passed"), Check("b", "failed", "why")], 1.0)
     again = Results(path, MACHINE, "abc+changes", "tuesday")
-    assert (set(again.sections), again.commit, again.date) == ({"losses"}, "abc", "monday")
+    assert [again.is_done(name) for name in ("losses", "fp8", "tests")] == [True, False, False]
+    assert (again.commit, again.date) == ("abc", "monday")
     written = path.read_bytes()
     anew = Results(path, other, "abc", "tuesday")
     assert not anew.sections
@@ -220,11 +220,23 @@ def test_of_the_tests_each_file_has_a_line(tmp_path: Path) -> None:
         '</testcase><testcase classname="tests.gpu.test_step" name="three">'
         '<skipped message="no FP8"/></testcase></testsuite></testsuites>'
     )
-    assert read_report("test_step", report) == Check(
+    assert gpu_tests.read_report("test_step", report) == Check(
         "test_step", "failed", "1 passed, 1 failed, 1 skipped; two: far off; three: no FP8"
     )
     report.write_text(report.read_text()[:200])
-    assert read_report("test_step", report) is None
+    assert gpu_tests.read_report("test_step", report) is None
+
+
+def test_files_of_tests_that_had_ended_are_not_run_again(tmp_path: Path) -> None:
+    """Where one is to be run, there is no time left."""
+    first, *others = gpu_tests.names_of_files()
+    for name in others:
+        case = f'<testcase classname="tests.gpu.{name}" name="one"/>'
+        (tmp_path / f"{name}.xml").write_text(f"<testsuites>{case}</testsuites>")
+    found = list(gpu_tests.section(Place(tmp_path, GPU, ends_at=0.0)))
+    assert found[0].name == first
+    assert (found[0].status, "not begun" in found[0].detail) == ("failed", True)
+    assert found[1:] == [Check(name, "passed", "1 passed") for name in others]
 
 
 def test_the_page_has_a_row_for_each_check_and_invents_none() -> None:
