@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FrameType
 
 from megatron_codemix.errors import EXIT_DONE, EXIT_RETRY
+from megatron_codemix.launch.allowance import usable_cores
 from megatron_codemix.launch.failures import cause_of, describe, is_consequence, log_path
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.launch.rank_process import (
@@ -51,6 +52,8 @@ _POLL_SECONDS = 0.1
 _STACKS_SECONDS = 1.0
 # How long the rank that is the cause may take to say so, after another has seen it go.
 _SETTLE_SECONDS = 1.0
+
+CROWDED_RANKS_PER_CORE = 4
 
 
 @dataclass
@@ -96,9 +99,11 @@ def run_ranks(
     file without a name, so that a kill of this process leaves nothing behind. After
     `timeout_seconds` each rank writes the stacks of its threads to stderr and is killed; that
     counts as 75. OpenMP has one thread a rank if there are several, else all cores, unless
-    OMP_NUM_THREADS says otherwise. For the main thread only.
+    OMP_NUM_THREADS says otherwise. More than CROWDED_RANKS_PER_CORE ranks a core are warned of, on
+    stderr. For the main thread only.
     """
     assert num_ranks >= 1, num_ranks
+    _warn_of_crowding(num_ranks)
     with contextlib.ExitStack() as stack:
         watch = _Watch(stop=remembered_stop())
         if log_folder is not None:
@@ -131,6 +136,15 @@ def run_ranks(
         sys.stdout.flush()
         sys.stderr.write(describe(cause, num_ranks, log_folder))
     return cause.exit_code
+
+
+def _warn_of_crowding(num_ranks: int) -> None:
+    cores = usable_cores()
+    if num_ranks > CROWDED_RANKS_PER_CORE * cores:
+        sys.stderr.write(
+            f"warning: {num_ranks} processes share {cores} {'core' if cores == 1 else 'cores'}; "
+            "each waits for the others, and each holds its own copy of the libraries in memory\n"
+        )
 
 
 def _closed_by(stack: contextlib.ExitStack, descriptor: int) -> int:

@@ -54,6 +54,17 @@ def test_a_single_rank_has_all_cores(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert int(threads) == len(os.sched_getaffinity(0))
 
 
+def test_a_crowd_of_ranks_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("megatron_codemix.launch.ranks.usable_cores", lambda: 1)
+
+    assert run_ranks(lambda context: 0, 4) == 0
+    assert capfd.readouterr().err == ""
+    assert run_ranks(lambda context: 0, 5) == 0
+    assert capfd.readouterr().err.startswith("warning: 5 processes share 1 core;")
+
+
 def test_prepare_runs_once_in_the_parent(tmp_path: Path) -> None:
     def prepare() -> None:
         with open(tmp_path / "prepared", "a") as handle:
