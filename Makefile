@@ -26,14 +26,14 @@ lint: $(SET_UP)
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
-	.venv/bin/clang-format --dry-run --Werror $(wildcard csrc/*/*)
+	.venv/bin/clang-format --dry-run --Werror $(wildcard csrc/*/* tests/helpers/*/*.cpp)
 	.venv/bin/codespell
 
 clean:
 	rm -rf .venv build dist *.egg-info megatron_codemix/_C.*.so
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(SET_UP): pyproject.toml constraints.txt setup.py tools/setup.sh $(wildcard csrc/*/*)
+$(SET_UP): pyproject.toml constraints.txt setup.py tools/setup.sh $(wildcard csrc/*/* tests/helpers/*/*.cpp)
 	@tools/setup.sh
 	@touch $@
 

@@ -58,7 +58,8 @@ def build_model(
     fp8 = Fp8Layers.of(precision, parallel, backend.device)
     chunks: list[Model] = []
     for number in range(parallel.num_chunks):
-        with warnings.catch_warnings():
+        # On the device from the first: parameters that are brought there may lose their marks.
+        with backend.device, warnings.catch_warnings():
             # megatron-core warns of its own defaults: an empty CUDA graph scope, the MLP's width.
             warnings.simplefilter("ignore")
             spec = build_layer_spec(config, model, parallel.stage_of(number), fp8)
