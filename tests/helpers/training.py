@@ -128,8 +128,8 @@ def train_on_rank(context: RankContext, job: Job) -> Curve:
     return curve
 
 
-def train_steps(job, model, optimizer, parallel, backend, steps) -> Curve:  # type: ignore[no-untyped-def]  # torch is imported inside
-    """Makes the steps of these numbers."""
+def train_steps(job, model, optimizer, parallel, backend, steps, passes=None) -> Curve:  # type: ignore[no-untyped-def]  # torch is imported inside
+    """Makes the steps of these numbers; passes: as of `train_step`."""
     from megatron_codemix.mcore.optimizer import set_step_sizes
     from megatron_codemix.mcore.step import train_step
 
@@ -149,7 +149,13 @@ def train_steps(job, model, optimizer, parallel, backend, steps) -> Curve:  # ty
         for batch in batches:
             batch.loss_mask[:, : job.first_label] = 0
         result = train_step(
-            model, optimizer, batches, num_sources=2, parallel=parallel, backend=backend
+            model,
+            optimizer,
+            batches,
+            num_sources=2,
+            parallel=parallel,
+            backend=backend,
+            passes=passes,
         )
         curve.loss.append(result.loss_nats)
         curve.grad_norm.append(result.grad_norm)

@@ -32,9 +32,10 @@ from megatron_codemix.bench.train.setting import (
 from megatron_codemix.config.schema import ModelConfig, ModelFormat
 from megatron_codemix.data.batches import Batch
 from megatron_codemix.files import read_jsonl
+from megatron_codemix.mcore.build import build_trained
+from megatron_codemix.mcore.checkpoint_writer import CheckpointProcess
 from megatron_codemix.mcore.groups import ModelParallel
-from megatron_codemix.mcore.model import build_model, wrap_data_parallel
-from megatron_codemix.mcore.optimizer import build_optimizer, set_step_sizes
+from megatron_codemix.mcore.optimizer import set_step_sizes
 from megatron_codemix.obs.log import setup_logging
 from megatron_codemix.train.loading import StepLoader
 from megatron_codemix.train.phase import Phase, prepare_phase
@@ -121,7 +122,8 @@ def measure_loop(shape: LoopShape, folder: Path, device: DeviceChoice = "auto") 
     """Trains in `folder`, in this process."""
     phase = _prepare(shape, folder, device)
     with one_rank(folder, device) as (parallel, backend), _logging_to(folder / "rank0.log"):
-        trainer = _ByTurns(phase, parallel, backend, shape)
+        writer = CheckpointProcess()
+        trainer = _ByTurns(phase, parallel, backend, writer, shape)
         with watched(phase, parallel) as watchdog:
             trainer.run(watchdog)
     lines = read_jsonl(phase.run.metrics)
@@ -139,9 +141,14 @@ class _ByTurns(Trainer):
     """The trainer, with a bare step before each of its own, for as long as both have turns."""
 
     def __init__(
-        self, phase: Phase, parallel: ModelParallel, backend: Backend, shape: LoopShape
+        self,
+        phase: Phase,
+        parallel: ModelParallel,
+        backend: Backend,
+        writer: CheckpointProcess,
+        shape: LoopShape,
     ) -> None:
-        super().__init__(phase, parallel, backend)
+        super().__init__(phase, parallel, backend, writer)
         self.shape = shape
         self.bare = _BareSteps(phase, parallel, backend, shape)
         self.costs: list[Cost] = []
@@ -177,18 +184,15 @@ class _BareSteps:
         self, phase: Phase, parallel: ModelParallel, backend: Backend, shape: LoopShape
     ) -> None:
         config = phase.config
-        chunks = build_model(
+        self.model, self.optimizer = build_trained(
             config.model,
+            config.optimizer,
             config.layout,
             config.precision,
             sequence_length=shape.sequence,
             seed=SEED,
             parallel=parallel,
             backend=backend,
-        )
-        self.model = wrap_data_parallel(chunks, config.layout, parallel)
-        self.optimizer = build_optimizer(
-            config.optimizer, config.layout, config.precision, self.model, parallel
         )
         dataset = phase.data.dataset()
         size = self.sequences = shape.sequences
