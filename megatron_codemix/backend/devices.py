@@ -194,8 +194,8 @@ class CudaBackend:
     def prepare(self) -> None:
         """Binds the process to its GPU. CUDA_DEVICE_MAX_CONNECTIONS=1 keeps megatron-core's
         overlapped collectives in the order in which they were queued (needed before Blackwell).
-        NCCL_GRAPH_REGISTER=0 keeps NCCL from registering the memory of CUDA graphs, which it
-        cannot where segments grow (`allocator_settings`; megatron-core asks for it too)."""
+        NCCL_GRAPH_REGISTER=0 keeps NCCL from registering the memory of CUDA graphs, which goes
+        wrong where segments grow (`allocator_settings`; pytorch/pytorch#158029)."""
         os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "1")
         os.environ.setdefault("NCCL_GRAPH_REGISTER", "0")
         torch.cuda.set_device(self.device)

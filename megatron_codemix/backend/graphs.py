@@ -27,7 +27,8 @@ def record_graph(work: Callable[[], None]) -> Callable[[], None]:
     """As `Backend.record`. Memory that the work takes and gives back belongs to the graph as long
     as that is there; torch's cache is emptied before, so that it is not held twice.
 
-    The allocator's segments may grow: a graph's pool has its own (PyTorch since 2.1).
+    Segments that can grow stay on for the rest of the memory: PyTorch gives a graph's pool others,
+    or such ones (pytorch/pytorch#128068, #194767).
     """
     graph = torch.cuda.CUDAGraph()
     try:
