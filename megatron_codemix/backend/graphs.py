@@ -37,11 +37,11 @@ def record_graph(work: Callable[[], None]) -> Callable[[], None]:
             graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"
         ):
             work()
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
         # What failed in the work; the end of a recording that it has spoilt fails after it.
         cause = error.__context__ or error
+        if isinstance(cause, torch.OutOfMemoryError):
+            raise cause from None
         raise UnavailableError(
             f"backend.cuda_graphs: a step cannot be recorded ({_first_line(cause)}); leave it out"
         ) from error

@@ -48,8 +48,6 @@ def check_graphs_layout(config: RunConfig) -> list[str]:
             layout.pipeline > 1,
             "a stage's messages follow a schedule over all microbatches, and one is recorded",
         ),
-        "sequence_parallel": (layout.sequence_parallel, _RANDOM_STATE),
-        "recompute": (layout.recompute != "none", _RANDOM_STATE),
         "overlap_grad_reduce": (
             layout.overlap_grad_reduce,
             "gradients of a step's last microbatch alone are reduced while it goes on, and one "
@@ -62,9 +60,3 @@ def check_graphs_layout(config: RunConfig) -> list[str]:
         for name, (is_there, why) in found.items()
         if is_there
     ]
-
-
-_RANDOM_STATE = (
-    "megatron-core looks at the GPU's random state there, which is not allowed while a GPU is "
-    "recorded"
-)

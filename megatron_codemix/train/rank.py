@@ -81,7 +81,12 @@ def _train(
         attempt = _agree_on_attempt(phase, context)
     setup_logging(context.rank, phase.run.attempt(attempt) / f"rank{context.rank}.log")
     layout = phase.config.layout
-    parallel = initialize_model_parallel(layout, phase.config.train.seed, timeout)
+    parallel = initialize_model_parallel(
+        layout,
+        phase.config.train.seed,
+        timeout,
+        is_recorded=phase.config.backend.cuda_graphs != "none",
+    )
     log.info(
         "%d ranks on %s (%s): %s",
         context.world_size,

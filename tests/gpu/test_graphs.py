@@ -1,5 +1,6 @@
 """Steps from a CUDA graph beside the same steps without one."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ CASES = {
     "z-loss, parallel block": Job(
         layout=LAYOUT, model=MODEL.model_copy(update={"block": "parallel", "z_loss": 1e-3})
     ),
+    "recomputed": Job(layout=LAYOUT.model_copy(update={"recompute": "full"})),
     "muon": Job(
         layout=LAYOUT.model_copy(update={"distributed_optimizer": False}),
         optimizer=MuonConfig(weight_decay=0.1),
@@ -39,11 +41,11 @@ def test_losses_from_a_graph_are_those_without(name: str, alone: Any) -> None:
 
     if name == "fp8" and torch.cuda.get_device_capability() < (8, 9):
         pytest.skip("FP8 needs compute capability 8.9")
-    job = Job(**{**vars(CASES[name]), "device": "cuda"})
+    job = replace(CASES[name], device="cuda")
     without = train_on_rank(None, job)
     destroy_model_parallel()
     with alone.recordable():
-        model, optimizer, parallel, backend = build_with_optimizer(job)
+        model, optimizer, parallel, backend = build_with_optimizer(replace(job, is_recorded=True))
         passes = MicrobatchGraph(model, num_sources=2, parallel=parallel, backend=backend)
         found = train_steps(job, model, optimizer, parallel, backend, job.steps, passes=passes)
     assert passes.is_recorded
@@ -69,7 +71,8 @@ def test_a_ramp_up_and_documents_go_through_one_graph(alone: Any) -> None:
     ]
 
     def losses(*, recorded: bool) -> list[float]:
-        model, optimizer, parallel, backend = build_with_optimizer(job)
+        asked = replace(job, is_recorded=recorded)
+        model, optimizer, parallel, backend = build_with_optimizer(asked)
         passes = (
             MicrobatchGraph(model, num_sources=2, parallel=parallel, backend=backend)
             if recorded

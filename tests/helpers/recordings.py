@@ -5,10 +5,13 @@ reads and writes the memory that was there then; what the work made in between i
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+import torch.distributed
+from torch._C._distributed_c10d import FakeWork
+from torch.distributed import Work
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -21,11 +24,16 @@ class RecordingBackend(CpuBackend):
     def __init__(self) -> None:
         self.recordings = 0
         self.replays = 0
+        self.is_recordable = False
 
-    def recordable(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
+    @contextlib.contextmanager
+    def recordable(self) -> Iterator[None]:
+        self.is_recordable = True
+        yield
+        self.is_recordable = False
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        assert self.is_recordable
         recorder = _Recorder()
         with recorder:
             work()
@@ -37,6 +45,22 @@ class RecordingBackend(CpuBackend):
             recorder.replay()
 
         return replay
+
+
+def scatter_by_operations() -> None:
+    """Lets the ranks of this process sum and cut by operations that can be recorded: gloo copies
+    what it has scattered when it is waited for, which a recording would take for the work's own."""
+    from megatron.core.tensor_parallel import layers, mappings
+
+    def reduce_scatter(output: Any, source: Any, group: Any, async_op: bool = False) -> Any:
+        summed = source.clone()
+        torch.distributed.all_reduce(summed, group=group)
+        output.copy_(summed.chunk(group.size())[group.rank()])
+        return FakeWork() if async_op else None
+
+    torch.distributed.reduce_scatter_tensor = reduce_scatter
+    for module in (layers, mappings):
+        module.dist_reduce_scatter_func = reduce_scatter
 
 
 class _Recorder(TorchDispatchMode):
@@ -74,8 +98,13 @@ class _Recorder(TorchDispatchMode):
     @torch.no_grad()
     def replay(self) -> None:
         for func, args, kwargs, results, inputs in self._done:
-            again = _tensors(func(*args, **kwargs))
-            for found, kept in zip(again, results, strict=True):
+            again = func(*args, **kwargs)
+            for work in tree_leaves(again):
+                if isinstance(
+                    work, torch.ScriptObject
+                ):  # a collective, for which Python has waited
+                    Work.unbox(work).wait()
+            for found, kept in zip(_tensors(again), results, strict=True):
                 if _storage(kept) not in inputs:  # neither a view nor in place
                     kept.copy_(found)
 

@@ -70,6 +70,7 @@ def one_rank(
     """This process as the only rank of a job, until the end of the block; where CUDA graphs are
     asked for, with work that can be recorded."""
     asked = asked or BackendConfig()
+    is_recorded = asked.cuda_graphs != "none"
     backend = select_backend(asked.device)
     backend.prepare()
     meeting = folder / "rendezvous"
@@ -77,11 +78,11 @@ def one_rank(
     initialize_process_group(backend, rank=0, world_size=1, init_method=f"file://{meeting}")
     try:
         with (
-            backend.recordable() if asked.cuda_graphs != "none" else contextlib.nullcontext(),
+            backend.recordable() if is_recorded else contextlib.nullcontext(),
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore")  # megatron-core warns of its own defaults
-            yield initialize_model_parallel(LayoutConfig(), SEED), backend
+            yield initialize_model_parallel(LayoutConfig(), SEED, is_recorded=is_recorded), backend
     finally:
         destroy_model_parallel()
         torch.distributed.destroy_process_group()

@@ -25,11 +25,6 @@ REFUSED = {
     ],
     "does not go with data.loader=dali": ["data.loader=dali"],
     "layout.pipeline: 2 does not go with backend.cuda_graphs": ["layout.pipeline=2"],
-    "layout.sequence_parallel: True does not go with": [
-        "layout.tensor=2",
-        "layout.sequence_parallel=true",
-    ],
-    "layout.recompute: selective does not go with": ["layout.recompute=selective"],
     "layout.overlap_grad_reduce: True does not go with": ["layout.overlap_grad_reduce=true"],
 }
 """What is said -> what is asked for beside it."""
@@ -47,7 +42,8 @@ def test_what_cannot_be_recorded_is_named(changed: Changed, said: str) -> None:
     "overrides",
     [
         [],
-        ["layout.tensor=2", "layout.context=2"],
+        ["layout.tensor=2", "layout.sequence_parallel=true", "layout.context=2"],
+        ["layout.recompute=selective"],
         ["train.ramp_up={start_sequences: 4, increment_sequences: 4, over_tokens: 100K}"],
         [TENSORWISE, "model.block=parallel", "data.document_mask=true"],
     ],
