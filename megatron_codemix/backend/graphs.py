@@ -16,11 +16,9 @@ def own_stream(device: torch.device) -> Iterator[None]:
     outer = torch.cuda.current_stream(device)
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     stream.wait_stream(outer)
-    try:
-        with torch.cuda.stream(stream):
-            yield
-    finally:
-        outer.wait_stream(stream)
+    with torch.cuda.stream(stream):
+        yield
+    outer.wait_stream(stream)  # not after an error, which may be the GPU's: it would hide that
 
 
 def record_graph(work: Callable[[], None]) -> Callable[[], None]:
