@@ -6,6 +6,7 @@ import math
 import os
 import resource
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from megatron_codemix.backend.environment import DeviceChoice
+from megatron_codemix.backend.graphs import own_stream, record_graph
 from megatron_codemix.backend.host_copies import HostCopy, OnHost, ToPinned
 from megatron_codemix.errors import UnavailableError
 
@@ -85,6 +87,18 @@ class Backend(Protocol):
     def profiled_as(self, name: str) -> contextlib.AbstractContextManager[None]:
         """Names what is done meanwhile in the device's profiler."""
 
+    def recordable(self) -> contextlib.AbstractContextManager[None]:
+        """While entered, work of the device goes where `record` can record it. Raises
+        UnavailableError where there is no such place."""
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Takes down what `work` asks of the device, which does none of it; what comes back asks
+        for all of it at once, on the same memory. To be called in `recordable`.
+
+        work: has been done before, so that nothing is used for the first time. Raises
+        UnavailableError where a part of it cannot be recorded.
+        """
+
     def wait(self) -> None:
         """Until the device has done all that was asked of it."""
 
@@ -132,6 +146,17 @@ class CpuBackend:
         """Nothing: no profiler looks for it."""
         return contextlib.nullcontext()
 
+    def recordable(self) -> contextlib.AbstractContextManager[None]:
+        """There is no such place."""
+        raise UnavailableError(
+            "backend.cuda_graphs: records what a GPU does, and this run is on a CPU; leave it out, "
+            "or run on a GPU"
+        )
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Not without `recordable`."""
+        raise AssertionError("nothing is recordable on a CPU")
+
     def wait(self) -> None:
         """Each call has done its work when it returns."""
 
@@ -168,8 +193,11 @@ class CudaBackend:
 
     def prepare(self) -> None:
         """Binds the process to its GPU. CUDA_DEVICE_MAX_CONNECTIONS=1 keeps megatron-core's
-        overlapped collectives in the order in which they were queued (needed before Blackwell)."""
+        overlapped collectives in the order in which they were queued (needed before Blackwell).
+        NCCL_GRAPH_REGISTER=0 keeps NCCL from registering the memory of CUDA graphs, which goes
+        wrong where segments grow (`allocator_settings`; pytorch/pytorch#158029)."""
         os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "1")
+        os.environ.setdefault("NCCL_GRAPH_REGISTER", "0")
         torch.cuda.set_device(self.device)
 
     def allocate_host(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -185,6 +213,14 @@ class CudaBackend:
         """A range of NVTX: about a microsecond, and no more where nobody profiles."""
         named: contextlib.AbstractContextManager[None] = torch.cuda.nvtx.range(name)
         return named
+
+    def recordable(self) -> contextlib.AbstractContextManager[None]:
+        """A stream of its own."""
+        return own_stream(self.device)
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """As a CUDA graph, which keeps memory of its own."""
+        return record_graph(work)
 
     def wait(self) -> None:
         torch.cuda.synchronize(self.device)

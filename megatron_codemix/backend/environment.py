@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from megatron_codemix.config.precision_checks import Capability, check_machine
-from megatron_codemix.config.schema import AnyPrecisionConfig, Fp8Config
+from megatron_codemix.config.schema import AnyPrecisionConfig, BackendConfig, Fp8Config
 from megatron_codemix.errors import ConfigError, UnavailableError
 
 GPU: Literal["cuda"] = "cuda"
@@ -61,6 +61,15 @@ def require_device(device: DeviceChoice, device_files: Path = Path("/dev")) -> N
         raise UnavailableError(
             "backend.device: cuda, but this machine has no NVIDIA driver (nvidia-smi is not on "
             "PATH, and there is no /dev/nvidia0); run on a GPU node, or set backend.device=cpu"
+        )
+
+
+def require_graphs(config: BackendConfig, device_files: Path = Path("/dev")) -> None:
+    """Raises UnavailableError where CUDA graphs are asked for and no GPU can be meant."""
+    if config.cuda_graphs != "none" and not runs_on_gpus(config.device, device_files):
+        raise UnavailableError(
+            f"backend.cuda_graphs: {config.cuda_graphs}, but this machine has no NVIDIA GPU "
+            "(backend.device is auto, which takes the CPU here); run on a GPU node, or leave it out"
         )
 
 

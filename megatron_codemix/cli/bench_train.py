@@ -1,101 +1,74 @@
 """`codemix bench train`: on this machine's processor, or on its GPU in every precision."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from megatron_codemix.cli.bench_report import print_sections
+from megatron_codemix.cli.bench_train_options import (
+    CARD,
+    REPEATS,
+    RESULTS,
+    STEPS,
+    CardOption,
+    CheckOption,
+    DryRunOption,
+    FolderOption,
+    GpuOption,
+    JsonOption,
+    ModelsOption,
+    NoPeerOption,
+    OnlyOption,
+    PrecisionsOption,
+    RepeatsOption,
+    ResultsOption,
+    ScaleOption,
+    SequencesOption,
+    StepsOption,
+    VariantsOption,
+    WarmUpOption,
+)
 from megatron_codemix.errors import ConfigError
-
-_REPEATS = 5
-_STEPS = 20
-_RESULTS = Path("runs") / "bench_train_gpu.jsonl"
-_CARD = "h100"
 
 
 def train(
-    json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
-    check: Annotated[
-        bool,
-        typer.Option(
-            "--check",
-            help="Exit with 1 where a goal is not met; with --gpu also where one cannot be judged "
-            "or a row was lost.",
-        ),
-    ] = False,
-    scale: Annotated[
-        float | None,
-        typer.Option(min=0.0001, max=1.0, help="Shrinks the model; goals are judged only at 1."),
-    ] = None,
-    repeats: Annotated[
-        int | None,
-        typer.Option(min=1, help=f"Starts of a job ({_REPEATS}); steps are 8 times as many."),
-    ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(help="Only step, loop or start; with --gpu step or loop. May be repeated."),
-    ] = None,
-    folder: Annotated[
-        Path | None, typer.Option(help="Where to work: up to 1 GB of files, removed at the end.")
-    ] = None,
-    gpu: Annotated[
-        bool, typer.Option("--gpu", help="On this machine's GPU, from 160M to 2.8B parameters.")
-    ] = False,
-    models: Annotated[
-        str | None, typer.Option(help="With --gpu: 160m,470m,1b,2.8b,470m-256k or some of them.")
-    ] = None,
-    sequences: Annotated[
-        str | None, typer.Option(help="With --gpu: 2048,4096,8192 or some of them.")
-    ] = None,
-    precisions: Annotated[
-        str | None,
-        typer.Option(
-            help="With --gpu: bf16,torch_scaled_mm,torch_scaled_mm-delayed,tensorwise,blockwise,"
-            "delayed or some of them."
-        ),
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(min=1, help=f"With --gpu: steps that the median is taken of ({_STEPS})."),
-    ] = None,
-    warm_up: Annotated[
-        float | None,
-        typer.Option(
-            min=0, help="With --gpu: seconds of steps at least that are not counted, a side (10)."
-        ),
-    ] = None,
-    results: Annotated[
-        Path | None,
-        typer.Option(
-            help=f"With --gpu: file in which finished rows are kept ({_RESULTS}); the same command "
-            "makes those that are missing."
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="With --gpu: only the rows, and the planner's memory."),
-    ] = False,
-    card: Annotated[
-        str | None,
-        typer.Option(help=f"With --dry-run: the GPU, as `codemix plan` names it ({_CARD})."),
-    ] = None,
+    json: JsonOption = False,
+    check: CheckOption = False,
+    scale: ScaleOption = None,
+    repeats: RepeatsOption = None,
+    only: OnlyOption = None,
+    folder: FolderOption = None,
+    gpu: GpuOption = False,
+    models: ModelsOption = None,
+    sequences: SequencesOption = None,
+    precisions: PrecisionsOption = None,
+    variants: VariantsOption = None,
+    no_peer: NoPeerOption = False,
+    steps: StepsOption = None,
+    warm_up: WarmUpOption = None,
+    results: ResultsOption = None,
+    dry_run: DryRunOption = False,
+    card: CardOption = None,
 ) -> None:
     """A training step beside plain PyTorch's, the trainer's loop beside bare steps, the start of a
     job of four processes. About 4 minutes; with --gpu a few minutes a row."""
+    of_rows = {
+        "--models": models,
+        "--sequences": sequences,
+        "--precisions": precisions,
+        "--variants": variants,
+    }
+    of_measurement = {
+        "--no-peer": no_peer or None,
+        "--steps": steps,
+        "--warm-up": warm_up,
+        "--results": results,
+    }
     if not gpu:
-        of_gpu = {
-            "--models": models,
-            "--sequences": sequences,
-            "--precisions": precisions,
-            "--steps": steps,
-            "--warm-up": warm_up,
-            "--results": results,
-            "--dry-run": dry_run or None,
-            "--card": card,
-        }
+        of_gpu = {**of_rows, **of_measurement, "--dry-run": dry_run or None, "--card": card}
         _refuse(of_gpu, "means something only with --gpu; give that too, or leave it out")
-        _train_here(json, check, scale or 1.0, repeats or _REPEATS, only, folder)
+        _train_here(json, check, scale or 1.0, repeats or REPEATS, only, folder)
         return
     _refuse(
         {"--scale": scale, "--repeats": repeats},
@@ -105,23 +78,19 @@ def train(
     from megatron_codemix.bench.train.gpu.cases import select_cases
     from megatron_codemix.cli.bench_train_gpu import measure, plan
 
-    cases = select_cases(models, sequences, precisions, only)
+    cases = select_cases(models, sequences, precisions, only, variants)
     if dry_run:
-        not_now = {
-            "--check": check or None,
-            "--steps": steps,
-            "--warm-up": warm_up,
-            "--results": results,
-        }
+        not_now = {"--check": check or None, **of_measurement}
         _refuse(not_now, "means nothing with --dry-run, which measures nothing; leave it out")
-        plan(cases, card or _CARD, json=json)
+        plan(cases, card or CARD, json=json)
         return
     _refuse({"--card": card}, "is for --dry-run; a measurement takes the GPU that is there")
     measure(
         cases,
-        steps=steps or _STEPS,
+        steps=steps or STEPS,
+        has_peer=not no_peer,
         warm_up_seconds=warm_up,
-        path=results or _RESULTS,
+        path=results or RESULTS,
         folder=folder,
         json=json,
         check=check,

@@ -39,6 +39,7 @@ def measure(
     cases: Sequence[Case],
     *,
     steps: int,
+    has_peer: bool,
     warm_up_seconds: float | None,
     path: Path,
     folder: Path | None,
@@ -49,7 +50,11 @@ def measure(
     GPU."""
     machine = find_machine()
     warmth = Warmth() if warm_up_seconds is None else Warmth.of(warm_up_seconds)
-    measured_with = {"steps": steps, "warm_up_seconds": warmth.least_seconds}
+    measured_with = {
+        "steps": steps,
+        "warm_up_seconds": warmth.least_seconds,
+        "has_peer": has_peer,
+    }
     results = Results(path, {**machine.as_dict(), **measured_with})
     if word := results.word():
         print(f"note: {word}", file=sys.stderr)
@@ -59,7 +64,7 @@ def measure(
             cases,
             machine,
             results,
-            Settings(steps=steps, warmth=warmth),
+            Settings(steps=steps, has_peer=has_peer, warmth=warmth),
             folder or Path(tempfile.gettempdir()),
             begins=lambda name: print(f"{name}: measuring", file=sys.stderr, flush=True),
         ):
@@ -109,6 +114,8 @@ def _of_step(row: Figures) -> list[str]:
         parts.append(f"{1e3 * row['exposed_host_seconds']:.1f} ms without a kernel")
     if row.get("bf16_ratio"):
         parts.append(f"{row['bf16_ratio']:.3f}x of bf16")
+    if row.get("default_ratio"):
+        parts.append(f"{row['default_ratio']:.3f}x of the default")
     if row.get("peer_ratio"):
         parts.append(f"{row['peer_ratio']:.3f}x of plain PyTorch, {row['peer_turns']}")
     elif "peer" in row:

@@ -2,11 +2,27 @@
 
 import json as json_module
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from megatron_codemix.cli.plan_command_options import (
+    CalibrateOption,
+    ConfigArgument,
+    DryRunOption,
+    ExactOption,
+    GpusOption,
+    JsonOption,
+    OutOption,
+    OverridesArgument,
+    RejectedOption,
+    SearchOption,
+    TokensOption,
+    TopOption,
+    ValidateOption,
+    WriteOption,
+)
 from megatron_codemix.cli.plan_options import (
     GPUS_PER_NODE,
     ConstantsOption,
@@ -44,8 +60,6 @@ from megatron_codemix.planner.validation import validate as predict_published
 from megatron_codemix.units import format_bytes, parse_count
 
 TOP = 10
-MOST_GPUS = 10**6
-"""Ten times the largest machines; a search among many more layouts would not end."""
 _OF_CLUSTER = ("gpu", "gpus_per_node", "network")
 _OF_SEARCH = ("top", "rejected", "write")
 _OF_PLAN = (
@@ -55,80 +69,31 @@ _OF_PLAN = (
 
 def command(
     context: typer.Context,
-    config: Annotated[
-        Path | None,
-        typer.Argument(
-            help="Configuration of a run, or of a model alone (YAML); with --calibrate, a run "
-            "directory."
-        ),
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="KEY=VALUE",
-            help="Changes to it; with --search, what is said of the layout here stays. With "
-            "--calibrate, further runs.",
-        ),
-    ] = None,
+    config: ConfigArgument = None,
+    overrides: OverridesArgument = None,
     gpu: GpuOption = None,
-    gpus: Annotated[int | None, typer.Option(min=1, max=MOST_GPUS, help="How many GPUs.")] = None,
+    gpus: GpusOption = None,
     gpus_per_node: GpusPerNodeOption = GPUS_PER_NODE,
     network: NetworkOption = None,
-    search: Annotated[
-        bool, typer.Option("--search", help="Rank all legal layouts that fit; take the fastest.")
-    ] = False,
-    top: Annotated[
-        int | None, typer.Option(min=1, help="With --search: layouts to show; default: 10.")
-    ] = None,
-    rejected: Annotated[
-        bool,
-        typer.Option("--rejected", help="With --search: list every rejected layout, and why."),
-    ] = False,
-    write: Annotated[
-        Path | None,
-        typer.Option(
-            help="With --search: write a new configuration that extends CONFIG by the layout."
-        ),
-    ] = None,
-    exact: Annotated[
-        bool,
-        typer.Option(
-            "--exact/--no-exact",
-            help="Count parameters, gradients and optimizer on megatron-core's own model, some "
-            "ten seconds.",
-        ),
-    ] = False,
-    tokens: Annotated[
-        str | None, typer.Option(help="To be trained on, for the cost; default: CONFIG's.")
-    ] = None,
+    search: SearchOption = False,
+    top: TopOption = None,
+    rejected: RejectedOption = False,
+    write: WriteOption = None,
+    exact: ExactOption = False,
+    tokens: TokensOption = None,
     price: PriceOption = None,
     power_price: PowerPriceOption = None,
     watts: WattsOption = None,
     constants: ConstantsOption = None,
-    validate: Annotated[
-        bool,
-        typer.Option("--validate", help="Published speeds beside those that the planner predicts."),
-    ] = False,
-    calibrate: Annotated[
-        bool,
-        typer.Option("--calibrate", help="Fit the constants to runs that were made on your GPUs."),
-    ] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="With --calibrate: file for the constants.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With --write or --out: show the file instead.")
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    validate: ValidateOption = False,
+    calibrate: CalibrateOption = False,
+    out: OutOption = None,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Memory by part, time of a step by part, and cost of a run on GPUs elsewhere."""
     if validate:
-        if config is not None:
-            raise ConfigError(
-                [f"{config}: --validate predicts what others published; leave it out"]
-            )
-        names = (*_OF_PLAN, *_OF_CLUSTER, "calibrate", "out", "dry_run")
-        refuse_unused(context, names, "--validate predicts what others published")
+        _refuse_for_validate(context, config)
         _validate(json)
         return
     if config is None:
@@ -168,27 +133,56 @@ def command(
     else:
         found = answer(planned.config, question)
     text = None if write is None else _layout_text(config, write, overrides or [], found)
-    if write is not None and text is not None and not dry_run:
-        write_text(write, text)
-    settings = layout_settings(config, found.config.layout)
+    file = None if write is None or text is None else _NewFile(write, text, is_written=not dry_run)
+    if file is not None and file.is_written:
+        write_text(file.path, file.text)
     if json:
-        content = {
-            "config": str(config),
-            "assumptions": [assumption.as_dict() for assumption in planned.assumptions],
-            **found.as_dict(top=top or TOP, with_rejected=rejected),
-            "settings": settings,
-            "written": None if write is None or dry_run else str(write),
-        }
-        print(json_module.dumps(content, indent=1, ensure_ascii=False))
+        _print_json(config, planned, found, file, top=top or TOP, with_rejected=rejected)
         return
     _print_head(config, planned, found)
     print_answer(found, top=top or TOP, lists_rejected=rejected)
     if search:
-        print(f"settings   {settings_text(settings) or 'none: it is the default layout'}")
-    if write is not None:
-        print(f"file       {write}{', with --dry-run not written:' if dry_run else ''}")
-    if text is not None and dry_run:
-        print(text, end="")
+        settings = settings_text(layout_settings(config, found.config.layout))
+        print(f"settings   {settings or 'none: it is the default layout'}")
+    if file is not None:
+        print(f"file       {file.path}{'' if file.is_written else ', with --dry-run not written:'}")
+        print("" if file.is_written else file.text, end="")
+
+
+@dataclass(frozen=True)
+class _NewFile:
+    """What --write makes."""
+
+    path: Path
+    text: str
+    is_written: bool
+    """False: it is shown instead."""
+
+
+def _print_json(
+    config: Path,
+    planned: PlannedConfig,
+    found: Answer,
+    file: _NewFile | None,
+    *,
+    top: int,
+    with_rejected: bool,
+) -> None:
+    content = {
+        "config": str(config),
+        "assumptions": [assumption.as_dict() for assumption in planned.assumptions],
+        **found.as_dict(top=top, with_rejected=with_rejected),
+        "settings": layout_settings(config, found.config.layout),
+        "written": str(file.path) if file is not None and file.is_written else None,
+    }
+    print(json_module.dumps(content, indent=1, ensure_ascii=False))
+
+
+def _refuse_for_validate(context: typer.Context, config: Path | None) -> None:
+    if config is not None:
+        raise ConfigError([f"{config}: --validate predicts what others published; leave it out"])
+    names = (*_OF_PLAN, *_OF_CLUSTER, "calibrate", "out", "dry_run")
+    refuse_unused(context, names, "--validate predicts what others published")
 
 
 def _validate(as_json: bool) -> None:

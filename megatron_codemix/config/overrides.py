@@ -55,10 +55,12 @@ _OWNED = {
     "first_last_layers_bf16": "precision.first_last_bf16",
     "num_layers_at_start_in_bf16": "precision.first_last_bf16",
     "num_layers_at_end_in_bf16": "precision.first_last_bf16",
+    "enable_cuda_graph": "backend.cuda_graphs",
+    "external_cuda_graph": "backend.cuda_graphs",
 }
 """Field of TransformerConfig -> our field that decides it."""
 
-_OWNED_PREFIXES = {"moe_": "model.moe", "fp8": "precision"}
+_OWNED_PREFIXES = {"moe_": "model.moe", "fp8": "precision", "cuda_graph": "backend.cuda_graphs"}
 """The same by the beginning of a name."""
 
 _SPREAD = "layers and processes are spread by 'layout' alone, which has no such dimension"

@@ -57,7 +57,11 @@ class ModelParallel:
 
 
 def initialize_model_parallel(
-    layout: LayoutConfig, seed: int, timeout: datetime.timedelta = DISTRIBUTED_TIMEOUT
+    layout: LayoutConfig,
+    seed: int,
+    timeout: datetime.timedelta = DISTRIBUTED_TIMEOUT,
+    *,
+    is_recorded: bool = False,
 ) -> ModelParallel:
     """Makes the groups of `layout` over all processes; torch.distributed is initialised and its
     world size divides.
@@ -65,6 +69,10 @@ def initialize_model_parallel(
     seed: of megatron-core's random states, which only dropout uses (the weights have their own
         seeds).
     timeout: of the groups' collectives, rounded up to minutes.
+    is_recorded: whether the device's work will be (`backend.cuda_graphs`), when nobody may read its
+        random states. megatron-core does around dropout, of which there is none here
+        (config/overrides.py): so it is given a tracker of states that tracks none, and where it
+        keeps the default one for a recomputation, it keeps a handle.
     """
     parallel_state.initialize_model_parallel(
         tensor_model_parallel_size=layout.tensor,
@@ -76,7 +84,12 @@ def initialize_model_parallel(
         create_gloo_process_groups=False,
         distributed_timeout_minutes=math.ceil(timeout.total_seconds() / 60),
     )
-    model_parallel_cuda_manual_seed(seed)
+    model_parallel_cuda_manual_seed(
+        seed,
+        inference_rng_tracker=is_recorded,
+        use_cudagraphable_rng=is_recorded,
+        force_reset_rng=True,
+    )
     groups = ProcessGroupCollection.use_mpu_process_groups()
     return ModelParallel(
         rank=torch.distributed.get_rank(),

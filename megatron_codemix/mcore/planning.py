@@ -27,9 +27,8 @@ from megatron_codemix.config.schema import (
     PrecisionConfig,
 )
 from megatron_codemix.errors import EXIT_DONE, CodemixError
+from megatron_codemix.mcore.build import build_trained
 from megatron_codemix.mcore.groups import destroy_model_parallel, initialize_model_parallel
-from megatron_codemix.mcore.model import build_model, wrap_data_parallel
-from megatron_codemix.mcore.optimizer import build_optimizer
 
 _MOMENTS = 2
 """AdamW's, each with the size and the format of what it updates; made at the first step."""
@@ -88,18 +87,15 @@ def _count_stage(job: PlannedJob, stage: int, backend: PlanningBackend) -> dict[
     parallel = initialize_model_parallel(job.layout, seed=0)
     try:
         with backend.device:
-            chunks = build_model(
+            model, optimizer = build_trained(
                 job.model,
+                AdamWConfig(weight_decay=0.1),
                 job.layout,
                 job.precision,
                 sequence_length=job.sequence_length,
                 seed=None,
                 parallel=parallel,
                 backend=backend,
-            )
-            model = wrap_data_parallel(chunks, job.layout, parallel)
-            optimizer = build_optimizer(
-                AdamWConfig(weight_decay=0.1), job.layout, job.precision, model, parallel
             )
         return _counts(model, optimizer)
     finally:

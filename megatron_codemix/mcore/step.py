@@ -5,10 +5,10 @@ Nothing here waits for the device before a result is read (tests/distributed/tes
 Shapes: B microbatch, S sequence, C the part of it that a context-parallel rank has, K sources.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -27,6 +27,10 @@ from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.layers import document_attention_mask
 from megatron_codemix.mcore.model import direct_calls
 from megatron_codemix.mcore.update import gradient_norm, update
+
+Passes: TypeAlias = Callable[[Sequence[Batch]], list[torch.Tensor]]
+"""Forward and backward passes of a step's microbatches, up to gradients that are ready for the
+update; reports as of `run_schedule`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,16 +83,21 @@ def launch_step(
     num_sources: int,
     parallel: ModelParallel,
     backend: Backend,
+    passes: Passes | None = None,
 ) -> LaunchedStep:
     """Forward, backward and update over this data-parallel rank's microbatches. Every rank calls
     it.
 
     The microbatches' memory is to be left as it is until the result was read.
+    passes: in the place of `run_schedule`, as a recording of it.
     """
     for chunk in model:
         chunk.zero_grad_buffer()
     optimizer.zero_grad()
-    reports = _run_schedule(model, microbatches, num_sources, parallel, backend)
+    if passes is not None:
+        reports = passes(microbatches)
+    else:
+        reports = run_schedule(model, microbatches, num_sources, parallel, backend)
     with backend.profiled_as("update"):
         squares = update(optimizer, backend.device)
     finish_step(model, parallel.groups.tp_dp_cp)
@@ -105,6 +114,7 @@ def train_step(
     num_sources: int,
     parallel: ModelParallel,
     backend: Backend,
+    passes: Passes | None = None,
 ) -> StepResult:
     """`launch_step` and its result. Every rank calls it."""
     return launch_step(
@@ -114,10 +124,11 @@ def train_step(
         num_sources=num_sources,
         parallel=parallel,
         backend=backend,
+        passes=passes,
     ).result()
 
 
-def _run_schedule(
+def run_schedule(
     model: Sequence[DistributedDataParallel],
     microbatches: Sequence[Batch],
     num_sources: int,
@@ -221,8 +232,10 @@ def reduce_reports(
     return total
 
 
-def on_device(array: np.ndarray, backend: Backend) -> torch.Tensor:
+def on_device(array: np.ndarray | torch.Tensor, backend: Backend) -> torch.Tensor:
     """Through DLPack, as a loader may give arrays that are on the device already. Not waited for:
     host memory is not written again before the step is over and its result was read
-    (`LaunchedStep`)."""
+    (`LaunchedStep`). A tensor is one of a recording, which reads it where it lies."""
+    if isinstance(array, torch.Tensor):
+        return array
     return from_dlpack(array).to(backend.device, non_blocking=True)

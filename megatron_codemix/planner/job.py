@@ -23,6 +23,8 @@ class Job:
     layout: LayoutConfig
     precision: AnyPrecisionConfig
     world_size: int
+    cuda_graphs: bool = False
+    """Whether the passes of a microbatch are recorded (`backend.cuda_graphs`)."""
     fully_sharded: bool = False
     """Whether weights are split over data-parallel ranks as well (FSDP, ZeRO-3). Only for figures
     that others have published: this project does not train so."""
@@ -81,4 +83,5 @@ class Job:
             layout=config.layout,
             precision=config.precision,
             world_size=world_size,
+            cuda_graphs=config.backend.cuda_graphs != "none",
         )

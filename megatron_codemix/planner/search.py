@@ -257,6 +257,7 @@ class _Search:
             layout=layout,
             precision=config.precision,
             world_size=self.space.world_size,
+            cuda_graphs=config.backend.cuda_graphs != "none",
         )
 
 

@@ -83,9 +83,12 @@ class CheckpointWriter:
     """Saves a run's state, with the lines of its ledger, and removes what is no longer kept. Every
     rank has one, and calls it after the same steps."""
 
-    def __init__(self, phase: Phase, parallel: ModelParallel, backend: Backend) -> None:
+    def __init__(
+        self, phase: Phase, parallel: ModelParallel, backend: Backend, process: CheckpointProcess
+    ) -> None:
+        """process: this rank's, which it ends when it is closed."""
         self.phase, self.parallel, self.backend = phase, parallel, backend
-        self._process = CheckpointProcess()
+        self._process = process
         self._in_flight: SaveInFlight | None = None
         self._ledger_lines: list[dict[str, Any]] = []
         """Not yet in the file; those of saves that have failed come with the next."""

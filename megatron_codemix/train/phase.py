@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from megatron_codemix.backend.environment import require_device, require_precision
+from megatron_codemix.backend.environment import (
+    require_device,
+    require_graphs,
+    require_precision,
+)
 from megatron_codemix.config.checks import check_config
 from megatron_codemix.config.layout_checks import check_layout
 from megatron_codemix.config.learning_rate import LearningRate, Link, learning_rate
@@ -66,6 +70,7 @@ def prepare_phase(
         raise ConfigError(problems)
     if runs_here:
         require_device(config.backend.device)
+        require_graphs(config.backend)
         require_precision(config.precision, config.backend.device)
     if runs_here and config.data.loader == "dali":
         require_dali()

@@ -18,15 +18,16 @@ class StepProfiler(contextlib.ExitStack):
     """While entered, records a few steps of this rank: a trace for chrome://tracing or Perfetto,
     and a table of the operators that took longest."""
 
-    def __init__(self, folder: Path, rank: int, device: str) -> None:
-        """folder: where `rank<k>.trace.json.gz` and `rank<k>.txt` are written."""
+    def __init__(self, folder: Path, rank: int, device: str, *, first: int = 0) -> None:
+        """folder: where `rank<k>.trace.json.gz` and `rank<k>.txt` are written.
+        first: steps before those of the warm-up."""
         super().__init__()
         self._order = f"self_{device}_time_total"
         self._trace, self._table = folder / f"rank{rank}.trace.json.gz", folder / f"rank{rank}.txt"
         folder.mkdir(parents=True, exist_ok=True)
         self._profile = torch.profiler.profile(
             schedule=torch.profiler.schedule(
-                wait=WARMUP_STEPS - 1, warmup=1, active=RECORDED_STEPS, repeat=1
+                wait=first + WARMUP_STEPS - 1, warmup=1, active=RECORDED_STEPS, repeat=1
             ),
             on_trace_ready=self._write,
             profile_memory=True,

@@ -1,5 +1,6 @@
 """What one process of a training job does, whoever started it."""
 
+import contextlib
 import functools
 import gc
 import logging
@@ -16,6 +17,7 @@ from megatron_codemix.files import write_json
 from megatron_codemix.launch.failures import tells_of_lost_peer
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.launch.rank_process import tell_failure
+from megatron_codemix.mcore.checkpoint_writer import CheckpointProcess
 from megatron_codemix.mcore.groups import ModelParallel, initialize_model_parallel
 from megatron_codemix.mcore.rank import start_rank
 from megatron_codemix.obs.log import setup_logging
@@ -79,7 +81,12 @@ def _train(
         attempt = _agree_on_attempt(phase, context)
     setup_logging(context.rank, phase.run.attempt(attempt) / f"rank{context.rank}.log")
     layout = phase.config.layout
-    parallel = initialize_model_parallel(layout, phase.config.train.seed, timeout)
+    parallel = initialize_model_parallel(
+        layout,
+        phase.config.train.seed,
+        timeout,
+        is_recorded=phase.config.backend.cuda_graphs != "none",
+    )
     log.info(
         "%d ranks on %s (%s): %s",
         context.world_size,
@@ -115,8 +122,15 @@ def _train_to_end(
 
     tell_end: told why, where the watchdog ends this process.
     """
-    trainer = Trainer(phase, parallel, backend, profile_folder)
-    with watched(phase, parallel, tell_end) as watchdog:
+    # First: it is forked while this process is small, and before the threads of what watches it.
+    writer = CheckpointProcess()
+    has_graphs = phase.config.backend.cuda_graphs != "none"
+    with (
+        backend.recordable() if has_graphs else contextlib.nullcontext(),
+        watched(phase, parallel, tell_end) as watchdog,
+    ):
+        watchdog.prepare("building the model")
+        trainer = Trainer(phase, parallel, backend, writer, profile_folder)
         try:
             trainer.run(watchdog)
             is_done = True

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from megatron_codemix.backend.devices import Backend
-from megatron_codemix.config.mup import width_ratio
 from megatron_codemix.config.plan import is_save_due
-from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.dataset import MixtureDataset
 from megatron_codemix.data.ledger import Ledger
 from megatron_codemix.errors import PreemptedError, RetryableError
+from megatron_codemix.mcore.build import build_trained
+from megatron_codemix.mcore.checkpoint_writer import CheckpointProcess
 from megatron_codemix.mcore.groups import ModelParallel
-from megatron_codemix.mcore.model import build_model, wrap_data_parallel
-from megatron_codemix.mcore.optimizer import build_optimizer, set_step_sizes
+from megatron_codemix.mcore.microbatch_graph import MicrobatchGraph
+from megatron_codemix.mcore.optimizer import set_step_sizes
 from megatron_codemix.mcore.replicas import differing_replicas
 from megatron_codemix.mcore.step import launch_step
 from megatron_codemix.runs import Status
@@ -47,15 +47,34 @@ class Trainer:
         phase: Phase,
         parallel: ModelParallel,
         backend: Backend,
+        writer: CheckpointProcess,
         profile_folder: Path | None = None,
     ) -> None:
         """profile_folder: where profiles of a few steps are written; absent: none is made."""
         self.profile_folder = profile_folder
         self.phase, self.parallel, self.backend = phase, parallel, backend
         config = phase.config
-        # First: its process is forked while this one is small.
-        self.checkpoints = CheckpointWriter(phase, parallel, backend)
-        self.model, self.optimizer = _build(config, parallel, backend)
+        self.checkpoints = CheckpointWriter(phase, parallel, backend, writer)
+        self.model, self.optimizer = build_trained(
+            config.model,
+            config.optimizer,
+            config.layout,
+            config.precision,
+            sequence_length=config.data.sequence_length,
+            seed=config.train.seed,
+            parallel=parallel,
+            backend=backend,
+        )
+        self.recorded = (
+            MicrobatchGraph(
+                self.model,
+                num_sources=len(phase.data.sources),
+                parallel=parallel,
+                backend=backend,
+            )
+            if config.backend.cuda_graphs != "none"
+            else None
+        )
         self.dataset: MixtureDataset = phase.data.dataset()
         if parallel.rank == 0:
             _tell_of_cut_conversations(self.dataset)
@@ -73,9 +92,10 @@ class Trainer:
         """Trains to the end of the phase. Raises PreemptedError once a stop was asked for and the
         state is saved, SkipStepError where it must go back and pass over a step.
 
-        watchdog: that is entered, and has heard of nothing yet.
+        watchdog: that is entered, and has had no beat yet.
         """
         self.watchdog = watchdog
+        watchdog.prepare("the start from a checkpoint")
         self._restore()
         self._write_status(state="running")
         loader = open_loader(
@@ -87,7 +107,12 @@ class Trainer:
             if self.reporter is not None:
                 stack.enter_context(self.reporter).start_at(self.step)
             if self.profile_folder is not None:
-                profiler = StepProfiler(self.profile_folder, self.parallel.rank, self.backend.name)
+                profiler = StepProfiler(
+                    self.profile_folder,
+                    self.parallel.rank,
+                    self.backend.name,
+                    first=MicrobatchGraph.steps_before_use if self.recorded else 0,
+                )
                 self.profiler = stack.enter_context(profiler)
             stack.enter_context(self._save_in_flight())
             self._train(loader, stop)
@@ -168,6 +193,7 @@ class Trainer:
                 num_sources=len(self.phase.data.sources),
                 parallel=self.parallel,
                 backend=self.backend,
+                passes=self.recorded,
             )
         self.step += 1
         self.in_flight.add(launched, number=self.step, learning_rate=lr, waited_seconds=waited)
@@ -254,30 +280,6 @@ class Trainer:
         self.status = replace(self.status, step=ended, **changes)
         if self.parallel.rank == 0:
             self.status = self.phase.run.write_status(self.status)
-
-
-def _build(config: RunConfig, parallel: ModelParallel, backend: Backend) -> tuple[Any, Any]:
-    """megatron-core's model, in chunks with their gradients, and optimizer; the weights are those
-    of the seed. Every rank calls it."""
-    chunks = build_model(
-        config.model,
-        config.layout,
-        config.precision,
-        sequence_length=config.data.sequence_length,
-        seed=config.train.seed,
-        parallel=parallel,
-        backend=backend,
-    )
-    model = wrap_data_parallel(chunks, config.layout, parallel)
-    optimizer = build_optimizer(
-        config.optimizer,
-        config.layout,
-        config.precision,
-        model,
-        parallel,
-        width_ratio=width_ratio(config.model),
-    )
-    return model, optimizer
 
 
 def _tell_of_cut_conversations(dataset: MixtureDataset) -> None:

@@ -18,8 +18,6 @@ from megatron_codemix.errors import EXIT_RETRY
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
-_START = "the start"
-"""All that comes before the first beat."""
 _LONGEST_STEP_SECONDS = 3600.0
 _HEADSTART_SECONDS = 60.0
 """By which the watchdog is ahead of the collectives' own time-out: it asks the ranks for 15 s."""
@@ -40,9 +38,9 @@ class Watchdog:
     """While entered, a thread that expects `beat` within a limit learned from the run.
 
     The limit is `factor` times the longest time between two beats so far, and at least
-    `floor_seconds`; up to the first beat, and from there to the second, when everything is used
-    for the first time, it is `start_seconds`. It is never more than `most_seconds`. Each rank has
-    its own, so that each leaves its stacks behind.
+    `floor_seconds`; for each part of the start (`prepare`), up to the first beat, and from there to
+    the second, when everything is used for the first time, it is `start_seconds`. It is never more
+    than `most_seconds`. Each rank has its own, so that each leaves its stacks behind.
     """
 
     def __init__(
@@ -61,7 +59,8 @@ class Watchdog:
         self.most_seconds, self.diagnose, self.on_hang = most_seconds, diagnose, on_hang
         self._longest: float | None = None
         self._beaten = time.monotonic()
-        self._what = _START
+        self._what = "the start"
+        self._has_started = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -72,12 +71,17 @@ class Watchdog:
             return min(self.start_seconds, self.most_seconds)
         return min(max(self.floor_seconds, self.factor * self._longest), self.most_seconds)
 
+    def prepare(self, what: str) -> None:
+        """`what` comes next, before the first beat: how long it takes says nothing of a step."""
+        assert not self._has_started, what
+        self._beaten, self._what = time.monotonic(), what
+
     def beat(self, what: str) -> None:
         """The run is alive; `what` it does next."""
         now = time.monotonic()
-        if self._what != _START:
+        if self._has_started:
             self._longest = max(self._longest or 0.0, now - self._beaten)
-        self._beaten, self._what = now, what
+        self._beaten, self._what, self._has_started = now, what, True
 
     def __enter__(self) -> "Watchdog":
         self._beaten = time.monotonic()

@@ -9,7 +9,7 @@ import pytest
 from megatron_codemix.bench.train.gpu import measure
 from megatron_codemix.bench.train.gpu.job import OURS, PEER, LoopJob, StepJob, Warmth
 from megatron_codemix.bench.train.gpu.processes import JOB, RESULT
-from megatron_codemix.config.schema import Fp8Config, ModelConfig, PrecisionConfig
+from megatron_codemix.config.schema import BackendConfig, Fp8Config, ModelConfig, PrecisionConfig
 from megatron_codemix.files import read_json_object, write_json
 from tests.helpers import server
 
@@ -33,7 +33,7 @@ def step_job(precision: PrecisionConfig | Fp8Config, *sides: str) -> StepJob:
         sequences=2,
         steps=7,
         sides=sides,
-        device="cpu",
+        backend=BackendConfig(device="cpu"),
         is_compiled=False,  # it needs a compiler, and minutes
         warmth=WARMTH,
     )
@@ -61,7 +61,12 @@ def _measure_all(folders: list[Path]) -> None:
 def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict], float]:
     """Of both sides by turns, of ours in FP8 and of the loop; and the seconds of all."""
     loop = LoopJob(
-        model=MODEL, sequence=16, sequences=2, steps=4, device="cpu", data_vocabulary=300
+        model=MODEL,
+        sequence=16,
+        sequences=2,
+        steps=4,
+        backend=BackendConfig(device="cpu"),
+        data_vocabulary=300,
     )
     scaled = Fp8Config(recipe="torch_scaled_mm", rule="delayed")
     started = time.monotonic()

@@ -47,6 +47,8 @@ class Job:
     optimizer: OptimizerConfig = OPTIMIZER
     model: ModelConfig = MODEL
     device: DeviceChoice = "cpu"
+    is_recorded: bool = False
+    """Whether a GPU's work will be, by a `MicrobatchGraph`."""
     first_step: int = 0
     num_steps: int = 10
     first_label: int = 0
@@ -97,21 +99,28 @@ def markov_batch(samples: list[int]) -> Batch:
     )
 
 
-def train_run(context: RankContext, config: Path, overrides: Sequence[str], run: Path) -> None:
+def train_run(
+    context: RankContext,
+    config: Path,
+    overrides: Sequence[str],
+    run: Path,
+    backend: Any = None,
+) -> None:
     """What `codemix train` does inside its ranks: a whole run, from its configuration to its last
-    checkpoint."""
+    checkpoint. backend: absent: the CPU."""
     from megatron_codemix.backend.devices import select_backend
     from megatron_codemix.mcore.groups import initialize_model_parallel
     from megatron_codemix.train import rank
     from megatron_codemix.train.phase import prepare_phase, start_attempt
     from megatron_codemix.train.provenance import provenance
 
-    phase = prepare_phase(config, overrides, run, context.world_size)
+    runs_here = backend is None
+    phase = prepare_phase(config, overrides, run, context.world_size, runs_here=runs_here)
     if context.rank == 0:
         attempt = phase.run.attempt(start_attempt(phase))
         write_json(attempt / "provenance.json", provenance(phase.data, backend="cpu", device="CPU"))
     parallel = initialize_model_parallel(phase.config.layout, phase.config.train.seed)
-    while not rank._train_to_end(phase, parallel, select_backend("cpu")):
+    while not rank._train_to_end(phase, parallel, backend or select_backend("cpu")):
         pass
 
 
@@ -128,8 +137,8 @@ def train_on_rank(context: RankContext, job: Job) -> Curve:
     return curve
 
 
-def train_steps(job, model, optimizer, parallel, backend, steps) -> Curve:  # type: ignore[no-untyped-def]  # torch is imported inside
-    """Makes the steps of these numbers."""
+def train_steps(job, model, optimizer, parallel, backend, steps, passes=None) -> Curve:  # type: ignore[no-untyped-def]  # torch is imported inside
+    """Makes the steps of these numbers; passes: as of `train_step`."""
     from megatron_codemix.mcore.optimizer import set_step_sizes
     from megatron_codemix.mcore.step import train_step
 
@@ -149,7 +158,13 @@ def train_steps(job, model, optimizer, parallel, backend, steps) -> Curve:  # ty
         for batch in batches:
             batch.loss_mask[:, : job.first_label] = 0
         result = train_step(
-            model, optimizer, batches, num_sources=2, parallel=parallel, backend=backend
+            model,
+            optimizer,
+            batches,
+            num_sources=2,
+            parallel=parallel,
+            backend=backend,
+            passes=passes,
         )
         curve.loss.append(result.loss_nats)
         curve.grad_norm.append(result.grad_norm)
@@ -190,7 +205,7 @@ def build_on_rank(job: Job):  # type: ignore[no-untyped-def]  # torch is importe
 
     model_module.build_transformer_config = build_changed_config
     backend = select_backend(job.device)
-    parallel = initialize_model_parallel(job.layout, SEED)
+    parallel = initialize_model_parallel(job.layout, SEED, is_recorded=job.is_recorded)
     chunks = build_model(
         job.model,
         job.layout,

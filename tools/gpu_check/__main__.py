@@ -28,10 +28,10 @@ class Section:
 SECTIONS = {
     "machine": Section("what is there", machine.section, 40),
     "tests": Section("tests on the GPU", gpu_tests.section, 170),
-    "losses": Section("losses on CPU and GPU", losses.cpu_and_gpu, 90),
+    "losses": Section("losses on CPU and GPU", losses.cpu_and_gpu, 110),
     "fp8": Section("FP8 beside BF16", losses.fp8, 150),
     "checkpoints": Section("checkpoints between CPU and GPU", checkpoints.section, 60),
-    "benchmark": Section("benchmark, a few rows", benchmark.section, 240),
+    "benchmark": Section("benchmark, a few rows", benchmark.section, 300),
 }
 """By name, in their order."""
 

@@ -1,7 +1,9 @@
 """A few rows of `codemix bench train --gpu`; the whole table is a command of its own."""
 
 import json
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from megatron_codemix.bench.train.gpu.cases import select_cases
@@ -12,35 +14,80 @@ from tools.gpu_check.results import Check
 
 Row = Mapping[str, Any]  # Any: JSON values
 
-_MODEL, _SEQUENCE, _PRECISIONS = "470m", "4096", "bf16,torch_scaled_mm"
-_ASKED = ("--only", "step", "--models", _MODEL, "--sequences", _SEQUENCE, "--precisions",
-          _PRECISIONS, "--steps", "10", "--warm-up", "2", "--json")  # fmt: skip
+_SEQUENCE = "4096"
+_ASKED = ("--only", "step", "--sequences", _SEQUENCE, "--steps", "10", "--warm-up", "2", "--json")
 """Short ones: what they cost beside their steps, starting and compiling, is most of their time."""
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Of one command."""
+
+    models: str
+    precisions: str
+    variants: str = "default"
+    has_peer: bool = False
+    """Plain PyTorch is compiled before it is measured: time that one row is given."""
+
+    def names(self) -> list[str]:
+        cases = select_cases(self.models, _SEQUENCE, self.precisions, ["step"], self.variants)
+        return [case.name for case in cases]
+
+    def arguments(self) -> list[str]:
+        named = {
+            "--models": self.models,
+            "--precisions": self.precisions,
+            "--variants": self.variants,
+        }
+        words = [word for option in named.items() for word in option]
+        return words if self.has_peer else [*words, "--no-peer"]
+
+
+_COMMANDS = (
+    _Rows("470m", "bf16,torch_scaled_mm", has_peer=True),
+    _Rows("160m", "bf16"),
+    _Rows("160m", "bf16", variants="graphs"),
+)
+"""In the order in which they are wanted, where the time is not enough for all."""
 
 
 def names() -> list[str]:
     """Of the rows."""
-    cases = select_cases(_MODEL, _SEQUENCE, _PRECISIONS, ["step"])
-    return [case.name for case in cases]
+    return [name for rows in _COMMANDS for name in rows.names()]
 
 
 def section(place: Place) -> Iterator[Check]:
-    """A line for each row; those that were finished count where the command does not end."""
+    """A line for each row; those that were finished count where a command does not end. One for
+    which there is less time than rows have taken so far is left out."""
     if not place.has_gpu:
         yield from (Check(name, "skipped", place.why_no_gpu) for name in names())
         return
-    kept, work = place.folder / "benchmark.jsonl", place.folder / "benchmark"
-    problem, rows = "the command has left it out", {}
+    begun, finished = time.monotonic(), 0
+    for number, rows in enumerate(_COMMANDS):
+        each = (time.monotonic() - begun) / finished if finished else 0.0
+        if finished and place.seconds_left < each * len(rows.names()):
+            reason = f"not begun: {place.seconds_left:.0f} s are left, and a row took {each:.0f} s"
+            yield from (Check(name, "skipped", reason) for name in rows.names())
+            continue
+        yield from _measured(place, rows, number)
+        finished += len(rows.names())
+
+
+def _measured(place: Place, rows: _Rows, number: int) -> Iterator[Check]:
+    kept = place.folder / f"benchmark{number}.jsonl"
+    work = place.folder / "benchmark"
+    problem, found = "the command has left it out", {}
     try:
         said = place.codemix(
-            "bench", "train", "--gpu", *_ASKED, "--results", kept, "--folder", work, log="benchmark"
-        )
-        rows = {row["name"]: row for row in json.loads(said)["rows"]}
+            "bench", "train", "--gpu", *_ASKED, *rows.arguments(), "--results", kept,
+            "--folder", work, log=f"benchmark{number}",
+        )  # fmt: skip
+        found = {row["name"]: row for row in json.loads(said)["rows"]}
     except CommandError as error:
         problem = str(error)
-        rows = {line["row"]["name"]: line["row"] for line in read_jsonl(kept)}
-    for name in names():
-        yield judged_row(rows[name]) if name in rows else Check(name, "failed", problem)
+        found = {line["row"]["name"]: line["row"] for line in read_jsonl(kept)}
+    for name in rows.names():
+        yield judged_row(found[name]) if name in found else Check(name, "failed", problem)
 
 
 def judged_row(row: Row) -> Check:

@@ -9,7 +9,14 @@ from megatron_codemix.config.precision_checks import check_cuda, check_machine
 from megatron_codemix.config.schema import Fp8Config
 from tools.gpu_check.place import Place
 from tools.gpu_check.results import Check
-from tools.gpu_check.runs import checked, judged, largest_difference, losses, train
+from tools.gpu_check.runs import (
+    checked,
+    judged,
+    largest_difference,
+    losses,
+    require_said,
+    train,
+)
 
 BOUNDS = {"fp32": 1e-4, "bf16": 0.01}
 """Nats, at each of 20 steps. BF16 keeps 8 bits, and two devices add in another order: that does to
@@ -22,6 +29,7 @@ FP8_BOUND = 0.03
 
 _BF16 = "precision.kind=bf16"
 _CUT, _BOTH = "{}: CPU, microbatches of 2 beside 4", "{}: GPU beside CPU"
+_GRAPHS = "bf16: GPU with CUDA graphs beside without"
 _RECIPES = {
     "emulated, tensorwise, beside BF16": Fp8Config(recipe="emulated", rule="tensorwise"),
     "torch_scaled_mm, tensorwise, beside BF16": Fp8Config(
@@ -36,7 +44,8 @@ _RECIPES = {
 
 def loss_names() -> list[str]:
     """Of the checks of `cpu_and_gpu`."""
-    return [name for kind in BOUNDS for name in (_CUT.format(kind), _BOTH.format(kind))]
+    names = [name for kind in BOUNDS for name in (_CUT.format(kind), _BOTH.format(kind))]
+    return [*names, _GRAPHS]
 
 
 def cpu_and_gpu(place: Place) -> Iterator[Check]:
@@ -48,6 +57,18 @@ def cpu_and_gpu(place: Place) -> Iterator[Check]:
             yield checked(both, partial(_on_both, place, kind, both))
         else:
             yield Check(both, "skipped", place.why_no_gpu)
+    if place.has_gpu:
+        yield checked(_GRAPHS, partial(_with_graphs, place))
+    else:
+        yield Check(_GRAPHS, "skipped", place.why_no_gpu)
+
+
+def _with_graphs(place: Place) -> Check:
+    """Fails too where the run has gone on without them, by itself."""
+    without = train(place, "bf16_cuda", _BF16, device="cuda")
+    found = train(place, "bf16_graphs", _BF16, "backend.cuda_graphs=microbatch", device="cuda")
+    require_said(found, "backend.cuda_graphs: recorded", "its steps are not from a graph")
+    return _compared(_GRAPHS, "bf16", losses(without), losses(found))
 
 
 def _cut_otherwise(place: Place, kind: str, name: str) -> Check:

@@ -65,9 +65,16 @@ def train_on(place: Place, run: RunDirectory, name: str, *, device: str) -> RunD
 
 def require_resumed(run: RunDirectory, step: int) -> None:
     """Raises CommandError where no start that has left its log went on from there."""
-    wanted = f"resume after step {step} of this run"
+    require_said(run, f"resume after step {step} of this run", "it has begun anew")
+
+
+def require_said(run: RunDirectory, wanted: str, otherwise: str) -> None:
+    """Raises CommandError where no start that has left its log has said so.
+
+    otherwise: what has happened then.
+    """
     if not any(wanted in log.read_text(errors="replace") for log in run.path.glob(_LOGS)):
-        raise CommandError(f"it has begun anew: no log of {run.path} has {wanted!r}", None)
+        raise CommandError(f"{otherwise}: no log of {run.path} has {wanted!r}", None)
 
 
 def _config(folder: Path) -> Path:

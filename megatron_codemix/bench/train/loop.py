@@ -13,7 +13,6 @@ import yaml
 from megatron.core.pipeline_parallel import get_forward_backward_func
 
 from megatron_codemix.backend.devices import Backend
-from megatron_codemix.backend.environment import DeviceChoice
 from megatron_codemix.bench.measure import Cost
 from megatron_codemix.bench.rows import Goal, Row
 from megatron_codemix.bench.small_data import SOURCES, write_small_data
@@ -29,12 +28,14 @@ from megatron_codemix.bench.train.setting import (
     one_rank,
     since,
 )
-from megatron_codemix.config.schema import ModelConfig, ModelFormat
+from megatron_codemix.config.schema import BackendConfig, ModelConfig, ModelFormat
 from megatron_codemix.data.batches import Batch
+from megatron_codemix.errors import RunError
 from megatron_codemix.files import read_jsonl
+from megatron_codemix.mcore.build import build_trained
+from megatron_codemix.mcore.checkpoint_writer import CheckpointProcess
 from megatron_codemix.mcore.groups import ModelParallel
-from megatron_codemix.mcore.model import build_model, wrap_data_parallel
-from megatron_codemix.mcore.optimizer import build_optimizer, set_step_sizes
+from megatron_codemix.mcore.optimizer import set_step_sizes
 from megatron_codemix.obs.log import setup_logging
 from megatron_codemix.train.loading import StepLoader
 from megatron_codemix.train.phase import Phase, prepare_phase
@@ -60,10 +61,19 @@ class LoopShape:
     """Of the loop after these, with nothing beside it."""
     data_vocabulary: int
     """Entries of the tokenizer that the data use; it has as many as the model."""
+    block: int = 1
+    """Steps of one side that follow one another: a loop that is waited for after each would not
+    prepare one while the device is at another."""
+
+    @property
+    def num_uncounted(self) -> int:
+        """At first, in whole blocks."""
+        return -(-UNCOUNTED_STEPS // self.block) * self.block
 
     @property
     def num_turns(self) -> int:
-        return UNCOUNTED_STEPS + self.num_steps
+        """Of each side, in whole blocks."""
+        return self.num_uncounted + -(-self.num_steps // self.block) * self.block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +81,7 @@ class LoopCosts:
     """What was measured."""
 
     loop: list[Cost]
-    """Of each step that counts."""
+    """Of a step, by each block that counts."""
     bare: list[Cost]
     loop_losses: list[float]
     """Of all steps that were made by turns, in nats."""
@@ -117,13 +127,17 @@ def loops(setting: Setting) -> Iterator[Row]:
     )
 
 
-def measure_loop(shape: LoopShape, folder: Path, device: DeviceChoice = "auto") -> LoopCosts:
+def measure_loop(shape: LoopShape, folder: Path, asked: BackendConfig | None = None) -> LoopCosts:
     """Trains in `folder`, in this process."""
-    phase = _prepare(shape, folder, device)
-    with one_rank(folder, device) as (parallel, backend), _logging_to(folder / "rank0.log"):
-        trainer = _ByTurns(phase, parallel, backend, shape)
+    asked = asked or BackendConfig()
+    phase = _prepare(shape, folder, asked)
+    with one_rank(folder, asked) as (parallel, backend), _logging_to(folder / "rank0.log"):
+        writer = CheckpointProcess()
+        trainer = _ByTurns(phase, parallel, backend, writer, shape)
         with watched(phase, parallel) as watchdog:
             trainer.run(watchdog)
+    if trainer.recorded is not None and not trainer.recorded.is_recorded:
+        raise RunError(f"its steps are not from a CUDA graph: {folder / 'rank0.log'} says why")
     lines = read_jsonl(phase.run.metrics)
     turns, alone = lines[: shape.num_turns], lines[shape.num_turns :]
     return LoopCosts(
@@ -136,12 +150,18 @@ def measure_loop(shape: LoopShape, folder: Path, device: DeviceChoice = "auto") 
 
 
 class _ByTurns(Trainer):
-    """The trainer, with a bare step before each of its own, for as long as both have turns."""
+    """The trainer, with a block of bare steps before each of its own, for as long as both have
+    turns."""
 
     def __init__(
-        self, phase: Phase, parallel: ModelParallel, backend: Backend, shape: LoopShape
+        self,
+        phase: Phase,
+        parallel: ModelParallel,
+        backend: Backend,
+        writer: CheckpointProcess,
+        shape: LoopShape,
     ) -> None:
-        super().__init__(phase, parallel, backend)
+        super().__init__(phase, parallel, backend, writer)
         self.shape = shape
         self.bare = _BareSteps(phase, parallel, backend, shape)
         self.costs: list[Cost] = []
@@ -149,22 +169,32 @@ class _ByTurns(Trainer):
         self._since: Cost | None = None
 
     def _one_step(self, loader: StepLoader) -> None:
-        """What the loop has used since the last bare step is its own step, with all around it."""
-        self.backend.wait()
-        if self._since is not None and self.step > UNCOUNTED_STEPS:
-            self.costs.append(since(self._since))
-            self._since = None
-        if self.step < self.shape.num_turns:
-            self._take_turns()
+        """What the loop has used since the last bare step is its own steps, with all around
+        them."""
+        if self.step % self.shape.block == 0:
+            self._end_block()
+            if self.step < self.shape.num_turns:
+                self._take_turns()
         super()._one_step(loader)
+
+    def _end_block(self) -> None:
+        self.backend.wait()
+        if self._since is not None and self.step > self.shape.num_uncounted:
+            self.costs.append(self._of_a_step(since(self._since)))
+            self._since = None
 
     def _take_turns(self) -> None:
         started = now()
-        self.bare.step(self.step)
+        for number in range(self.step, self.step + self.shape.block):
+            self.bare.step(number)
         self.backend.wait()
-        if self.step >= UNCOUNTED_STEPS:
-            self.peer_costs.append(since(started))
+        if self.step >= self.shape.num_uncounted:
+            self.peer_costs.append(self._of_a_step(since(started)))
         self._since = now()
+
+    def _of_a_step(self, block: Cost) -> Cost:
+        size = self.shape.block
+        return Cost(block.user / size, block.system / size, block.wall / size)
 
     def _save(self, *, is_required: bool) -> None:
         """Nobody wants this model."""
@@ -177,18 +207,15 @@ class _BareSteps:
         self, phase: Phase, parallel: ModelParallel, backend: Backend, shape: LoopShape
     ) -> None:
         config = phase.config
-        chunks = build_model(
+        self.model, self.optimizer = build_trained(
             config.model,
+            config.optimizer,
             config.layout,
             config.precision,
             sequence_length=shape.sequence,
             seed=SEED,
             parallel=parallel,
             backend=backend,
-        )
-        self.model = wrap_data_parallel(chunks, config.layout, parallel)
-        self.optimizer = build_optimizer(
-            config.optimizer, config.layout, config.precision, self.model, parallel
         )
         dataset = phase.data.dataset()
         size = self.sequences = shape.sequences
@@ -250,7 +277,7 @@ def _logging_to(path: Path) -> Iterator[None]:
             setup_logging(1, None)
 
 
-def _prepare(shape: LoopShape, folder: Path, device: DeviceChoice) -> Phase:
+def _prepare(shape: LoopShape, folder: Path, asked: BackendConfig) -> Phase:
     entries = shape.model.vocabulary_size
     data = write_small_data(folder, shape.data_vocabulary, entries=entries)
     # One step more: the one before it ends when the next begins.
@@ -274,7 +301,7 @@ def _prepare(shape: LoopShape, folder: Path, device: DeviceChoice) -> Phase:
         "layout": {"microbatch_sequences": shape.sequences},
         "precision": {"kind": shape.precision},
         "checkpoint": {"save_every_tokens": tokens},
-        "backend": {"device": device},
+        "backend": asked.model_dump(mode="json"),
     }
     path = folder / "loop.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")

@@ -16,10 +16,9 @@ import numpy as np
 import torch.distributed
 
 from megatron_codemix.backend.devices import Backend, select_backend
-from megatron_codemix.backend.environment import DeviceChoice
 from megatron_codemix.backend.process_groups import initialize_process_group
 from megatron_codemix.bench.measure import Cost
-from megatron_codemix.config.schema import LayoutConfig, ModelConfig
+from megatron_codemix.config.schema import BackendConfig, LayoutConfig, ModelConfig
 from megatron_codemix.data.batches import Batch, allocate_batch
 from megatron_codemix.mcore.groups import (
     ModelParallel,
@@ -66,18 +65,24 @@ class Setting:
 
 @contextlib.contextmanager
 def one_rank(
-    folder: Path, device: DeviceChoice = "auto"
+    folder: Path, asked: BackendConfig | None = None
 ) -> Iterator[tuple[ModelParallel, Backend]]:
-    """This process as the only rank of a job, until the end of the block."""
-    backend = select_backend(device)
+    """This process as the only rank of a job, until the end of the block; where CUDA graphs are
+    asked for, with work that can be recorded."""
+    asked = asked or BackendConfig()
+    is_recorded = asked.cuda_graphs != "none"
+    backend = select_backend(asked.device)
     backend.prepare()
     meeting = folder / "rendezvous"
     meeting.unlink(missing_ok=True)
     initialize_process_group(backend, rank=0, world_size=1, init_method=f"file://{meeting}")
     try:
-        with warnings.catch_warnings():
+        with (
+            backend.recordable() if is_recorded else contextlib.nullcontext(),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")  # megatron-core warns of its own defaults
-            yield initialize_model_parallel(LayoutConfig(), SEED), backend
+            yield initialize_model_parallel(LayoutConfig(), SEED, is_recorded=is_recorded), backend
     finally:
         destroy_model_parallel()
         torch.distributed.destroy_process_group()

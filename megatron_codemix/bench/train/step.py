@@ -26,9 +26,10 @@ from megatron_codemix.bench.train.setting import (
 )
 from megatron_codemix.config.schema import AdamWConfig, LayoutConfig, ModelConfig, PrecisionConfig
 from megatron_codemix.data.batches import Batch
+from megatron_codemix.mcore.build import build_trained
 from megatron_codemix.mcore.initial_weights import global_parameters
-from megatron_codemix.mcore.model import build_model, gpt_of, wrap_data_parallel
-from megatron_codemix.mcore.optimizer import build_optimizer, set_step_sizes
+from megatron_codemix.mcore.model import gpt_of
+from megatron_codemix.mcore.optimizer import set_step_sizes
 from megatron_codemix.mcore.step import train_step
 from megatron_codemix.mcore.transformer import DTYPES
 
@@ -83,8 +84,9 @@ def _compare(setting: Setting, kind: Literal["fp32", "bf16"]) -> _Comparison:
     with one_rank(setting.folder) as (parallel, backend):
         layout = LayoutConfig(microbatch_sequences=SEQUENCES)
         precision = PrecisionConfig(kind=kind)
-        chunks = build_model(
+        wrapped, optimizer = build_trained(
             model,
+            _OPTIMIZER,
             layout,
             precision,
             sequence_length=SEQUENCE,
@@ -93,10 +95,8 @@ def _compare(setting: Setting, kind: Literal["fp32", "bf16"]) -> _Comparison:
             backend=backend,
         )
         plain = PlainModel(model, SEQUENCE)
-        take_weights(plain, dict(global_parameters(gpt_of(chunks[0]))), _groups(model))
+        take_weights(plain, dict(global_parameters(gpt_of(wrapped[0]))), _groups(model))
         peer = PlainTrainer(plain.to(backend.device), DTYPES[kind], _OPTIMIZER, LEARNING_RATE)
-        wrapped = wrap_data_parallel(chunks, layout, parallel)
-        optimizer = build_optimizer(_OPTIMIZER, layout, precision, wrapped, parallel)
 
         def our_step(batch: Batch) -> float:
             set_step_sizes(optimizer, LEARNING_RATE, _OPTIMIZER.weight_decay)

@@ -157,7 +157,8 @@ class SurvivalConfig(Section):
     hang_floor_seconds: Annotated[float, Field(gt=0)] = 120.0
     """No less than this is a hang."""
     hang_start_seconds: Annotated[float, Field(gt=0)] = 1800.0
-    """The same for reading the checkpoint that an attempt goes on from, and for its first step."""
+    """The same for building the model, for reading the checkpoint that an attempt goes on from, and
+    for its first step."""
     compare_replicas_every_steps: PositiveInt | None = 1000
     """Weights of the data-parallel ranks are compared after each of these; absent: never."""
 
@@ -167,6 +168,11 @@ class BackendConfig(Section):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes CUDA where there is a driver and a device, and says what it took."""
+    cuda_graphs: Literal["none", "microbatch"] = "none"
+    """`microbatch`: what a GPU does for the forward and backward pass of one microbatch is recorded
+    once and asked for as a whole from then on, which spares the host a launch for each kernel. Not
+    run on a GPU yet; the first recorded steps are compared with the same ones without
+    (docs/layouts.md)."""
 
 
 class WandbConfig(Section):

@@ -104,6 +104,9 @@ def _stage_memory(
     of_stage = activations.of_stage(stage)
     loss = max(0, of_stage.loss - of_stage.working)
     held = of_stage.kept + of_stage.working
+    if job.cuda_graphs:
+        # A recording keeps its memory, beside which the steps that it is compared with have theirs.
+        held, loss = 2 * held, 2 * loss
     return StageMemory(
         weights=state.weights + fp8_copy_bytes(job, parameters),
         gradients=state.gradients,

@@ -10,10 +10,11 @@ from megatron_codemix.backend.environment import (
     may_import_before_forks,
     prepare_environment,
     require_device,
+    require_graphs,
     require_precision,
     runs_on_gpus,
 )
-from megatron_codemix.config.schema import Fp8Config
+from megatron_codemix.config.schema import BackendConfig, Fp8Config
 from megatron_codemix.errors import ConfigError, UnavailableError
 
 
@@ -93,3 +94,15 @@ def test_memory_grows_by_segments_on_a_gpu_unless_something_else_was_said(
     asked = {name: value for name, value in os.environ.items() if name in SETTINGS}
     is_ours = said is None and device != "cpu"
     assert asked == ({SETTINGS[0]: "expandable_segments:True"} if is_ours else environment)
+
+
+def test_cuda_graphs_are_refused_where_there_is_no_gpu_to_be_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    require_graphs(BackendConfig(), tmp_path)
+    asked = BackendConfig(cuda_graphs="microbatch")
+    with pytest.raises(UnavailableError, match="no NVIDIA GPU"):
+        require_graphs(asked, tmp_path)
+    (tmp_path / "nvidia0").touch()
+    require_graphs(asked, tmp_path)

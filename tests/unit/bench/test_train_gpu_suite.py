@@ -233,3 +233,45 @@ def test_memory_grows_in_segments_unless_the_user_says_otherwise(
     told = program("write(dict(os.environ))")({"sides": []}, tmp_path / "job")
     assert told.result[name] == set_by_user
     assert told.result.get("PYTORCH_ALLOC_CONF") == new_name
+
+
+def test_a_variant_is_asked_for_and_stands_beside_the_default(tmp_path: Path) -> None:
+    """Without the peer, and not where it cannot be."""
+    cases = select_cases("470m", "4096", "bf16,torch_scaled_mm-delayed", None, "default,graphs")
+    assert [case.name for case in cases] == [
+        "470m, 4096, bf16",
+        "470m, 4096, bf16, graphs",
+        "470m, 4096, torch_scaled_mm-delayed",
+        "470m, 4096, torch_scaled_mm-delayed, graphs",
+        "loop: 470m, 4096, bf16",
+        "loop: 470m, 4096, bf16, graphs",
+    ]
+    asked: list[dict[str, Any]] = []
+
+    def measure(job: Mapping[str, Any], folder: Path) -> Ended:
+        asked.append(dict(job))
+        if job["kind"] == "loop":
+            loop = {"loop_seconds": 1.0, "bare_seconds": 1.0}
+            return Ended({**loop, "data_wait_seconds": 0.0, "most_data_wait_seconds": 0.0}, None)
+        seconds = 0.4 if job["backend"]["cuda_graphs"] != "none" else 0.5
+        figures = {"step_seconds": seconds, "is_settled": True, "kernels": None}
+        return Ended(dict.fromkeys(job["sides"], figures), None)
+
+    rows = measured_rows(
+        cases,
+        MACHINE,
+        Results(tmp_path / "results.jsonl", MACHINE.as_dict()),
+        Settings(steps=4, has_peer=False),
+        tmp_path,
+        begins=lambda name: None,
+        measure=measure,
+    )
+    found = {row["name"]: row for row in rows}
+    graphs = found["470m, 4096, bf16, graphs"]
+    assert graphs["default_ratio"] == pytest.approx(1.25)
+    assert graphs["goals"] == []
+    assert "peer" not in found["470m, 4096, bf16"]
+    assert found["470m, 4096, torch_scaled_mm-delayed, graphs"]["status"] == "skipped"
+    assert found["loop: 470m, 4096, bf16, graphs"]["goals"] != []
+    assert [job.get("sides") for job in asked] == [["ours"], ["ours"], ["ours"], None, None]
+    assert [job["backend"]["device"] for job in asked] == ["cuda"] * 5

@@ -56,7 +56,7 @@ def test_typed_overrides_are_taken_by_transformer_config() -> None:
         ("offload_modules", "[]", []),
         ("no_rope_freq", "4", 4),
         ("glu_linear_offset", "1e-3", 1e-3),
-        ("cuda_graph_impl", "local", "local"),
+        ("pipeline_model_parallel_comm_backend", "nccl", "nccl"),
         ("config_logger_dir", "none", "none"),
     ],
 )
@@ -78,7 +78,8 @@ def test_text_is_typed_by_the_field(name: str, text: str, value: object) -> None
         ("mtp_num_layers", "2", "have no such part"),
         ("attention_dropout", "0.1", "a resumed run would differ"),
         ("timers", "x", "its value is an object of Python"),
-        ("cuda_graph_imp", "local", "no such field; did you mean 'cuda_graph_impl'?"),
+        ("cuda_graph_impl", "local", "is decided by backend.cuda_graphs; set that instead"),
+        ("softmax_scal", "1", "no such field; did you mean 'softmax_scale'?"),
         ("cross_entropy_fusion_impl", "t", "expected 'native' or 'te', got 't'"),
         ("add_qkv_bias", "yes", "expected bool, got 'yes'"),
         ("softmax_scale", "nan", "expected float or none, got 'nan'"),

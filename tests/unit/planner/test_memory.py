@@ -159,3 +159,10 @@ def test_published_runs_fit_or_nearly() -> None:
     ]
     assert sum(part <= 1 for part in used) >= 0.85 * len(used)
     assert max(used) < 1.2
+
+
+def test_a_recording_keeps_its_activations_beside_those_of_the_steps_it_is_compared_with() -> None:
+    plain, recorded = (estimate(tensor=8, cuda_graphs=asked).stages[0] for asked in (False, True))
+    of_passes = plain.activations + plain.logits_and_loss + plain.fragmentation
+    assert recorded.state == plain.state
+    assert recorded.total - plain.total == pytest.approx(of_passes, abs=1)

@@ -174,7 +174,7 @@ def test_a_recipe_is_skipped_for_what_the_machine_lacks_alone(changes, skipped) 
     assert found == skipped
 
 
-BF16, FP8 = benchmark.names()
+BF16, FP8, *OTHERS = benchmark.names()
 MEASURED = {"name": BF16, "status": "measured", "tokens_per_second": 5.0, "peer": {}}
 
 
@@ -193,17 +193,30 @@ MEASURED = {"name": BF16, "status": "measured", "tokens_per_second": 5.0, "peer"
 )
 def test_a_row_that_was_lost_has_failed(tmp_path: Path, row: dict, status, detail: str) -> None:
     place = AnsweredPlace(tmp_path, GPU).ends_with(json.dumps({"rows": [MEASURED, row]}))
-    first, second = benchmark.section(place)
+    first, second, *others = benchmark.section(place)
     assert first == Check(BF16, "passed", rows=(MEASURED,))
     assert (second.status, second.detail) == (status, detail)
+    # Asked for by themselves, of which this answer says nothing.
+    assert others == [Check(name, "failed", "the command has left it out") for name in OTHERS]
 
 
 def test_rows_that_were_finished_count_where_the_time_was_over(tmp_path: Path) -> None:
     place = AnsweredPlace(tmp_path, GPU).ends_with(CommandError("not done", None), MEASURED)
-    assert list(benchmark.section(place)) == [
+    assert list(benchmark.section(place))[:2] == [
         Check(BF16, "passed", rows=(MEASURED,)),
         Check(FP8, "failed", "not done"),
     ]
+
+
+def test_rows_for_which_the_time_is_not_enough_are_left_out(tmp_path: Path) -> None:
+    place = AnsweredPlace(tmp_path, GPU, ends_at=time.monotonic())
+    place.ends_with(json.dumps({"rows": [MEASURED, {**MEASURED, "name": FP8}]}))
+    found = {check.name: check for check in benchmark.section(place)}
+    assert list(found) == benchmark.names()
+    assert found[BF16].status == found[FP8].status == "passed"
+    for name in OTHERS:
+        assert found[name].status == "skipped"
+        assert "not begun: 0 s are left, and a row took 0 s" in found[name].detail
 
 
 def test_losses_that_are_no_numbers_are_far_apart() -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+import time
 
 from megatron_codemix.train.watchdog import Watchdog
 
@@ -64,6 +65,20 @@ def test_the_limit_is_learned_from_the_longest_step() -> None:
     dog.beat("step 2")
     dog._beaten -= 4.0
     dog.beat("step 3")
+    assert 30.0 < dog.limit_seconds < 31.0
+
+
+def test_each_part_of_the_start_has_its_own_time_and_is_no_step() -> None:
+    dog = Watchdog(factor=3, floor_seconds=0.0, start_seconds=99.0, on_hang=print)
+    for part in ("building the model", "the start from a checkpoint"):
+        dog._beaten -= 98.0
+        dog.prepare(part)
+        assert time.monotonic() - dog._beaten < 50.0
+    dog._beaten -= 98.0
+    dog.beat("step 1")
+    assert dog.limit_seconds == 99.0
+    dog._beaten -= 10.0
+    dog.beat("step 2")
     assert 30.0 < dog.limit_seconds < 31.0
 
 

@@ -1,11 +1,12 @@
 """The rows of the benchmark: which model, sequence and precision."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from megatron_codemix.config.schema import (
     AnyPrecisionConfig,
+    BackendConfig,
     Fp8Config,
     ModelConfig,
     PrecisionConfig,
@@ -67,6 +68,14 @@ PRECISIONS: dict[str, AnyPrecisionConfig] = {
 }
 """By the name that --precisions takes; the last three are Transformer Engine's."""
 
+DEFAULT = "default"
+VARIANTS: dict[str, BackendConfig] = {
+    DEFAULT: BackendConfig(),
+    "graphs": BackendConfig(cuda_graphs="microbatch"),
+}
+"""By the name that --variants takes: how a step is computed, the same numbers being learned. Only
+the first is measured unless others are asked for; the goals are for it."""
+
 Kind = Literal["step", "loop"]
 
 
@@ -79,11 +88,22 @@ class Case:
     model: str
     sequence: int
     precision: str
+    variant: str = DEFAULT
 
     @property
     def name(self) -> str:
         parts = f"{self.model}, {self.sequence}, {self.precision}"
+        parts += f", {self.variant}" if self.variant != DEFAULT else ""
         return parts if self.kind == "step" else f"loop: {parts}"
+
+    @property
+    def backend(self) -> BackendConfig:
+        """Of the variant; its device is the suite's to choose."""
+        return VARIANTS[self.variant]
+
+    def beside(self, *, precision: str | None = None, variant: str | None = None) -> "Case":
+        """The row that this one is compared with."""
+        return replace(self, precision=precision or self.precision, variant=variant or self.variant)
 
     @property
     def shape(self) -> ModelConfig:
@@ -96,7 +116,8 @@ class Case:
     @property
     def has_peer(self) -> bool:
         """Whether plain PyTorch, in bf16, is measured with it."""
-        return self.kind == "step" and self.precision == "bf16" and self.model in WITH_PEER
+        is_plain = self.precision == "bf16" and self.variant == DEFAULT
+        return self.kind == "step" and is_plain and self.model in WITH_PEER
 
     def as_dict(self) -> dict[str, str | int]:
         """What every row of the report begins with."""
@@ -106,6 +127,7 @@ class Case:
             "model": self.model,
             "sequence": self.sequence,
             "precision": self.precision,
+            "variant": self.variant,
         }
 
 
@@ -113,10 +135,14 @@ LOOP = Case(kind="loop", model="470m", sequence=4096, precision="bf16")
 
 
 def select_cases(
-    models: str | None, sequences: str | None, precisions: str | None, only: Sequence[str] | None
+    models: str | None,
+    sequences: str | None,
+    precisions: str | None,
+    only: Sequence[str] | None,
+    variants: str | None = None,
 ) -> list[Case]:
-    """The rows of what is named, separated by commas; None is all. The loop is measured where its
-    model, sequence and precision are among them. only: kinds.
+    """The rows of what is named, separated by commas; None is all, but of the variants the default.
+    The loop is measured where its model, sequence and precision are among them. only: kinds.
 
     Raises ConfigError with every name that is not there.
     """
@@ -125,21 +151,27 @@ def select_cases(
         _chosen("--models", models, list(MODELS), problems),
         _chosen("--sequences", sequences, [str(each) for each in SEQUENCES], problems),
         _chosen("--precisions", precisions, list(PRECISIONS), problems),
+        _chosen("--variants", variants or DEFAULT, list(VARIANTS), problems),
     ]
     kinds = _chosen("--only", ",".join(only) if only else None, ["step", "loop"], problems)
     if problems:
         raise ConfigError(problems)
     steps = [
-        Case(kind="step", model=model, sequence=int(sequence), precision=precision)
+        Case(
+            kind="step",
+            model=model,
+            sequence=int(sequence),
+            precision=precision,
+            variant=variant,
+        )
         for model in chosen[0]
         for sequence in chosen[1]
         for precision in chosen[2]
+        for variant in chosen[3]
     ]
-    has_loop = any(
-        (each.model, each.sequence, each.precision) == (LOOP.model, LOOP.sequence, LOOP.precision)
-        for each in steps
-    )
-    found = [*(steps if "step" in kinds else []), *([LOOP] if has_loop and "loop" in kinds else [])]
+    loops = [LOOP.beside(variant=variant) for variant in chosen[3]]
+    loops = [loop for loop in loops if replace(loop, kind="step") in steps]
+    found = [*(steps if "step" in kinds else []), *(loops if "loop" in kinds else [])]
     if not found:
         raise ConfigError(
             [

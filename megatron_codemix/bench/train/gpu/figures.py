@@ -7,7 +7,7 @@ of (an unknown card's peak). One that is `skipped`, because it cannot run on thi
 
 from typing import Any
 
-from megatron_codemix.bench.train.gpu.cases import Case
+from megatron_codemix.bench.train.gpu.cases import DEFAULT, Case
 from megatron_codemix.bench.train.gpu.fit import Fit
 from megatron_codemix.config.flops import training_flops_per_token
 from megatron_codemix.config.parameters import count_parameters
@@ -68,15 +68,24 @@ def loop_row(case: Case, fit: Fit, found: Figures) -> Figures:
     }
 
 
-def with_goals(row: Figures, bf16: Figures | None) -> Figures:
-    """The row with its goals and, of one in FP8, its speed beside bf16's.
+def with_goals(row: Figures, bf16: Figures | None, default: Figures | None = None) -> Figures:
+    """The row with its goals and, of one in FP8, its speed beside bf16's; of another variant,
+    beside the default's.
 
-    bf16: the row of the same model and sequence in bf16, if it was measured.
+    bf16: the row of the same model, sequence and variant in bf16, if it was measured.
+    default: that of the same model, sequence and precision.
     """
-    if row["status"] == "measured" and row["kind"] == "step" and row["precision"] != "bf16":
-        other = None if bf16 is None else bf16.get("tokens_per_second")
-        row = {**row, "bf16_ratio": row["tokens_per_second"] / other if other else None}
+    if row["status"] == "measured" and row["kind"] == "step":
+        if row["precision"] != "bf16":
+            row = {**row, "bf16_ratio": _ratio(row, bf16)}
+        if row["variant"] != DEFAULT:
+            row = {**row, "default_ratio": _ratio(row, default)}
     return {**row, "goals": _goals(row) if row["status"] == "measured" else []}
+
+
+def _ratio(row: Figures, other: Figures | None) -> float | None:
+    rate = None if other is None else other.get("tokens_per_second")
+    return row["tokens_per_second"] / rate if rate else None
 
 
 def shortcomings(row: Figures) -> list[str]:
@@ -101,6 +110,8 @@ def _goals(row: Figures) -> list[Figures]:
             _goal("loop_times", row["loop_times"], MOST_LOOP_TIMES, is_least=False),
             _goal("data_wait_ms", row["data_wait_ms"], MOST_WAIT_MS, is_least=False),
         ]
+    if row["variant"] != DEFAULT:
+        return []
     if row["precision"] != "bf16":
         least = LEAST_FP8_RATIO.get(model)
         return [] if least is None else [_goal("bf16_ratio", row["bf16_ratio"], least)]

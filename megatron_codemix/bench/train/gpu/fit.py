@@ -72,6 +72,7 @@ def _memory(case: Case, sequences: int) -> MemoryEstimate:
         layout=LayoutConfig(microbatch_sequences=sequences),
         precision=case.number_formats,
         world_size=1,
+        cuda_graphs=case.backend.cuda_graphs != "none",
     )
     any_gpu = next(iter(gpus().values()))  # it sets the limit alone, which is the card's here
     return estimate_memory(job, any_gpu)

@@ -5,8 +5,7 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter
 
-from megatron_codemix.backend.environment import DeviceChoice
-from megatron_codemix.config.schema import AnyPrecisionConfig, ModelConfig
+from megatron_codemix.config.schema import AnyPrecisionConfig, BackendConfig, ModelConfig
 
 Side = str
 OURS, PEER = "ours", "peer"
@@ -44,7 +43,8 @@ class StepJob:
     """That are counted."""
     sides: tuple[Side, ...]
     """OURS, PEER; both: by turns."""
-    device: DeviceChoice
+    backend: BackendConfig
+    """Of ours; its device is that of both."""
     is_compiled: bool
     """The peer, by torch.compile."""
     warmth: Warmth
@@ -61,7 +61,7 @@ class LoopJob:
     sequence: int
     sequences: int
     steps: int
-    device: DeviceChoice
+    backend: BackendConfig
     data_vocabulary: int = 8192
     """Entries that the data use: they are few, and the loop does not ask which tokens it reads."""
 

@@ -23,7 +23,7 @@ from megatron_codemix.bench.train.gpu.job import OURS, PEER, LoopJob, StepJob, r
 from megatron_codemix.bench.train.gpu.kernels import kernels_of
 from megatron_codemix.bench.train.gpu.processes import JOB, RESULT
 from megatron_codemix.bench.train.gpu.sides import Ours, Peer, Side, peer_words
-from megatron_codemix.bench.train.gpu.timing import by_turns, timed, warm_up
+from megatron_codemix.bench.train.gpu.timing import BLOCK, by_turns, timed, warm_up
 from megatron_codemix.bench.train.loop import LoopShape, measure_loop
 from megatron_codemix.bench.train.setting import one_rank
 from megatron_codemix.files import read_json_object, write_json
@@ -51,7 +51,7 @@ def measure_step_job(job: StepJob, folder: Path) -> None:
     taken before there was anything of ours."""
     found: dict[str, Any] = {}
     built: dict[str, Side] = {}
-    with one_rank(folder, job.device) as (parallel, backend):
+    with one_rank(folder, job.backend) as (parallel, backend):
         taken = _taken_bytes(backend)
         for name in job.sides:
             give_memory_back(backend)
@@ -80,7 +80,15 @@ def measure_step_job(job: StepJob, folder: Path) -> None:
 
 def _build(name: str, job: StepJob, parallel: ModelParallel, backend: Backend) -> Side:
     if name == OURS:
-        return Ours(job.model, job.precision, job.sequence, job.sequences, parallel, backend)
+        return Ours(
+            job.model,
+            job.precision,
+            job.sequence,
+            job.sequences,
+            parallel,
+            backend,
+            has_graphs=job.backend.cuda_graphs != "none",
+        )
     return Peer(job.model, job.sequence, job.sequences, backend, is_compiled=job.is_compiled)
 
 
@@ -89,6 +97,8 @@ def _measure(
 ) -> dict[str, Any]:  # Any: JSON values
     """Its figures by itself. held: bytes that were there before it."""
     warm = warm_up(side.step, backend, job.warmth)
+    if isinstance(side, Ours):
+        side.require_graphs()
     restart_peak(backend)
     seconds = timed(side.step, job.steps, backend)
     peak = peak_bytes(backend)
@@ -131,8 +141,9 @@ def measure_loop_job(job: LoopJob, folder: Path) -> dict[str, Any]:  # Any: JSON
         num_steps=job.steps,
         num_steps_alone=_FIRST_ALONE + job.steps,
         data_vocabulary=job.data_vocabulary,
+        block=BLOCK,
     )
-    costs = measure_loop(shape, folder, job.device)
+    costs = measure_loop(shape, folder, job.backend)
     waits = costs.data_wait_seconds[_FIRST_ALONE:]
     return {
         "loop_seconds": statistics.median(cost.wall for cost in costs.loop),

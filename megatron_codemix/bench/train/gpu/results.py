@@ -18,6 +18,7 @@ _WORDS = {
     "sources": "sources",
     "steps": "number of steps",
     "warm_up_seconds": "warm-up",
+    "has_peer": "peer",
 }
 _INFORMATION = {"commit"}
 """What does not decide: `sources` tells of files, whichever commit they are of."""

@@ -16,9 +16,11 @@ from megatron_codemix.config.schema import (
     ModelConfig,
 )
 from megatron_codemix.data.batches import Batch
+from megatron_codemix.errors import RunError
+from megatron_codemix.mcore.build import build_trained
 from megatron_codemix.mcore.groups import ModelParallel
-from megatron_codemix.mcore.model import build_model, wrap_data_parallel
-from megatron_codemix.mcore.optimizer import build_optimizer, set_step_sizes
+from megatron_codemix.mcore.microbatch_graph import MicrobatchGraph
+from megatron_codemix.mcore.optimizer import set_step_sizes
 from megatron_codemix.mcore.step import LaunchedStep, launch_step
 from megatron_codemix.mcore.transformer import DTYPES
 
@@ -45,22 +47,27 @@ class Ours:
         sequences: int,
         parallel: ModelParallel,
         backend: Backend,
+        *,
+        has_graphs: bool = False,
     ) -> None:
-        layout = LayoutConfig(microbatch_sequences=sequences)
-        chunks = build_model(
+        self.model, self.optimizer = build_trained(
             model,
-            layout,
+            OPTIMIZER,
+            LayoutConfig(microbatch_sequences=sequences),
             precision,
             sequence_length=sequence,
             seed=SEED,
             parallel=parallel,
             backend=backend,
         )
-        self.model = wrap_data_parallel(chunks, layout, parallel)
-        self.optimizer = build_optimizer(OPTIMIZER, layout, precision, self.model, parallel)
         self.parallel, self.backend = parallel, backend
         self.batches = itertools.cycle(_random_batches(model, sequence, sequences, backend))
         self.launched: LaunchedStep | None = None
+        self.recorded = (
+            MicrobatchGraph(self.model, num_sources=1, parallel=parallel, backend=backend)
+            if has_graphs
+            else None
+        )
 
     def step(self) -> object:
         """As the trainer does, it reads a step once the next one is launched."""
@@ -74,9 +81,15 @@ class Ours:
                 num_sources=1,
                 parallel=self.parallel,
                 backend=self.backend,
+                passes=self.recorded,
             ),
         )
         return None if earlier is None else earlier.result()
+
+    def require_graphs(self) -> None:
+        """Raises RunError where they were asked for and have been given up."""
+        if self.recorded is not None and not self.recorded.is_recorded:
+            raise RunError("steps from a CUDA graph differ from those without: the log says how")
 
 
 class Peer:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from megatron_codemix.backend.environment import GPU, DeviceChoice
-from megatron_codemix.bench.train.gpu.cases import Case
+from megatron_codemix.bench.train.gpu.cases import DEFAULT, Case
 from megatron_codemix.bench.train.gpu.figures import (
     Figures,
     failed,
@@ -21,6 +21,7 @@ from megatron_codemix.bench.train.gpu.job import OURS, PEER, LoopJob, Side, Step
 from megatron_codemix.bench.train.gpu.machine import Machine, why_not
 from megatron_codemix.bench.train.gpu.processes import Ended, measure_in_process
 from megatron_codemix.bench.train.gpu.results import Results
+from megatron_codemix.config.schema import BackendConfig
 from megatron_codemix.planner.hardware import Gpu
 from megatron_codemix.units import format_bytes
 
@@ -37,6 +38,8 @@ class Settings:
 
     steps: int
     """That are counted, of each side."""
+    has_peer: bool = True
+    """Whether plain PyTorch is measured in the rows that have it."""
     device: DeviceChoice = GPU
     is_compiled: bool = True
     """The peer."""
@@ -76,8 +79,11 @@ def measured_rows(
         row = results.rows.get(case.name)
         if row is None:
             row = _row(case, machine, results, settings, folder, begins=begins, measure=measure)
-        bf16 = Case(kind="step", model=case.model, sequence=case.sequence, precision="bf16")
-        yield with_goals(row, results.rows.get(bf16.name))
+        bf16, default = (
+            results.rows.get(other.name)
+            for other in (case.beside(precision="bf16"), case.beside(variant=DEFAULT))
+        )
+        yield with_goals(row, bf16, default)
 
 
 def _row(
@@ -111,7 +117,7 @@ def _measured_loop(
         sequence=case.sequence,
         sequences=found.microbatch_sequences,
         steps=settings.steps,
-        device=settings.device,
+        backend=_backend(case, settings),
     )
     ended = measure(job.as_dict(), work / "loop")
     if not ended.result:
@@ -123,13 +129,14 @@ def _measured_step(
     case: Case, found: Fit, machine: Machine, settings: Settings, work: Path, measure: Measure
 ) -> Figures:
     """Both sides by turns where both fit and neither fails; else the peer by itself after ours."""
-    sides = (OURS, PEER) if case.has_peer and found.fits_twice else (OURS,)
+    has_peer = case.has_peer and settings.has_peer
+    sides = (OURS, PEER) if has_peer and found.fits_twice else (OURS,)
     ended = measure(_step_job(case, found, settings, sides).as_dict(), work / "first")
     if OURS not in ended.result:
         reason = _lost(OURS, ended, found)
         return {**failed(case, reason, found), "is_final": _is_final(ended)}
     peer, is_final = ended.result.get(PEER), _is_final(ended)
-    if case.has_peer and peer is None:
+    if has_peer and peer is None:
         alone = measure(_step_job(case, found, settings, (PEER,)).as_dict(), work / "peer")
         peer = alone.result.get(PEER) or {"reason": _lost(PEER, alone, found)}
         is_final = _is_final(alone)
@@ -148,10 +155,14 @@ def _step_job(case: Case, found: Fit, settings: Settings, sides: tuple[Side, ...
         sequences=found.microbatch_sequences,
         steps=settings.steps,
         sides=sides,
-        device=settings.device,
+        backend=_backend(case, settings),
         is_compiled=settings.is_compiled,
         warmth=settings.warmth,
     )
+
+
+def _backend(case: Case, settings: Settings) -> BackendConfig:
+    return case.backend.model_copy(update={"device": settings.device})
 
 
 def _is_final(ended: Ended) -> bool:
