@@ -52,7 +52,7 @@ def train(
         str | None,
         typer.Option(
             help="With --gpu: bf16,torch_scaled_mm,torch_scaled_mm-delayed,tensorwise,blockwise,"
-            "delayed or some of them."
+            "delayed,mxfp8 or some of them."
         ),
     ] = None,
     steps: Annotated[

@@ -399,6 +399,8 @@ def _precision_flags(precision: AnyPrecisionConfig) -> Flags:
         flags.append(("--first-last-layers-bf16",))
     if precision.fp8_params:
         flags.append(("--fp8-param-gather",))
+        if precision.recipe == "mxfp8":
+            flags.append(("--reuse-grad-buf-for-mxfp8-param-ag",))
     return flags
 
 

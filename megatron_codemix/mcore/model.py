@@ -25,7 +25,7 @@ from megatron_codemix.backend.devices import Backend
 from megatron_codemix.config.plan import padded_vocabulary_size
 from megatron_codemix.config.schema import AnyPrecisionConfig, LayoutConfig, ModelConfig
 from megatron_codemix.mcore.experts import mark_experts
-from megatron_codemix.mcore.fp8.layers import Fp8Layers
+from megatron_codemix.mcore.fp8.layers import Fp8Layers, gathers_in_gradients
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.initial_weights import initialize_weights
 from megatron_codemix.mcore.language_model import ZLossModel
@@ -134,6 +134,7 @@ def wrap_data_parallel(
                 overlap_param_gather=layout.overlap_param_gather,
                 bucket_size=layout.bucket_parameters,
                 fp8_param_gather=config.fp8_param,
+                reuse_grad_buf_for_mxfp8_param_ag=gathers_in_gradients(config),
             ),
             chunk,
             # Of the later chunks' collectives nothing is left to overlap with.

@@ -35,7 +35,7 @@ _ATTENTION_BLOCK = 128
 _LOSS_BYTES = 12
 """Memory traffic of the loss for each logit, forward; as much backward: bf16 and fp32 copies,
 maximum, sum of exponentials."""
-_CAST_BYTES_ENGINE = {"delayed": 2, "tensorwise": 4, "blockwise": 4}
+_CAST_BYTES_ENGINE = {"delayed": 2, "tensorwise": 4, "blockwise": 4, "mxfp8": 4}
 """Memory traffic of Transformer Engine's cast for each element: it is written by rows and by
 columns, by the kernel before where the scale is known by then (delayed scaling), else by another
 one, which has to read it. Weights are cast once a step, which is left out."""

@@ -139,6 +139,13 @@ def test_fp8_keeps_smaller_activations_and_copies_of_its_weights() -> None:
     )
 
 
+def test_scales_of_32_elements_are_counted() -> None:
+    [of_tensors] = estimate(precision=Fp8Config(recipe="tensorwise")).stages
+    [of_blocks] = estimate(precision=Fp8Config(recipe="mxfp8")).stages
+    matrices = rank_parameters(job(precision=Fp8Config(recipe="mxfp8")), 0).fp8_matrices
+    assert of_blocks.weights - of_tensors.weights == 2 * matrices // 32
+
+
 def test_a_rank_of_its_own_has_no_communicators() -> None:
     assert num_communicators(job(world_size=1)) == 0
     # World, tensor, replicas, pipeline.
