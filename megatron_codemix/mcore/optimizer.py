@@ -22,6 +22,7 @@ from megatron_codemix.config.schema import (
 )
 from megatron_codemix.mcore.fp8.layers import engine_fields, gathers_in_gradients
 from megatron_codemix.mcore.groups import ModelParallel
+from megatron_codemix.mcore.master_weights import copy_together
 from megatron_codemix.mcore.muon import put_muon_in
 from megatron_codemix.mcore.transformer import DTYPES
 
@@ -63,6 +64,7 @@ def build_optimizer(
     )
     if isinstance(optimizer, MuonConfig):
         put_muon_in(built, model, optimizer, DTYPES[precision.model_format])
+    copy_together(built)
     model[0].config.grad_scale_func = built.scale_loss
     return built
 
