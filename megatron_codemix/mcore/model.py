@@ -22,10 +22,12 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 
 from megatron_codemix.backend import megatron_on_cpu
 from megatron_codemix.backend.devices import Backend
+from megatron_codemix.config.overrides import typed_overrides
 from megatron_codemix.config.plan import padded_vocabulary_size
 from megatron_codemix.config.schema import AnyPrecisionConfig, LayoutConfig, ModelConfig
 from megatron_codemix.mcore.experts import mark_experts
 from megatron_codemix.mcore.fp8.layers import Fp8Layers, gathers_in_gradients
+from megatron_codemix.mcore.gradient_sums import let_layers_sum
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.initial_weights import initialize_weights
 from megatron_codemix.mcore.language_model import ZLossModel
@@ -68,6 +70,7 @@ def build_model(
         mark_experts(gpt)
         gpt.to(backend.device)
         chunks.append(Float16Module(config, gpt) if precision.model_format == "bf16" else gpt)
+    let_layers_sum(chunks, config, typed_overrides(model.transformer_overrides))
     return chunks
 
 

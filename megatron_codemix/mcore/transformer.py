@@ -24,6 +24,7 @@ from megatron_codemix.mcore.fp8.layers import (
     engine_fields,
     require_fp8_device,
 )
+from megatron_codemix.mcore.gradient_sums import sum_field
 from megatron_codemix.mcore.groups import virtual_pipeline_size
 from megatron_codemix.mcore.kernels import GatedSilu
 from megatron_codemix.mcore.layers import LayerNorm, RmsNorm, SdpaCoreAttention
@@ -81,7 +82,7 @@ def build_transformer_config(
         **expert_fields(model, layout),
         **_recompute_fields(layout),
         **_message_fields(layout),
-        **_fusion_fields(model),
+        **_fusion_fields(model, device),
         **(_cpu_fields() if device.type == "cpu" else {}),
         **typed_overrides(model.transformer_overrides),
     }
@@ -129,15 +130,16 @@ def _message_fields(layout: LayoutConfig) -> dict[str, bool]:
     }
 
 
-def _fusion_fields(model: ModelConfig) -> dict[str, bool]:
+def _fusion_fields(model: ModelConfig, device: torch.device) -> dict[str, bool]:
     """Off are kernels that need Apex, Transformer Engine or megatron-core's own CUDA extensions; on
-    are those that `kernels.py` puts in their places."""
+    are those that `kernels.py` puts in their places, and sums of gradients where Apex is."""
+    overrides = typed_overrides(model.transformer_overrides)
     return {
         "bias_activation_fusion": False,
         "bias_dropout_fusion": False,
         "masked_softmax_fusion": False,
         "persist_layer_norm": False,
-        "gradient_accumulation_fusion": False,
+        "gradient_accumulation_fusion": sum_field(device, overrides),
         "apply_rope_fusion": not model.rope_interleaved,
         "use_te_activation_func": _has_gated_silu(model),
     }
