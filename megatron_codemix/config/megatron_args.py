@@ -270,6 +270,7 @@ def _layout_flags(layout: LayoutConfig) -> Flags:
         flags.append(("--ddp-bucket-size", str(layout.bucket_parameters)))
     switches = {
         "--sequence-parallel": layout.sequence_parallel,
+        "--tp-comm-overlap": layout.tensor_overlap,
         "--use-distributed-optimizer": layout.distributed_optimizer,
         "--overlap-grad-reduce": layout.overlap_grad_reduce,
         "--overlap-param-gather": layout.overlap_param_gather,

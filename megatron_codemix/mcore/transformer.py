@@ -14,10 +14,11 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from megatron.core.transformer.transformer_layer import get_transformer_layer_offset
 
 from megatron_codemix.backend import megatron_on_cpu
+from megatron_codemix.config.engine_options import OVERLAP
 from megatron_codemix.config.mup import hidden_init_std, logit_factor, softmax_scale
 from megatron_codemix.config.overrides import typed_overrides
 from megatron_codemix.config.schema import AnyPrecisionConfig, LayoutConfig, ModelConfig
-from megatron_codemix.errors import ConfigError
+from megatron_codemix.errors import ConfigError, UnavailableError
 from megatron_codemix.mcore.experts import expert_fields
 from megatron_codemix.mcore.fp8.layers import (
     Fp8Layers,
@@ -82,6 +83,7 @@ def build_transformer_config(
         **expert_fields(model, layout),
         **_recompute_fields(layout),
         **_message_fields(layout),
+        **_overlap_fields(layout, device),
         **_fusion_fields(model, device),
         **(_cpu_fields() if device.type == "cpu" else {}),
         **typed_overrides(model.transformer_overrides),
@@ -128,6 +130,18 @@ def _message_fields(layout: LayoutConfig) -> dict[str, bool]:
         # A wait for the device after each batch of messages, against a fault of old PyTorch.
         "batch_p2p_sync": False,
     }
+
+
+def _overlap_fields(layout: LayoutConfig, device: torch.device) -> dict[str, bool]:
+    """Raises UnavailableError on a CPU, where an option of another name would be refused."""
+    if not layout.tensor_overlap:
+        return {}
+    if device.type == "cpu":
+        raise UnavailableError(
+            f"{OVERLAP}: is Transformer Engine's on GPUs, and this process computes on a CPU; set "
+            "it to false"
+        )
+    return {"tp_comm_overlap": True}
 
 
 def _fusion_fields(model: ModelConfig, device: torch.device) -> dict[str, bool]:

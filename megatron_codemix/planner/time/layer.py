@@ -235,7 +235,7 @@ def _tensor(
     group = Group(size=layout.tensor, stride=1)
     one = all_gather_seconds(group, activation_bytes(job), cluster, constants)
     again = 2 if layout.sequence_parallel else 0
-    if job.tensor_overlap:
+    if job.overlaps_tensor:
         return (
             4 * one * constants.tensor_exposed_fraction,
             (4 + again) * one * constants.tensor_exposed_fraction,

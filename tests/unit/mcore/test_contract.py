@@ -68,6 +68,10 @@ CALLS = {
         "input_",
         "group",
     ],
+    "megatron.core.tensor_parallel:vocab_parallel_cross_entropy": [
+        "vocab_parallel_logits",
+        "target",
+    ],
     "megatron.core.tensor_parallel.layers:ColumnParallelLinear": [],
     "megatron.core.tensor_parallel.layers:RowParallelLinear": [],
     "megatron.core.utils:make_viewless_tensor": ["inp", "requires_grad", "keep_graph"],
