@@ -9,8 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from megatron_codemix.config.engine_options import check_engine_options, takes_engine_loss
 from megatron_codemix.config.precision_checks import Capability, check_machine
-from megatron_codemix.config.schema import AnyPrecisionConfig, BackendConfig, Fp8Config
+from megatron_codemix.config.schema import (
+    AnyPrecisionConfig,
+    BackendConfig,
+    Fp8Config,
+    RunConfig,
+)
 from megatron_codemix.errors import ConfigError, UnavailableError
 
 GPU: Literal["cuda"] = "cuda"
@@ -80,6 +86,17 @@ def require_precision(
     if isinstance(precision, Fp8Config):
         capability = None if device == "cpu" else _gpu_capability(device_files)
         problems = check_machine(precision, capability, engine_version())
+        if problems:
+            raise ConfigError(problems)
+
+
+def require_engine_options(config: RunConfig, device_files: Path = Path("/dev")) -> None:
+    """Raises ConfigError with all that this machine lacks for what is Transformer Engine's alone
+    and asked for by itself."""
+    if takes_engine_loss(config.model) or config.layout.tensor_overlap:
+        device = config.backend.device
+        capability = None if device == "cpu" else _gpu_capability(device_files)
+        problems = check_engine_options(config, capability, engine_version())
         if problems:
             raise ConfigError(problems)
 

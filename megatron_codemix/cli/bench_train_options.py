@@ -47,7 +47,7 @@ PrecisionsOption = Annotated[
     str | None,
     typer.Option(
         help="With --gpu: bf16,torch_scaled_mm,torch_scaled_mm-delayed,tensorwise,blockwise,"
-        "delayed or some of them."
+        "delayed,mxfp8 or some of them."
     ),
 ]
 VariantsOption = Annotated[

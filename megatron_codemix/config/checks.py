@@ -7,6 +7,7 @@ processes. Neither needs data: whether shards and tokenizer fit is found where t
 from collections.abc import Sequence
 
 from megatron_codemix.config.batch_sizes import batch_sizes
+from megatron_codemix.config.engine_options import check_engine_loss
 from megatron_codemix.config.graph_checks import check_graphs
 from megatron_codemix.config.layout_checks import (
     check_layout_options,
@@ -47,6 +48,7 @@ def check_all_but_layout(config: RunConfig) -> list[str]:
         *check_schedule(config),
         *check_precision(config),
         *check_graphs(config),
+        *check_engine_loss(config),
         *_check_initialisation(config),
         *_check_validation(config),
         *_check_instruct(config),

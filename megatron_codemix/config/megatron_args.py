@@ -265,6 +265,7 @@ def _layout_flags(layout: LayoutConfig) -> Flags:
         flags.append(("--ddp-bucket-size", str(layout.bucket_parameters)))
     switches = {
         "--sequence-parallel": layout.sequence_parallel,
+        "--tp-comm-overlap": layout.tensor_overlap,
         "--use-distributed-optimizer": layout.distributed_optimizer,
         "--overlap-grad-reduce": layout.overlap_grad_reduce,
         "--overlap-param-gather": layout.overlap_param_gather,
@@ -394,6 +395,8 @@ def _precision_flags(precision: AnyPrecisionConfig) -> Flags:
         flags.append(("--first-last-layers-bf16",))
     if precision.fp8_params:
         flags.append(("--fp8-param-gather",))
+        if precision.recipe == "mxfp8":
+            flags.append(("--reuse-grad-buf-for-mxfp8-param-ag",))
     return flags
 
 

@@ -20,15 +20,22 @@ LEAST_CAPABILITY: dict[str, Capability] = {
     "tensorwise": (8, 9),
     "delayed": (8, 9),
     "blockwise": (9, 0),
+    "mxfp8": (10, 0),
     "torch_scaled_mm": (8, 9),
 }
-"""Compute capability: FP8 tensor cores came with Ada (8.9), the products of blocks with Hopper."""
+"""Compute capability: FP8 tensor cores came with Ada (8.9), the products of blocks with Hopper,
+those whose tensor cores take a scale for each 32 elements with Blackwell."""
+
+NEXT_CAPABILITY: dict[str, Capability] = {"mxfp8": (12, 0)}
+"""The first that Transformer Engine 2.11 does not take for a recipe: of the workstations'
+Blackwell, whose products do not have all orders of operands."""
 
 LEAST_CUDA = {"blockwise": (12, 9)}
 """Of the CUDA that PyTorch is built with, where a recipe asks for more than the others."""
 
 TENSOR_CORE_MULTIPLE = 16
-BLOCK = 128
+BLOCKS = {"blockwise": 128, "mxfp8": 32}
+"""Elements along a dimension that share a scale, where not all of a tensor do."""
 
 
 def check_precision(config: RunConfig) -> list[str]:
@@ -56,6 +63,13 @@ def check_precision_layout(config: RunConfig) -> list[str]:
             "precision.fp8_params: needs layout.distributed_optimizer=true, which alone keeps the "
             "fp32 master weights that FP8 ones are made from; set it, or remove fp8_params"
         )
+    if is_kept_in_fp8 and precision.recipe == "mxfp8" and config.layout.overlap_param_gather:
+        problems.append(
+            "precision.fp8_params: with recipe=mxfp8 weights are gathered in bf16 in the memory of "
+            "the gradients, which are in it until the step is over, and "
+            "layout.overlap_param_gather=true would gather them later; set that to false, or "
+            "remove fp8_params"
+        )
     return problems
 
 
@@ -74,8 +88,7 @@ def check_machine(
     if capability is None:
         problems.append(
             f"precision.recipe: {recipe} multiplies on an NVIDIA GPU of compute capability "
-            f"{_dotted(LEAST_CAPABILITY[recipe])} or higher, and this machine has none; run on "
-            f"one, {instead}"
+            f"{_taken(recipe)}, and this machine has none; run on one, {instead}"
         )
     without = "take precision.recipe=torch_scaled_mm, which does without it, "
     if engine is None:
@@ -95,12 +108,16 @@ def check_machine(
 def check_capability(precision: Fp8Config, capability: Capability | None) -> list[str]:
     """What a GPU lacks for `precision`; empty if it can multiply so, or there is none (None)."""
     recipe = precision.recipe
-    if recipe == "emulated" or capability is None or capability >= LEAST_CAPABILITY[recipe]:
+    if recipe == "emulated" or capability is None:
         return []
+    least, following = LEAST_CAPABILITY[recipe], NEXT_CAPABILITY.get(recipe)
+    if least <= capability and (following is None or capability < following):
+        return []
+    has_blocks = recipe == "mxfp8" and capability >= LEAST_CAPABILITY["blockwise"]
+    instead = "precision.recipe=blockwise, bf16" if has_blocks else "bf16"
     return [
-        f"precision.recipe: {recipe} needs a GPU of compute capability "
-        f"{_dotted(LEAST_CAPABILITY[recipe])} or higher, and this one has {_dotted(capability)}; "
-        f"take bf16, {_emulated_instead(precision)}"
+        f"precision.recipe: {recipe} needs a GPU of compute capability {_taken(recipe)}, and this "
+        f"one has {_dotted(capability)}; take {instead}, {_emulated_instead(precision)}"
     ]
 
 
@@ -120,7 +137,7 @@ def check_cuda(precision: Fp8Config, cuda: str | None) -> list[str]:
 def fp8_format(scaling: str) -> Literal["e4m3", "hybrid"]:
     """megatron-core's name for the formats of a recipe, those of its defaults: E4M3 for all
     tensors, or E5M2 for the outputs' gradients."""
-    return "e4m3" if scaling == "blockwise" else "hybrid"
+    return "e4m3" if scaling in BLOCKS else "hybrid"
 
 
 def needs_of(precision: Fp8Config) -> str:
@@ -132,13 +149,12 @@ def needs_of(precision: Fp8Config) -> str:
     if precision.recipe == "torch_scaled_mm":
         return (
             f"FP8 by the rule {precision.rule} in PyTorch's own products: on GPUs of compute "
-            f"capability {_dotted(LEAST_CAPABILITY[precision.recipe])} or higher; on a CPU it is "
-            "as slow as emulation"
+            f"capability {_taken(precision.recipe)}; on a CPU it is as slow as emulation"
         )
     return (
         f"precision.recipe: {precision.recipe} runs where Transformer Engine "
         f"{_dotted(ENGINE_VERSION)} or newer and GPUs of compute capability "
-        f"{_dotted(LEAST_CAPABILITY[precision.recipe])} or higher are"
+        f"{_taken(precision.recipe)} are"
     )
 
 
@@ -146,15 +162,15 @@ def _check_fields(precision: Fp8Config) -> list[str]:
     problems = []
     if precision.is_engines == (precision.rule is not None):
         problems.append(
-            "precision.rule: names what recipe=emulated emulates (tensorwise, blockwise, delayed) "
-            "or recipe=torch_scaled_mm scales by (tensorwise, delayed), and nothing else; the "
-            f"recipe is {precision.recipe}; " + ("remove it" if precision.rule else "set it")
+            "precision.rule: names what recipe=emulated emulates (tensorwise, blockwise, delayed, "
+            "mxfp8) or recipe=torch_scaled_mm scales by (tensorwise, delayed), and nothing else; "
+            f"the recipe is {precision.recipe}; " + ("remove it" if precision.rule else "set it")
         )
-    if precision.recipe == "torch_scaled_mm" and precision.rule == "blockwise":
+    if precision.recipe == "torch_scaled_mm" and precision.rule in BLOCKS:
         problems.append(
-            "precision.rule: blockwise does not go with recipe=torch_scaled_mm, whose products "
-            "take one scale for each matrix; take rule=tensorwise, or Transformer Engine's "
-            "recipe=blockwise"
+            f"precision.rule: {precision.rule} does not go with recipe=torch_scaled_mm, whose "
+            "products take one scale for each matrix; take rule=tensorwise, or Transformer "
+            f"Engine's recipe={precision.rule}"
         )
     for name in ("amax_history_length", "margin"):
         is_set = getattr(precision, name) != Fp8Config.model_fields[name].default
@@ -222,11 +238,11 @@ def _check_sizes(config: RunConfig, precision: Fp8Config) -> list[str]:
     heads = (model.num_attention_heads, model.num_query_groups or model.num_attention_heads)
     if any(size % layout.tensor for size in (*heads, model.ffn_hidden_size)):
         return []  # what layout_checks says comes first
-    is_blockwise = precision.scaling == "blockwise"
-    multiple = BLOCK if is_blockwise else TENSOR_CORE_MULTIPLE
+    block = BLOCKS.get(precision.scaling or "")
+    multiple = block or TENSOR_CORE_MULTIPLE
     why = (
-        "a scale is shared by 128 elements, and a block must not be cut by the layout"
-        if is_blockwise
+        f"a scale is shared by {block} elements, and a block must not be cut by the layout"
+        if block
         else "the tensor cores' FP8 products take nothing else"
     )
     return [
@@ -255,6 +271,13 @@ def _sizes(config: RunConfig) -> Iterator[tuple[str, int]]:
 
 def _emulated_instead(precision: Fp8Config) -> str:
     return f"or emulate it: precision={{kind: fp8, recipe: emulated, rule: {precision.scaling}}}"
+
+
+def _taken(recipe: str) -> str:
+    """The capabilities that a recipe runs on, in words."""
+    following = NEXT_CAPABILITY.get(recipe)
+    below = "" if following is None else f", below {_dotted(following)}"
+    return f"{_dotted(LEAST_CAPABILITY[recipe])} or higher{below}"
 
 
 def _dotted(numbers: tuple[int, int]) -> str:

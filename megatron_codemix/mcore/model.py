@@ -22,14 +22,19 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 
 from megatron_codemix.backend import megatron_on_cpu
 from megatron_codemix.backend.devices import Backend
+from megatron_codemix.config.engine_options import takes_engine_loss
+from megatron_codemix.config.overrides import typed_overrides
 from megatron_codemix.config.plan import padded_vocabulary_size
 from megatron_codemix.config.schema import AnyPrecisionConfig, LayoutConfig, ModelConfig
+from megatron_codemix.mcore.engine_loss import EngineLossModel
 from megatron_codemix.mcore.experts import mark_experts
-from megatron_codemix.mcore.fp8.layers import Fp8Layers
+from megatron_codemix.mcore.fp8.layers import Fp8Layers, gathers_in_gradients
+from megatron_codemix.mcore.gradient_sums import let_layers_sum
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.initial_weights import initialize_weights
 from megatron_codemix.mcore.language_model import ZLossModel
 from megatron_codemix.mcore.ranges import RangeTimers
+from megatron_codemix.mcore.tensor_overlap import require_buffered_layers
 from megatron_codemix.mcore.transformer import build_layer_spec, build_transformer_config
 from megatron_codemix.mcore.update import finish_gradients
 
@@ -69,6 +74,9 @@ def build_model(
         mark_experts(gpt)
         gpt.to(backend.device)
         chunks.append(Float16Module(config, gpt) if precision.model_format == "bf16" else gpt)
+    let_layers_sum(chunks, config, typed_overrides(model.transformer_overrides))
+    if layout.tensor_overlap:
+        require_buffered_layers(chunks, model.num_layers // layout.pipeline)
     return chunks
 
 
@@ -80,7 +88,9 @@ def _build_gpt(
     parallel: ModelParallel,
     chunk: int,
 ) -> GPTModel:
-    build = GPTModel if model.z_loss is None else partial(ZLossModel, z_loss=model.z_loss)
+    build = EngineLossModel if takes_engine_loss(model) else GPTModel
+    if model.z_loss is not None:
+        build = partial(ZLossModel, z_loss=model.z_loss)
     return build(
         config,
         spec,
@@ -123,8 +133,12 @@ def finish_update(chunks: Sequence[DistributedDataParallel]) -> None:
 def wrap_data_parallel(
     chunks: Sequence[Model], layout: LayoutConfig, parallel: ModelParallel
 ) -> list[DistributedDataParallel]:
-    """The chunks with fp32 gradient buffers that are reduced over the data-parallel ranks."""
+    """The chunks with fp32 gradient buffers that are reduced over the data-parallel ranks. Every
+    rank calls it. Raises UnavailableError where a loss that was asked for cannot be had."""
     config = chunks[0].config
+    for chunk in map(gpt_of, chunks):
+        if isinstance(chunk, EngineLossModel):
+            chunk.require_right_losses()
     wrapped = [
         DistributedDataParallel(
             config,
@@ -135,6 +149,7 @@ def wrap_data_parallel(
                 overlap_param_gather=layout.overlap_param_gather,
                 bucket_size=layout.bucket_parameters,
                 fp8_param_gather=config.fp8_param,
+                reuse_grad_buf_for_mxfp8_param_ag=gathers_in_gradients(config),
             ),
             chunk,
             # Of the later chunks' collectives nothing is left to overlap with.

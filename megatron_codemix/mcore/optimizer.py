@@ -20,8 +20,9 @@ from megatron_codemix.config.schema import (
     LayoutConfig,
     MuonConfig,
 )
-from megatron_codemix.mcore.fp8.layers import engine_fields
+from megatron_codemix.mcore.fp8.layers import engine_fields, gathers_in_gradients
 from megatron_codemix.mcore.groups import ModelParallel
+from megatron_codemix.mcore.master_weights import copy_together
 from megatron_codemix.mcore.muon import put_muon_in
 from megatron_codemix.mcore.transformer import DTYPES
 
@@ -52,6 +53,7 @@ def build_optimizer(
         use_distributed_optimizer=layout.distributed_optimizer,
         overlap_param_gather=layout.overlap_param_gather,
         fp8_recipe=engine_fields(precision).get("fp8_recipe"),
+        reuse_grad_buf_for_mxfp8_param_ag=gathers_in_gradients(model[0].config),
     )
     built = get_megatron_optimizer(
         config,
@@ -62,6 +64,7 @@ def build_optimizer(
     )
     if isinstance(optimizer, MuonConfig):
         put_muon_in(built, model, optimizer, DTYPES[precision.model_format])
+    copy_together(built)
     model[0].config.grad_scale_func = built.scale_loss
     return built
 

@@ -50,7 +50,8 @@ class PlannedJob:
         given = json.loads(text)
         return cls(
             model=ModelConfig.model_validate(given["model"]),
-            layout=LayoutConfig.model_validate(given["layout"]),
+            # What is Transformer Engine's changes no parameter, and it loads on a GPU alone.
+            layout=LayoutConfig.model_validate({**given["layout"], "tensor_overlap": False}),
             precision=_countable(
                 TypeAdapter(AnyPrecisionConfig).validate_python(given["precision"])
             ),

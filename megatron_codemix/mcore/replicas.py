@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 import torch.distributed
 from megatron.core.distributed import DistributedDataParallel
+from megatron.core.fp8_utils import dequantize_fp8_tensor, is_float8tensor
 
 from megatron_codemix.backend.devices import Backend
 from megatron_codemix.mcore.groups import ModelParallel
@@ -51,7 +52,8 @@ def _weights_checksum(parameters: Sequence[torch.nn.Parameter], backend: Backend
     weights are noticed too."""
     sums = torch.zeros(2, dtype=torch.int64, device=backend.device)
     for number, parameter in enumerate(parameters, start=1):
-        bits = parameter.detach().contiguous().view(-1)
+        values = dequantize_fp8_tensor if is_float8tensor(parameter) else torch.Tensor.detach
+        bits = values(parameter).contiguous().view(-1)
         bits = bits.view({2: torch.int16, 4: torch.int32}[bits.element_size()]).long()
         weights = torch.arange(len(bits), device=bits.device).remainder_(_PERIOD).add_(number)
         sums[0] += bits.sum()

@@ -14,16 +14,18 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from megatron.core.transformer.transformer_layer import get_transformer_layer_offset
 
 from megatron_codemix.backend import megatron_on_cpu
+from megatron_codemix.config.engine_options import OVERLAP
 from megatron_codemix.config.mup import hidden_init_std, logit_factor, softmax_scale
 from megatron_codemix.config.overrides import typed_overrides
 from megatron_codemix.config.schema import AnyPrecisionConfig, LayoutConfig, ModelConfig
-from megatron_codemix.errors import ConfigError
+from megatron_codemix.errors import ConfigError, UnavailableError
 from megatron_codemix.mcore.experts import expert_fields
 from megatron_codemix.mcore.fp8.layers import (
     Fp8Layers,
     engine_fields,
     require_fp8_device,
 )
+from megatron_codemix.mcore.gradient_sums import sum_field
 from megatron_codemix.mcore.groups import virtual_pipeline_size
 from megatron_codemix.mcore.kernels import GatedSilu
 from megatron_codemix.mcore.layers import LayerNorm, RmsNorm, SdpaCoreAttention
@@ -81,7 +83,8 @@ def build_transformer_config(
         **expert_fields(model, layout),
         **_recompute_fields(layout),
         **_message_fields(layout),
-        **_fusion_fields(model),
+        **_overlap_fields(layout, device),
+        **_fusion_fields(model, device),
         **(_cpu_fields() if device.type == "cpu" else {}),
         **typed_overrides(model.transformer_overrides),
     }
@@ -129,15 +132,28 @@ def _message_fields(layout: LayoutConfig) -> dict[str, bool]:
     }
 
 
-def _fusion_fields(model: ModelConfig) -> dict[str, bool]:
+def _overlap_fields(layout: LayoutConfig, device: torch.device) -> dict[str, bool]:
+    """Raises UnavailableError on a CPU, where an option of another name would be refused."""
+    if not layout.tensor_overlap:
+        return {}
+    if device.type == "cpu":
+        raise UnavailableError(
+            f"{OVERLAP}: is Transformer Engine's on GPUs, and this process computes on a CPU; set "
+            "it to false"
+        )
+    return {"tp_comm_overlap": True}
+
+
+def _fusion_fields(model: ModelConfig, device: torch.device) -> dict[str, bool]:
     """Off are kernels that need Apex, Transformer Engine or megatron-core's own CUDA extensions; on
-    are those that `kernels.py` puts in their places."""
+    are those that `kernels.py` puts in their places, and sums of gradients where Apex is."""
+    overrides = typed_overrides(model.transformer_overrides)
     return {
         "bias_activation_fusion": False,
         "bias_dropout_fusion": False,
         "masked_softmax_fusion": False,
         "persist_layer_norm": False,
-        "gradient_accumulation_fusion": False,
+        "gradient_accumulation_fusion": sum_field(device, overrides),
         "apply_rope_fusion": not model.rope_interleaved,
         "use_te_activation_func": _has_gated_silu(model),
     }

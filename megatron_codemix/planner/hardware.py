@@ -31,6 +31,8 @@ class Gpu:
     name: str
     """As `--gpu` takes it."""
     title: str
+    compute_capability: tuple[int, int]
+    """Decides which of FP8's recipes it can run."""
     multiprocessors: int
     fp32_flops: float
     """Operations a second in fp32, without tensor cores."""
@@ -99,7 +101,7 @@ def find_network(name: str) -> Network:
 @cache
 def gpus() -> Mapping[str, Gpu]:
     """All GPUs of the table, by name."""
-    return {name: Gpu(name=name, **row) for name, row in read_table("gpus.yaml").items()}
+    return {name: _gpu(name, **row) for name, row in read_table("gpus.yaml").items()}
 
 
 @cache
@@ -113,6 +115,11 @@ def read_table(name: str) -> dict[str, Any]:  # Any: YAML values
     text = files("megatron_codemix.planner").joinpath("tables", name).read_text(encoding="utf-8")
     table: dict[str, Any] = yaml.safe_load(text)
     return table
+
+
+def _gpu(name: str, *, compute_capability: tuple[int, int], **row: Any) -> Gpu:  # Any: YAML values
+    major, minor = compute_capability
+    return Gpu(name=name, compute_capability=(major, minor), **row)
 
 
 def _find(name: str, table: Mapping[str, Row], kind: str, file: str) -> Row:

@@ -30,7 +30,7 @@ class Job:
     that others have published: this project does not train so."""
     tensor_overlap: bool = False
     """Whether tensor-parallel collectives run beside the products that need them, piece by piece
-    (Transformer Engine's user buffers). For published figures only, too."""
+    (Transformer Engine's user buffers), where the layout does not say so: of published figures."""
 
     def __post_init__(self) -> None:
         processes = self.layout.model_parallel
@@ -52,6 +52,11 @@ class Job:
                     "ranks); change the microbatch or the number of GPUs"
                 ]
             )
+
+    @property
+    def overlaps_tensor(self) -> bool:
+        """As `tensor_overlap`, whoever says so."""
+        return self.tensor_overlap or self.layout.tensor_overlap
 
     @property
     def data_parallel(self) -> int:

@@ -20,6 +20,7 @@ from megatron_codemix.launch.rank_process import tell_failure
 from megatron_codemix.mcore.checkpoint_writer import CheckpointProcess
 from megatron_codemix.mcore.groups import ModelParallel, initialize_model_parallel
 from megatron_codemix.mcore.rank import start_rank
+from megatron_codemix.mcore.tensor_overlap import overlap_buffers
 from megatron_codemix.obs.log import setup_logging
 from megatron_codemix.train.health import SkipStepError, record_skip
 from megatron_codemix.train.memory import out_of_memory_told, require_memory
@@ -104,7 +105,10 @@ def _train(
     stage, memory = parallel.pipeline_rank, backend.memory()
     if plan is not None and memory is not None:
         require_memory(plan, memory, stage=stage, device_name=backend.device_name)
-    with out_of_memory_told(plan, backend, stage=stage):
+    with (
+        out_of_memory_told(plan, backend, stage=stage),
+        overlap_buffers(phase.config, parallel, backend),
+    ):
         while not _train_to_end(phase, parallel, backend, folder, tell_end):
             gc.collect()  # the model that went wrong, before the next one is built
     torch.distributed.destroy_process_group()

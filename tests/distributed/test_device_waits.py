@@ -60,6 +60,7 @@ CASES = {
     "muon": Case(optimizer=MuonConfig(weight_decay=0.1), layout=WHOLE),
     "tensorwise": _fp8(rule="tensorwise"),
     "blockwise": _fp8(rule="blockwise"),
+    "mxfp8": _fp8(rule="mxfp8"),
     "delayed": _fp8(rule="delayed"),
     "distributed optimizer": Case(
         layout=LayoutConfig(

@@ -106,7 +106,7 @@ def pair_on_rank(context: RankContext, layout: LayoutConfig, rule: str) -> dict[
     }
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", [*RULES, "mxfp8"])
 def test_two_tensor_parallel_ranks_round_as_one_process(rule: str) -> None:
     [one] = run_distributed(pair_on_rank, 1, ONE, rule)
     for layout in (TP2, TP2_SP):

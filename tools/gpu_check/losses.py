@@ -39,6 +39,7 @@ _RECIPES = {
     "Transformer Engine, tensorwise, beside BF16": Fp8Config(recipe="tensorwise"),
     "Transformer Engine, delayed, beside BF16": Fp8Config(recipe="delayed"),
     "Transformer Engine, blockwise, beside BF16": Fp8Config(recipe="blockwise"),
+    "Transformer Engine, mxfp8, beside BF16": Fp8Config(recipe="mxfp8"),
 }
 
 

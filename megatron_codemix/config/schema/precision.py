@@ -7,7 +7,7 @@ from pydantic import Field, PositiveInt
 from megatron_codemix.config.schema.fields import Section
 
 ModelFormat = Literal["fp32", "bf16"]
-Scaling = Literal["tensorwise", "blockwise", "delayed"]
+Scaling = Literal["tensorwise", "blockwise", "delayed", "mxfp8"]
 
 
 class PrecisionConfig(Section):
@@ -30,18 +30,19 @@ class Fp8Config(Section):
     bf16 (docs/precision.md)."""
 
     kind: Literal["fp8"] = "fp8"
-    recipe: Literal["tensorwise", "blockwise", "delayed", "torch_scaled_mm", "emulated"]
+    recipe: Literal["tensorwise", "blockwise", "delayed", "mxfp8", "torch_scaled_mm", "emulated"]
     """How tensors are scaled into FP8's range, by Transformer Engine on a GPU: by the maximum of
-    the tensor as it is, of each block of it, or of the steps before. `torch_scaled_mm`: by `rule`,
-    with PyTorch's own FP8 products and without Transformer Engine. `emulated`: by `rule`, on any
-    machine, with products in fp32 of operands that were rounded to FP8."""
+    the tensor as it is, of each block of it, or of the steps before; `mxfp8`, on Blackwell: of each
+    32 elements. `torch_scaled_mm`: by `rule`, with PyTorch's own FP8 products and without
+    Transformer Engine. `emulated`: by `rule`, on any machine, with products in fp32 of operands
+    that were rounded to FP8."""
     rule: Scaling | None = None
     """With `recipe: emulated` or `torch_scaled_mm`: the recipe whose scaling is taken."""
     first_last_bf16: bool = False
     """Whether the first and the last layer stay bf16."""
     fp8_params: bool = False
     """Whether weights are kept and gathered over data-parallel ranks in FP8: less memory and
-    communication. Needs layout.distributed_optimizer."""
+    communication; with `mxfp8` less memory alone. Needs layout.distributed_optimizer."""
     amax_history_length: PositiveInt = 1024
     """With delayed scaling: how many maxima a scale looks back on. One of each microbatch in
     Transformer Engine, of each step in the other recipes."""

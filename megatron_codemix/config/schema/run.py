@@ -78,6 +78,10 @@ class LayoutConfig(Section):
     sequence_parallel: bool = False
     """Whether activations between tensor-parallel regions are split along the sequence (needs
     tensor > 1)."""
+    tensor_overlap: bool = False
+    """Whether the collectives of tensor parallelism run in pieces beside the products that need
+    them, over NVLink in Transformer Engine's own buffers. Needs sequence_parallel and its linear
+    layers."""
     microbatch_sequences: PositiveInt = 1
     """Samples in one forward pass of one data-parallel rank."""
     recompute: Literal["none", "selective", "full"] = "none"

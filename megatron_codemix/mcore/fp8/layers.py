@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import torch
 from megatron.core.transformer.spec_utils import ModuleSpec
+from megatron.core.transformer.transformer_config import TransformerConfig
 
 from megatron_codemix.backend.devices import compute_capability
 from megatron_codemix.backend.engine import engine_problem
@@ -19,6 +20,7 @@ from megatron_codemix.mcore.fp8.scaling import (
     BlockwiseScaling,
     DelayedScaling,
     LayerScaling,
+    MicroScaling,
     TensorwiseScaling,
 )
 from megatron_codemix.mcore.groups import ModelParallel
@@ -65,6 +67,12 @@ def engine_fields(precision: AnyPrecisionConfig) -> dict[str, Any]:
             "fp8_amax_compute_algo": "max",
         }
     return fields
+
+
+def gathers_in_gradients(config: TransformerConfig) -> bool:
+    """Whether updated weights are gathered in the memory of the gradients, in bf16, and rounded on
+    arrival: MXFP8 ones, of which Transformer Engine has two copies and neither in one buffer."""
+    return bool(config.fp8_param and config.fp8_recipe == "mxfp8")
 
 
 @dataclass(frozen=True)
@@ -121,6 +129,8 @@ def make_scaling(
             return TensorwiseScaling(sharing if sharing.size() > 1 else None)
         case "blockwise":
             return BlockwiseScaling()
+        case "mxfp8":
+            return MicroScaling()
         case "delayed":
             return DelayedScaling(precision.amax_history_length, precision.margin, device)
     raise AssertionError(f"check_precision lets no {precision} through")

@@ -114,11 +114,11 @@ class RoundedProduct(torch.autograd.Function):
         multiply: Product,
     ) -> torch.Tensor:
         for_output, for_weight = scaling.of_input(input.flatten(0, -2))
-        rounded = scaling.of_weight(weight)
-        ctx.save_for_backward(*for_weight[:2], *rounded[:2])
-        ctx.tiles = for_weight.tile, rounded.tile
+        weight_for_output, weight_for_input = scaling.of_weight(weight)
+        ctx.save_for_backward(*for_weight[:2], *weight_for_input[:2])
+        ctx.tiles = for_weight.tile, weight_for_input.tile
         ctx.scaling, ctx.multiply, ctx.dtype = scaling, multiply, input.dtype
-        output = multiply(for_output, rounded.transposed(), input.dtype, fast_sums=True)
+        output = multiply(for_output, weight_for_output.transposed(), input.dtype, fast_sums=True)
         return output.view(*input.shape[:-1], -1)
 
     @staticmethod

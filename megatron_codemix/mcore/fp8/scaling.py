@@ -1,9 +1,10 @@
-"""How Transformer Engine scales tensors into the range of FP8: three rules, restated.
+"""How Transformer Engine scales tensors into the range of FP8: four rules, restated.
 
 Shapes: M tokens of a microbatch, K inputs, N outputs of a linear layer (a rank's part of them).
-The rules are those of the recipes Float8CurrentScaling, Float8BlockScaling and DelayedScaling with
-their defaults. One thing differs: a maximum is taken over the ranks that share a tensor, where
-Transformer Engine takes each rank's own, so that a layout does not decide how a weight is rounded.
+The rules are those of the recipes Float8CurrentScaling, Float8BlockScaling, DelayedScaling and
+MXFP8BlockScaling with their defaults. One thing differs: a maximum is taken over the ranks that
+share a tensor, where Transformer Engine takes each rank's own, so that a layout does not decide how
+a weight is rounded.
 """
 
 from typing import Protocol
@@ -16,8 +17,10 @@ from megatron_codemix.mcore.fp8.formats import E4M3, E5M2, Format, Quantised, qu
 
 TILE = 128
 _ROW, _COLUMN, _SQUARE = (1, TILE), (TILE, 1), (TILE, TILE)
+MICROBLOCK = 32
 _SIGN_AND_EXPONENT = -(2**23)
 """Bits of an fp32 number without its fraction."""
+_FRACTION = 2**23 - 1
 _LARGEST = torch.finfo(torch.float32).max
 
 
@@ -28,8 +31,8 @@ class LayerScaling(Protocol):
     def of_input(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
         """Input [M, K] as operand of the output and of the weight's gradient."""
 
-    def of_weight(self, matrix: torch.Tensor) -> Quantised:
-        """Weight [N, K]."""
+    def of_weight(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
+        """Weight [N, K] as operand of the output and of the input's gradient."""
 
     def of_gradient(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
         """Output's gradient [M, N] as operand of the input's gradient and of the weight's."""
@@ -46,8 +49,9 @@ class TensorwiseScaling:
         rounded = self._rounded(matrix, E4M3)
         return rounded, rounded
 
-    def of_weight(self, matrix: torch.Tensor) -> Quantised:
-        return self._rounded(matrix, E4M3)
+    def of_weight(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
+        rounded = self._rounded(matrix, E4M3)
+        return rounded, rounded
 
     def of_gradient(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
         rounded = self._rounded(matrix, E5M2)
@@ -67,11 +71,27 @@ class BlockwiseScaling:
     def of_input(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
         return _tiled(matrix, _ROW), _tiled(matrix, _COLUMN)
 
-    def of_weight(self, matrix: torch.Tensor) -> Quantised:
-        return _tiled(matrix, _SQUARE)
+    def of_weight(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
+        rounded = _tiled(matrix, _SQUARE)
+        return rounded, rounded
 
     def of_gradient(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
         return _tiled(matrix, _ROW), _tiled(matrix, _COLUMN)
+
+
+class MicroScaling:
+    """MXFP8: one scale, a power of two, for 32 elements along the dimension that a product sums
+    over, of a weight too, so that each tensor is rounded twice, both times from what it was. E4M3
+    in both directions."""
+
+    def of_input(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
+        return _microscaled(matrix)
+
+    def of_weight(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
+        return _microscaled(matrix)
+
+    def of_gradient(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
+        return _microscaled(matrix)
 
 
 class DelayedScaling:
@@ -94,8 +114,9 @@ class DelayedScaling:
         rounded = self._rounded(matrix, 0)
         return rounded, rounded
 
-    def of_weight(self, matrix: torch.Tensor) -> Quantised:
-        return self._rounded(matrix, 1)
+    def of_weight(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
+        rounded = self._rounded(matrix, 1)
+        return rounded, rounded
 
     def of_gradient(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
         rounded = self._rounded(matrix, 2)
@@ -132,9 +153,34 @@ def scale_of(maximum: torch.Tensor, to: Format, *, power_of_two: bool = False) -
     return scale.masked_fill(~(maximum.isfinite() & (maximum > 0)), 1.0)
 
 
+def micro_scale_of(maximum: torch.Tensor, to: Format) -> torch.Tensor:
+    """Inverse of the scale that OCP's MX formats store, a power of two in E8M0, as Transformer
+    Engine finds it: maximum / largest number, rounded up, so that nothing lies beyond the format.
+    (The specification's own algorithm rounds down and lets the largest numbers saturate.) 1 where
+    the maximum is zero or not finite, or so small that E8M0 has no scale for it."""
+    stored = maximum * (1 / to.maximum)
+    stored = ((stored.view(torch.int32) + _FRACTION) & _SIGN_AND_EXPONENT).view(torch.float32)
+    is_known = maximum.isfinite() & (maximum > to.maximum * 2.0**-127)
+    return stored.reciprocal().masked_fill(~is_known, 1.0)
+
+
 def _tiled(matrix: torch.Tensor, tile: tuple[int, int]) -> Quantised:
+    scale = scale_of(_maxima(matrix, tile), E4M3, power_of_two=True)
+    return quantise(matrix, scale, E4M3, tile)
+
+
+def _microscaled(matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
+    """Rounded along its rows, and along its columns."""
+    tiles = (1, MICROBLOCK), (MICROBLOCK, 1)
+    by_row, by_column = (
+        quantise(matrix, micro_scale_of(_maxima(matrix, tile), E4M3), E4M3, tile) for tile in tiles
+    )
+    return by_row, by_column
+
+
+def _maxima(matrix: torch.Tensor, tile: tuple[int, int]) -> torch.Tensor:
+    """Largest magnitude of each tile, fp32; the last ones may be cut."""
     rows, columns = matrix.shape
     padded = F.pad(matrix, (0, -columns % tile[1], 0, -rows % tile[0]))
     tiles = padded.view(padded.shape[0] // tile[0], tile[0], padded.shape[1] // tile[1], tile[1])
-    maxima = tiles.abs().amax((1, 3)).float()
-    return quantise(matrix, scale_of(maxima, E4M3, power_of_two=True), E4M3, tile)
+    return tiles.abs().amax((1, 3)).float()

@@ -1,6 +1,7 @@
 """What a GPU's memory holds beside tensors: estimates, each with its reason. None was measured with
 this project, which has not run on a GPU yet."""
 
+from megatron_codemix.config.schema import Fp8Config
 from megatron_codemix.planner.job import Job
 from megatron_codemix.planner.memory.sizes import RankSizes
 
@@ -23,13 +24,31 @@ step, and expandable segments (PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True)
 granted: without them up to a third of the memory has been seen to be lost (arXiv 2401.08156)."""
 
 
+_ENGINE_BUFFERS = 12
+_GATHERED_BUFFERS = 8
+"""Of Transformer Engine for collectives beside products: each of four linear layers has one for its
+output and one for each gradient; those that gather are narrow in FP8 (initialize_ub of 2.11)."""
+
+
 def communication_bytes(job: Job, sizes: RankSizes) -> int:
     """Buffers of the communicators, and tensors that are received or gathered."""
     layout = job.layout
-    buffers = num_communicators(job) * COMMUNICATOR_BYTES
+    buffers = num_communicators(job) * COMMUNICATOR_BYTES + overlap_buffer_bytes(job, sizes)
     if layout.sequence_parallel:  # megatron-core gathers into one tensor that stays
         buffers += sizes.of_tokens(sizes.hidden)
     return buffers + message_bytes(job, sizes)
+
+
+def overlap_buffer_bytes(job: Job, sizes: RankSizes) -> int:
+    """Of `layout.tensor_overlap`: activations before they are cut along the sequence, in bf16, and
+    in FP8 as well where that is trained in."""
+    if not job.layout.tensor_overlap:
+        return 0
+    of_one = sizes.tokens * sizes.hidden
+    buffers = 2 * _ENGINE_BUFFERS * of_one
+    if isinstance(job.precision, Fp8Config):
+        buffers += (2 * _ENGINE_BUFFERS - _GATHERED_BUFFERS) * of_one
+    return buffers
 
 
 def message_bytes(job: Job, sizes: RankSizes) -> int:

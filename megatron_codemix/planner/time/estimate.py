@@ -5,8 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from megatron_codemix.config.flops import training_flops_per_token
+from megatron_codemix.config.precision_checks import check_capability
 from megatron_codemix.config.schema import Fp8Config
-from megatron_codemix.planner.hardware import Cluster
+from megatron_codemix.errors import ConfigError
+from megatron_codemix.planner.hardware import Cluster, Gpu
 from megatron_codemix.planner.job import Job
 from megatron_codemix.planner.time.collectives import (
     Group,
@@ -63,6 +65,7 @@ class TimeEstimate:
 
 def estimate_time(job: Job, cluster: Cluster, constants: Constants) -> TimeEstimate:
     """Of `job` on `cluster`. Raises ConfigError if the GPU lacks the precision."""
+    _require_recipe(job, cluster.gpu)
     step = _Step(job, cluster, constants)
     parts = step.parts()
     seconds = sum(parts.values())
@@ -77,6 +80,14 @@ def estimate_time(job: Job, cluster: Cluster, constants: Constants) -> TimeEstim
         mfu=flops / cluster.gpu.bf16_flops,
         peak_flops=cluster.gpu.bf16_flops,
     )
+
+
+def _require_recipe(job: Job, gpu: Gpu) -> None:
+    """That it has FP8 at all is asked where its speed is."""
+    if isinstance(job.precision, Fp8Config) and gpu.fp8_flops is not None:
+        problems = check_capability(job.precision, gpu.compute_capability)
+        if problems:
+            raise ConfigError([f"{gpu.title}: {problem}" for problem in problems])
 
 
 class _Step:
@@ -166,7 +177,8 @@ class _Step:
     def _weight_bytes(self) -> int:
         precision = self.job.precision
         if isinstance(precision, Fp8Config):
-            return 1 if precision.fp8_params else 2
+            # With scales for 32 elements they are gathered as they were before they were rounded.
+            return 1 if precision.fp8_params and precision.recipe != "mxfp8" else 2
         return 4 if precision.model_format == "fp32" else 2
 
     def _replicas(self) -> list[tuple[Group, int]]:

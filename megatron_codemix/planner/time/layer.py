@@ -35,7 +35,7 @@ _ATTENTION_BLOCK = 128
 _LOSS_BYTES = 12
 """Memory traffic of the loss for each logit, forward; as much backward: bf16 and fp32 copies,
 maximum, sum of exponentials."""
-_CAST_BYTES_ENGINE = {"delayed": 2, "tensorwise": 4, "blockwise": 4}
+_CAST_BYTES_ENGINE = {"delayed": 2, "tensorwise": 4, "blockwise": 4, "mxfp8": 4}
 """Memory traffic of Transformer Engine's cast for each element: it is written by rows and by
 columns, by the kernel before where the scale is known by then (delayed scaling), else by another
 one, which has to read it. Weights are cast once a step, which is left out."""
@@ -235,7 +235,7 @@ def _tensor(
     group = Group(size=layout.tensor, stride=1)
     one = all_gather_seconds(group, activation_bytes(job), cluster, constants)
     again = 2 if layout.sequence_parallel else 0
-    if job.tensor_overlap:
+    if job.overlaps_tensor:
         return (
             4 * one * constants.tensor_exposed_fraction,
             (4 + again) * one * constants.tensor_exposed_fraction,

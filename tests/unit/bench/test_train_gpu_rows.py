@@ -24,7 +24,14 @@ from megatron_codemix.planner.hardware import find_gpu
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "models"
 H100 = find_gpu("h100")
-FP8_ROWS = ["torch_scaled_mm", "torch_scaled_mm-delayed", "tensorwise", "blockwise", "delayed"]
+FP8_ROWS = [
+    "torch_scaled_mm",
+    "torch_scaled_mm-delayed",
+    "tensorwise",
+    "blockwise",
+    "delayed",
+    "mxfp8",
+]
 
 
 def case(precision: str = "bf16", model: str = "470m", sequence: int = 4096) -> Case:
@@ -111,10 +118,12 @@ def test_a_row_takes_as_many_sequences_as_fit_and_says_when_none_does() -> None:
 @pytest.mark.parametrize(
     ("changes", "refused"),
     [
-        ({}, []),
+        ({}, ["mxfp8"]),
         ({"capability": (8, 0)}, FP8_ROWS),
-        ({"capability": (8, 9)}, ["blockwise"]),
-        ({"built_with": "12.8"}, ["blockwise"]),
+        ({"capability": (8, 9)}, ["blockwise", "mxfp8"]),
+        ({"capability": (10, 0)}, []),
+        ({"capability": (12, 0)}, ["mxfp8"]),
+        ({"built_with": "12.8"}, ["blockwise", "mxfp8"]),
         ({"engine": None}, FP8_ROWS[2:]),
         ({"engine_problem": "OSError: libcudnn.so.9"}, FP8_ROWS[2:]),
     ],

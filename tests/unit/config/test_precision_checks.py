@@ -20,6 +20,8 @@ EMULATED = "precision={kind: fp8, recipe: emulated, rule: tensorwise}"
 ENGINES = "precision={kind: fp8, recipe: tensorwise}"
 BLOCKS = "precision={kind: fp8, recipe: emulated, rule: blockwise}"
 DELAYED = "precision={kind: fp8, recipe: delayed}"
+MICRO = "precision={kind: fp8, recipe: emulated, rule: mxfp8}"
+MICRO_ENGINES = "precision={kind: fp8, recipe: mxfp8}"
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,8 @@ DELAYED = "precision={kind: fp8, recipe: delayed}"
         [ENGINES, "precision.first_last_bf16=true", "precision.fp8_params=true"],
         [DELAYED, "precision.amax_history_length=16", "precision.margin=1"],
         [BLOCKS, "model.hidden_size=256", "model.ffn_hidden_size=512"],
+        [MICRO],
+        [MICRO_ENGINES, "precision.first_last_bf16=true", "precision.fp8_params=true"],
         [SCALED, "backend.device=cpu"],
         [SCALED, "precision.rule=delayed", "precision.margin=1"],
         [SCALED, "model.block=parallel"],
@@ -49,6 +53,7 @@ def test_what_goes_together(changed: Changed, overrides: list[str]) -> None:
         ([ENGINES, "precision.rule=delayed"], "the recipe is tensorwise; remove it"),
         (["precision={kind: fp8, recipe: torch_scaled_mm}"], "is torch_scaled_mm; set it"),
         ([SCALED, "precision.rule=blockwise"], "blockwise does not go with recipe=torch_scaled"),
+        ([SCALED, "precision.rule=mxfp8"], "mxfp8 does not go with recipe=torch_scaled"),
         ([SCALED, "precision.fp8_params=true"], "precision.fp8_params: changes memory"),
         (
             [EMULATED, "precision.amax_history_length=16"],
@@ -98,6 +103,27 @@ def test_what_goes_together(changed: Changed, overrides: list[str]) -> None:
             [BLOCKS, "model.hidden_size=256", "model.ffn_hidden_size=512", "layout.tensor=4"],
             "the width of all heads / layout.tensor 4 to be a multiple of 128, and it is 64",
         ),
+        (
+            [MICRO, "model.ffn_hidden_size=272"],
+            "model.ffn_hidden_size to be a multiple of 32, and it is 272; a scale is shared by 32",
+        ),
+        (
+            [MICRO_ENGINES, "data.sequence_length=240"],
+            "to be a multiple of 32, and it is 240",
+        ),
+        (
+            [
+                MICRO_ENGINES,
+                "precision.fp8_params=true",
+                "layout.overlap_grad_reduce=true",
+                "layout.overlap_param_gather=true",
+            ],
+            "precision.fp8_params: with recipe=mxfp8 weights are gathered in bf16 in the memory of",
+        ),
+        (
+            [MICRO_ENGINES, "precision.fp8_params=true", "layout.distributed_optimizer=false"],
+            "precision.fp8_params: needs layout.distributed_optimizer=true",
+        ),
     ],
 )
 def test_what_does_not(changed: Changed, overrides: list[str], expected: str) -> None:
@@ -125,6 +151,22 @@ def test_what_does_not(changed: Changed, overrides: list[str], expected: str) ->
             ["needs Transformer Engine 2.9 or newer, before 2.12, and 2.8.1"],
         ),
         ("blockwise", None, None, ["this machine has none", "not installed"]),
+        ("mxfp8", (10, 0), "2.11.0", []),
+        ("mxfp8", (10, 3), "2.11.0", []),
+        (
+            "mxfp8",
+            (9, 0),
+            "2.11.0",
+            ["one has 9.0; take precision.recipe=blockwise, bf16, or "],
+        ),
+        (
+            "mxfp8",
+            (8, 9),
+            "2.11.0",
+            ["or higher, below 12.0, and this one has 8.9; take bf16"],
+        ),
+        ("mxfp8", (12, 0), "2.11.0", ["10.0 or higher, below 12.0, and this one has 12.0; take "]),
+        ("mxfp8", None, "2.11.0", ["10.0 or higher, below 12.0, and this machine has none"]),
     ],
 )
 def test_what_a_machine_lacks(
@@ -205,6 +247,11 @@ def test_flags_of_megatron_lm(changed: Changed) -> None:
     flags = {flag[0]: flag[1:] for flag in megatron_arguments(asked, make_plan(asked, 8))}
     assert flags["--fp8-format"] == ("e4m3",)
     assert flags["--first-last-layers-bf16"] == flags["--fp8-param-gather"] == ()
+    assert "--reuse-grad-buf-for-mxfp8-param-ag" not in flags
+    asked = changed("precision={kind: fp8, recipe: mxfp8, fp8_params: true}")
+    flags = {flag[0]: flag[1:] for flag in megatron_arguments(asked, make_plan(asked, 8))}
+    assert (flags["--fp8-format"], flags["--fp8-recipe"]) == (("e4m3",), ("mxfp8",))
+    assert flags["--fp8-param-gather"] == flags["--reuse-grad-buf-for-mxfp8-param-ag"] == ()
     asked = changed(EMULATED)
     with pytest.raises(ConfigError, match=r"precision\.recipe: Megatron-LM has no emulated"):
         megatron_arguments(asked, make_plan(asked, 8))

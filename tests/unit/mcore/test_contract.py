@@ -68,6 +68,10 @@ CALLS = {
         "input_",
         "group",
     ],
+    "megatron.core.tensor_parallel:vocab_parallel_cross_entropy": [
+        "vocab_parallel_logits",
+        "target",
+    ],
     "megatron.core.tensor_parallel.layers:ColumnParallelLinear": [],
     "megatron.core.tensor_parallel.layers:RowParallelLinear": [],
     "megatron.core.utils:make_viewless_tensor": ["inp", "requires_grad", "keep_graph"],
@@ -79,6 +83,14 @@ CALLS = {
         "module",
         "disable_bucketing",
         "pg_collection",
+    ],
+    "megatron.core.fp8_utils:dequantize_fp8_tensor": ["fp8_tensor"],
+    "megatron.core.fp8_utils:is_float8tensor": ["tensor"],
+    "megatron.core.fp8_utils:quantize_param_shard": [
+        "model_params",
+        "main_params",
+        "start_offsets",
+        "data_parallel_group",
     ],
     "megatron.core.distributed:finalize_model_grads": ["model", "num_tokens", "pg_collection"],
     "megatron.core.optimizer:get_standard_config_overrides": ["config"],
@@ -242,6 +254,7 @@ FIELDS = {
         "overlap_param_gather",
         "bucket_size",
         "fp8_param_gather",
+        "reuse_grad_buf_for_mxfp8_param_ag",
     ],
     "megatron.core.optimizer:ParamKey": ["with_name_predicate"],
     "megatron.core.optimizer:ParamWithNamePredicate": ["name", "fn"],
@@ -258,6 +271,7 @@ FIELDS = {
         "use_distributed_optimizer",
         "overlap_param_gather",
         "fp8_recipe",
+        "reuse_grad_buf_for_mxfp8_param_ag",
     ],
     "megatron.core.process_groups_config:ProcessGroupCollection": [
         "tp",
@@ -302,9 +316,17 @@ ATTRIBUTES = {
         "zero_grad",
     ],
     "megatron.core.optimizer.distrib_optimizer:DistributedOptimizer": [
+        "_copy_main_params_to_model_params",
+        "_copy_main_params_to_param_buffer",
+        "_get_fp8_params_and_shard_fp32_from_fp8",
         "_get_main_param_and_optimizer_states",
+        "_get_model_param_range_map",
         "get_parameter_state_dp_zero",
         "sharded_state_dict",
+    ],
+    "megatron.core.optimizer.optimizer:Float16OptimizerWithFloat16Params": [
+        "_copy_main_params_to_model_params",
+        "_get_model_and_main_params_data_float16",
     ],
     "megatron.core.dist_checkpointing.strategies.filesystem_async:FileSystemWriterAsync": [
         "finish",
@@ -346,6 +368,15 @@ PARAMETER_ATTRIBUTES = {
 """Marks on parameters that one side sets and the other reads, by the module that names them."""
 
 SOURCES = {
+    "megatron.core.optimizer.distrib_optimizer": [
+        "self.buffers",
+        "self.is_stub_optimizer",
+        "self.model_param_gbuf_map",
+        "model_float16_groups",
+        "model_fp32_groups",
+        "shard_fp32_from_float16_groups",
+        "shard_fp32_groups",
+    ],
     "megatron.core.optimizer.optimizer": [
         "self.chained_optimizers",
         "self.init_state_fn",
@@ -380,6 +411,7 @@ MENTIONED = {
         "allreduce_dgrad=",
         "sequence_parallel=",
         "tp_group=",
+        "_grad_accum_fusion_available",
         "def get_extra_state(",
         "def set_extra_state(",
     ],

@@ -17,6 +17,7 @@ def test_every_row_is_whole_and_has_a_source() -> None:
     for gpu in gpus().values():
         assert gpu.source
         assert gpu.network in networks()
+        assert (gpu.fp8_flops is None) == (gpu.compute_capability < (8, 9))
         assert gpu.fp8_flops is None or gpu.fp8_flops == pytest.approx(2 * gpu.bf16_flops, rel=1e-3)
         # Hundreds of operations for each byte on all of them: a wrong power of ten shows here.
         assert 100 < gpu.bf16_flops / gpu.memory_bandwidth < 400

@@ -2,6 +2,7 @@
 move with the layout."""
 
 import json
+from dataclasses import replace
 from itertools import repeat
 from types import SimpleNamespace
 
@@ -12,9 +13,10 @@ from megatron_codemix.config.schema import Fp8Config, LayoutConfig, ModelConfig,
 from megatron_codemix.planner.hardware import find_gpu
 from megatron_codemix.planner.job import Job
 from megatron_codemix.planner.memory import MemoryEstimate, estimate_memory
-from megatron_codemix.planner.memory.overheads import num_communicators
+from megatron_codemix.planner.memory.overheads import communication_bytes, num_communicators
 from megatron_codemix.planner.memory.parameters import rank_parameters
 from megatron_codemix.planner.memory.pipeline import chunks_of_stage
+from megatron_codemix.planner.memory.sizes import rank_sizes
 from megatron_codemix.planner.published import published_rows
 
 LLAMA_70B = ModelConfig(
@@ -137,6 +139,26 @@ def test_fp8_keeps_smaller_activations_and_copies_of_its_weights() -> None:
         narrow.weights - wide.weights
         == 2 * rank_parameters(job(precision=Fp8Config(recipe="tensorwise")), 0).fp8_matrices
     )
+
+
+def test_scales_of_32_elements_are_counted() -> None:
+    [of_tensors] = estimate(precision=Fp8Config(recipe="tensorwise")).stages
+    [of_blocks] = estimate(precision=Fp8Config(recipe="mxfp8")).stages
+    matrices = rank_parameters(job(precision=Fp8Config(recipe="mxfp8")), 0).fp8_matrices
+    assert of_blocks.weights - of_tensors.weights == 2 * matrices // 32
+
+
+def test_buffers_of_overlapped_collectives_are_counted() -> None:
+    """Twelve of a microbatch's activations; in FP8 eight of one byte and four of two as well."""
+    cut = {"tensor": 8, "pipeline": 8, "sequence_parallel": True}
+    for precision, for_each in ((BF16, 24), (Fp8Config(recipe="tensorwise"), 24 + 16)):
+        cut_job = job(precision=precision, **cut)
+        overlapped = cut_job.layout.model_copy(update={"tensor_overlap": True})
+        without, with_them = (
+            communication_bytes(one, rank_sizes(one))
+            for one in (cut_job, replace(cut_job, layout=overlapped))
+        )
+        assert with_them - without == for_each * 4096 * 8192
 
 
 def test_a_rank_of_its_own_has_no_communicators() -> None:

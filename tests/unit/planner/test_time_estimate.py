@@ -162,6 +162,32 @@ def test_fp8_on_a_gpu_without_it_is_refused() -> None:
         estimate_time(job(precision=Fp8Config(recipe="delayed")), make_cluster("a100"), CONSTANTS)
 
 
+def test_a_layout_that_overlaps_its_collectives_is_planned_as_published_ones_are() -> None:
+    cut = {"tensor": 8, "sequence_parallel": True}
+    waits = job(**cut)
+    overlaps = job(**cut, tensor_overlap=True)
+    assert estimate(overlaps) == estimate(replace(waits, tensor_overlap=True))
+    assert estimate(overlaps).parts["tensor"] < estimate(waits).parts["tensor"]
+
+
+def test_mxfp8_is_planned_where_it_runs_and_gathers_bf16() -> None:
+    asked = Fp8Config(recipe="mxfp8")
+    with pytest.raises(ConfigError, match=r"NVIDIA H100.*10\.0 or higher, below 12\.0, and this"):
+        estimate(job(precision=asked))
+    found = {
+        (recipe, params): estimate_time(
+            job(precision=Fp8Config(recipe=recipe, fp8_params=params)),
+            make_cluster("b200"),
+            CONSTANTS,
+        )
+        for recipe in ("mxfp8", "tensorwise")
+        for params in (False, True)
+    }
+    seconds = {key: each.step_seconds for key, each in found.items()}
+    assert seconds["mxfp8", True] == seconds["mxfp8", False] == seconds["tensorwise", False]
+    assert seconds["tensorwise", True] < seconds["tensorwise", False]
+
+
 def test_experts_cost_what_they_do_and_what_they_send() -> None:
     moe = MoeConfig(num_experts=8, top_k=2, balance_coefficient=0.01)
     model = MODEL.model_copy(update={"moe": moe})

@@ -65,8 +65,9 @@ PRECISIONS: dict[str, AnyPrecisionConfig] = {
     "tensorwise": Fp8Config(recipe="tensorwise"),
     "blockwise": Fp8Config(recipe="blockwise"),
     "delayed": Fp8Config(recipe="delayed"),
+    "mxfp8": Fp8Config(recipe="mxfp8"),
 }
-"""By the name that --precisions takes; the last three are Transformer Engine's."""
+"""By the name that --precisions takes; the last four are Transformer Engine's."""
 
 DEFAULT = "default"
 VARIANTS: dict[str, BackendConfig] = {

@@ -21,7 +21,8 @@ from megatron_codemix.bench.train.gpu.job import OURS, PEER, LoopJob, Side, Step
 from megatron_codemix.bench.train.gpu.machine import Machine, why_not
 from megatron_codemix.bench.train.gpu.processes import Ended, measure_in_process
 from megatron_codemix.bench.train.gpu.results import Results
-from megatron_codemix.config.schema import BackendConfig
+from megatron_codemix.config.precision_checks import check_capability
+from megatron_codemix.config.schema import BackendConfig, Fp8Config
 from megatron_codemix.planner.hardware import Gpu
 from megatron_codemix.units import format_bytes
 
@@ -53,6 +54,9 @@ def planned_rows(cases: Sequence[Case], gpu: Gpu) -> Iterator[Figures]:
         reason = found.why_not()
         if reason is None and case.precision != "bf16" and gpu.fp8_flops is None:
             reason = f"the {gpu.title} has no FP8"
+        formats = case.number_formats
+        if reason is None and isinstance(formats, Fp8Config):
+            reason = "; ".join(check_capability(formats, gpu.compute_capability)) or None
         row = skipped(case, reason or "", found)
         yield row if reason else {**row, "status": "planned", "reason": None}
 

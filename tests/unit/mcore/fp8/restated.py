@@ -70,3 +70,17 @@ def blockwise(matrix: np.ndarray, rows: int, columns: int) -> np.ndarray:
             scale = 2.0 ** np.floor(np.log2(448 / largest)) if largest else 1.0
             result[place] = rounded(matrix[place], E4M3, scale)
     return result
+
+
+def microscaled(matrix: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Each block by the smallest power of two, in E8M0 (OCP Microscaling Formats 1.0, section 5.4),
+    that it can be divided by and lie within E4M3; float64's logarithm is exact enough for that."""
+    result = np.empty_like(matrix)
+    for top in range(0, matrix.shape[0], rows):
+        for left in range(0, matrix.shape[1], columns):
+            place = np.s_[top : top + rows, left : left + columns]
+            largest = float(np.abs(matrix[place]).max())
+            power = np.ceil(np.log2(largest / 448)) if largest else 0.0
+            assert -127 <= power <= 127
+            result[place] = rounded(matrix[place], E4M3, 2.0**-power)
+    return result

@@ -27,6 +27,7 @@ def transformer_config(**fields: Any) -> Any:  # Any: megatron-core's
     [
         ({"recipe": "tensorwise"}, {"fp8": "hybrid", "fp8_recipe": "tensorwise"}),
         ({"recipe": "blockwise"}, {"fp8": "e4m3", "fp8_recipe": "blockwise"}),
+        ({"recipe": "mxfp8"}, {"fp8": "e4m3", "fp8_recipe": "mxfp8"}),
         (
             {"recipe": "delayed", "amax_history_length": 16, "margin": 1},
             {
@@ -69,7 +70,7 @@ def test_megatron_core_hears_nothing_of_emulation(precision: Any) -> None:
     assert engine_fields(precision) == {}
 
 
-@pytest.mark.parametrize("recipe", ["tensorwise", "blockwise", "delayed"])
+@pytest.mark.parametrize("recipe", ["tensorwise", "blockwise", "delayed", "mxfp8"])
 def test_a_recipe_is_refused_by_name_on_a_cpu(recipe: Any) -> None:
     with pytest.raises(UnavailableError, match=r"precision\.recipe: Transformer Engine multiplies"):
         build_transformer_config(

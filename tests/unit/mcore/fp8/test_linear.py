@@ -13,6 +13,7 @@ from megatron_codemix.mcore.fp8.scaling import (
     BlockwiseScaling,
     DelayedScaling,
     LayerScaling,
+    MicroScaling,
     TensorwiseScaling,
 )
 from tests.unit.mcore.fp8 import restated
@@ -38,7 +39,12 @@ def along(rows: int, columns: int) -> Rounding:
     return lambda values: restated.blockwise(values, rows, columns)
 
 
+def microscaled(rows: int, columns: int) -> Rounding:
+    return lambda values: restated.microscaled(values, rows, columns)
+
+
 ROW, COLUMN, SQUARE = along(1, 128), along(128, 1), along(128, 128)
+MICRO_ROW, MICRO_COLUMN = microscaled(1, 32), microscaled(32, 1)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +58,12 @@ ROW, COLUMN, SQUARE = along(1, 128), along(128, 1), along(128, 128)
         ),
         (BlockwiseScaling(), (ROW, SQUARE), (ROW, SQUARE), (COLUMN, COLUMN)),
         (
+            MicroScaling(),
+            (MICRO_ROW, MICRO_ROW),
+            (MICRO_ROW, MICRO_COLUMN),
+            (MICRO_COLUMN, MICRO_COLUMN),
+        ),
+        (
             DelayedScaling(4, 0, torch.device("cpu")),
             (lambda x: restated.rounded(x, restated.E4M3, 1.0),) * 2,
             (
@@ -64,7 +76,7 @@ ROW, COLUMN, SQUARE = along(1, 128), along(128, 1), along(128, 128)
             ),
         ),
     ],
-    ids=["tensorwise", "blockwise", "delayed, first step"],
+    ids=["tensorwise", "blockwise", "mxfp8", "delayed, first step"],
 )
 def test_all_three_products_take_rounded_operands(
     scaling: LayerScaling,
@@ -83,7 +95,8 @@ def test_all_three_products_take_rounded_operands(
         "weight's gradient": product(to_weight[0](g2).T, to_weight[1](x2)),
     }
     unrounded = [product(x2, w.T), product(g2, w), product(g2.T, x2)]
-    products = [exact_product] if isinstance(scaling, BlockwiseScaling) else OF_ONE_SCALE
+    has_blocks = isinstance(scaling, BlockwiseScaling | MicroScaling)
+    products = [exact_product] if has_blocks else OF_ONE_SCALE
     for multiply in products:
         values = three_products(x, w, g, scaling, multiply)
         for (name, expected), value, plain in zip(wanted.items(), values, unrounded, strict=True):

@@ -8,7 +8,9 @@ from megatron_codemix.mcore.fp8.formats import E4M3, E5M2
 from megatron_codemix.mcore.fp8.scaling import (
     BlockwiseScaling,
     DelayedScaling,
+    MicroScaling,
     TensorwiseScaling,
+    micro_scale_of,
     scale_of,
 )
 from tests.unit.mcore.fp8 import restated
@@ -55,7 +57,7 @@ def test_tensorwise_is_one_scale_in_each_format() -> None:
     scaling, plain = TensorwiseScaling(None), values.float().numpy()
     for found, table in (
         (*scaling.of_input(values)[:1], restated.E4M3),
-        (scaling.of_weight(values), restated.E4M3),
+        (*scaling.of_weight(values)[:1], restated.E4M3),
         (*scaling.of_gradient(values)[1:], restated.E5M2),
     ):
         np.testing.assert_array_equal(found.values(), restated.tensorwise(plain, table))
@@ -73,9 +75,52 @@ def test_blockwise_tiles_lie_along_what_a_product_sums_over(shape: tuple[int, in
         first, second = of(values)
         np.testing.assert_array_equal(first.values(), over_features)
         np.testing.assert_array_equal(second.values(), over_tokens)
-    squares = scaling.of_weight(values).values()
-    np.testing.assert_array_equal(squares, restated.blockwise(plain, 128, 128))
+    for squares in scaling.of_weight(values):
+        np.testing.assert_array_equal(squares.values(), restated.blockwise(plain, 128, 128))
     assert not np.array_equal(over_features, over_tokens)
+
+
+@pytest.mark.parametrize("shape", [(64, 256), (40, 300)])
+def test_microscaled_blocks_lie_along_what_a_product_sums_over(shape: tuple[int, int]) -> None:
+    values, scaling = matrix(*shape), MicroScaling()
+    plain = values.float().numpy()
+    over_rows, over_columns = (
+        restated.microscaled(plain, 1, 32),
+        restated.microscaled(plain, 32, 1),
+    )
+    for of in (scaling.of_input, scaling.of_weight, scaling.of_gradient):
+        first, second = of(values)
+        np.testing.assert_array_equal(first.values(), over_rows)
+        np.testing.assert_array_equal(second.values(), over_columns)
+    assert not np.array_equal(over_rows, over_columns)
+
+
+@pytest.mark.parametrize(
+    ("maximum", "expected"),
+    [
+        (448.0, 1.0),
+        (450.0, 0.5),
+        (256.0, 1.0),
+        (224.0, 2.0),
+        (1.0, 256.0),
+        (3e38, 2.0**-120),
+        (1e-30, 2.0**108),
+        (1e-36, 1.0),
+        (0.0, 1.0),
+        (float("inf"), 1.0),
+        (float("nan"), 1.0),
+    ],
+)
+def test_microscales_by_hand(maximum: float, expected: float) -> None:
+    """The scale is rounded so that the maximum stays within 448; E8M0 ends at 2^-127."""
+    assert micro_scale_of(torch.tensor(maximum), E4M3).item() == expected
+
+
+def test_no_maximum_is_brought_beyond_the_format_or_below_its_half() -> None:
+    maxima = torch.logspace(-30, 38, 20_000).bfloat16().float()
+    brought = maxima * micro_scale_of(maxima, E4M3)
+    assert brought.max() <= 448
+    assert brought.min() > 224
 
 
 def test_delayed_scale_is_of_the_steps_before() -> None:
