@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from megatron.core.process_groups_config import ProcessGroupCollection
 from megatron.core.transformer.module import MegatronModule
 from megatron.core.transformer.transformer_config import TransformerConfig
+from torch.backends.cuda import SDPAParams, can_use_flash_attention
 
 from megatron_codemix.mcore.context import gather_sequence, pieces_of
 
@@ -136,11 +137,9 @@ class SdpaCoreAttention(MegatronModule):
         for number, which in enumerate(pieces_of(self.context_group.rank(), size)):
             # Nothing after the piece's end is seen, so it is not looked at.
             rows, end = slice(number * piece, (number + 1) * piece), (which + 1) * piece
-            mask = (
-                _future_mask(piece, end, query.device)
-                if attention_mask is None
-                else attention_mask[:, :, rows, :end]
-            )
+            mask = None if attention_mask is None else attention_mask[:, :, rows, :end]
+            if mask is None and not query.is_cuda:
+                mask = _future_mask(piece, end, query.device)
             outputs.append(self.attend(query[rows], key[:end], value[:end], mask))
         return torch.cat(outputs)
 
@@ -151,21 +150,75 @@ class SdpaCoreAttention(MegatronModule):
         value: torch.Tensor,
         attention_mask: torch.Tensor | None,
     ) -> torch.Tensor:
-        """As forward, over the keys that it is given."""
-        # Contiguous: in megatron-core's order of memory torch's CPU kernel takes 15% longer.
-        query, key, value = (
-            tensor.permute(1, 2, 0, 3).contiguous() for tensor in (query, key, value)
-        )
-        output = F.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            attn_mask=None if attention_mask is None else ~attention_mask,
-            is_causal=attention_mask is None,
-            scale=self.softmax_scale,
-            enable_gqa=key.shape[1] != query.shape[1],
-        )
+        """As forward, over the keys that it is given. Without a mask the last query is the last
+        key's; on a CPU there are then as many."""
+        query, key, value = (tensor.permute(1, 2, 0, 3) for tensor in (query, key, value))
+        if query.is_cuda:
+            output = attend_on_gpu(query, key, value, attention_mask, self.softmax_scale)
+        else:
+            output = _attend_on_host(query, key, value, attention_mask, self.softmax_scale)
         return output.permute(2, 0, 1, 3).flatten(2)
+
+
+def _attend_on_host(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scale: float | None,
+) -> torch.Tensor:
+    """[B, H, C, D], as many queries as keys where there is no mask."""
+    # Contiguous: in megatron-core's order of memory torch's CPU kernel takes 15% longer.
+    return F.scaled_dot_product_attention(
+        query.contiguous(),
+        key.contiguous(),
+        value.contiguous(),
+        attn_mask=None if attention_mask is None else ~attention_mask,
+        is_causal=attention_mask is None,
+        scale=scale,
+        enable_gqa=key.shape[1] != query.shape[1],
+    )
+
+
+def attend_on_gpu(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scale: float | None,
+) -> torch.Tensor:
+    """[B, H, C, D], in memory as they come, by kernels that do not write the scores down
+    (tests/gpu/test_attention.py): flash attention where there is no mask, which also counts the
+    last queries of a sequence from its end; the memory-efficient one under a mask or in fp32. That
+    knows no groups, and torch would take neither: keys and values are repeated for it."""
+    is_whole = query.shape[2] == key.shape[2]
+    if key.shape[1] != query.shape[1] and not (
+        attention_mask is None and _flash_takes_groups(query, key, value, is_causal=is_whole)
+    ):
+        repeats = query.shape[1] // key.shape[1]
+        key, value = (tensor.repeat_interleave(repeats, 1) for tensor in (key, value))
+    mask: torch.Tensor | None = None if attention_mask is None else ~attention_mask
+    if mask is None and not is_whole:
+        # Here: with it comes the compiler, whose import takes seconds.
+        from torch.nn.attention.bias import causal_lower_right
+
+        mask = causal_lower_right(query.shape[2], key.shape[2])
+    return F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=mask,
+        is_causal=mask is None,
+        scale=scale,
+        enable_gqa=key.shape[1] != query.shape[1],
+    )
+
+
+def _flash_takes_groups(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, is_causal: bool
+) -> bool:
+    asked = SDPAParams(query, key, value, None, 0.0, is_causal, True)  # no dropout, groups
+    return can_use_flash_attention(asked)
 
 
 def _future_mask(queries: int, keys: int, device: torch.device) -> torch.Tensor:

@@ -28,7 +28,7 @@ from megatron_codemix.mcore.experts import mark_experts
 from megatron_codemix.mcore.fp8.layers import Fp8Layers
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.initial_weights import initialize_weights
-from megatron_codemix.mcore.language_model import ZLossModel
+from megatron_codemix.mcore.language_model import LanguageModel
 from megatron_codemix.mcore.ranges import RangeTimers
 from megatron_codemix.mcore.transformer import build_layer_spec, build_transformer_config
 from megatron_codemix.mcore.update import finish_gradients
@@ -79,8 +79,7 @@ def _build_gpt(
     parallel: ModelParallel,
     chunk: int,
 ) -> GPTModel:
-    build = GPTModel if model.z_loss is None else partial(ZLossModel, z_loss=model.z_loss)
-    return build(
+    return LanguageModel(
         config,
         spec,
         vocab_size=padded_vocabulary_size(model.vocabulary_size),
@@ -93,6 +92,7 @@ def _build_gpt(
         rotary_base=model.rope_base,
         pg_collection=parallel.groups,
         vp_stage=parallel.stage_of(chunk),
+        z_loss=model.z_loss,
     )
 
 

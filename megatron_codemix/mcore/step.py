@@ -22,7 +22,7 @@ from megatron_codemix.backend.devices import Backend
 from megatron_codemix.backend.host_copies import HostCopy
 from megatron_codemix.data.batches import Batch
 from megatron_codemix.mcore.context import context_part
-from megatron_codemix.mcore.fp8.linear import finish_step
+from megatron_codemix.mcore.fp8.linear import finish_step, weights_kept
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.layers import document_attention_mask
 from megatron_codemix.mcore.model import direct_calls
@@ -88,7 +88,8 @@ def launch_step(
     for chunk in model:
         chunk.zero_grad_buffer()
     optimizer.zero_grad()
-    reports = _run_schedule(model, microbatches, num_sources, parallel, backend)
+    with weights_kept(model):
+        reports = _run_schedule(model, microbatches, num_sources, parallel, backend)
     with backend.profiled_as("update"):
         squares = update(optimizer, backend.device)
     finish_step(model, parallel.groups.tp_dp_cp)

@@ -167,6 +167,10 @@ class BackendConfig(Section):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes CUDA where there is a driver and a device, and says what it took."""
+    compile: bool = True
+    """Whether a training on GPUs has torch.compile make one kernel of each chain of element-wise
+    operations. A function that does not compile there, or gives something else then, stays as it is
+    written, with a line that says why. On a CPU nothing is compiled."""
 
 
 class WandbConfig(Section):

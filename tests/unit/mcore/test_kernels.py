@@ -9,6 +9,8 @@ import torch.nn.functional as F
 import megatron_codemix.mcore  # noqa: F401  # installs the CPU meaning of torch.cuda first
 from megatron_codemix.mcore.kernels import (
     GatedSilu,
+    _GatedSilu,
+    _GatedSiluOfInput,
     logits_and_maximum,
     rotate,
 )
@@ -58,6 +60,18 @@ def test_gated_silu_is_the_formula_bit_for_bit(dtype) -> None:
     x, gradient = random(5, 2, 24, dtype=dtype), random(5, 2, 12, dtype=dtype, seed=1)
     for one, other in zip(results(gated, x, gradient), results(formula, x, gradient), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
+def test_gated_silu_that_keeps_its_input_alone_is_the_same(dtype) -> None:
+    x, gradient = random(5, 2, 24, dtype=dtype), random(5, 2, 12, dtype=dtype, seed=1)
+    expected = results(_GatedSilu.apply, x, gradient)
+    for one, other in zip(results(_GatedSiluOfInput.apply, x, gradient), expected, strict=True):
+        assert torch.equal(one, other)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda one: kept.append(one), lambda one: one):
+        _GatedSiluOfInput.apply(x)
+    assert [one.data_ptr() for one in kept] == [x.data_ptr()]
 
 
 def test_maximum_is_that_of_fp32_logits() -> None:

@@ -16,6 +16,7 @@ from megatron_codemix.config.schema import (
     ModelConfig,
 )
 from megatron_codemix.data.batches import Batch
+from megatron_codemix.mcore.compiled import compile_functions
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.model import build_model, wrap_data_parallel
 from megatron_codemix.mcore.optimizer import build_optimizer, set_step_sizes
@@ -47,6 +48,7 @@ class Ours:
         backend: Backend,
     ) -> None:
         layout = LayoutConfig(microbatch_sequences=sequences)
+        compile_functions(backend, precision)
         chunks = build_model(
             model,
             layout,
