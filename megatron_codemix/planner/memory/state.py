@@ -39,13 +39,13 @@ def state_of(job: Job, parameters: RankParameters) -> State:
 
 
 def fp8_copy_bytes(job: Job, parameters: RankParameters) -> int:
-    """Of weights in FP8, beside the bf16 ones: in the order that each of two products takes, kept
-    from microbatch to microbatch (Transformer Engine on Hopper). With fp8_params they stand in the
-    place of the bf16 ones, and are as large."""
+    """Of weights in FP8, beside the bf16 ones, kept from microbatch to microbatch: in the order
+    that each of two products takes (Transformer Engine on Hopper, torch's products), or once
+    (emulated). With fp8_params they stand in the place of the bf16 ones, and are as large."""
     precision = job.precision
-    if not isinstance(precision, Fp8Config) or not precision.is_engines:
+    if not isinstance(precision, Fp8Config) or precision.fp8_params:
         return 0
-    return 0 if precision.fp8_params else 2 * parameters.fp8_matrices
+    return (1 if precision.recipe == "emulated" else 2) * parameters.fp8_matrices
 
 
 def _optimizer_elements(job: Job, parameters: RankParameters) -> int:
