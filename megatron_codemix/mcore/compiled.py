@@ -41,12 +41,6 @@ def compile_functions(backend: Backend, precision: AnyPrecisionConfig) -> None:
     log.info("%d of %d functions are compiled", sum(agreed.tolist()), len(trials))
 
 
-def compile_nothing() -> None:
-    """From here on."""
-    for trial in MODEL_TRIALS + FP8_TRIALS:
-        trial.function.leave_as_written()
-
-
 def _random(device: torch.device, *shape: int, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(shape, generator=generator).bfloat16().to(device)

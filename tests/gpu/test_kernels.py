@@ -59,25 +59,21 @@ def test_rotation_is_megatron_cores(dtype: str, gpu: Any) -> None:
 def test_gated_silu_is_the_formula(dtype: str, gpu: Any) -> None:
     import torch.nn.functional as F
 
-    from megatron_codemix.mcore.kernels import _GatedSilu
+    from megatron_codemix.mcore.kernels import _GatedSiluOfInput
 
     def formula(x: Any) -> Any:
         gate, up = x.chunk(2, -1)
         return F.silu(gate) * up
 
     x = random(64, 2, 96, dtype=dtype)
-    assert_same(results(_GatedSilu.apply, x), results(formula, x), CLOSE[dtype])
+    assert_same(results(_GatedSiluOfInput.apply, x), results(formula, x), CLOSE[dtype])
 
 
-def test_scaled_tensors_and_the_maximum_of_logits(gpu: Any) -> None:
+def test_the_maximum_of_logits(gpu: Any) -> None:
     import torch
 
-    from megatron_codemix.mcore.kernels import logits_and_maximum, scale_tensors
+    from megatron_codemix.mcore.kernels import logits_and_maximum
 
-    sources = [random(3, 4).detach(), random(7, seed=1).detach()]
-    targets = [torch.zeros_like(source) for source in sources]
-    scale_tensors(65536, None, [sources, targets], 0.25)
-    assert all(torch.equal(one, other * 0.25) for one, other in zip(targets, sources, strict=True))
     logits = random(5, 2, 100, dtype="bfloat16").detach()
     _, maximum = logits_and_maximum(logits)
     assert torch.equal(maximum, logits.float().max(-1).values)

@@ -166,7 +166,7 @@ def _cast_seconds(
     gradients = sum(linear.rows * linear.columns * linear.count for linear in low)
     if precision.is_engines:
         each, bandwidth = _CAST_BYTES_ENGINE[precision.recipe], _bandwidth(gpu, constants)
-        into, back = each * inputs, each * gradients
+        into, back = float(each * inputs), each * gradients
     else:
         # Counted kernel by kernel, so these move no more than that.
         bandwidth = gpu.memory_bandwidth * constants.memory_efficiency
