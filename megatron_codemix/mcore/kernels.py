@@ -31,13 +31,16 @@ class Turns:
     cos: torch.Tensor
     """[1 or B, 1, S, D]."""
     sin: torch.Tensor
-    """[1 or B, 1, S, D], the first half with its sign."""
+    """[1 or B, 1, S, D], the first of each pair with its sign."""
 
     @classmethod
-    def of(cls, angles: torch.Tensor, dtype: torch.dtype) -> "Turns":
+    def of(cls, angles: torch.Tensor, dtype: torch.dtype, interleaved: bool = False) -> "Turns":
         """Of angles as `rotate` takes them."""
         angles = angles.permute(1, 2, 0, 3)
         cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
+        if interleaved:
+            pairs = torch.stack([-sin[..., ::2], sin[..., 1::2]], -1)
+            return cls(cos, pairs.flatten(-2))
         first, second = sin.chunk(2, -1)
         return cls(cos, torch.cat([-first, second], -1))
 
@@ -45,51 +48,59 @@ class Turns:
 def rotate(
     x: torch.Tensor, angles: torch.Tensor | Turns, interleaved: bool = False
 ) -> torch.Tensor:
-    """RoPE over pairs of a dimension of each half (GPT-NeoX): x [S, B, H, D], angles [S, 1, 1, D]
-    or, where rows differ, [S, B, 1, D], with equal halves -> [S, B, H, D], in memory [B, H, S, D]
-    as attention reads it.
+    """RoPE over pairs of a dimension of each half (GPT-NeoX) or, interleaved, of neighbours
+    (GPT-J): x [S, B, H, D], angles [S, 1, 1, D] or, where rows differ, [S, B, 1, D], each twice as
+    the pairs lie -> [S, B, H, D], in memory [B, H, S, D] as attention reads it.
 
     megatron-core's own takes twice the passes, and three more backward for a part that is not
     rotated and is empty.
     """
-    assert not interleaved, "megatron-core rotates neighbours by itself (transformer.py)"
     if isinstance(angles, Turns):
-        return turn(x, angles.cos, angles.sin)
+        return turn(x, angles.cos, angles.sin, interleaved)
     assert x.shape[-1] == angles.shape[-1], (x.shape, angles.shape)
-    turns = _kept_turns(angles, x.dtype) if x.is_cuda else Turns.of(angles, x.dtype)
-    rotated: torch.Tensor = _Rotation.apply(x, turns.cos, turns.sin)
+    turns_of = _kept_turns if x.is_cuda else Turns.of
+    turns = turns_of(angles, x.dtype, interleaved)
+    rotated: torch.Tensor = _Rotation.apply(x, turns.cos, turns.sin, interleaved)
     return rotated
 
 
-def _kept_turns(angles: torch.Tensor, dtype: torch.dtype) -> Turns:
+def _kept_turns(angles: torch.Tensor, dtype: torch.dtype, interleaved: bool) -> Turns:
     """Worked out once: megatron-core hands the same angles to all layers and microbatches. Kept
     with them, on a GPU alone, where the eight small kernels take as long as the rotation."""
     known: dict[torch.dtype, Turns] = getattr(angles, "codemix_turns", {})
     if dtype not in known:
-        known[dtype] = Turns.of(angles, dtype)
+        known[dtype] = Turns.of(angles, dtype, interleaved)
         angles.codemix_turns = known  # type: ignore[attr-defined]  # lives as long as they do
     return known[dtype]
 
 
 class _Rotation(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    def forward(
+        ctx: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool
+    ) -> torch.Tensor:
         ctx.save_for_backward(cos, sin)
-        return turn(x, cos, sin)
+        ctx.interleaved = interleaved
+        return turn(x, cos, sin, interleaved)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         cos, sin = ctx.saved_tensors
-        return turn(gradient, cos, -sin), None, None
+        return turn(gradient, cos, -sin, ctx.interleaved), None, None, None
 
 
 @fused
-def turn(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+def turn(
+    x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool = False
+) -> torch.Tensor:
     """[S, B, H, D]; cos and sin as those of Turns."""
     x = x.permute(1, 2, 0, 3).contiguous()
-    first, second = x.chunk(2, -1)
-    swapped = torch.cat([second, first], -1)
+    if interleaved:
+        swapped = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    else:
+        first, second = x.chunk(2, -1)
+        swapped = torch.cat([second, first], -1)
     return (x * cos).addcmul_(swapped, sin).permute(2, 0, 1, 3)
 
 

@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 from megatron_codemix.backend.compiling import fused
 
 
-class LanguageModel(GPTModel):
+class GptWithLosses(GPTModel):
     """With labels, forward gives cross-entropies [B, S] on the last pipeline stage; with a z-loss
     [2, B, S], the second of which are the z-losses with the coefficient."""
 
@@ -129,12 +129,13 @@ def sums_of_rows(
     """Of logits [..., V], fp32 [...]: the largest, the sum of exp(logit - largest), and the logit
     at `place`, 0 where that is not in this part of the vocabulary."""
     size = logits.shape[-1]
+    # As torch's softmax is written out, which its compiler knows to be one pass over the row.
     values = logits.float()
     maximum = values.amax(-1, keepdim=True)
-    total = (values - maximum).exp().sum(-1)
+    total = (values - maximum).exp().sum(-1, keepdim=True)
     is_mine = (place >= 0) & (place < size)
     found = logits.gather(-1, place.clamp(0, size - 1).unsqueeze(-1)).squeeze(-1).float()
-    return maximum.squeeze(-1), total, found * is_mine
+    return maximum.squeeze(-1), total.squeeze(-1), found * is_mine
 
 
 @fused

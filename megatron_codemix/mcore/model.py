@@ -28,7 +28,7 @@ from megatron_codemix.mcore.experts import mark_experts
 from megatron_codemix.mcore.fp8.layers import Fp8Layers
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.initial_weights import initialize_weights
-from megatron_codemix.mcore.language_model import LanguageModel
+from megatron_codemix.mcore.language_model import GptWithLosses
 from megatron_codemix.mcore.ranges import RangeTimers
 from megatron_codemix.mcore.transformer import build_layer_spec, build_transformer_config
 from megatron_codemix.mcore.update import finish_gradients
@@ -79,7 +79,7 @@ def _build_gpt(
     parallel: ModelParallel,
     chunk: int,
 ) -> GPTModel:
-    return LanguageModel(
+    return GptWithLosses(
         config,
         spec,
         vocab_size=padded_vocabulary_size(model.vocabulary_size),

@@ -134,8 +134,9 @@ def bytes_kept(case: Case, chunk: Any) -> int:
     ):
         output = chunk(*inputs, labels=inputs[0])
         for layer in _layers([gpt]):
-            for tensor in layer.kept_weight[:2]:
-                kept.pop(tensor.untyped_storage()._cdata, None)
+            for rounded in layer.kept_weight:
+                for tensor in rounded[:2]:
+                    kept.pop(tensor.untyped_storage()._cdata, None)
     # Now: the output of what a layer recomputes without it has lost its memory by the end.
     total = sum(storage.nbytes() for storage in kept.values())
     del output

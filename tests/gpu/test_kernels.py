@@ -35,8 +35,9 @@ def assert_same(found: list[Any], expected: list[Any], close: tuple[float, float
         torch.testing.assert_close(one, other, atol=close[0], rtol=close[1])
 
 
+@pytest.mark.parametrize("interleaved", [False, True])
 @pytest.mark.parametrize("dtype", CLOSE)
-def test_rotation_is_megatron_cores(dtype: str, gpu: Any) -> None:
+def test_rotation_is_megatron_cores(dtype: str, interleaved: bool, gpu: Any) -> None:
     import torch
 
     from megatron_codemix.mcore.kernels import rotate  # first: it prepares megatron.core's import
@@ -46,11 +47,12 @@ def test_rotation_is_megatron_cores(dtype: str, gpu: Any) -> None:
     )
 
     angles = torch.outer(torch.arange(64.0), torch.tensor([1.0, 0.1, 0.01, 0.001]))
-    angles = torch.cat([angles, angles], -1)[:, None, None].to(gpu.device)
+    twice = angles.repeat_interleave(2, -1) if interleaved else torch.cat([angles, angles], -1)
+    angles = twice[:, None, None].to(gpu.device)
     x = random(64, 3, 4, 8, dtype=dtype)
     assert_same(
-        results(lambda x: rotate(x, angles), x),
-        results(lambda x: _apply_rotary_pos_emb_bshd(x, angles), x),
+        results(lambda x: rotate(x, angles, interleaved), x),
+        results(lambda x: _apply_rotary_pos_emb_bshd(x, angles, interleaved), x),
         CLOSE[dtype],
     )
 

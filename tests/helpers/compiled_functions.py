@@ -35,7 +35,7 @@ def without_a_compiler() -> dict[str, Any]:
 
     log = Lines()
     logging.getLogger(compiling.__name__).addHandler(log)
-    [trial] = [trial for trial in TRIALS if trial.function is turn]
+    trial = next(trial for trial in TRIALS if trial.function is turn)
     with inductor.patch({"cpp.cxx": ("/nonexistent/c++",)}):
         problems = compiling.try_to_compile([trial], CPU)
         turn.compile()
@@ -85,7 +85,10 @@ FP32 = 2e-6
 
 def in_fp32(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     """Those in bf16."""
-    return tuple(each.float() if each.dtype == torch.bfloat16 else each for each in arguments)
+    return tuple(
+        each.float() if getattr(each, "dtype", None) == torch.bfloat16 else each
+        for each in arguments
+    )
 
 
 def attention() -> dict[str, float]:

@@ -6,7 +6,7 @@ in the model's format.
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.distributed
@@ -16,10 +16,14 @@ from megatron.core.tensor_parallel import (
 )
 from megatron.core.tensor_parallel.layers import ColumnParallelLinear, RowParallelLinear
 
+from megatron_codemix.backend.devices import goes_into_graph
 from megatron_codemix.mcore.fp8.formats import Quantised
 from megatron_codemix.mcore.fp8.products import Product
 from megatron_codemix.mcore.fp8.scaling import DelayedScaling, LayerScaling
 from megatron_codemix.mcore.parallel_block import LocalColumnLinear, LocalRowLinear
+
+Weight: TypeAlias = tuple[Quantised, Quantised]
+"""One as operand of the output and of the input's gradient."""
 
 
 class _Fp8Linear(torch.nn.Module):
@@ -35,7 +39,7 @@ class _Fp8Linear(torch.nn.Module):
         super().__init__(*arguments, **options)
         self.scaling, self.multiply = make_scaling(), multiply
         self.keeps_weight = False
-        self.kept_weight: Quantised | None = None
+        self.kept_weight: Weight | None = None
 
     def _forward_impl(
         self,
@@ -66,10 +70,10 @@ class _Fp8Linear(torch.nn.Module):
         return output if bias is None else output + bias
 
     @torch.no_grad()
-    def rounded_weight(self, weight: torch.Tensor) -> Quantised:
+    def rounded_weight(self, weight: torch.Tensor) -> Weight:
         """For a microbatch: rounded for it, or for an earlier one of the step (`weights_kept`). A
         graph of CUDA's rounds it each time, as it is replayed in later steps."""
-        if not self.keeps_weight or torch.cuda.is_current_stream_capturing():
+        if not self.keeps_weight or goes_into_graph():
             return self.scaling.of_weight(weight)
         if self.kept_weight is None:
             self.kept_weight = self.scaling.of_weight(weight)
@@ -128,16 +132,17 @@ class RoundedProduct(torch.autograd.Function):
         ctx: Any,
         input: torch.Tensor,
         weight: torch.Tensor,
-        rounded_weight: Quantised,
+        rounded_weight: Weight,
         scaling: LayerScaling,
         multiply: Product,
     ) -> torch.Tensor:
         for_output, for_weight = scaling.of_input(input.flatten(0, -2))
-        kept = for_weight.only_by_columns(), rounded_weight.only_by_columns()
+        weight_for_output, weight_for_input = rounded_weight
+        kept = for_weight.only_by_columns(), weight_for_input.only_by_columns()
         ctx.save_for_backward(*kept[0][:2], *kept[1][:2])
         ctx.tiles = kept[0].tile, kept[1].tile
         ctx.scaling, ctx.multiply, ctx.dtype = scaling, multiply, input.dtype
-        output = multiply(for_output, rounded_weight.transposed(), input.dtype, fast_sums=True)
+        output = multiply(for_output, weight_for_output.transposed(), input.dtype, fast_sums=True)
         return output.view(*input.shape[:-1], -1)
 
     @staticmethod

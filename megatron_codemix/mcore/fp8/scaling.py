@@ -29,8 +29,8 @@ class LayerScaling(Protocol):
     def of_input(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
         """Input [M, K] as operand of the output and of the weight's gradient."""
 
-    def of_weight(self, matrix: torch.Tensor) -> Quantised:
-        """Weight [N, K]."""
+    def of_weight(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
+        """Weight [N, K] as operand of the output and of the input's gradient."""
 
     def of_gradient(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
         """Output's gradient [M, N] as operand of the input's gradient and of the weight's."""
@@ -50,8 +50,9 @@ class TensorwiseScaling:
         rounded = self._rounded(matrix, E4M3)
         return rounded, rounded
 
-    def of_weight(self, matrix: torch.Tensor) -> Quantised:
-        return self._rounded(matrix, E4M3)
+    def of_weight(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
+        rounded = self._rounded(matrix, E4M3)
+        return rounded, rounded
 
     def of_gradient(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
         rounded = self._rounded(matrix, E5M2)
@@ -72,8 +73,9 @@ class BlockwiseScaling:
     def of_input(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
         return _tiled(matrix, _ROW), _tiled(matrix, _COLUMN)
 
-    def of_weight(self, matrix: torch.Tensor) -> Quantised:
-        return _tiled(matrix, _SQUARE)
+    def of_weight(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
+        rounded = _tiled(matrix, _SQUARE)
+        return rounded, rounded
 
     def of_gradient(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
         return _tiled(matrix, _ROW), _tiled(matrix, _COLUMN)
@@ -107,8 +109,9 @@ class DelayedScaling:
         rounded = self._rounded(matrix, 0)
         return rounded, rounded
 
-    def of_weight(self, matrix: torch.Tensor) -> Quantised:
-        return self._rounded(matrix, 1)
+    def of_weight(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
+        rounded = self._rounded(matrix, 1)
+        return rounded, rounded
 
     def of_gradient(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
         rounded = self._rounded(matrix, 2)

@@ -32,15 +32,17 @@ def results(function, argument: torch.Tensor, gradient: torch.Tensor) -> list[to
     return [value.detach(), wide.grad]
 
 
+@pytest.mark.parametrize("interleaved", [False, True])
 @pytest.mark.parametrize("dtype", CLOSE)
-def test_rotation_is_megatron_cores(dtype) -> None:
+def test_rotation_is_megatron_cores(dtype, interleaved) -> None:
     from megatron.core.models.common.embeddings.rope_utils import _apply_rotary_pos_emb_bshd
 
     x, gradient = random(11, 3, 4, 8, dtype=dtype), random(11, 3, 4, 8, dtype=dtype, seed=1)
     angles = torch.outer(torch.arange(11.0), torch.tensor([1.0, 0.1, 0.01, 0.001]))
-    angles = torch.cat([angles, angles], -1)[:, None, None]
-    found = results(lambda x: rotate(x, angles), x, gradient)
-    expected = results(lambda x: _apply_rotary_pos_emb_bshd(x, angles), x, gradient)
+    twice = angles.repeat_interleave(2, -1) if interleaved else torch.cat([angles, angles], -1)
+    angles = twice[:, None, None]
+    found = results(lambda x: rotate(x, angles, interleaved), x, gradient)
+    expected = results(lambda x: _apply_rotary_pos_emb_bshd(x, angles, interleaved), x, gradient)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=CLOSE[dtype], rtol=0)
 
