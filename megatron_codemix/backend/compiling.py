@@ -84,11 +84,15 @@ class Trial:
 
 
 def try_to_compile(trials: Sequence[Trial], device: torch.device) -> dict[str, str]:
-    """Compiles these functions on the device; those that do not compile, or give something else
-    then, stay as they are written: name -> why."""
+    """Compiles these functions on the device, those that are not yet; what does not compile, or
+    gives something else then, stays as it is written: name -> why. Of a function with several
+    trials each must succeed."""
     _prepare_compiler()
-    problems = {}
+    compiled = {trial.function for trial in trials if trial.function.is_compiled}
+    problems: dict[str, str] = {}
     for trial in trials:
+        if trial.function in compiled or trial.function.name in problems:
+            continue
         problem = _problem(trial, device)
         if problem is not None:
             trial.function.leave_as_written()
@@ -101,7 +105,8 @@ def _problem(trial: Trial, device: torch.device) -> str | None:
     with torch.no_grad():
         wanted = _tensors(function.as_written(*trial.arguments(device)))
         try:
-            found = _tensors(function.compile()(*trial.arguments(device)))
+            fast = function.compile() if function._compiled is None else function._compiled
+            found = _tensors(fast(*trial.arguments(device)))
         except Exception as error:  # a compiler, the disk, a driver: whatever may fail in there
             return _line(error)
     for one, other in zip(found, wanted, strict=True):

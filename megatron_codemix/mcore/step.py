@@ -88,8 +88,7 @@ def launch_step(
     for chunk in model:
         chunk.zero_grad_buffer()
     optimizer.zero_grad()
-    with weights_kept(model):
-        reports = _run_schedule(model, microbatches, num_sources, parallel, backend)
+    reports = _run_schedule(model, microbatches, num_sources, parallel, backend)
     with backend.profiled_as("update"):
         squares = update(optimizer, backend.device)
     finish_step(model, parallel.groups.tp_dp_cp)
@@ -130,15 +129,16 @@ def _run_schedule(
     size, length = microbatches[0].tokens.shape
     step = partial(_forward_step, num_sources=num_sources, parallel=parallel, backend=backend)
     batches = [iter(microbatches) for _ in model]
-    reports: list[torch.Tensor] = get_forward_backward_func()(
-        forward_step_func=step,
-        data_iterator=batches if len(model) > 1 else batches[0],
-        model=list(model) if len(model) > 1 else model[0],
-        num_microbatches=len(microbatches),
-        seq_length=length,
-        micro_batch_size=size,
-        forward_only=False,
-    )
+    with weights_kept(model):
+        reports: list[torch.Tensor] = get_forward_backward_func()(
+            forward_step_func=step,
+            data_iterator=batches if len(model) > 1 else batches[0],
+            model=list(model) if len(model) > 1 else model[0],
+            num_microbatches=len(microbatches),
+            seq_length=length,
+            micro_batch_size=size,
+            forward_only=False,
+        )
     return reports
 
 

@@ -16,7 +16,6 @@ from megatron_codemix.files import write_json
 from megatron_codemix.launch.failures import tells_of_lost_peer
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.launch.rank_process import tell_failure
-from megatron_codemix.mcore.compiled import compile_functions
 from megatron_codemix.mcore.groups import ModelParallel, initialize_model_parallel
 from megatron_codemix.mcore.rank import start_rank
 from megatron_codemix.obs.log import setup_logging
@@ -93,8 +92,6 @@ def _train(
     if context.rank == 0:
         record = provenance(phase.data, backend=backend.name, device=backend.device_name)
         write_json(phase.run.attempt(attempt) / "provenance.json", record)
-    if phase.config.backend.compile:
-        compile_functions(backend, phase.config.precision)
     folder = phase.run.attempt(attempt) / "profile" if profile else None
     tell_end = functools.partial(tell_failure, context)
     stage, memory = parallel.pipeline_rank, backend.memory()

@@ -15,6 +15,7 @@ from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.data.dataset import MixtureDataset
 from megatron_codemix.data.ledger import Ledger
 from megatron_codemix.errors import PreemptedError, RetryableError
+from megatron_codemix.mcore.compiled import compile_functions
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.model import build_model, wrap_data_parallel
 from megatron_codemix.mcore.optimizer import build_optimizer, set_step_sizes
@@ -56,6 +57,8 @@ class Trainer:
         # First: its process is forked while this one is small.
         self.checkpoints = CheckpointWriter(phase, parallel, backend)
         self.model, self.optimizer = _build(config, parallel, backend)
+        if config.backend.compile:
+            compile_functions(backend, config.precision)
         self.dataset: MixtureDataset = phase.data.dataset()
         if parallel.rank == 0:
             _tell_of_cut_conversations(self.dataset)
