@@ -12,7 +12,12 @@ from megatron_codemix.backend import compiling
 from megatron_codemix.backend.megatron_on_cpu import direct_calls
 from megatron_codemix.mcore import compiled
 from megatron_codemix.mcore.kernels import turn
-from megatron_codemix.mcore.layers import _attend_on_host, _future_mask, attend_on_gpu
+from megatron_codemix.mcore.layers import (
+    _attend_on_host,
+    _future_mask,
+    attend_on_gpu,
+    counts_from_the_end,
+)
 
 CPU = torch.device("cpu")
 TRIALS = compiled.MODEL_TRIALS + compiled.FP8_TRIALS
@@ -117,9 +122,19 @@ def attention() -> dict[str, float]:
     return differences
 
 
+def parts_of_sequences() -> list[bool]:
+    """Whether what a GPU asks for is right: as torch answers, and if it counted from the start."""
+    from torch.nn.attention import bias
+
+    try_it = counts_from_the_end.__wrapped__
+    as_it_is = try_it(CPU, torch.float32, 16)
+    bias.causal_lower_right = bias.causal_upper_left
+    return [as_it_is, try_it(CPU, torch.float32, 16)]
+
+
 if __name__ == "__main__":
     with torch.no_grad():
-        result: dict[str, Any] = {"attention": attention()}
+        result: dict[str, Any] = {"attention": attention(), "parts": parts_of_sequences()}
         with direct_calls():  # as in a process with a GPU, where nothing stands for CUDA
             result["without a compiler"] = without_a_compiler()
             result["together"] = compiled_together()

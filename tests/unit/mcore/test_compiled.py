@@ -56,3 +56,7 @@ def test_a_run_that_finds_out_says_so_once_and_goes_on(found: dict[str, Any]) ->
 def test_attention_on_a_gpu_asks_for_the_same(found: dict[str, Any]) -> None:
     """Groups that are repeated, and the last queries of a sequence without a mask."""
     assert max(found["attention"].values()) < ATTENTION, found["attention"]
+
+
+def test_a_kernel_that_counts_from_the_beginning_is_found_out(found: dict[str, Any]) -> None:
+    assert found["parts"] == [True, False]
