@@ -249,6 +249,11 @@ def compute_capability(device: torch.device) -> tuple[int, int] | None:
     return torch.cuda.get_device_capability(device) if device.type == "cuda" else None
 
 
+def goes_into_graph() -> bool:
+    """Whether what is asked of a GPU now is recorded in a graph, to be done later and again."""
+    return torch.cuda.is_current_stream_capturing()
+
+
 def select_backend(device: DeviceChoice, local_rank: int = 0) -> Backend:
     """The back end for `device`; `auto` takes CUDA where PyTorch finds a GPU.
 

@@ -32,7 +32,7 @@ from megatron_codemix.mcore.fp8.layers import Fp8Layers, gathers_in_gradients
 from megatron_codemix.mcore.gradient_sums import let_layers_sum
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.initial_weights import initialize_weights
-from megatron_codemix.mcore.language_model import ZLossModel
+from megatron_codemix.mcore.language_model import GptWithLosses
 from megatron_codemix.mcore.ranges import RangeTimers
 from megatron_codemix.mcore.tensor_overlap import require_buffered_layers
 from megatron_codemix.mcore.transformer import build_layer_spec, build_transformer_config
@@ -88,9 +88,9 @@ def _build_gpt(
     parallel: ModelParallel,
     chunk: int,
 ) -> GPTModel:
-    build = EngineLossModel if takes_engine_loss(model) else GPTModel
-    if model.z_loss is not None:
-        build = partial(ZLossModel, z_loss=model.z_loss)
+    build = (
+        EngineLossModel if takes_engine_loss(model) else partial(GptWithLosses, z_loss=model.z_loss)
+    )
     return build(
         config,
         spec,

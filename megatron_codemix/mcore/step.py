@@ -22,7 +22,7 @@ from megatron_codemix.backend.devices import Backend
 from megatron_codemix.backend.host_copies import HostCopy
 from megatron_codemix.data.batches import Batch
 from megatron_codemix.mcore.context import context_part
-from megatron_codemix.mcore.fp8.linear import finish_step
+from megatron_codemix.mcore.fp8.linear import finish_step, weights_kept
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.layers import document_attention_mask
 from megatron_codemix.mcore.model import direct_calls
@@ -140,15 +140,16 @@ def run_schedule(
     size, length = microbatches[0].tokens.shape
     step = partial(_forward_step, num_sources=num_sources, parallel=parallel, backend=backend)
     batches = [iter(microbatches) for _ in model]
-    reports: list[torch.Tensor] = get_forward_backward_func()(
-        forward_step_func=step,
-        data_iterator=batches if len(model) > 1 else batches[0],
-        model=list(model) if len(model) > 1 else model[0],
-        num_microbatches=len(microbatches),
-        seq_length=length,
-        micro_batch_size=size,
-        forward_only=False,
-    )
+    with weights_kept(model):
+        reports: list[torch.Tensor] = get_forward_backward_func()(
+            forward_step_func=step,
+            data_iterator=batches if len(model) > 1 else batches[0],
+            model=list(model) if len(model) > 1 else model[0],
+            num_microbatches=len(microbatches),
+            seq_length=length,
+            micro_batch_size=size,
+            forward_only=False,
+        )
     return reports
 
 

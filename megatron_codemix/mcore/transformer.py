@@ -89,6 +89,10 @@ def build_transformer_config(
         **typed_overrides(model.transformer_overrides),
     }
     config = TransformerConfig(**fields)
+    if device.type != "cpu" and "apply_rope_fusion" not in model.transformer_overrides:
+        # Neighbours too, where rotations are compiled: of them megatron-core believes that only
+        # Transformer Engine can, and refuses the option.
+        config.apply_rope_fusion = True
     refused = megatron_on_cpu.refused_options(config) if device.type == "cpu" else []
     if refused:
         raise ConfigError(

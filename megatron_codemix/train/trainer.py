@@ -15,6 +15,7 @@ from megatron_codemix.data.ledger import Ledger
 from megatron_codemix.errors import PreemptedError, RetryableError
 from megatron_codemix.mcore.build import build_trained
 from megatron_codemix.mcore.checkpoint_writer import CheckpointProcess
+from megatron_codemix.mcore.compiled import compile_functions
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.microbatch_graph import MicrobatchGraph
 from megatron_codemix.mcore.optimizer import set_step_sizes
@@ -65,6 +66,8 @@ class Trainer:
             parallel=parallel,
             backend=backend,
         )
+        if config.backend.compile:
+            compile_functions(backend, config.precision)
         self.recorded = (
             MicrobatchGraph(
                 self.model,

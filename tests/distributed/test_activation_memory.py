@@ -105,10 +105,12 @@ def measure(context: RankContext, cases: list[Case]) -> list[list[tuple[int, int
 
 
 def bytes_kept(case: Case, chunk: Any) -> int:
-    """By autograd, of the forward pass of one microbatch, without parameters."""
+    """By autograd, of the forward pass of one microbatch, without parameters and what a step has
+    rounded of them."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
+    from megatron_codemix.mcore.fp8.linear import _layers, weights_kept
     from megatron_codemix.mcore.model import gpt_of
 
     gpt = gpt_of(chunk)
@@ -127,9 +129,14 @@ def bytes_kept(case: Case, chunk: Any) -> int:
     is_dense = case.kernels.attention == "dense"
     with (
         sdpa_kernel(SDPBackend.MATH) if is_dense else nullcontext(),
+        weights_kept([gpt]),
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
     ):
         output = chunk(*inputs, labels=inputs[0])
+        for layer in _layers([gpt]):
+            for rounded in layer.kept_weight:
+                for tensor in rounded[:2]:
+                    kept.pop(tensor.untyped_storage()._cdata, None)
     # Now: the output of what a layer recomputes without it has lost its memory by the end.
     total = sum(storage.nbytes() for storage in kept.values())
     del output

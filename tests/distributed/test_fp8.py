@@ -219,6 +219,55 @@ def test_torch_is_asked_for_what_a_gpu_can_multiply(rule: str) -> None:
         assert call["scales"] == [("torch.float32", 1)] * 2
 
 
+MICROBATCHES = 4
+STEPS = 2
+
+
+def curves_with_and_without_kept_weights(
+    context: RankContext, job: Job
+) -> tuple[list[float], list[float], int, int]:
+    """Losses and gradient norms where each step rounds its weights once, and where each microbatch
+    does; how often a weight was rounded in the first, and how many layers there are."""
+    import contextlib
+
+    from megatron_codemix.mcore import step
+    from megatron_codemix.mcore.fp8 import linear
+    from megatron_codemix.mcore.groups import destroy_model_parallel
+
+    rounded = []
+
+    def train() -> tuple[list[float], int]:
+        model, optimizer, parallel, backend = build_with_optimizer(job)
+        layers = list(linear._layers(model))
+        for layer in layers:
+            round_weight = layer.scaling.of_weight
+
+            def count(matrix: Any, round_weight: Any = round_weight) -> Any:
+                rounded.append(matrix)
+                return round_weight(matrix)
+
+            layer.scaling.of_weight = count
+        curve = train_steps(job, model, optimizer, parallel, backend, job.steps)
+        destroy_model_parallel()
+        assert all(layer.kept_weight is None for layer in layers)
+        return [*curve.loss, *curve.grad_norm], len(layers)
+
+    kept, num_layers = train()
+    times = len(rounded)
+    step.weights_kept = lambda model: contextlib.nullcontext()
+    return kept, train()[0], times, num_layers
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_step_rounds_each_weight_once(rule: str) -> None:
+    """Bit for bit what rounding it for each microbatch, and again where it is recomputed, gives."""
+    layout = LayoutConfig(microbatch_sequences=GLOBAL_BATCH // MICROBATCHES, recompute="full")
+    job = Job(layout=layout, precision=fp8(rule), model=WIDE, num_steps=STEPS)
+    [(kept, anew, times, layers)] = run_distributed(curves_with_and_without_kept_weights, 1, job)
+    assert kept == anew
+    assert times == STEPS * layers
+
+
 def losses_in_both_modes(context: RankContext, precision: Any) -> tuple[list[float], list[float]]:
     """Losses of one microbatch as in training and as in evaluation."""
 

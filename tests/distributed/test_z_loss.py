@@ -26,14 +26,20 @@ COEFFICIENT = 0.1
 WITH_Z = MODEL.model_copy(update={"z_loss": COEFFICIENT})
 
 
-def errors_of_the_parts(context: RankContext, dtype_name: str) -> tuple[float, float, float]:
-    """Largest differences of cross-entropy, square and gradient from torch's on whole logits."""
+def errors_of_the_parts(
+    context: RankContext, dtype_name: str, on_gpu: bool
+) -> tuple[float, float, float]:
+    """Largest differences of cross-entropy, square and gradient from torch's on whole logits.
+
+    on_gpu: by the functions that are compiled there, as they are written.
+    """
     import torch
     import torch.nn.functional as F
     from torch.distributed import group
 
-    from megatron_codemix.mcore.language_model import entropies_and_squares
+    from megatron_codemix.mcore.language_model import _LossesOfLogits, entropies_and_squares
 
+    losses = _LossesOfLogits.apply if on_gpu else entropies_and_squares
     generator = torch.Generator().manual_seed(0)
     dtype = getattr(torch, dtype_name)
     logits = (30 * torch.randn(5, 3, 64, generator=generator)).to(dtype)
@@ -42,10 +48,13 @@ def errors_of_the_parts(context: RankContext, dtype_name: str) -> tuple[float, f
     size = 64 // context.world_size
     mine = slice(context.rank * size, (context.rank + 1) * size)
     part = logits[..., mine].clone().requires_grad_()
-    before = part.detach().clone()
-    found = entropies_and_squares(part, labels, group.WORLD)
+    # Of their own: the gradients may be written over the logits, whose memory is then theirs.
+    logits_here = part.clone()
+    before = logits_here.detach().clone()
+    found = losses(logits_here, labels, group.WORLD)
+    assert torch.equal(logits_here.detach(), before), "the logits were written to"
     sum((w * f).sum() for w, f in zip(weights, found, strict=True)).backward()
-    assert torch.equal(part.detach(), before), "the logits were written to"
+    assert on_gpu or torch.equal(logits_here.detach(), before), "the logits were written to"
     whole = logits.double().requires_grad_()
     entropy = F.cross_entropy(whole.flatten(0, 1), labels.flatten(), reduction="none").view(5, 3)
     expected = (entropy, whole.logsumexp(-1).square())
@@ -59,12 +68,14 @@ def errors_of_the_parts(context: RankContext, dtype_name: str) -> tuple[float, f
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 4e-3)])
-@pytest.mark.parametrize("num_ranks", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("num_ranks", "on_gpu"), [(1, False), (2, False), (4, False), (1, True), (4, True)]
+)
 def test_parts_of_the_vocabulary_give_torchs_losses(
-    num_ranks: int, dtype: str, tolerance: float
+    num_ranks: int, on_gpu: bool, dtype: str, tolerance: float
 ) -> None:
     """bf16 logits are summed in fp32; only their gradient is rounded, to 8 bits."""
-    for entropy, square, gradient in run_distributed(errors_of_the_parts, num_ranks, dtype):
+    for entropy, square, gradient in run_distributed(errors_of_the_parts, num_ranks, dtype, on_gpu):
         assert entropy < 1e-5
         assert square < 1e-5
         assert gradient < tolerance

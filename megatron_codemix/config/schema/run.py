@@ -177,6 +177,10 @@ class BackendConfig(Section):
     once and asked for as a whole from then on, which spares the host a launch for each kernel. Not
     run on a GPU yet; the first recorded steps are compared with the same ones without
     (docs/layouts.md)."""
+    compile: bool = True
+    """Whether a training on GPUs has torch.compile make one kernel of each chain of element-wise
+    operations. A function that does not compile there, or gives something else then, stays as it is
+    written, with a line that says why. On a CPU nothing is compiled."""
 
 
 class WandbConfig(Section):

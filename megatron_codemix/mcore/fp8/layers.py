@@ -15,7 +15,7 @@ from megatron_codemix.config.precision_checks import check_capability, check_cud
 from megatron_codemix.config.schema import AnyPrecisionConfig, Fp8Config
 from megatron_codemix.errors import UnavailableError
 from megatron_codemix.mcore.fp8.linear import IN_FP8
-from megatron_codemix.mcore.fp8.products import PRODUCTS
+from megatron_codemix.mcore.fp8.products import IN_BOTH_ORDERS, PRODUCTS
 from megatron_codemix.mcore.fp8.scaling import (
     BlockwiseScaling,
     DelayedScaling,
@@ -123,16 +123,23 @@ def make_scaling(
     precision: Fp8Config, parallel: ModelParallel, device: torch.device
 ) -> LayerScaling:
     """The scaling of one linear layer."""
+    in_both_orders = precision.recipe in IN_BOTH_ORDERS
     match precision.scaling:
         case "tensorwise":
             sharing = parallel.groups.tp_cp
-            return TensorwiseScaling(sharing if sharing.size() > 1 else None)
+            group = sharing if sharing.size() > 1 else None
+            return TensorwiseScaling(group, in_both_orders=in_both_orders)
         case "blockwise":
             return BlockwiseScaling()
         case "mxfp8":
             return MicroScaling()
         case "delayed":
-            return DelayedScaling(precision.amax_history_length, precision.margin, device)
+            return DelayedScaling(
+                precision.amax_history_length,
+                precision.margin,
+                device,
+                in_both_orders=in_both_orders,
+            )
     raise AssertionError(f"check_precision lets no {precision} through")
 
 

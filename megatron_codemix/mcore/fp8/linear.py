@@ -4,8 +4,9 @@ All three are: output, input's gradient, weight's gradient. The sum over tensor-
 in the model's format.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
 
 import torch
 import torch.distributed
@@ -15,10 +16,14 @@ from megatron.core.tensor_parallel import (
 )
 from megatron.core.tensor_parallel.layers import ColumnParallelLinear, RowParallelLinear
 
+from megatron_codemix.backend.devices import goes_into_graph
 from megatron_codemix.mcore.fp8.formats import Quantised
 from megatron_codemix.mcore.fp8.products import Product
 from megatron_codemix.mcore.fp8.scaling import DelayedScaling, LayerScaling
 from megatron_codemix.mcore.parallel_block import LocalColumnLinear, LocalRowLinear
+
+Weight: TypeAlias = tuple[Quantised, Quantised]
+"""One as operand of the output and of the input's gradient."""
 
 
 class _Fp8Linear(torch.nn.Module):
@@ -33,6 +38,8 @@ class _Fp8Linear(torch.nn.Module):
     ) -> None:
         super().__init__(*arguments, **options)
         self.scaling, self.multiply = make_scaling(), multiply
+        self.keeps_weight = False
+        self.kept_weight: Weight | None = None
 
     def _forward_impl(
         self,
@@ -55,10 +62,22 @@ class _Fp8Linear(torch.nn.Module):
         elif allreduce_dgrad:
             input = copy_to_tensor_model_parallel_region(input, group=tp_group)
         if self.training:
-            output: torch.Tensor = RoundedProduct.apply(input, weight, self.scaling, self.multiply)
+            output: torch.Tensor = RoundedProduct.apply(
+                input, weight, self.rounded_weight(weight), self.scaling, self.multiply
+            )
         else:
             output = torch.matmul(input, weight.t())
         return output if bias is None else output + bias
+
+    @torch.no_grad()
+    def rounded_weight(self, weight: torch.Tensor) -> Weight:
+        """For a microbatch: rounded for it, or for an earlier one of the step (`weights_kept`). A
+        graph of CUDA's rounds it each time, as it is replayed in later steps."""
+        if not self.keeps_weight or goes_into_graph():
+            return self.scaling.of_weight(weight)
+        if self.kept_weight is None:
+            self.kept_weight = self.scaling.of_weight(weight)
+        return self.kept_weight
 
     def get_extra_state(self) -> dict[str, torch.Tensor] | None:
         """What a checkpoint holds beside the weights; the same on all tensor- and data-parallel
@@ -103,20 +122,25 @@ IN_FP8: dict[type, type[_Fp8Linear]] = {
 
 
 class RoundedProduct(torch.autograd.Function):
-    """input [..., K] times weight [N, K], transposed; operands rounded by the layer's scaling."""
+    """input [..., K] times weight [N, K], transposed; operands rounded by the layer's scaling.
+
+    weight, rounded_weight: the parameter, which gets the gradient, and what is multiplied.
+    """
 
     @staticmethod
     def forward(
         ctx: Any,
         input: torch.Tensor,
         weight: torch.Tensor,
+        rounded_weight: Weight,
         scaling: LayerScaling,
         multiply: Product,
     ) -> torch.Tensor:
         for_output, for_weight = scaling.of_input(input.flatten(0, -2))
-        weight_for_output, weight_for_input = scaling.of_weight(weight)
-        ctx.save_for_backward(*for_weight[:2], *weight_for_input[:2])
-        ctx.tiles = for_weight.tile, weight_for_input.tile
+        weight_for_output, weight_for_input = rounded_weight
+        kept = for_weight.only_by_columns(), weight_for_input.only_by_columns()
+        ctx.save_for_backward(*kept[0][:2], *kept[1][:2])
+        ctx.tiles = kept[0].tile, kept[1].tile
         ctx.scaling, ctx.multiply, ctx.dtype = scaling, multiply, input.dtype
         output = multiply(for_output, weight_for_output.transposed(), input.dtype, fast_sums=True)
         return output.view(*input.shape[:-1], -1)
@@ -130,7 +154,22 @@ class RoundedProduct(torch.autograd.Function):
         for_input, for_weight = ctx.scaling.of_gradient(gradient.flatten(0, -2))
         to_input = ctx.multiply(for_input, weight, ctx.dtype)
         to_weight = ctx.multiply(for_weight.transposed(), input, ctx.dtype)
-        return to_input.view(*gradient.shape[:-1], -1), to_weight, None, None
+        return to_input.view(*gradient.shape[:-1], -1), to_weight, None, None, None
+
+
+@contextlib.contextmanager
+def weights_kept(model: Iterable[torch.nn.Module]) -> Iterator[None]:
+    """Meanwhile weights do not change, and each is rounded once: for the microbatches of a step,
+    and for what of them is computed again. A weight that is still on its way to this rank
+    (layout.overlap_param_gather) has come when its layer first asks for it."""
+    layers = list(_layers(model))
+    for layer in layers:
+        layer.keeps_weight = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.keeps_weight, layer.kept_weight = False, None
 
 
 def finish_step(model: Iterable[torch.nn.Module], group: torch.distributed.ProcessGroup) -> None:
@@ -141,10 +180,7 @@ def finish_step(model: Iterable[torch.nn.Module], group: torch.distributed.Proce
         depend on how the batch is cut.
     """
     delayed = [
-        layer.scaling
-        for chunk in model
-        for layer in chunk.modules()
-        if isinstance(layer, _Fp8Linear) and isinstance(layer.scaling, DelayedScaling)
+        layer.scaling for layer in _layers(model) if isinstance(layer.scaling, DelayedScaling)
     ]
     if not delayed:
         return
@@ -152,3 +188,10 @@ def finish_step(model: Iterable[torch.nn.Module], group: torch.distributed.Proce
     torch.distributed.all_reduce(maxima, torch.distributed.ReduceOp.MAX, group=group)
     for scaling, found in zip(delayed, maxima, strict=True):
         scaling.finish_step(found)
+
+
+def _layers(model: Iterable[torch.nn.Module]) -> Iterator[_Fp8Linear]:
+    for chunk in model:
+        for layer in chunk.modules():
+            if isinstance(layer, _Fp8Linear):
+                yield layer

@@ -33,17 +33,21 @@ def torch_product(
     left: Quantised, right: Quantised, dtype: torch.dtype, *, fast_sums: bool = False
 ) -> torch.Tensor:
     """By torch's scaled product; one scale for each matrix. Its kernels take the left matrix by
-    rows and the right one by columns, and not two in E5M2."""
+    rows and the right one by columns, and not two in E5M2; what was not written so is copied."""
     assert (left.tile, right.tile) == (None, None), "check_precision lets no blocks through"
+    by_columns = right.codes if right.codes_by_columns is None else right.codes_by_columns
     return torch._scaled_mm(
         left.codes.contiguous(),
-        right.codes.t().contiguous().t(),
+        by_columns.t().contiguous().t(),
         scale_a=left.inverse_scale,
         scale_b=right.inverse_scale,
         out_dtype=dtype,
         use_fast_accum=fast_sums,
     )
 
+
+IN_BOTH_ORDERS = ("torch_scaled_mm",)
+"""Recipes whose products take each operand by rows and by columns."""
 
 PRODUCTS: dict[str, Product] = {"emulated": exact_product, "torch_scaled_mm": torch_product}
 """By the name of the recipe."""

@@ -13,7 +13,8 @@ import torch
 import torch.distributed
 import torch.nn.functional as F
 
-from megatron_codemix.mcore.fp8.formats import E4M3, E5M2, Format, Quantised, quantise
+from megatron_codemix.backend.compiling import fused
+from megatron_codemix.mcore.fp8.formats import E4M3, E5M2, Format, Quantised, codes_of, quantise
 
 TILE = 128
 _ROW, _COLUMN, _SQUARE = (1, TILE), (TILE, 1), (TILE, TILE)
@@ -41,9 +42,12 @@ class LayerScaling(Protocol):
 class TensorwiseScaling:
     """One scale for a tensor, from its maximum as it is: E4M3 forward, E5M2 for gradients."""
 
-    def __init__(self, group: torch.distributed.ProcessGroup | None) -> None:
-        """group: the ranks that share the layer's tensors; None: this one has all of them."""
-        self.group = group
+    def __init__(
+        self, group: torch.distributed.ProcessGroup | None, *, in_both_orders: bool = False
+    ) -> None:
+        """group: the ranks that share the layer's tensors; None: this one has all of them.
+        in_both_orders: of memory, for products that take either."""
+        self.group, self.in_both_orders = group, in_both_orders
 
     def of_input(self, matrix: torch.Tensor) -> tuple[Quantised, Quantised]:
         rounded = self._rounded(matrix, E4M3)
@@ -61,7 +65,8 @@ class TensorwiseScaling:
         maximum = absolute_maximum(matrix)
         if self.group is not None:
             torch.distributed.all_reduce(maximum, torch.distributed.ReduceOp.MAX, group=self.group)
-        return quantise(matrix, scale_of(maximum, to), to)
+        codes, by_columns, inverse = rounded_to_range(matrix, maximum, to, self.in_both_orders)
+        return Quantised(codes, inverse, None, by_columns)
 
 
 class BlockwiseScaling:
@@ -101,8 +106,16 @@ class DelayedScaling:
     FORMATS = (E4M3, E4M3, E5M2)
     """Of input, weight, output's gradient."""
 
-    def __init__(self, history_length: int, margin: int, device: torch.device) -> None:
-        self.margin = margin
+    def __init__(
+        self,
+        history_length: int,
+        margin: int,
+        device: torch.device,
+        *,
+        in_both_orders: bool = False,
+    ) -> None:
+        """in_both_orders: of memory, for products that take either."""
+        self.margin, self.in_both_orders = margin, in_both_orders
         self.scale = torch.ones(3, device=device)
         self.history = torch.zeros(3, history_length, device=device)
         """Maxima of the last steps, the newest last."""
@@ -134,9 +147,11 @@ class DelayedScaling:
 
     def _rounded(self, matrix: torch.Tensor, role: int) -> Quantised:
         self.maxima[role] = torch.maximum(self.maxima[role], absolute_maximum(matrix))
-        return quantise(matrix, self.scale[role], self.FORMATS[role])
+        to, in_both_orders = self.FORMATS[role], self.in_both_orders
+        return quantise(matrix, self.scale[role], to, in_both_orders=in_both_orders)
 
 
+@fused
 def absolute_maximum(matrix: torch.Tensor) -> torch.Tensor:
     """Largest magnitude, fp32 []."""
     return matrix.abs().amax().float()
@@ -162,6 +177,15 @@ def micro_scale_of(maximum: torch.Tensor, to: Format) -> torch.Tensor:
     stored = ((stored.view(torch.int32) + _FRACTION) & _SIGN_AND_EXPONENT).view(torch.float32)
     is_known = maximum.isfinite() & (maximum > to.maximum * 2.0**-127)
     return stored.reciprocal().masked_fill(~is_known, 1.0)
+
+
+@fused
+def rounded_to_range(
+    matrix: torch.Tensor, maximum: torch.Tensor, to: Format, in_both_orders: bool
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+    """Codes by rows and, if asked for, by columns; what they are to be multiplied with."""
+    scale = scale_of(maximum, to)
+    return *codes_of(matrix, scale, to, in_both_orders), scale.reciprocal()
 
 
 def _tiled(matrix: torch.Tensor, tile: tuple[int, int]) -> Quantised:

@@ -96,12 +96,15 @@ class Stage:
 
     def _rotation(self, inputs: Inputs) -> torch.Tensor | Turns:
         """Of the rotary embedding. Worked out once for all layers where `kernels.rotate` does it;
-        megatron-core's rotation of neighbours takes angles [S, 1 or B, 1, D]."""
+        megatron-core's rotation, of neighbours on a CPU, takes angles [S, 1 or B, 1, D]."""
         if inputs.positions is None:
             angles = self._angles[: inputs.tokens.shape[1]]
         else:
             angles = self._angles[:, 0][inputs.positions.T]
-        return Turns.of(angles, self.dtype) if self.gpt.config.apply_rope_fusion else angles
+        config = self.gpt.config
+        if not config.apply_rope_fusion:
+            return angles
+        return Turns.of(angles, self.dtype, config.rotary_interleaved)
 
     def run_all(self, batches: Sequence[Inputs]) -> Iterator[torch.Tensor]:
         """Hidden states of each batch in turn. Every rank of a copy of the model calls it with the

@@ -7,7 +7,7 @@ against the largest memory of a microbatch (tests/distributed/test_peak_memory.p
 
 from dataclasses import replace
 
-from megatron_codemix.planner.memory.layer import FP32, MLP_TENSORS, LayerActivations
+from megatron_codemix.planner.memory.layer import FP32, LayerActivations
 
 
 def backward_bytes(layer: LayerActivations) -> int:
@@ -21,7 +21,7 @@ def backward_bytes(layer: LayerActivations) -> int:
         inputs = 2 * routed * sizes.hidden
     matrix = sizes.mlp * sizes.hidden
     wide = tokens * sizes.mlp
-    freed = MLP_TENSORS[model.activation] * wide
+    freed = layer.mlp_tensors * wide
     steps = (
         # The second matrix: gradients of its input and of itself.
         wide + matrix,

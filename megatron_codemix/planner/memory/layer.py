@@ -9,7 +9,6 @@ formulas (arXiv 2205.05198, table 2) are of other kernels: dropout, kept scores,
 from dataclasses import dataclass
 from typing import Literal
 
-from megatron_codemix.config.parameters import layer_parameters
 from megatron_codemix.config.schema import Fp8Config
 from megatron_codemix.planner.job import Job
 from megatron_codemix.planner.memory.sizes import RankSizes, rank_sizes
@@ -18,9 +17,9 @@ FP32 = 4
 INDEX = 8
 """Bytes of the number of a token."""
 
-MLP_TENSORS = {"swiglu": 4, "geglu": 5, "gelu": 2}
+_MLP_TENSORS = {"swiglu": 3, "geglu": 5, "gelu": 2}
 """Tensors of the MLP's width that are kept, the second matrix's input among them. A gated pair
-counts twice; GatedSilu keeps it and the opened gate, megatron-core's GEGLU also the other half."""
+counts twice; megatron-core's GEGLU keeps the opened gate and the other half as well."""
 
 _EXPERT_TENSORS = {"swiglu": 6, "geglu": 6, "gelu": 3}
 """The same of an expert: what is weighted by the router is kept before and after."""
@@ -40,11 +39,27 @@ class Kernels:
     holds_sent_output: bool
     """Whether a pipeline stage keeps what it has sent: gloo reads it later, a GPU in the order of
     its stream (`deallocate_pipeline_outputs`)."""
+    keeps_opened_gate: bool
+    """Whether SwiGLU keeps silu(gate) beside its input (`mcore/kernels.py`)."""
+    masks_parts: bool
+    """Whether attention of a part of a sequence takes a mask, which is kept (`mcore/layers.py`)."""
 
 
-GPU = Kernels(attention="flash", fused_rms_norm=True, holds_sent_output=False)
+GPU = Kernels(
+    attention="flash",
+    fused_rms_norm=True,
+    holds_sent_output=False,
+    keeps_opened_gate=False,
+    masks_parts=False,
+)
 """torch's flash attention and fused norms."""
-CPU = Kernels(attention="flash", fused_rms_norm=False, holds_sent_output=True)
+CPU = Kernels(
+    attention="flash",
+    fused_rms_norm=False,
+    holds_sent_output=True,
+    keeps_opened_gate=True,
+    masks_parts=True,
+)
 """torch's kernels for host processors, which have flash attention too."""
 
 
@@ -78,12 +93,11 @@ class LayerActivations:
 
     def kept(self) -> int:
         """Bytes of a microbatch. The layer's input counts, its output belongs to the next one."""
-        weights = self._codes_of_weights()
         if self.job.model.block == "parallel":
-            return self._input_of_both() + self._attention() + self._mlp() + weights
+            return self._input_of_both() + self._attention() + self._mlp()
         norms = 2 * self.norm_of_stream()
         branches = self._input_of_matrix() + self._attention() + self.mlp_branch()
-        return norms + branches + weights
+        return norms + branches
 
     def norm_of_stream(self) -> int:
         """What a norm of the residual stream keeps, its input among it."""
@@ -108,13 +122,6 @@ class LayerActivations:
         if is_input_kept and "core_attn" not in self.recomputed:  # else it is kept for the values
             kept += sizes.of_tokens(sizes.queries + sizes.keys)
         return kept
-
-    def _codes_of_weights(self) -> int:
-        """Where FP8 is not Transformer Engine's, each microbatch keeps the weights as they were
-        rounded for it."""
-        if self.fp8 != "own":
-            return 0
-        return layer_parameters(self.job.model, tensor=self.job.layout.tensor).matrices
 
     def _input_of_matrix(self) -> int:
         """Normalised stream, input of queries, keys and values or of the MLP. It is gathered anew
@@ -155,7 +162,8 @@ class LayerActivations:
         keys = sizes.sequences * self._pieces * self._piece
         if self.kernels.attention == "dense":
             return FP32 * (self.scores + (sizes.tokens + 2 * keys) * sizes.queries)
-        mask = self._pieces * self._piece**2 if sizes.context > 1 else 0
+        is_masked = sizes.context > 1 and self.kernels.masks_parts
+        mask = self._pieces * self._piece**2 if is_masked else 0
         tensors = 2 * sizes.tokens * sizes.queries + 2 * keys * sizes.keys
         return FP32 * sizes.tokens * sizes.num_heads + (tensors + mask) * sizes.element
 
@@ -194,12 +202,20 @@ class LayerActivations:
             return self.sizes.stream + self._experts()
         return self._input_of_matrix() + self._mlp()
 
+    @property
+    def mlp_tensors(self) -> int:
+        """Tensors of the MLP's width that are kept, the second matrix's input among them."""
+        model = self.job.model
+        # Experts have megatron-core's SwiGLU, which keeps the opened gate on every device.
+        is_opened = self.kernels.keeps_opened_gate or model.moe is not None
+        return _MLP_TENSORS[model.activation] + int(model.activation == "swiglu" and is_opened)
+
     def _mlp(self) -> int:
         """Inside the dense MLP."""
         if "mlp" in self.recomputed:
             return 0
         sizes = self.sizes
-        tensors = MLP_TENSORS[self.job.model.activation] - 1
+        tensors = self.mlp_tensors - 1
         last = sizes.element if self.fp8 is None else 1
         return sizes.tokens * sizes.mlp * (tensors * sizes.element + last)
 

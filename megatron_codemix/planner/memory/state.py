@@ -39,14 +39,19 @@ def state_of(job: Job, parameters: RankParameters) -> State:
 
 
 def fp8_copy_bytes(job: Job, parameters: RankParameters) -> int:
-    """Of weights in FP8, beside the bf16 ones: in the order that each of two products takes, kept
-    from microbatch to microbatch (Transformer Engine on Hopper). With fp8_params they stand in the
-    place of the bf16 ones, and are as large. Scales count where there is one for 32 elements."""
+    """Of weights in FP8, beside the bf16 ones, kept from microbatch to microbatch: in the order
+    that each of two products takes (Transformer Engine on Hopper, torch's products, MXFP8's two
+    roundings), or once (emulated otherwise). With fp8_params they stand in the place of the bf16
+    ones, and are as large. Scales count where there is one for 32 elements."""
     precision = job.precision
-    if not isinstance(precision, Fp8Config) or not precision.is_engines:
+    if not isinstance(precision, Fp8Config):
         return 0
-    scales = parameters.fp8_matrices // 16 if precision.recipe == "mxfp8" else 0
-    return scales + (0 if precision.fp8_params else 2 * parameters.fp8_matrices)
+    is_micro = precision.scaling == "mxfp8"
+    scales = parameters.fp8_matrices // 16 if is_micro else 0
+    if precision.fp8_params:
+        return scales
+    copies = 1 if precision.recipe == "emulated" and not is_micro else 2
+    return scales + copies * parameters.fp8_matrices
 
 
 def _optimizer_elements(job: Job, parameters: RankParameters) -> int:

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 import megatron_codemix.mcore  # noqa: F401  # installs the CPU meaning of torch.cuda first
 from megatron_codemix.mcore.kernels import (
     GatedSilu,
+    _GatedSilu,
+    _GatedSiluOfInput,
     logits_and_maximum,
     rotate,
 )
@@ -30,15 +32,17 @@ def results(function, argument: torch.Tensor, gradient: torch.Tensor) -> list[to
     return [value.detach(), wide.grad]
 
 
+@pytest.mark.parametrize("interleaved", [False, True])
 @pytest.mark.parametrize("dtype", CLOSE)
-def test_rotation_is_megatron_cores(dtype) -> None:
+def test_rotation_is_megatron_cores(dtype, interleaved) -> None:
     from megatron.core.models.common.embeddings.rope_utils import _apply_rotary_pos_emb_bshd
 
     x, gradient = random(11, 3, 4, 8, dtype=dtype), random(11, 3, 4, 8, dtype=dtype, seed=1)
     angles = torch.outer(torch.arange(11.0), torch.tensor([1.0, 0.1, 0.01, 0.001]))
-    angles = torch.cat([angles, angles], -1)[:, None, None]
-    found = results(lambda x: rotate(x, angles), x, gradient)
-    expected = results(lambda x: _apply_rotary_pos_emb_bshd(x, angles), x, gradient)
+    twice = angles.repeat_interleave(2, -1) if interleaved else torch.cat([angles, angles], -1)
+    angles = twice[:, None, None]
+    found = results(lambda x: rotate(x, angles, interleaved), x, gradient)
+    expected = results(lambda x: _apply_rotary_pos_emb_bshd(x, angles, interleaved), x, gradient)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=CLOSE[dtype], rtol=0)
 
@@ -58,6 +62,18 @@ def test_gated_silu_is_the_formula_bit_for_bit(dtype) -> None:
     x, gradient = random(5, 2, 24, dtype=dtype), random(5, 2, 12, dtype=dtype, seed=1)
     for one, other in zip(results(gated, x, gradient), results(formula, x, gradient), strict=True):
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
+def test_gated_silu_that_keeps_its_input_alone_is_the_same(dtype) -> None:
+    x, gradient = random(5, 2, 24, dtype=dtype), random(5, 2, 12, dtype=dtype, seed=1)
+    expected = results(_GatedSilu.apply, x, gradient)
+    for one, other in zip(results(_GatedSiluOfInput.apply, x, gradient), expected, strict=True):
+        assert torch.equal(one, other)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda one: kept.append(one), lambda one: one):
+        _GatedSiluOfInput.apply(x)
+    assert [one.data_ptr() for one in kept] == [x.data_ptr()]
 
 
 def test_maximum_is_that_of_fp32_logits() -> None:

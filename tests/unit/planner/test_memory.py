@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from itertools import repeat
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,8 @@ import megatron_codemix.mcore  # noqa: F401  # before megatron.core
 from megatron_codemix.config.schema import Fp8Config, LayoutConfig, ModelConfig, PrecisionConfig
 from megatron_codemix.planner.hardware import find_gpu
 from megatron_codemix.planner.job import Job
-from megatron_codemix.planner.memory import MemoryEstimate, estimate_memory
+from megatron_codemix.planner.memory import CPU, GPU, MemoryEstimate, estimate_memory
+from megatron_codemix.planner.memory.layer import LayerActivations
 from megatron_codemix.planner.memory.overheads import communication_bytes, num_communicators
 from megatron_codemix.planner.memory.parameters import rank_parameters
 from megatron_codemix.planner.memory.pipeline import chunks_of_stage
@@ -159,6 +161,24 @@ def test_buffers_of_overlapped_collectives_are_counted() -> None:
             for one in (cut_job, replace(cut_job, layout=overlapped))
         )
         assert with_them - without == for_each * 4096 * 8192
+
+
+@pytest.mark.parametrize(("recipe", "copies"), [("torch_scaled_mm", 2), ("emulated", 1)])
+def test_weights_that_are_rounded_here_are_kept_for_the_step(recipe: Any, copies: int) -> None:
+    """Not with each microbatch in flight: more of them make the rounded model larger by as much as
+    the other."""
+    precision = Fp8Config(recipe=recipe, rule="tensorwise")
+    [wide], [narrow] = estimate().stages, estimate(precision=precision).stages
+    matrices = rank_parameters(job(precision=precision), 0).fp8_matrices
+    assert narrow.weights - wide.weights == copies * matrices
+
+
+def test_a_gpu_makes_silu_of_the_gate_again() -> None:
+    """A quarter of what a CPU keeps of the MLP."""
+    layers = [LayerActivations.of(job(), kernels, in_fp8=False) for kernels in (GPU, CPU)]
+    sizes = layers[0].sizes
+    on_gpu, on_cpu = (layer._mlp() for layer in layers)
+    assert (on_gpu, on_cpu) == tuple(count * sizes.of_tokens(sizes.mlp) for count in (3, 4))
 
 
 def test_a_rank_of_its_own_has_no_communicators() -> None:

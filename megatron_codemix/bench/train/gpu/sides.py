@@ -18,6 +18,7 @@ from megatron_codemix.config.schema import (
 from megatron_codemix.data.batches import Batch
 from megatron_codemix.errors import RunError
 from megatron_codemix.mcore.build import build_trained
+from megatron_codemix.mcore.compiled import compile_functions
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.microbatch_graph import MicrobatchGraph
 from megatron_codemix.mcore.optimizer import set_step_sizes
@@ -60,6 +61,7 @@ class Ours:
             parallel=parallel,
             backend=backend,
         )
+        compile_functions(backend, precision)
         self.parallel, self.backend = parallel, backend
         self.batches = itertools.cycle(_random_batches(model, sequence, sequences, backend))
         self.launched: LaunchedStep | None = None

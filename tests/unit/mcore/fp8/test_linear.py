@@ -1,12 +1,15 @@
 """A linear layer's three products against the rules restated in numpy, added up in float64."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import megatron_codemix.mcore  # noqa: F401  # before megatron.core
+from megatron_codemix.mcore.fp8.formats import Quantised
 from megatron_codemix.mcore.fp8.linear import RoundedProduct
 from megatron_codemix.mcore.fp8.products import Product, exact_product, torch_product
 from megatron_codemix.mcore.fp8.scaling import (
@@ -111,9 +114,42 @@ def three_products(
 ) -> list[np.ndarray]:
     """Output, input's gradient, weight's gradient."""
     input, weight = (torch.from_numpy(array).requires_grad_() for array in (x, w))
-    found = RoundedProduct.apply(input, weight, scaling, multiply)
+    rounded_weight = scaling.of_weight(weight.detach())
+    found = RoundedProduct.apply(input, weight, rounded_weight, scaling, multiply)
     found.backward(torch.from_numpy(g))
     return [found.detach().numpy(), input.grad.numpy(), weight.grad.numpy()]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(TensorwiseScaling, None),
+        partial(DelayedScaling, 4, 0, torch.device("cpu")),
+    ],
+    ids=["tensorwise", "delayed"],
+)
+def test_operands_are_written_in_the_order_that_torch_takes(
+    make: Callable[..., LayerScaling],
+) -> None:
+    """The left one by rows, the right one by columns: what is not would be copied. And the same is
+    multiplied as where the order is left to the product."""
+    orders = []
+
+    def watched(left: Quantised, right: Quantised, *options: Any, **named: Any) -> torch.Tensor:
+        columns = right.codes if right.codes_by_columns is None else right.codes_by_columns
+        orders.append((left.codes.is_contiguous(), columns.t().is_contiguous()))
+        return torch_product(left, right, *options, **named)
+
+    rng = np.random.default_rng(1)
+    x, w, g = (
+        rng.standard_normal(shape).astype(np.float32)
+        for shape in ((SEQUENCE, BATCH, INPUTS), (OUTPUTS, INPUTS), (SEQUENCE, BATCH, OUTPUTS))
+    )
+    found = three_products(x, w, g, make(in_both_orders=True), watched)
+    assert orders == [(True, True)] * 3
+    expected = three_products(x, w, g, make(), torch_product)
+    for one, other in zip(found, expected, strict=True):
+        assert np.array_equal(one, other)
 
 
 def product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
