@@ -19,6 +19,7 @@ from megatron_codemix.bench.train.gpu.processes import Ended, measure_in_process
 from megatron_codemix.bench.train.gpu.results import Results
 from megatron_codemix.bench.train.gpu.suite import Settings, measured_rows
 from megatron_codemix.errors import RunError
+from megatron_codemix.units import format_bytes
 
 MACHINE = Machine(
     card="NVIDIA H100 80GB HBM3",
@@ -154,7 +155,8 @@ def test_out_of_memory_is_told_with_the_planner_s_number_and_kept(tmp_path: Path
         assert begun == begun_now
         assert row["status"] == "failed"
         assert row["reason"].startswith("ran out of memory (CUDA out of memory.); the planner's ")
-        assert "27.7 GiB, and the card has 79.1 GiB, of which 512.0 MiB were" in row["reason"]
+        planned = format_bytes(row["planned_memory_bytes"])
+        assert f"{planned}, and the card has 79.1 GiB, of which 512.0 MiB were" in row["reason"]
 
 
 def out_of_memory(taken_before: int) -> partial[Ended]:
