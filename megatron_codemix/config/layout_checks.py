@@ -5,6 +5,7 @@ does, and without it several combinations train on wrong numbers."""
 import math
 
 from megatron_codemix.config.batch_sizes import batch_sizes
+from megatron_codemix.config.engine_checks import check_engine
 from megatron_codemix.config.plan import padded_vocabulary_size
 from megatron_codemix.config.precision_checks import check_precision_layout
 from megatron_codemix.config.schema import LayoutConfig, ModelConfig, RunConfig
@@ -21,9 +22,9 @@ def layout_problems(config: RunConfig, world_size: int) -> list[str]:
 
 
 def check_trained_layout(config: RunConfig) -> list[str]:
-    """What optimizer and number formats ask of `layout`, beside what the model does; a model that
-    is only read has no such rules."""
-    return [*_check_muon(config), *check_precision_layout(config)]
+    """What optimizer, number formats and a chosen engine ask of `layout`, beside what the model
+    does; a model that is only read has no such rules."""
+    return [*_check_muon(config), *check_precision_layout(config), *check_engine(config)]
 
 
 def check_layout_options(config: RunConfig) -> list[str]:

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from megatron_codemix.backend.environment import require_device, require_precision
+from megatron_codemix.backend.environment import (
+    require_device,
+    require_engine,
+    require_precision,
+)
 from megatron_codemix.config.checks import check_config
 from megatron_codemix.config.layout_checks import check_layout
 from megatron_codemix.config.learning_rate import LearningRate, Link, learning_rate
@@ -67,6 +71,7 @@ def prepare_phase(
     if runs_here:
         require_device(config.backend.device)
         require_precision(config.precision, config.backend.device)
+        require_engine(config.backend)
     if runs_here and config.data.loader == "dali":
         require_dali()
     parents = parents_of(config)

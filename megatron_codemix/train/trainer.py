@@ -267,6 +267,8 @@ def _build(config: RunConfig, parallel: ModelParallel, backend: Backend) -> tupl
         seed=config.train.seed,
         parallel=parallel,
         backend=backend,
+        asked=config.backend,
+        document_mask=config.data.document_mask,
     )
     model = wrap_data_parallel(chunks, config.layout, parallel)
     optimizer = build_optimizer(

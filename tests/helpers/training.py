@@ -12,6 +12,7 @@ from megatron_codemix.config.mup import width_ratio
 from megatron_codemix.config.schema import (
     AdamWConfig,
     AnyPrecisionConfig,
+    BackendConfig,
     LayoutConfig,
     ModelConfig,
     OptimizerConfig,
@@ -35,6 +36,7 @@ MODEL = ModelConfig(
     tie_embeddings=False,
 )
 OPTIMIZER = AdamWConfig(weight_decay=0.1)
+OUR_LAYERS = BackendConfig(engine="torch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,8 @@ class Job:
     optimizer: OptimizerConfig = OPTIMIZER
     model: ModelConfig = MODEL
     device: DeviceChoice = "cpu"
+    backend: BackendConfig = OUR_LAYERS
+    """Whose layers, on a GPU."""
     first_step: int = 0
     num_steps: int = 10
     first_label: int = 0
@@ -199,6 +203,7 @@ def build_on_rank(job: Job):  # type: ignore[no-untyped-def]  # torch is importe
         seed=SEED,
         parallel=parallel,
         backend=backend,
+        asked=job.backend,
     )
     return chunks, parallel, backend
 

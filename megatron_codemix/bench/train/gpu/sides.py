@@ -12,6 +12,7 @@ from megatron_codemix.bench.train.setting import LEARNING_RATE, SEED, random_bat
 from megatron_codemix.config.schema import (
     AdamWConfig,
     AnyPrecisionConfig,
+    BackendConfig,
     LayoutConfig,
     ModelConfig,
 )
@@ -55,6 +56,7 @@ class Ours:
             seed=SEED,
             parallel=parallel,
             backend=backend,
+            asked=BackendConfig(),
         )
         self.model = wrap_data_parallel(chunks, layout, parallel)
         self.optimizer = build_optimizer(OPTIMIZER, layout, precision, self.model, parallel)
