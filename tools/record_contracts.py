@@ -1,6 +1,7 @@
-"""Writes down the signatures of what training calls in Transformer Engine and Apex.
+"""Writes down the signatures of what training calls in Transformer Engine and Apex, and the
+parameters of Transformer Engine's layers (engine_layers.py).
 
-    python tools/record_contracts.py > tests/contracts/engines.json
+    CUDA_VISIBLE_DEVICES= python -m tools.record_contracts > tests/contracts/engines.json
 
 To be run where Transformer Engine loads: with a PyTorch that is built with CUDA it needs no GPU for
 that. `tests/unit/mcore/test_engine_contracts.py` compares every call in our sources, and in the
@@ -238,15 +239,32 @@ def _versions() -> dict[str, str | None]:
 def as_json(content: dict[str, Any]) -> str:
     """One line for each name, so that a new version gives a readable diff."""
     head = json.dumps({key: content[key] for key in ("versions", "absent")}, indent=1)
-    lines = [
-        f"  {json.dumps(name)}: {json.dumps(found)}"
-        for name, found in content["signatures"].items()
-    ]
-    return head[:-2] + ',\n "signatures": {\n' + ",\n".join(lines) + "\n }\n}"
+    signatures = _block(content["signatures"], 1)
+    layers = {
+        model: {part: _block(found, 3) for part, found in described.items()}
+        for model, described in content["layers"].items()
+    }
+    models = _object({model: _object(parts, 2) for model, parts in layers.items()}, 1)
+    return f'{head[:-2]},\n "signatures": {signatures},\n "layers": {models}\n}}'
+
+
+def _block(found: dict[str, Any], depth: int) -> str:
+    return _object({name: json.dumps(value) for name, value in found.items()}, depth)
+
+
+def _object(values: dict[str, str], depth: int) -> str:
+    """A JSON object, whose values are JSON already, with a line for each."""
+    indent = " " * depth
+    lines = [f"{indent} {json.dumps(name)}: {value}" for name, value in values.items()]
+    return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
 
 
 if __name__ == "__main__":
     import torch  # noqa: F401  # first: Transformer Engine finds its libraries through it
-    import transformer_engine.pytorch  # noqa: F401
+    import transformer_engine.pytorch  # noqa: F401  # before it is left out, as on every CPU
 
-    print(as_json(record([use.name for use in uses()])))
+    from tools.engine_layers import describe
+
+    # First: it gives CUDA's names a meaning without a GPU, which megatron.core asks for.
+    described = describe("theirs")
+    print(as_json({**record([use.name for use in uses()]), "layers": described}))

@@ -5,9 +5,21 @@ import importlib
 import sys
 from functools import cache
 
-import torch  # noqa: F401  # its libraries first: Transformer Engine links with them
+import torch  # its libraries first: Transformer Engine links with them
+
+from megatron_codemix.backend.devices import compute_capability
+from megatron_codemix.backend.environment import engine_version
+from megatron_codemix.config.engine_checks import engine_lacks
 
 _NAME = "transformer_engine"
+
+
+def engine_lacks_here(device: torch.device) -> str | None:
+    """Why Transformer Engine's layers cannot be had on this device; None where they can."""
+    lacks = engine_lacks(compute_capability(device), engine_version())
+    if lacks is None and (problem := engine_problem()):
+        return f"it does not load ({problem})"
+    return lacks
 
 
 @cache

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from megatron_codemix.config.engine_checks import check_engine_machine
 from megatron_codemix.config.engine_options import check_engine_options, takes_engine_loss
 from megatron_codemix.config.precision_checks import Capability, check_machine
 from megatron_codemix.config.schema import (
@@ -97,6 +98,15 @@ def require_engine_options(config: RunConfig, device_files: Path = Path("/dev"))
         device = config.backend.device
         capability = None if device == "cpu" else _gpu_capability(device_files)
         problems = check_engine_options(config, capability, engine_version())
+        if problems:
+            raise ConfigError(problems)
+
+
+def require_engine(asked: BackendConfig, device_files: Path = Path("/dev")) -> None:
+    """Raises ConfigError with all that this machine lacks for layers and kernels asked by name."""
+    if asked.engine == "transformer_engine" or asked.attention != "auto":
+        capability = None if asked.device == "cpu" else _gpu_capability(device_files)
+        problems = check_engine_machine(asked, capability, engine_version())
         if problems:
             raise ConfigError(problems)
 

@@ -196,6 +196,7 @@ def _gpu_checks() -> list[Check]:
             ("gpu: driver", _driver()),
             ("gpu: torch", _torch_cuda()),
             ("gpu: te", _transformer_engine()),
+            ("gpu: layers", _layers()),
             ("gpu: apex", _apex()),
             ("gpu: dali", _dali()),
         )
@@ -235,6 +236,18 @@ def _transformer_engine() -> str:
 
     problem = engine_problem()
     return f"{MISSING}{version} is installed and does not load ({problem})" if problem else version
+
+
+def _layers() -> str:
+    """Whose a model would be built of here, where it has no part that is ours on any machine."""
+    if importlib.util.find_spec("torch") is None:
+        return f"{MISSING}torch is not installed"
+    from megatron_codemix.backend.devices import select_backend
+    from megatron_codemix.backend.engine import engine_lacks_here
+
+    if (reason := engine_lacks_here(select_backend("auto").device)) is not None:
+        return f"ours, not Transformer Engine's: {reason}"
+    return "Transformer Engine's in bf16 and its FP8, once a run has tried them beside ours"
 
 
 def _apex() -> str:

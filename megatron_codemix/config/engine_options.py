@@ -36,6 +36,11 @@ def check_engine_loss(config: RunConfig) -> list[str]:
             f"{ENGINE_LOSS}: te computes on a GPU, and backend.device is cpu; remove it and "
             "cross_entropy_loss_fusion"
         ]
+    if config.backend.engine == "torch":
+        return [
+            f"{ENGINE_LOSS}: te is Transformer Engine's, which backend.engine=torch leaves out; "
+            "remove one of them"
+        ]
     return []
 
 
@@ -53,6 +58,8 @@ def check_tensor_overlap(config: RunConfig) -> list[str]:
         "is Transformer Engine's on GPUs, and backend.device is cpu; set it to false": (
             config.backend.device == "cpu"
         ),
+        "needs Transformer Engine's linear layers, which backend.engine=torch leaves out; take "
+        "auto": config.backend.engine == "torch",
         "needs Transformer Engine's linear layers, which take bf16 and FP8, and precision.kind is "
         "fp32; take bf16": precision.model_format == "fp32",
         f"needs Transformer Engine's linear layers, and precision.recipe={recipe} has its own; "

@@ -25,10 +25,12 @@ def check_graphs(config: RunConfig) -> list[str]:
             f"{asked} does not go with delayed scaling, whose maxima and scales are passed on from "
             "step to step by Python; take tensorwise scaling, or leave it out"
         )
-    if isinstance(precision, Fp8Config) and precision.fp8_params:
+    if isinstance(precision, Fp8Config) and precision.is_engines and precision.recipe != "delayed":
         problems.append(
-            f"{asked} does not go with precision.fp8_params; Transformer Engine makes the weights' "
-            "transposes anew when Python finds them out of date; leave one of them out"
+            f"{asked} does not go with precision.recipe={precision.recipe}; Transformer Engine's "
+            "layers round weights, and begin sums of gradients, in a step's first microbatch, and "
+            "one recording is for all of them; take precision.recipe=torch_scaled_mm, or leave it "
+            "out"
         )
     if config.data.loader == "dali":
         problems.append(
@@ -47,6 +49,11 @@ def check_graphs_layout(config: RunConfig) -> list[str]:
         "pipeline": (
             layout.pipeline > 1,
             "a stage's messages follow a schedule over all microbatches, and one is recorded",
+        ),
+        "tensor_overlap": (
+            layout.tensor_overlap,
+            "Transformer Engine's buffers are written by streams of its own, for which a recording "
+            "was never tried",
         ),
         "overlap_grad_reduce": (
             layout.overlap_grad_reduce,

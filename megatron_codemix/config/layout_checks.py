@@ -5,6 +5,7 @@ does, and without it several combinations train on wrong numbers."""
 import math
 
 from megatron_codemix.config.batch_sizes import batch_sizes
+from megatron_codemix.config.engine_checks import check_engine
 from megatron_codemix.config.engine_options import check_tensor_overlap
 from megatron_codemix.config.graph_checks import check_graphs_layout
 from megatron_codemix.config.plan import padded_vocabulary_size
@@ -23,11 +24,12 @@ def layout_problems(config: RunConfig, world_size: int) -> list[str]:
 
 
 def check_trained_layout(config: RunConfig) -> list[str]:
-    """What optimizer, number formats, overlaps and CUDA graphs ask of `layout`, beside what the
-    model does; a model that is only read has no such rules."""
+    """What optimizer, number formats, a chosen engine, overlaps and CUDA graphs ask of `layout`,
+    beside what the model does; a model that is only read has no such rules."""
     return [
         *_check_muon(config),
         *check_precision_layout(config),
+        *check_engine(config),
         *check_tensor_overlap(config),
         *check_graphs_layout(config),
     ]

@@ -7,6 +7,7 @@ Names and defaults are those of `megatron/training/arguments.py` of the release 
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
+from megatron_codemix.config.engine_checks import left_out
 from megatron_codemix.config.identity import SAMPLE_OPTIONS
 from megatron_codemix.config.mixture_checks import weighted_sources
 from megatron_codemix.config.overrides import Value, typed_overrides
@@ -98,6 +99,7 @@ def megatron_arguments(config: RunConfig, plan: RunPlan) -> Flags:
         ("--seq-length", str(config.data.sequence_length)),
         ("--max-position-embeddings", str(config.data.sequence_length)),
         *_layout_flags(layout),
+        *_kernel_flags(config),
         ("--global-batch-size", str(config.train.global_batch_sequences)),
         *_horizon_flags(config, plan),
         ("--optimizer", "adam"),
@@ -272,6 +274,20 @@ def _layout_flags(layout: LayoutConfig) -> Flags:
     }
     flags += [(flag,) for flag, is_on in switches.items() if is_on]
     return flags + _recompute_flags(layout)
+
+
+def _kernel_flags(config: RunConfig) -> Flags:
+    """As on a machine where Transformer Engine is usable, as Megatron-LM's is to be."""
+    asked = config.backend
+    is_ours = asked.engine == "torch" or "layers" in left_out(
+        config.model, config.layout, config.precision
+    )
+    # Megatron-LM's local layers attend by products of their own, whatever is asked.
+    attention = "local" if is_ours else asked.attention
+    impl = "local" if is_ours else "transformer_engine"
+    flags: Flags = [("--transformer-impl", impl), ("--attention-backend", attention)]
+    # Apex's kernel, which its local LayerNorm takes by default and its RMSNorm refuses.
+    return [*flags, ("--no-persist-layer-norm",)] if is_ours else flags
 
 
 def _recompute_flags(layout: LayoutConfig) -> Flags:

@@ -96,13 +96,18 @@ def check_machine(
             f"precision.recipe: {recipe} is Transformer Engine's, which is not installed; install "
             f"the extra [gpu], {without}{instead}"
         )
-    elif not ENGINE_VERSION <= _version(engine) < NEXT_ENGINE_VERSION:
+    elif not is_taken(engine):
         problems.append(
             f"precision.recipe: {recipe} needs Transformer Engine {_dotted(ENGINE_VERSION)} or "
             f"newer, before {_dotted(NEXT_ENGINE_VERSION)}, and {engine} is installed; install the "
             f"extra [gpu], {instead}"
         )
     return problems
+
+
+def is_taken(engine: str) -> bool:
+    """Whether a Transformer Engine of this version is."""
+    return ENGINE_VERSION <= _version(engine) < NEXT_ENGINE_VERSION
 
 
 def check_capability(precision: Fp8Config, capability: Capability | None) -> list[str]:

@@ -28,6 +28,7 @@ from megatron_codemix.checkpoints import (
 from megatron_codemix.errors import RunError
 from megatron_codemix.mcore.background_save import SaveInFlight, start_save
 from megatron_codemix.mcore.checkpoint_writer import CheckpointProcess
+from megatron_codemix.mcore.engine.extra_states import of_linear_layers, understood
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.mcore.model import Model, finish_update, gpt_of
 from megatron_codemix.mcore.optimizer_state import owned_state, places_of_state
@@ -132,15 +133,17 @@ def load_weights(folder: Path, model: Sequence[Model]) -> None:
 
 def sharded_weights(model: Sequence[Model | DistributedDataParallel]) -> dict[str, Any]:
     """State of each model chunk. The names in the file are those of the whole model's layers, so a
-    checkpoint does not know how it was cut."""
+    checkpoint does not know how it was cut, nor whose layers they were."""
     return {
-        f"model{number}": gpt_of(chunk).sharded_state_dict() for number, chunk in enumerate(model)
+        f"model{number}": of_linear_layers(gpt_of(chunk).sharded_state_dict())
+        for number, chunk in enumerate(model)
     }
 
 
 def _set_weights(model: Sequence[Model | DistributedDataParallel], loaded: dict[str, Any]) -> None:
     for number, chunk in enumerate(model):
-        gpt_of(chunk).load_state_dict(loaded[f"model{number}"], strict=True)
+        gpt = gpt_of(chunk)
+        gpt.load_state_dict(understood(loaded[f"model{number}"], gpt), strict=True)
 
 
 def require_whole(folder: Path) -> Marker:

@@ -18,6 +18,7 @@ import torch
 from megatron.core.models.gpt import GPTModel
 from megatron.core.transformer.transformer_config import TransformerConfig
 
+from megatron_codemix.mcore.engine.names import own_name
 from megatron_codemix.mcore.experts import global_expert_name, is_expert
 from megatron_codemix.mcore.groups import ModelParallel
 
@@ -35,26 +36,40 @@ def initialize_weights(model: GPTModel, seed: int, parallel: ModelParallel) -> N
     experts = model.config.num_moe_experts or 0
     first_expert = parallel.expert_rank * (experts // parallel.expert_size)
     for name, parameter in global_parameters(model, first_expert):
-        if name.endswith(".bias"):
-            parameter.zero_()
-        elif parameter.dim() == 1:
-            parameter.fill_(1.0)
-        else:
-            std = _standard_deviation(name, model.config)
-            values = _local_values(name, parameter, seed, model.config, parallel)
-            weight = torch.from_numpy(values * np.float32(std))
-            parameter.copy_(weight)
-            if hasattr(parameter, "_high_precision_init_val"):
-                # Transformer Engine's name for what master weights are made from where the
-                # parameter is FP8.
-                parameter._high_precision_init_val = weight.to(parameter.dtype)
+        fill_parameter(name, parameter, seed, model.config, parallel)
+
+
+@torch.no_grad()
+def fill_parameter(
+    name: str,
+    parameter: torch.nn.Parameter,
+    seed: int,
+    config: TransformerConfig,
+    parallel: ModelParallel,
+) -> None:
+    """Gives this rank's part of a parameter its values at step 0. name: as of
+    `global_parameters`."""
+    if name.endswith(".bias"):
+        parameter.zero_()
+    elif parameter.dim() == 1:
+        parameter.fill_(1.0)
+    else:
+        std = _standard_deviation(name, config)
+        values = _local_values(name, parameter, seed, config, parallel)
+        weight = torch.from_numpy(values * np.float32(std))
+        parameter.copy_(weight)
+        if hasattr(parameter, "_high_precision_init_val"):
+            # Transformer Engine's name for what master weights are made from where the
+            # parameter is FP8.
+            parameter._high_precision_init_val = weight.to(parameter.dtype)
 
 
 def global_parameters(
     model: GPTModel, first_expert: int = 0
 ) -> Iterator[tuple[str, torch.nn.Parameter]]:
     """Parameters by their name in the whole model: layers counted over all pipeline stages, experts
-    over all ranks, and the tied output layer of the last stage under the embedding's name.
+    over all ranks, the tied output layer of the last stage under the embedding's name, and those of
+    Transformer Engine's layers under ours.
 
     first_expert: number of this rank's first one in each layer.
     """
@@ -68,7 +83,7 @@ def global_parameters(
             yield name, parameter
         else:
             layer = model.decoder.layers[int(match.group(1))]
-            inner = global_expert_name(match.group(2), first_expert)
+            inner = global_expert_name(own_name(match.group(2)), first_expert)
             yield f"decoder.layers.{layer.layer_number - 1}.{inner}", parameter
 
 

@@ -183,15 +183,18 @@ class _Recording:
 
     def _passes(self) -> None:
         """What is recorded: the schedule over one microbatch. Where it would finish the gradients,
-        as after the last of a step, it counts tokens."""
-        config = self._chunk.config
+        as after the last of a step, it counts tokens. It is nobody's first microbatch: Transformer
+        Engine's layers would write a gradient there where they add to the sum in the others."""
+        chunk, config = self._chunk, self._chunk.config
         finish, config.finalize_model_grads_func = config.finalize_model_grads_func, self._count
+        chunk.set_is_first_microbatch = lambda: None
         try:
             [report] = run_schedule(
                 [self._chunk], [self._batch], self._num_sources, self._parallel, self._backend
             )
         finally:
             config.finalize_model_grads_func = finish
+            del chunk.set_is_first_microbatch  # the class's own comes back
         self._sums.add_(report)
 
     def _count(self, model: Any, num_tokens: torch.Tensor, **unused: Any) -> None:

@@ -16,6 +16,7 @@ from megatron.core.distributed import (
     DistributedDataParallelConfig,
 )
 from megatron.core.models.gpt import GPTModel
+from megatron.core.transformer.enums import AttnBackend
 from megatron.core.transformer.module import Float16Module
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
 from megatron.core.transformer.transformer_config import TransformerConfig
@@ -25,7 +26,13 @@ from megatron_codemix.backend.devices import Backend
 from megatron_codemix.config.engine_options import takes_engine_loss
 from megatron_codemix.config.overrides import typed_overrides
 from megatron_codemix.config.plan import padded_vocabulary_size
-from megatron_codemix.config.schema import AnyPrecisionConfig, LayoutConfig, ModelConfig
+from megatron_codemix.config.schema import (
+    AnyPrecisionConfig,
+    BackendConfig,
+    LayoutConfig,
+    ModelConfig,
+)
+from megatron_codemix.mcore.engine.choice import Asked, choose_engine
 from megatron_codemix.mcore.engine_loss import EngineLossModel
 from megatron_codemix.mcore.experts import mark_experts
 from megatron_codemix.mcore.fp8.layers import Fp8Layers, gathers_in_gradients
@@ -40,6 +47,8 @@ from megatron_codemix.mcore.update import finish_gradients
 
 Model: TypeAlias = GPTModel | Float16Module
 """A model chunk."""
+OUR_LAYERS = BackendConfig(engine="torch")
+"""Of models that are only read; in FP8 by Transformer Engine they are its all the same."""
 
 
 def build_model(
@@ -51,15 +60,22 @@ def build_model(
     seed: int | None,
     parallel: ModelParallel,
     backend: Backend,
+    asked: BackendConfig = OUR_LAYERS,
+    document_mask: bool = False,
 ) -> list[Model]:
     """The model chunks of this rank with their weights at step 0; forward(tokens, positions, mask,
     labels=...) of the model's last one gives per-token losses [B, S].
 
     seed: None: weights have no values, on a device that keeps none.
+    asked: whose layers, and by which kernels they attend, on a GPU.
+    document_mask: whether forward will be given masks.
     """
     config = build_transformer_config(model, layout, precision, backend.device)
     if backend.has_profiler:
         config.timers = RangeTimers(backend)
+    config.attention_backend = AttnBackend[asked.attention]
+    choice = Asked(asked, model, layout, precision, sequence_length, document_mask)
+    engine = choose_engine(choice, config, parallel, backend)
     fp8 = Fp8Layers.of(precision, parallel, backend.device)
     chunks: list[Model] = []
     for number in range(parallel.num_chunks):
@@ -67,7 +83,7 @@ def build_model(
         with backend.device, warnings.catch_warnings():
             # megatron-core warns of its own defaults: an empty CUDA graph scope, the MLP's width.
             warnings.simplefilter("ignore")
-            spec = build_layer_spec(config, model, parallel.stage_of(number), fp8)
+            spec = build_layer_spec(config, model, parallel.stage_of(number), fp8, engine)
             gpt = _build_gpt(model, config, spec, sequence_length, parallel, number)
         if seed is not None:
             initialize_weights(gpt, seed, parallel)

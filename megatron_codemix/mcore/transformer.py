@@ -19,6 +19,8 @@ from megatron_codemix.config.mup import hidden_init_std, logit_factor, softmax_s
 from megatron_codemix.config.overrides import typed_overrides
 from megatron_codemix.config.schema import AnyPrecisionConfig, LayoutConfig, ModelConfig
 from megatron_codemix.errors import ConfigError, UnavailableError
+from megatron_codemix.mcore.engine.attention import SDPA_BACKENDS, ChosenSdpaAttention
+from megatron_codemix.mcore.engine.layers import EngineLayers
 from megatron_codemix.mcore.experts import expert_fields
 from megatron_codemix.mcore.fp8.layers import (
     Fp8Layers,
@@ -185,25 +187,31 @@ def build_layer_spec(
     model: ModelConfig,
     vp_stage: int | None = None,
     fp8: Fp8Layers | None = None,
+    engine: EngineLayers | None = None,
 ) -> TransformerBlockSubmodules:
     """megatron-core's local layers with our normalisation and attention, for the layers of one of
-    this pipeline stage's model chunks; those that `fp8` names multiply in FP8."""
-    plain = _layer_spec(config, model)
+    this pipeline stage's model chunks; those that `fp8` names multiply in FP8. engine: Transformer
+    Engine's in their place, which multiply in FP8 by themselves."""
+    plain = layer_spec(config, model)
+    if engine is not None:
+        engine.put_into(plain)
     layers = [plain] * get_num_layers_to_build(config, vp_stage)
     if fp8 is not None:
-        others = _layer_spec(config, model)
+        others = layer_spec(config, model)
         fp8.put_into(others)
         first = get_transformer_layer_offset(config, vp_stage, fp8.parallel.pipeline_rank)
         layers = [
             others if fp8.takes(number, model.num_layers) else plain
             for number in range(first, first + len(layers))
         ]
+    last_norm = None if engine is None else engine.last_norm
     return TransformerBlockSubmodules(
-        layer_specs=layers, layer_norm=norm_spec(model, scale=logit_factor(model))
+        layer_specs=layers, layer_norm=last_norm or norm_spec(model, scale=logit_factor(model))
     )
 
 
-def _layer_spec(config: TransformerConfig, model: ModelConfig) -> ModuleSpec:
+def layer_spec(config: TransformerConfig, model: ModelConfig) -> ModuleSpec:
+    """Of one of our layers."""
     norm = norm_spec(model)
     layer = get_gpt_layer_local_spec(
         num_experts=config.num_moe_experts, normalization=config.normalization
@@ -211,7 +219,8 @@ def _layer_spec(config: TransformerConfig, model: ModelConfig) -> ModuleSpec:
     layer.submodules.input_layernorm = norm
     layer.submodules.pre_mlp_layernorm = norm
     attention = layer.submodules.self_attention.submodules
-    attention.core_attention = SdpaCoreAttention
+    is_chosen = config.attention_backend in SDPA_BACKENDS
+    attention.core_attention = ChosenSdpaAttention if is_chosen else SdpaCoreAttention
     if model.qk_norm:
         attention.q_layernorm = norm
         attention.k_layernorm = norm

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from megatron_codemix.backend.environment import (
     require_device,
+    require_engine,
     require_engine_options,
     require_graphs,
     require_precision,
@@ -73,6 +74,7 @@ def prepare_phase(
         require_device(config.backend.device)
         require_graphs(config.backend)
         require_precision(config.precision, config.backend.device)
+        require_engine(config.backend)
         require_engine_options(config)
     if runs_here and config.data.loader == "dali":
         require_dali()

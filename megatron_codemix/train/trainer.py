@@ -65,6 +65,8 @@ class Trainer:
             seed=config.train.seed,
             parallel=parallel,
             backend=backend,
+            asked=config.backend,
+            document_mask=config.data.document_mask,
         )
         if config.backend.compile:
             compile_functions(backend, config.precision)

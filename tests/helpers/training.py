@@ -12,6 +12,7 @@ from megatron_codemix.config.mup import width_ratio
 from megatron_codemix.config.schema import (
     AdamWConfig,
     AnyPrecisionConfig,
+    BackendConfig,
     LayoutConfig,
     ModelConfig,
     OptimizerConfig,
@@ -35,6 +36,7 @@ MODEL = ModelConfig(
     tie_embeddings=False,
 )
 OPTIMIZER = AdamWConfig(weight_decay=0.1)
+OUR_LAYERS = BackendConfig(engine="torch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,8 @@ class Job:
     device: DeviceChoice = "cpu"
     is_recorded: bool = False
     """Whether a GPU's work will be, by a `MicrobatchGraph`."""
+    backend: BackendConfig = OUR_LAYERS
+    """Whose layers, on a GPU."""
     first_step: int = 0
     num_steps: int = 10
     first_label: int = 0
@@ -214,6 +218,7 @@ def build_on_rank(job: Job):  # type: ignore[no-untyped-def]  # torch is importe
         seed=SEED,
         parallel=parallel,
         backend=backend,
+        asked=job.backend,
     )
     return chunks, parallel, backend
 

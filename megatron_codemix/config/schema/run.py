@@ -172,6 +172,16 @@ class BackendConfig(Section):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes CUDA where there is a driver and a device, and says what it took."""
+    engine: Literal["auto", "transformer_engine", "torch"] = "auto"
+    """Whose transformer layers train on a GPU. `auto` takes Transformer Engine's where it is
+    usable, gives what ours give there and has what the model asks for, ours for all else, and says
+    which and why; `transformer_engine` ends the run where a part would be ours; `torch` leaves it
+    out. Neither changes a checkpoint; on a CPU, and wherever a model is evaluated, layers are
+    ours."""
+    attention: Literal["auto", "flash", "fused", "unfused"] = "auto"
+    """Kernels of the attention that trains on a GPU. Transformer Engine's: the package flash-attn,
+    cuDNN or plain products; PyTorch's: FlashAttention, cuDNN or plain products. `auto` leaves it to
+    either. Another one that cannot compute this model ends the run."""
     cuda_graphs: Literal["none", "microbatch"] = "none"
     """`microbatch`: what a GPU does for the forward and backward pass of one microbatch is recorded
     once and asked for as a whole from then on, which spares the host a launch for each kernel. Not

@@ -1,5 +1,5 @@
-"""Fp8Config -> fields of megatron-core's TransformerConfig, and linear layers that multiply in
-FP8."""
+"""Fp8Config -> fields of megatron-core's TransformerConfig, and linear layers of our own that
+multiply in FP8."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +10,6 @@ from megatron.core.transformer.spec_utils import ModuleSpec
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from megatron_codemix.backend.devices import compute_capability
-from megatron_codemix.backend.engine import engine_problem
 from megatron_codemix.config.precision_checks import check_capability, check_cuda, fp8_format
 from megatron_codemix.config.schema import AnyPrecisionConfig, Fp8Config
 from megatron_codemix.errors import UnavailableError
@@ -87,8 +86,10 @@ class Fp8Layers:
     def of(
         cls, precision: AnyPrecisionConfig, parallel: ModelParallel, device: torch.device
     ) -> Self | None:
-        """None where nothing is FP8."""
-        return cls(precision, parallel, device) if isinstance(precision, Fp8Config) else None
+        """None where nothing is FP8, or Transformer Engine's layers are."""
+        if not isinstance(precision, Fp8Config) or precision.is_engines:
+            return None
+        return cls(precision, parallel, device)
 
     def takes(self, number: int, num_layers: int) -> bool:
         """Whether the layer of this number, counted from 0 over the whole model, is one of them."""
@@ -105,12 +106,7 @@ class Fp8Layers:
             (mlp, "linear_fc1"),
             (mlp, "linear_fc2"),
         ):
-            is_column = name in ("linear_qkv", "linear_fc1")
-            if self.precision.is_engines:
-                linear: Any = _engine_linear(is_column=is_column)
-            else:
-                linear = self._own_linear(getattr(owner, name))
-            setattr(owner, name, linear)
+            setattr(owner, name, self._own_linear(getattr(owner, name)))
 
     def _own_linear(self, plain: type) -> ModuleSpec:
         scaling = partial(make_scaling, self.precision, self.parallel, self.device)
@@ -141,19 +137,3 @@ def make_scaling(
                 in_both_orders=in_both_orders,
             )
     raise AssertionError(f"check_precision lets no {precision} through")
-
-
-def _engine_linear(*, is_column: bool) -> type:
-    """megatron-core's face of Transformer Engine's linear layer. Raises UnavailableError where that
-    does not load. Its norms and attention are not taken: ours keep the parameters' names, so a
-    checkpoint is the same in every precision."""
-    from megatron.core.extensions import transformer_engine as engine
-
-    if not engine.HAVE_TE:
-        reason = engine_problem() or "no such package"
-        raise UnavailableError(
-            f"precision.recipe: Transformer Engine does not load ({reason}); install the extra "
-            "[gpu] for this PyTorch and its CUDA, or take precision.recipe=torch_scaled_mm, which "
-            "needs none of it"
-        )
-    return engine.TEColumnParallelLinear if is_column else engine.TERowParallelLinear

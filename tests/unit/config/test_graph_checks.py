@@ -20,9 +20,7 @@ REFUSED = {
         "model.ffn_hidden_size=64",
     ],
     "does not go with delayed scaling": [DELAYED],
-    "does not go with precision.fp8_params": [
-        "precision={kind: fp8, recipe: tensorwise, fp8_params: true}"
-    ],
+    "does not go with precision.recipe=tensorwise": ["precision={kind: fp8, recipe: tensorwise}"],
     "does not go with data.loader=dali": ["data.loader=dali"],
     "layout.pipeline: 2 does not go with backend.cuda_graphs": ["layout.pipeline=2"],
     "layout.overlap_grad_reduce: True does not go with": ["layout.overlap_grad_reduce=true"],

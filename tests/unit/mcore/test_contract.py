@@ -59,6 +59,20 @@ CALLS = {
         "pp_rank",
     ],
     "megatron.core.transformer.identity_op:IdentityOp": [],
+    "megatron.core.transformer.spec_utils:build_module": ["spec_or_module"],
+    "megatron.core.transformer.enums:AttnBackend": [],
+    "megatron.core.transformer.enums:AttnMaskType": [],
+    "megatron.core.models.common.embeddings.rotary_pos_embedding:RotaryEmbedding": [
+        "kv_channels",
+        "rotary_percent",
+        "rotary_interleaved",
+        "rotary_base",
+        "use_cpu_initialization",
+        "cp_group",
+    ],
+    "megatron.core.models.common.language_module.language_module:LanguageModule": [],
+    "megatron.core.extensions.transformer_engine:TEDotProductAttention": [],
+    "megatron.core.extensions.transformer_engine:TENorm": [],
     "megatron.core.tensor_parallel:CheckpointWithoutOutput": ["fp8"],
     "megatron.core.tensor_parallel:checkpoint": ["function", "distribute_saved_activations"],
     "megatron.core.tensor_parallel:copy_to_tensor_model_parallel_region": ["input_", "group"],
@@ -421,6 +435,7 @@ MENTIONED = {
     "megatron.core.extensions.transformer_engine": [
         "HAVE_TE",
         "class TEColumnParallelLinear(",
+        "class TELayerNormColumnParallelLinear(",
         "class TERowParallelLinear(",
     ],
 }

@@ -1,10 +1,15 @@
 """Every call of Transformer Engine and Apex, ours and megatron-core's, against the signatures of a
-real installation (`tests/contracts/engines.json`, by `tools/record_contracts.py`)."""
+real installation, and our layers against its layers (`tests/contracts/engines.json`, by
+`tools/record_contracts.py`)."""
 
 import ast
 import importlib.util
 import inspect
 import json
+import os
+import re
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,12 +17,11 @@ from typing import Any
 import pytest
 
 from megatron_codemix.config.precision_checks import ENGINE_VERSION
-from tests.helpers.tools import load_tool
+from tools import record_contracts as contracts
+from tools.engine_layers import MODELS, differences
 
-contracts = load_tool("record_contracts")
-RECORD = json.loads(
-    (Path(__file__).parents[2] / "contracts" / "engines.json").read_text(encoding="utf-8")
-)
+ROOT = Path(__file__).parents[3]
+RECORD = json.loads((ROOT / "tests" / "contracts" / "engines.json").read_text(encoding="utf-8"))
 USES = list(contracts.uses())
 FP8_STATE = "transformer_engine.pytorch.fp8.FP8GlobalStateManager"
 
@@ -117,7 +121,13 @@ def layers_built(module: str) -> list[tuple[str, int, list[ast.keyword]]]:
         match node:
             case ast.Call(
                 func=ast.Name(id="build_module"),
-                args=[ast.Attribute(value=ast.Name(id="submodules"), attr=name), *arguments],
+                args=[
+                    ast.Attribute(
+                        value=ast.Name(id="submodules") | ast.Attribute(attr="submodules"),
+                        attr=name,
+                    ),
+                    *arguments,
+                ],
             ):
                 found.append((name, len(arguments), node.keywords))
             case ast.Call(func=ast.Attribute(value=ast.Name(id="submodules"), attr=name)):
@@ -125,26 +135,62 @@ def layers_built(module: str) -> list[tuple[str, int, list[ast.keyword]]]:
     return found
 
 
-LINEAR = {
-    "linear_qkv": "TEColumnParallelLinear",
-    "linear_proj": "TERowParallelLinear",
-    "linear_fc1": "TEColumnParallelLinear",
-    "linear_fc2": "TERowParallelLinear",
+LAYERS_IN_SPECS = {
+    "linear_qkv": ("TELayerNormColumnParallelLinear", "TEColumnParallelLinear"),
+    "linear_proj": ("TERowParallelLinear",),
+    "linear_fc1": ("TELayerNormColumnParallelLinear", "TEColumnParallelLinear"),
+    "linear_fc2": ("TERowParallelLinear",),
+    "q_layernorm": ("TENorm",),
+    "k_layernorm": ("TENorm",),
+    "pre_mlp_layernorm": ("TENorm",),
+    "layer_norm": ("TENorm",),
 }
+MARKED_WITH_VALUES = re.compile(
+    r"/decoder\..*layernorm\.(weight|bias)/sequence parallel: False and True"
+)
+"""Norms that stand by themselves: Transformer Engine marks them as it gives them values
+(`reset_parameters`), which on the device of the record nothing has."""
+BUILDERS = ("attention", "mlp", "transformer_block", "transformer_layer")
 
 
 def test_layers_of_a_spec_are_built_as_transformer_engines_are() -> None:
-    """As `_engine_linear` puts them there."""
+    """As `EngineLayers` puts them there."""
     seen = set()
-    for module in ("megatron.core.transformer.attention", "megatron.core.transformer.mlp"):
-        for name, positional, words in layers_built(module):
-            if name not in LINEAR:
-                continue
-            seen.add(name)
-            keywords = tuple(word.arg for word in words if word.arg is not None)
-            layer = f"{contracts.LAYERS}.{LINEAR[name]}"
-            bind(layer, positional, keywords, is_open=len(keywords) < len(words))
-    assert seen == set(LINEAR)
+    for module in BUILDERS:
+        for name, positional, words in layers_built(f"megatron.core.transformer.{module}"):
+            for layer in LAYERS_IN_SPECS.get(name, ()):
+                seen.add(name)
+                keywords = tuple(word.arg for word in words if word.arg is not None)
+                is_open = len(keywords) < len(words)
+                bind(f"{contracts.LAYERS}.{layer}", positional, keywords, is_open=is_open)
+    assert seen == set(LAYERS_IN_SPECS)
+
+
+@pytest.fixture(scope="module")
+def ours() -> dict[str, Any]:
+    """What the record has of Transformer Engine's layers, of ours."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "tools.engine_layers", "ours"],
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    found: dict[str, Any] = json.loads(ended.stdout)
+    return found
+
+
+@pytest.mark.parametrize("part", ["parameters", "checkpoint"])
+@pytest.mark.parametrize("model", MODELS)
+def test_layers_of_both_have_one_form(model: str, part: str, ours: dict[str, Any]) -> None:
+    """Under our names: shapes, formats and marks for parallelism of all parameters, and the places
+    of all tensors in a checkpoint. So weights at step 0, gradients that are summed and files do not
+    depend on whose layers they are."""
+    found, expected = RECORD["layers"][model][part], ours[model][part]
+    assert found
+    apart = list(differences(found, expected))
+    assert [one for one in apart if not MARKED_WITH_VALUES.fullmatch(one)] == []
 
 
 def test_a_call_that_does_not_fit_is_found(tmp_path: Path) -> None:
@@ -179,7 +225,16 @@ def test_a_call_that_does_not_fit_is_found(tmp_path: Path) -> None:
 )
 def test_the_installed_package_is_the_recorded_one() -> None:
     pytest.importorskip("transformer_engine.pytorch", exc_type=Exception)
-    live = contracts.record([use.name for use in USES])
+    ended = subprocess.run(
+        [sys.executable, "-m", "tools.record_contracts"],
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    live = json.loads(ended.stdout)
     if live["versions"]["transformer-engine"] != RECORD["versions"]["transformer-engine"]:
         pytest.skip(f"another version: {live['versions']['transformer-engine']}")
     assert live["signatures"] == RECORD["signatures"]
+    assert live["layers"] == RECORD["layers"]

@@ -87,7 +87,7 @@ def _build(name: str, job: StepJob, parallel: ModelParallel, backend: Backend) -
             job.sequences,
             parallel,
             backend,
-            has_graphs=job.backend.cuda_graphs != "none",
+            job.backend,
         )
     return Peer(job.model, job.sequence, job.sequences, backend, is_compiled=job.is_compiled)
 

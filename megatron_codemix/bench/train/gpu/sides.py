@@ -12,6 +12,7 @@ from megatron_codemix.bench.train.setting import LEARNING_RATE, SEED, random_bat
 from megatron_codemix.config.schema import (
     AdamWConfig,
     AnyPrecisionConfig,
+    BackendConfig,
     LayoutConfig,
     ModelConfig,
 )
@@ -48,8 +49,7 @@ class Ours:
         sequences: int,
         parallel: ModelParallel,
         backend: Backend,
-        *,
-        has_graphs: bool = False,
+        asked: BackendConfig,
     ) -> None:
         self.model, self.optimizer = build_trained(
             model,
@@ -60,14 +60,16 @@ class Ours:
             seed=SEED,
             parallel=parallel,
             backend=backend,
+            asked=asked,
         )
-        compile_functions(backend, precision)
+        if asked.compile:
+            compile_functions(backend, precision)
         self.parallel, self.backend = parallel, backend
         self.batches = itertools.cycle(_random_batches(model, sequence, sequences, backend))
         self.launched: LaunchedStep | None = None
         self.recorded = (
             MicrobatchGraph(self.model, num_sources=1, parallel=parallel, backend=backend)
-            if has_graphs
+            if asked.cuda_graphs != "none"
             else None
         )
 
