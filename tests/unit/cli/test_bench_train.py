@@ -34,7 +34,7 @@ def test_a_dry_run_lists_rows_and_the_planner_s_memory(capsys) -> None:
         "2.8b, 4096, blockwise",
         "loop: 470m, 4096, bf16",
     ]
-    assert lines[1].endswith("4 sequences at a time, 27.8 GiB")
+    assert lines[1].endswith("4 sequences at a time, 25.9 GiB")
 
 
 def test_a_dry_run_on_a_card_says_what_cannot_run_there(capsys) -> None:
