@@ -21,7 +21,7 @@ from megatron_codemix.config.loader import (
     load_run_config_and_tree,
     origins,
 )
-from megatron_codemix.config.megatron_args import megatron_arguments, what_differs
+from megatron_codemix.config.megatron_flags.arguments import megatron_arguments, what_differs
 from megatron_codemix.config.plan import make_plan, steps_text
 from megatron_codemix.config.precision_checks import needs_of
 from megatron_codemix.config.schema import Fp8Config, RunConfig

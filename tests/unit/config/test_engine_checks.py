@@ -6,7 +6,7 @@ import pytest
 
 from megatron_codemix.config.checks import check_config
 from megatron_codemix.config.engine_checks import check_engine_machine, engine_lacks, left_out
-from megatron_codemix.config.megatron_args import megatron_arguments
+from megatron_codemix.config.megatron_flags.arguments import megatron_arguments
 from megatron_codemix.config.plan import make_plan
 from megatron_codemix.config.schema import BackendConfig, RunConfig
 

@@ -8,7 +8,7 @@ import pytest
 from megatron_codemix.backend.environment import require_engine_options
 from megatron_codemix.config.checks import check_config
 from megatron_codemix.config.engine_options import check_engine_options
-from megatron_codemix.config.megatron_args import megatron_arguments
+from megatron_codemix.config.megatron_flags.arguments import megatron_arguments
 from megatron_codemix.config.plan import make_plan
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.errors import ConfigError

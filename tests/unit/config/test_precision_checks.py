@@ -7,7 +7,7 @@ import pytest
 
 from megatron_codemix.backend.environment import least_capability
 from megatron_codemix.config.checks import check_config
-from megatron_codemix.config.megatron_args import megatron_arguments
+from megatron_codemix.config.megatron_flags.arguments import megatron_arguments
 from megatron_codemix.config.plan import make_plan
 from megatron_codemix.config.precision_checks import check_cuda, check_machine, needs_of
 from megatron_codemix.config.schema import Fp8Config, RunConfig

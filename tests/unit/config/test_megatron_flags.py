@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from megatron_codemix.config.learning_rate import Link, learning_rate
-from megatron_codemix.config.megatron_args import megatron_arguments, what_differs
+from megatron_codemix.config.megatron_flags.arguments import megatron_arguments, what_differs
 from megatron_codemix.config.plan import make_plan
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.errors import ConfigError

@@ -1,0 +1,1 @@
+"""The flags of Megatron-LM that ask for the same run."""
