@@ -12,6 +12,7 @@ import hashlib
 import math
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -56,7 +57,8 @@ def fill_parameter(
     else:
         std = _standard_deviation(name, config)
         values = _local_values(name, parameter, seed, config, parallel)
-        weight = torch.from_numpy(values * np.float32(std))
+        values *= np.float32(std)
+        weight = torch.from_numpy(values)
         parameter.copy_(weight)
         if hasattr(parameter, "_high_precision_init_val"):
             # Transformer Engine's name for what master weights are made from where the
@@ -122,14 +124,27 @@ def _local_values(
 
 def normal_rows(seed: int, name: str, start: int, stop: int, columns: int) -> np.ndarray:
     """Rows [start, stop) of the standard normal matrix of (seed, name) with this many columns;
-    float32."""
+    float32. Blocks are drawn side by side, by as many threads as torch has."""
     block_rows = max(1, BLOCK_ELEMENTS // columns)
     key = np.frombuffer(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:16], dtype=np.uint64)
-    parts = []
-    for block in range(start // block_rows, -(-stop // block_rows)):
+    rows = np.empty((stop - start, columns), dtype=np.float32)
+
+    def draw(block: int) -> None:
         generator = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, block, 0]))
         first = block * block_rows
-        wanted = min(block_rows, stop - first)
-        values = generator.standard_normal((wanted, columns), dtype=np.float32)
-        parts.append(values[max(0, start - first) :])
-    return np.concatenate(parts)
+        end = min(first + block_rows, stop)
+        if first >= start:
+            generator.standard_normal(dtype=np.float32, out=rows[first - start : end - start])
+        else:
+            values = generator.standard_normal((end - first, columns), dtype=np.float32)
+            rows[: end - start] = values[start - first :]
+
+    blocks = range(start // block_rows, -(-stop // block_rows))
+    num_threads = min(torch.get_num_threads(), len(blocks))
+    if num_threads <= 1:
+        for block in blocks:
+            draw(block)
+    else:
+        with ThreadPoolExecutor(num_threads) as threads:
+            list(threads.map(draw, blocks))
+    return rows
