@@ -21,14 +21,12 @@ from megatron_codemix.study.damaged_ends import damaged_end, phases_to_show
 from megatron_codemix.study.data_checks import missing_line
 from megatron_codemix.study.job_graph import job_name
 from megatron_codemix.study.job_records import read_records
+from megatron_codemix.study.locks import is_study_running
 from megatron_codemix.study.other_runs import other_runs
 from megatron_codemix.study.progress import last_records
+from megatron_codemix.study.record import read_record
 from megatron_codemix.study.run_checks import checkpoint_problems, status_problems
-from megatron_codemix.study.state import (
-    PhaseProgress,
-    is_study_running,
-    read_record,
-)
+from megatron_codemix.study.state import PhaseProgress
 from megatron_codemix.study.store import Member, Work, is_at_work, others_of, read_trainers
 from megatron_codemix.study.submit import queued_jobs
 from megatron_codemix.study.tree import StudyTree

@@ -18,8 +18,8 @@ from megatron_codemix.study.chains import taken_steps
 from megatron_codemix.study.evaluation import documents_path, read_heldout, read_tasks
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.other_runs import changed_since, other_runs
+from megatron_codemix.study.record import PhaseWall, StudyRecord, read_record
 from megatron_codemix.study.run_checks import config_problems, record_problems
-from megatron_codemix.study.state import PhaseWall, StudyRecord, read_record
 from megatron_codemix.study.store import Member, Trainer, others_of, own_part, read_trainers
 from megatron_codemix.study.tree import StudyTree
 

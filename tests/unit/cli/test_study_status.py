@@ -18,8 +18,9 @@ from megatron_codemix.files import read_json, write_json
 from megatron_codemix.locks import try_lock
 from megatron_codemix.study import run_checks
 from megatron_codemix.study.job_records import JobRecord, write_records
+from megatron_codemix.study.locks import children_lock, study_lock
+from megatron_codemix.study.record import StudyRecord, write_record
 from megatron_codemix.study.run_checks import record_problems
-from megatron_codemix.study.state import StudyRecord, children_lock, study_lock, write_record
 from megatron_codemix.study.tree import StudyTree
 from tests.helpers.study_files import STUDY, small_tree, write_evaluated, write_trained
 from tests.helpers.task_results import write_task_results

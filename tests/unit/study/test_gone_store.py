@@ -12,8 +12,8 @@ from megatron_codemix.launch.slurm.starts import Stretch
 from megatron_codemix.runs import Status
 from megatron_codemix.study.changed_phase import earlier_run
 from megatron_codemix.study.job_records import add_job_times
+from megatron_codemix.study.record import StudyRecord, read_record, write_record
 from megatron_codemix.study.runner import run_study
-from megatron_codemix.study.state import StudyRecord, read_record, write_record
 from megatron_codemix.study.store import require_store
 from megatron_codemix.study.tree import StudyTree
 from tests.helpers.study_commands import Scripts

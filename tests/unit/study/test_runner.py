@@ -28,14 +28,10 @@ from megatron_codemix.study.progress import (
     left_words,
     remaining_seconds,
 )
+from megatron_codemix.study.record import StudyRecord, read_record
 from megatron_codemix.study.runner import run_study
 from megatron_codemix.study.spec import load_study
-from megatron_codemix.study.state import (
-    StudyRecord,
-    phase_progress,
-    read_record,
-    study_progress,
-)
+from megatron_codemix.study.state import phase_progress, study_progress
 from megatron_codemix.study.tree import expand, identify
 from tests.helpers.study_commands import Scripts
 from tests.helpers.study_files import STUDY, SUMS, small_tree, write_study, write_trained

@@ -18,8 +18,8 @@ from megatron_codemix.runs import RunDirectory, Status
 from megatron_codemix.study.damaged_ends import phases_to_be_done
 from megatron_codemix.study.job_records import read_records
 from megatron_codemix.study.noted_jobs import NotedJob, note_job, noted_job
+from megatron_codemix.study.record import read_record
 from megatron_codemix.study.slurm_jobs import slurm_job
-from megatron_codemix.study.state import read_record
 from megatron_codemix.study.store import read_trainers
 from megatron_codemix.study.submit import plan_submission, queued_jobs, submit_study
 from megatron_codemix.study.tree import StudyTree
