@@ -154,7 +154,7 @@ def _is_there(path: Path, text: str) -> bool:
 def _write_study(path: Path, text: str) -> None:
     """Writes the file; what it says has been checked as 'codemix study check' does."""
     from megatron_codemix.files import atomic_path
-    from megatron_codemix.study.spec import load_study
+    from megatron_codemix.study.loader import load_study
     from megatron_codemix.study.tree import expand
 
     with atomic_path(path) as temporary:

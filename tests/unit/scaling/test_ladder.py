@@ -18,7 +18,7 @@ from megatron_codemix.scaling.model_file import read_model
 from megatron_codemix.scaling.shapes import shape_near
 from megatron_codemix.scaling.tiny_ladder import BUDGETS, MACHINE, SIZES, make_tiny_ladder
 from megatron_codemix.study.chains import curve, taken_steps
-from megatron_codemix.study.spec import load_study
+from megatron_codemix.study.loader import load_study
 from megatron_codemix.study.tree import StudyTree, expand
 
 SHARES = (Fraction(0), Fraction(1, 4), Fraction(1, 2))

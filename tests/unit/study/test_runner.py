@@ -21,6 +21,7 @@ from megatron_codemix.files import append_jsonl, read_json, write_json
 from megatron_codemix.locks import exclusive
 from megatron_codemix.runs import RunDirectory, Status
 from megatron_codemix.study.evaluation import read_heldout
+from megatron_codemix.study.loader import load_study
 from megatron_codemix.study.phase_runner import DONE, MAX_FAILURES, STOPPED, Outcome, both
 from megatron_codemix.study.progress import (
     StudyDisplay,
@@ -30,7 +31,6 @@ from megatron_codemix.study.progress import (
 )
 from megatron_codemix.study.record import StudyRecord, read_record
 from megatron_codemix.study.runner import run_study
-from megatron_codemix.study.spec import load_study
 from megatron_codemix.study.state import phase_progress, study_progress
 from megatron_codemix.study.tree import expand, identify
 from tests.helpers.study_commands import Scripts
