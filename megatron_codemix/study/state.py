@@ -6,7 +6,8 @@ from typing import Literal
 
 from megatron_codemix.config.plan import RunPlan
 from megatron_codemix.errors import CodemixError
-from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.evaluation import read_heldout, read_tasks
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.tree import StudyTree

@@ -21,7 +21,7 @@ from megatron_codemix.mcore.microbatch_graph import MicrobatchGraph
 from megatron_codemix.mcore.optimizer import set_step_sizes
 from megatron_codemix.mcore.replicas import differing_replicas
 from megatron_codemix.mcore.step import launch_step
-from megatron_codemix.runs import Status
+from megatron_codemix.run_status import Status
 from megatron_codemix.train.agreement import StepFlags
 from megatron_codemix.train.checkpointing import CheckpointWriter, starting_record
 from megatron_codemix.train.health import LossGuard, SkipStepError

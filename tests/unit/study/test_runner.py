@@ -19,7 +19,8 @@ from megatron_codemix.errors import (
 )
 from megatron_codemix.files import append_jsonl, read_json, write_json
 from megatron_codemix.locks import exclusive
-from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.evaluation import read_heldout
 from megatron_codemix.study.loader import load_study
 from megatron_codemix.study.phase_runner import DONE, MAX_FAILURES, STOPPED, Outcome, both

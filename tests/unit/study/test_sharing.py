@@ -7,7 +7,8 @@ import pytest
 
 from megatron_codemix.cli.main import main
 from megatron_codemix.errors import EXIT_DONE, ConfigError
-from megatron_codemix.runs import EVALUATION, Status
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import EVALUATION
 from megatron_codemix.study.job_graph import job_graph
 from megatron_codemix.study.loader import load_study
 from megatron_codemix.study.sharing import require_one_run_each
