@@ -75,8 +75,9 @@ def command(
 ) -> None:
     """From a target to a ladder of small runs, as a study file: sizes, budgets, batches, learning
     rates, by published rules."""
-    from megatron_codemix.scaling import ladder as ladders
     from megatron_codemix.scaling import tiny_ladder
+    from megatron_codemix.scaling.ladder import make_ladder, scarce_tokens
+    from megatron_codemix.scaling.ladder_design import Design, Target
     from megatron_codemix.scaling.ladder_study import Machine, study_text
     from megatron_codemix.scaling.model_file import read_model
 
@@ -94,7 +95,7 @@ def command(
     else:
         target = read_model(model or Path("examples/models/2_8b.yaml"))
         length = sequence_length or target.sequence_length
-        design = ladders.Design(
+        design = Design(
             sizes=sizes,
             multiples=read_fractions("--multiples", multiples),
             budgets=None if budgets is None else read_counts("--budgets", budgets),
@@ -105,11 +106,11 @@ def command(
             shares=parts,
             seeds=seeds,
         )
-        wanted = ladders.Target(
+        wanted = Target(
             model=target.model, tokens=read_count("--tokens", tokens), sequence_length=length
         )
-        made = ladders.make_ladder(wanted, design, compute)
-        warnings = ladders.scarce_tokens(made)
+        made = make_ladder(wanted, design, compute)
+        warnings = scarce_tokens(made)
         machine = Machine(
             world_size=gpus,
             microbatch_sequences=1,
