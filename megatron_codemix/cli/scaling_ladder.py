@@ -11,6 +11,7 @@ from rich.console import Console
 
 from megatron_codemix.cli.dry_run import print_plan
 from megatron_codemix.cli.scaling_input import read_count, read_counts, read_fractions
+from megatron_codemix.cli.scaling_options import DryRunOption, JsonOption
 from megatron_codemix.cli.unused import refuse_unused
 from megatron_codemix.errors import ConfigError
 from megatron_codemix.obs.tables import WholeTable
@@ -18,8 +19,6 @@ from megatron_codemix.obs.tables import WholeTable
 if TYPE_CHECKING:  # help texts do not wait for it
     from megatron_codemix.scaling.ladder import Ladder
 
-_Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-_DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be written.")]
 _OF_TARGET = (
     *("tokens", "sizes", "multiples", "budgets", "compute", "decay"),
     *("learning_rate", "rate_factor", "gpus", "sequence_length"),
@@ -70,8 +69,8 @@ def command(
             "--tiny", help="A ladder for one machine without a GPU; takes --shares and --seeds."
         ),
     ] = False,
-    dry_run: _DryRun = False,
-    json: _Json = False,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
 ) -> None:
     """From a target to a ladder of small runs, as a study file: sizes, budgets, batches, learning
     rates, by published rules."""
