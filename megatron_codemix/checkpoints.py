@@ -15,7 +15,8 @@ from typing import Any
 
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import hash_file, read_json, write_json
-from megatron_codemix.runs import COMPLETE_MARKER, RunDirectory, run_of_checkpoint, train_again
+from megatron_codemix.run_checkpoints import run_of_checkpoint, train_again
+from megatron_codemix.runs import COMPLETE_MARKER, RunDirectory
 
 Marker = dict[str, Any]  # Any: JSON values
 

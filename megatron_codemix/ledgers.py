@@ -10,15 +10,11 @@ from megatron_codemix.checkpoints import marker_record
 from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.plan import RunPlan, is_save_due, make_plan
 from megatron_codemix.errors import ConfigError, RunError
-from megatron_codemix.files import (
-    Json,
-    field_problem,
-    read_json_object,
-    read_jsonl,
-    rewrite_jsonl,
-)
+from megatron_codemix.files import Json, field_problem, read_json_object, read_jsonl, rewrite_jsonl
 from megatron_codemix.locks import try_lock
-from megatron_codemix.runs import RunDirectory, Status, train_command
+from megatron_codemix.run_checkpoints import train_command
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import RunDirectory
 
 LedgerLine = dict[str, Any]  # Any: JSON values, of a form that was checked
 

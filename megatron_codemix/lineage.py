@@ -9,7 +9,8 @@ from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.plan import num_steps
 from megatron_codemix.config.schema import InitFromConfig, RunConfig
 from megatron_codemix.errors import RunError
-from megatron_codemix.runs import RunDirectory, final_checkpoint, require_done
+from megatron_codemix.run_checkpoints import final_checkpoint, require_done
+from megatron_codemix.runs import RunDirectory
 
 
 @dataclass(frozen=True, kw_only=True)

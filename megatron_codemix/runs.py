@@ -1,4 +1,4 @@
-"""The run directory: where each file lies and what state the run is in.
+"""The run directory: where each file lies.
 
 This is the contract between training, evaluation, study and report, which never import one another:
 
@@ -19,24 +19,13 @@ This is the contract between training, evaluation, study and report, which never
       evaluation/asked-<hash8>/       the same, of what one of several studies asks for
 """
 
-import contextlib
-import shlex
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
 
-from megatron_codemix.errors import CodemixError, RunError
-from megatron_codemix.files import (
-    Json,
-    field_problem,
-    key_problem,
-    read_json_object,
-    read_jsonl,
-    write_json,
-)
-
-State = Literal["pending", "running", "done", "failed"]
+from megatron_codemix.errors import RunError
+from megatron_codemix.files import Json, field_problem, read_jsonl, write_json
+from megatron_codemix.run_status import Status, read_status
 
 _SKIPPED_ADVICE = "not a readable list of skipped steps: restore it"
 _LOG_SUFFIXES = {".out", ".err", ".log", ".txt"}
@@ -54,45 +43,6 @@ def result_stem(task: str, limit: int | None) -> str:
     """What the files of a task's results are called before their suffix. Those of its first items
     alone do not take the place of all."""
     return task if limit is None or task == HELDOUT else f"{task}.first{limit}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Status:
-    """`status.json`: who this run is and how far it has come."""
-
-    identity: str
-    state: State = "pending"
-    step: int = 0
-    num_steps: int = 0
-    attempts: int = 0
-    """Times the run was started."""
-    failures: int = 0
-    """Attempts that ended in an error worth a retry; a preemption is not one."""
-    last_error: str | None = None
-    train_seconds: float = 0.0
-    """Wall time in the training loop, over all attempts, of steps that were kept."""
-    updated_unix: float = 0.0
-
-
-_STATUS_FIELDS = {
-    "identity": str,
-    "state": str,
-    **dict.fromkeys(("step", "num_steps", "attempts", "failures"), int),
-    "last_error": str | None,
-    **dict.fromkeys(("train_seconds", "updated_unix"), int | float),
-}
-
-
-def _status_problem(status: Status) -> str | None:
-    """What is wrong with its values, in words; None where nothing is."""
-    problem = field_problem(vars(status), _STATUS_FIELDS)
-    if problem is not None:
-        return problem
-    if status.state not in get_args(State):
-        return f"'state' is {status.state!r}, and one of {', '.join(get_args(State))} is wanted"
-    if status.state == "done" and status.step != status.num_steps:
-        return f"'state' is 'done' at step {status.step} of {status.num_steps}"
-    return None
 
 
 @dataclass(frozen=True)
@@ -173,22 +123,7 @@ class RunDirectory:
 
     def read_status(self) -> Status | None:
         """The status; None where the run was never started. Raises RunError on a damaged file."""
-        if not self.status.exists():
-            return None
-        try:
-            record = read_json_object(self.status)
-            problem = key_problem(record, Status)
-        except ValueError as error:
-            problem = str(error)
-        if problem is None:
-            status = Status(**record)
-            problem = _status_problem(status)
-        if problem is not None:
-            raise RunError(
-                f"{self.status}: not a readable status file ({problem}); restore it or move the "
-                "run directory away"
-            )
-        return status
+        return read_status(self.status)
 
     def lost_status(self) -> str | None:
         """That there is no status, and what comes only after it: the run was started; what to do.
@@ -275,79 +210,3 @@ class RunDirectory:
 def step_problem(line: Json) -> str | None:
     """What is wrong with a line of a file that has a line for a step; None where nothing is."""
     return field_problem(line, {"step": int})
-
-
-def require_done(run: RunDirectory) -> Status:
-    """Status of a run that others start from or evaluate. Raises RunError unless it is done."""
-    status = run.require_status()
-    if status.state != "done":
-        raise RunError(
-            f"{run.path}: this run is {status.state} at step {status.step} of "
-            f"{status.num_steps}; finish it first"
-        )
-    return status
-
-
-def train_command(run: RunDirectory, *, named: Path | None = None) -> str:
-    """The command that goes on with a run, on as many ranks as its last attempt had.
-
-    named: the run directory as the command is to have it; None: as it is.
-    """
-    place = RunDirectory(run.path if named is None else named)
-    words = ["codemix", "train", str(place.config), "--run-dir", str(place.path)]
-    # It is told without them.
-    with contextlib.suppress(CodemixError, OSError, ValueError, KeyError):
-        plan = read_json_object(run.attempt(run.require_status().attempts) / "plan.json")
-        words += ["--nproc", str(plan["world_size"])]
-    return f"`{shlex.join(words)}`"
-
-
-def train_again(run: RunDirectory) -> str:
-    """What goes on with a run that a study needs."""
-    return f"{train_command(run)} (or `codemix study run`)"
-
-
-def run_of_checkpoint(folder: Path) -> RunDirectory:
-    """The run that a checkpoint's folder lies in."""
-    return RunDirectory(folder.absolute().parent.parent)
-
-
-def newest_checkpoint(run: RunDirectory) -> Path | None:
-    """The newest complete checkpoint of the run; None if there is none."""
-    steps = run.complete_steps()
-    return run.checkpoint(steps[-1]) if steps else None
-
-
-def final_checkpoint(run: RunDirectory) -> Path:
-    """The last checkpoint of a finished run. Raises RunError if the run is not done or the
-    checkpoint is gone."""
-    status = require_done(run)
-    if status.num_steps not in run.complete_steps():
-        folder = run.checkpoint(status.num_steps)
-        lost = f"has no {COMPLETE_MARKER}" if folder.is_dir() else "is gone"
-        raise RunError(
-            f"{folder}: the run is done but its last checkpoint {lost}; {_without_end_advice(run)}"
-        )
-    return run.checkpoint(status.num_steps)
-
-
-def _without_end_advice(run: RunDirectory) -> str:
-    if run.complete_steps():
-        return f"give {train_again(run)}, which goes on from the checkpoint before it"
-    away = "or move the run directory away to train it again"
-    if incomplete := run.incomplete_checkpoints():
-        names = ", ".join(folder.name for folder in incomplete)
-        return f"no checkpoint is complete: restore {COMPLETE_MARKER} in one of {names}, {away}"
-    return f"no other is left: restore it from a copy, {away}"
-
-
-def checkpoint_of(run: RunDirectory, step: int | None) -> Path:
-    """The checkpoint after `step` steps, of a run that may still be trained; None: the last of a
-    finished one. Raises RunError where there is none."""
-    if step is None:
-        return final_checkpoint(run)
-    steps = run.complete_steps()
-    if step not in steps:
-        there = f"there are {', '.join(map(str, steps))}" if steps else "there is none"
-        raise RunError(f"{run.path}: no complete checkpoint after step {step}; {there}")
-    return run.checkpoint(step)

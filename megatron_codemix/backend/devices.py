@@ -1,11 +1,9 @@
 """What the rest of the program may ask of the hardware, on a CPU and on NVIDIA GPUs."""
 
 import contextlib
-import ctypes
 import math
 import os
 import resource
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -16,6 +14,7 @@ import torch
 
 from megatron_codemix.backend.environment import DeviceChoice
 from megatron_codemix.backend.graphs import own_stream, record_graph
+from megatron_codemix.backend.host import keep_freed_memory, matrix_product_flops
 from megatron_codemix.backend.host_copies import HostCopy, OnHost, ToPinned
 from megatron_codemix.errors import UnavailableError
 
@@ -27,8 +26,6 @@ _GPU_PEAK_FLOPS = {
     "A100": {"fp32": 19.5e12, "bf16": 312e12},
 }
 """Part of the device's name -> NVIDIA's data sheet, without sparsity; the first that fits."""
-_PRODUCT_SIZE = 384
-_PRODUCT_SECONDS = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +125,7 @@ class CpuBackend:
         rather than returned to the kernel: fresh pages for every logits tensor cost about a fifth
         of a small model's step."""
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-        _keep_freed_memory()
+        keep_freed_memory()
 
     def allocate_host(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """Aligned by hand: numpy starts at a multiple of 16, and a vector store over two cache
@@ -171,7 +168,7 @@ class CpuBackend:
     def peak_flops(self, precision: Literal["fp32", "bf16"]) -> float | None:
         """Measured with one matrix product that fits the cache, the best of some 50 ms."""
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-        return _matrix_product_flops(dtype)
+        return matrix_product_flops(dtype)
 
 
 class CudaBackend:
@@ -281,25 +278,3 @@ def select_backend(device: DeviceChoice, local_rank: int = 0) -> Backend:
             "start as many ranks on a node as it has GPUs"
         )
     return CudaBackend(local_rank)
-
-
-def _matrix_product_flops(dtype: torch.dtype) -> float:
-    size = _PRODUCT_SIZE
-    left, right = (torch.ones(size, size, dtype=dtype) for _ in range(2))
-    best, end = 0.0, time.perf_counter() + _PRODUCT_SECONDS
-    while time.perf_counter() < end:
-        started = time.perf_counter()
-        torch.mm(left, right)
-        best = max(best, 2.0 * size**3 / (time.perf_counter() - started))
-    return best
-
-
-def _keep_freed_memory() -> None:
-    """glibc: serve large blocks from the heap and never trim it (mallopt(3): M_MMAP_THRESHOLD -3,
-    M_TRIM_THRESHOLD -1)."""
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-    except OSError:  # musl or another system: only speed is lost
-        return
-    libc.mallopt(-3, 1 << 30)
-    libc.mallopt(-1, (1 << 31) - 1)

@@ -24,7 +24,8 @@ from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, RunError
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.launch.ranks import run_ranks
 from megatron_codemix.obs.progress import progress_bar
-from megatron_codemix.runs import COMPLETE_MARKER, RunDirectory, final_checkpoint
+from megatron_codemix.run_checkpoints import final_checkpoint
+from megatron_codemix.runs import COMPLETE_MARKER, RunDirectory
 from megatron_codemix.units import format_bytes, format_count, parse_bytes
 
 app = typer.Typer(

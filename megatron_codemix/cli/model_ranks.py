@@ -18,7 +18,8 @@ from megatron_codemix.garbage import no_search_for_garbage
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
 from megatron_codemix.launch.ranks import run_ranks
 from megatron_codemix.obs.log import setup_logging
-from megatron_codemix.runs import RunDirectory, checkpoint_of
+from megatron_codemix.run_checkpoints import checkpoint_of
+from megatron_codemix.runs import RunDirectory
 
 if TYPE_CHECKING:
     from megatron_codemix.evaluation.engine.requests import LanguageModel

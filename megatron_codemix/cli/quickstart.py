@@ -19,7 +19,7 @@ from megatron_codemix.errors import EXIT_DONE
 from megatron_codemix.files import require_free_bytes
 from megatron_codemix.obs.progress import progress_bar
 from megatron_codemix.resources import find_example
-from megatron_codemix.study.spec import load_study
+from megatron_codemix.study.loader import load_study
 from megatron_codemix.study.tree import StudyTree, expand, identify
 from megatron_codemix.units import format_bytes, format_count
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from megatron_codemix.cli.dry_run import print_plan
 from megatron_codemix.cli.scaling_input import read_count, read_counts, read_fractions
+from megatron_codemix.cli.scaling_options import DryRunOption, JsonOption
 from megatron_codemix.cli.unused import refuse_unused
 from megatron_codemix.errors import ConfigError
 from megatron_codemix.obs.tables import WholeTable
@@ -18,8 +19,6 @@ from megatron_codemix.obs.tables import WholeTable
 if TYPE_CHECKING:  # help texts do not wait for it
     from megatron_codemix.scaling.ladder import Ladder
 
-_Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-_DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be written.")]
 _OF_TARGET = (
     *("tokens", "sizes", "multiples", "budgets", "compute", "decay"),
     *("learning_rate", "rate_factor", "gpus", "sequence_length"),
@@ -70,13 +69,14 @@ def command(
             "--tiny", help="A ladder for one machine without a GPU; takes --shares and --seeds."
         ),
     ] = False,
-    dry_run: _DryRun = False,
-    json: _Json = False,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
 ) -> None:
     """From a target to a ladder of small runs, as a study file: sizes, budgets, batches, learning
     rates, by published rules."""
-    from megatron_codemix.scaling import ladder as ladders
     from megatron_codemix.scaling import tiny_ladder
+    from megatron_codemix.scaling.ladder import make_ladder, scarce_tokens
+    from megatron_codemix.scaling.ladder_design import Design, Target
     from megatron_codemix.scaling.ladder_study import Machine, study_text
     from megatron_codemix.scaling.model_file import read_model
 
@@ -94,7 +94,7 @@ def command(
     else:
         target = read_model(model or Path("examples/models/2_8b.yaml"))
         length = sequence_length or target.sequence_length
-        design = ladders.Design(
+        design = Design(
             sizes=sizes,
             multiples=read_fractions("--multiples", multiples),
             budgets=None if budgets is None else read_counts("--budgets", budgets),
@@ -105,11 +105,11 @@ def command(
             shares=parts,
             seeds=seeds,
         )
-        wanted = ladders.Target(
+        wanted = Target(
             model=target.model, tokens=read_count("--tokens", tokens), sequence_length=length
         )
-        made = ladders.make_ladder(wanted, design, compute)
-        warnings = ladders.scarce_tokens(made)
+        made = make_ladder(wanted, design, compute)
+        warnings = scarce_tokens(made)
         machine = Machine(
             world_size=gpus,
             microbatch_sequences=1,
@@ -154,7 +154,7 @@ def _is_there(path: Path, text: str) -> bool:
 def _write_study(path: Path, text: str) -> None:
     """Writes the file; what it says has been checked as 'codemix study check' does."""
     from megatron_codemix.files import atomic_path
-    from megatron_codemix.study.spec import load_study
+    from megatron_codemix.study.loader import load_study
     from megatron_codemix.study.tree import expand
 
     with atomic_path(path) as temporary:

@@ -15,11 +15,12 @@ from megatron_codemix.obs.tables import WholeTable
 from megatron_codemix.scaling.analysis import LeftOut
 from megatron_codemix.scaling.choices import MixtureDecisions
 from megatron_codemix.scaling.fit_file import PointPrediction
-from megatron_codemix.scaling.fits import RunFit, RunFits, where_words
+from megatron_codemix.scaling.fits import RunFit, RunFits
 from megatron_codemix.scaling.law import Law
 from megatron_codemix.scaling.mixture_answer import MixtureAnswer
 from megatron_codemix.scaling.mixture_optimum import SharePath
 from megatron_codemix.scaling.next_run import NextRun
+from megatron_codemix.scaling.populations import where_words
 from megatron_codemix.scaling.readers.doremi import ImportedMixture
 from megatron_codemix.scaling.scale_accuracy import ScaleAccuracy
 from megatron_codemix.scaling.simulated_mixture import SimulatedMixture

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from megatron_codemix.cli.scaling_input import read_numbers
+from megatron_codemix.cli.scaling_options import JsonOption, KeepDivergedOption, WhereOption
 
 
 def command(
@@ -22,13 +23,7 @@ def command(
         str,
         typer.Option(help="trees (LightGBM, the extra 'laws') or ridge."),
     ] = "trees",
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where",
-            help="COLUMN=VALUE, or COLUMN>NUMBER (<, <=, >=): only these runs. May be repeated.",
-        ),
-    ] = None,
+    where: WhereOption = None,
     prior: Annotated[
         list[str] | None,
         typer.Option(
@@ -37,15 +32,9 @@ def command(
             "default: the runs' mean.",
         ),
     ] = None,
-    keep_diverged: Annotated[
-        bool,
-        typer.Option(
-            "--keep-diverged",
-            help="Leave out no run for its losses alone: only those marked as diverged.",
-        ),
-    ] = False,
+    keep_diverged: KeepDivergedOption = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the mixtures that are tried.")] = 42,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """The mixture with the lowest loss, by a regression on many small runs that is tried on 100,000
     random mixtures (RegMix)."""

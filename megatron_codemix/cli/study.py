@@ -39,8 +39,9 @@ from megatron_codemix.cli.study_options import (
     with_store,
 )
 from megatron_codemix.cli.study_plan import plan_notes, plan_record, plan_table
-from megatron_codemix.cli.study_status import print_progress, watch_progress
+from megatron_codemix.cli.study_status import print_progress
 from megatron_codemix.cli.study_submit import cancel, submit
+from megatron_codemix.cli.study_watch import watch_progress
 from megatron_codemix.cli.unused import refuse_unused
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, EXIT_RETRY, ConfigError, RunError
 from megatron_codemix.obs.tables import WholeTable

@@ -22,7 +22,7 @@ from megatron_codemix.launch.slurm.starts import Stretch, has_trained, note_end
 from megatron_codemix.launch.slurm.waits import count_waits
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.job_records import add_job_times
-from megatron_codemix.study.state import read_record
+from megatron_codemix.study.record import read_record
 from megatron_codemix.study.store import Member, is_at_work, note_trainer
 
 ENDED_BY_SLURM = 143

@@ -24,7 +24,7 @@ from megatron_codemix.study.evaluation import documents_path
 from megatron_codemix.study.job_graph import job_name
 from megatron_codemix.study.job_records import JobRecord, read_records
 from megatron_codemix.study.node import PhaseNode
-from megatron_codemix.study.state import read_record
+from megatron_codemix.study.record import read_record
 from megatron_codemix.study.store import Work, is_at_work
 from megatron_codemix.study.tree import StudyTree, expand
 

@@ -12,10 +12,11 @@ import typer
 
 from megatron_codemix.config.problems import suggestion
 from megatron_codemix.errors import CodemixError, ConfigError, DataError, RunError
+from megatron_codemix.study.loader import load_study
 from megatron_codemix.study.node import PhaseNode
+from megatron_codemix.study.record import StudyRecord, read_record, record_path
 from megatron_codemix.study.sharing import require_one_run_each
-from megatron_codemix.study.spec import StudySpec, load_study
-from megatron_codemix.study.state import StudyRecord, read_record, record_path
+from megatron_codemix.study.spec import StudySpec
 from megatron_codemix.study.store import holds_runs, is_gone
 from megatron_codemix.study.token_scale import MAX_SCALE
 from megatron_codemix.study.tree import StudyTree

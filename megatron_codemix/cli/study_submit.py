@@ -35,8 +35,9 @@ from megatron_codemix.study.job_records import read_records
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.noted_jobs import jobs_for
 from megatron_codemix.study.other_runs import other_runs
+from megatron_codemix.study.record import read_record
 from megatron_codemix.study.slurm_jobs import script_path, slurm_job
-from megatron_codemix.study.state import PhaseProgress, read_record
+from megatron_codemix.study.state import PhaseProgress
 from megatron_codemix.study.submit import (
     SubmissionPlan,
     cancel_jobs,

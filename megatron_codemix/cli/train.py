@@ -26,7 +26,8 @@ from megatron_codemix.launch.placement import RankContext, rank_context_from_env
 from megatron_codemix.launch.ranks import run_ranks
 from megatron_codemix.ledgers import mend_ledger
 from megatron_codemix.locks import exclusive
-from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import RunDirectory
 from megatron_codemix.train.memory_plan import MemoryPlan
 from megatron_codemix.train.phase import (
     Phase,

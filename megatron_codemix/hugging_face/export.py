@@ -9,10 +9,7 @@ import torch
 from megatron_codemix.checkpoints import refusing_damage, require_unchanged
 from megatron_codemix.config.loader import load_run_config
 from megatron_codemix.config.schema import RunConfig
-from megatron_codemix.corpus.instructions.template import (
-    ChatRenderer,
-    ChatTemplate,
-)
+from megatron_codemix.corpus.instructions.template import ChatRenderer, ChatTemplate
 from megatron_codemix.data.tokenizer import Tokenizer
 from megatron_codemix.errors import ConfigError, RunError
 from megatron_codemix.files import (
@@ -26,7 +23,8 @@ from megatron_codemix.hugging_face.safetensors_files import ShardPlan, ShardWrit
 from megatron_codemix.hugging_face.shape import Dtype, Family, config_json, family_of
 from megatron_codemix.hugging_face.stored import StoredWeights
 from megatron_codemix.hugging_face.tensors import parts_of
-from megatron_codemix.runs import RunDirectory, run_of_checkpoint
+from megatron_codemix.run_checkpoints import run_of_checkpoint
+from megatron_codemix.runs import RunDirectory
 
 _CONFIG = "config.json"
 

@@ -11,13 +11,7 @@ from megatron_codemix.backend.devices import Backend
 from megatron_codemix.config.loader import dump_yaml, with_absolute_paths
 from megatron_codemix.config.plan import tokens_per_step
 from megatron_codemix.config.schema import LayoutConfig, PrecisionConfig, RunConfig
-from megatron_codemix.files import (
-    atomic_folder,
-    hash_file,
-    hash_json,
-    rewrite_jsonl,
-    write_text,
-)
+from megatron_codemix.files import atomic_folder, hash_file, hash_json, rewrite_jsonl, write_text
 from megatron_codemix.hugging_face.source import Import
 from megatron_codemix.hugging_face.tensors import parts_of
 from megatron_codemix.launch.placement import RankContext
@@ -29,7 +23,8 @@ from megatron_codemix.mcore.initial_weights import global_parameters
 from megatron_codemix.mcore.model import build_model, gpt_of
 from megatron_codemix.mcore.rank import start_rank
 from megatron_codemix.obs.log import setup_logging
-from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import RunDirectory
 
 _STEP = 1
 

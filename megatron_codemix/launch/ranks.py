@@ -8,71 +8,33 @@ reaches the caller.
 
 import contextlib
 import gc
-import math
 import os
 import signal
 import socket
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from multiprocessing import connection, get_context
+from multiprocessing import get_context
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 from types import FrameType
 
-from megatron_codemix.errors import EXIT_DONE, EXIT_RETRY
+from megatron_codemix.errors import EXIT_DONE
 from megatron_codemix.launch.allowance import usable_cores
-from megatron_codemix.launch.failures import cause_of, describe, is_consequence, log_path
+from megatron_codemix.launch.failures import cause_of, describe, log_path
 from megatron_codemix.launch.placement import RankContext
-from megatron_codemix.launch.rank_process import (
-    STACKS_SIGNAL,
-    RankFailure,
-    RankProcess,
-    Target,
-    read_failure,
-    read_from_start,
-    run_rank,
+from megatron_codemix.launch.rank_process import RankProcess, Target, run_rank
+from megatron_codemix.launch.rank_watch import (
+    FORWARDED,
+    Watch,
+    kill_ranks,
+    signal_all,
+    wait_for_ranks,
 )
-from megatron_codemix.stops import RememberedStop, remembered_stop
-
-# What the parent receives -> what each rank receives.
-_FORWARDED = {
-    signal.SIGINT: signal.SIGTERM,
-    signal.SIGTERM: signal.SIGTERM,
-    signal.SIGUSR1: signal.SIGUSR1,
-}
-_TAIL_LINES = 30
-# A signal just before the wait is handled only after it; and a process that a rank has started and
-# left behind hides the rank's end from the wait.
-_POLL_SECONDS = 0.1
-# Writing the stacks takes milliseconds; one that has not by then is stopped or swapped out.
-_STACKS_SECONDS = 1.0
-# How long the rank that is the cause may take to say so, after another has seen it go.
-_SETTLE_SECONDS = 1.0
+from megatron_codemix.stops import remembered_stop
 
 CROWDED_RANKS_PER_CORE = 4
-
-
-@dataclass
-class _Watch:
-    """State of one launch: the ranks not yet reaped, how others failed, what was asked of us."""
-
-    stop: RememberedStop | None
-    """What this process remembers from before."""
-    logs: dict[int, int] = field(default_factory=dict)
-    """Rank -> open file with its output, for all but rank 0."""
-    records: dict[int, int] = field(default_factory=dict)
-    """Rank -> open file for how it has failed."""
-    processes: dict[int, ForkProcess] = field(default_factory=dict)
-    failures: list[RankFailure] = field(default_factory=list)
-    notice: signal.Signals | None = None
-    end_at: float | None = None
-    """Monotonic time from which ranks still alive are told to end."""
-    kill_at: float | None = None
-    """Monotonic time from which ranks still alive are killed."""
 
 
 def run_ranks(
@@ -105,7 +67,7 @@ def run_ranks(
     assert num_ranks >= 1, num_ranks
     _warn_of_crowding(num_ranks)
     with contextlib.ExitStack() as stack:
-        watch = _Watch(stop=remembered_stop())
+        watch = Watch(stop=remembered_stop())
         if log_folder is not None:
             log_folder.mkdir(parents=True, exist_ok=True)
         for rank in range(num_ranks):
@@ -115,7 +77,7 @@ def run_ranks(
         if prepare is not None:
             prepare()
         port = stack.enter_context(_reserve_port()).getsockname()[1]
-        stack.callback(_kill, watch)
+        stack.callback(kill_ranks, watch)
         gc.freeze()  # or the first collection of each rank would copy what was imported
         stack.callback(gc.unfreeze)
         with _signals_held_back():
@@ -128,7 +90,7 @@ def run_ranks(
                     init_method=f"tcp://127.0.0.1:{port}",
                 )
                 watch.processes[rank] = _fork(target, context, watch)
-        _wait(watch, grace_seconds, timeout_seconds)
+        wait_for_ranks(watch, grace_seconds, timeout_seconds)
     if not watch.failures:
         return EXIT_DONE
     cause = cause_of(watch.failures)
@@ -176,7 +138,7 @@ def _reserve_port() -> socket.socket:
 @contextlib.contextmanager
 def _signals_held_back() -> Iterator[None]:
     """No notice arrives while the ranks are forked: no rank misses one, none runs our handler."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
     try:
         yield
     finally:
@@ -184,16 +146,16 @@ def _signals_held_back() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _forwarding(watch: _Watch) -> Iterator[None]:
+def _forwarding(watch: Watch) -> Iterator[None]:
     """Handlers that pass each notice on to the ranks; the former handlers come back at the end."""
 
     def forward(number: int, frame: FrameType | None) -> None:
         received = signal.Signals(number)
         insists = received is signal.SIGINT and watch.notice is signal.SIGINT
         watch.notice = received
-        _signal_all(watch, signal.SIGKILL if insists else _FORWARDED[received])
+        signal_all(watch, signal.SIGKILL if insists else FORWARDED[received])
 
-    before = {number: signal.signal(number, forward) for number in _FORWARDED}
+    before = {number: signal.signal(number, forward) for number in FORWARDED}
     try:
         yield
     finally:
@@ -201,13 +163,13 @@ def _forwarding(watch: _Watch) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _fork(target: Target, context: RankContext, watch: _Watch) -> ForkProcess:
+def _fork(target: Target, context: RankContext, watch: Watch) -> ForkProcess:
     num_cores = len(os.sched_getaffinity(0))
     default_threads = 1 if context.world_size > 1 else num_cores
     surroundings = RankProcess(
         parent_pid=os.getpid(),
         num_threads=int(os.environ.get("OMP_NUM_THREADS", default_threads)),
-        forwarded=frozenset(_FORWARDED),
+        forwarded=frozenset(FORWARDED),
         stop=watch.stop,
         log=watch.logs.get(context.rank),
         record=watch.records[context.rank],
@@ -219,118 +181,3 @@ def _fork(target: Target, context: RankContext, watch: _Watch) -> ForkProcess:
         warnings.simplefilter("ignore", DeprecationWarning)
         process.start()
     return process
-
-
-def _wait(watch: _Watch, grace_seconds: float, timeout_seconds: float | None) -> None:
-    """Waits until no rank is left; ends the others once one has failed or time is up."""
-    give_up_at = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
-    while watch.processes:
-        deadline = watch.kill_at or watch.end_at or give_up_at
-        for rank in _ended_ranks(watch, deadline - time.monotonic()):
-            _take_note(watch, _reap(watch, rank))
-        now = time.monotonic()
-        if now >= (watch.kill_at or math.inf):
-            _kill(watch)
-        elif watch.kill_at is None and now >= (watch.end_at or math.inf):
-            watch.kill_at = now + grace_seconds
-            if watch.notice is None:
-                _signal_all(watch, signal.SIGTERM)
-            # One that was stopped, which is why the others have failed, hears of nothing before.
-            _signal_all(watch, signal.SIGCONT)
-        elif watch.kill_at is None and now >= give_up_at:
-            _give_up(watch, now)
-
-
-def _take_note(watch: _Watch, failure: RankFailure | None) -> None:
-    """Keeps the failure and sets the time when the other ranks are told to end."""
-    if failure is None:
-        return
-    watch.failures.append(failure)
-    if failure.kind == "stopped":
-        return
-    now = time.monotonic()
-    end_at = now + _SETTLE_SECONDS if is_consequence(failure) else now
-    watch.end_at = min(watch.end_at or end_at, end_at)
-
-
-def _ended_ranks(watch: _Watch, wait_seconds: float) -> list[int]:
-    """Ranks that have ended; waits for one, but no longer than `wait_seconds` and _POLL_SECONDS."""
-    sentinels = [process.sentinel for process in watch.processes.values()]
-    connection.wait(sentinels, max(0.0, min(wait_seconds, _POLL_SECONDS)))
-    return [rank for rank, process in watch.processes.items() if process.exitcode is not None]
-
-
-def _reap(watch: _Watch, rank: int) -> RankFailure | None:
-    """How an ended rank has failed; None if it has not, or if it was us who ended it."""
-    # Taken out first, so that no signal goes to a pid that has come to mean another process.
-    process = watch.processes.pop(rank)
-    process.join()
-    exit_code = process.exitcode
-    assert exit_code is not None, rank
-    if exit_code == EXIT_DONE:
-        return None
-    recorded = read_failure(watch.records[rank])
-    if exit_code >= 0:
-        return recorded or RankFailure(
-            rank=rank,
-            exit_code=exit_code,
-            kind="exited",
-            message=f"exited with code {exit_code}" + _tail(watch, rank),
-            seconds=time.monotonic(),
-        )
-    number = signal.Signals(-exit_code)
-    if watch.kill_at is not None and number in (signal.SIGTERM, signal.SIGKILL):
-        return recorded
-    if number is signal.SIGABRT and recorded is not None:
-        return recorded  # NCCL may abort a rank that ends
-    if watch.notice is not None and number in (_FORWARDED[watch.notice], signal.SIGKILL):
-        message = f"was stopped by {watch.notice.name}"
-    else:
-        message = f"was killed by {number.name}"
-        message += " (out of memory?)" if number is signal.SIGKILL else ""
-    return RankFailure(
-        rank=rank,
-        exit_code=EXIT_RETRY,
-        kind="aborted" if number is signal.SIGABRT else "killed",
-        message=f"{message}; run the same command again{_tail(watch, rank)}",
-        seconds=time.monotonic(),
-    )
-
-
-def _tail(watch: _Watch, rank: int) -> str:
-    """The last lines of a rank's log; empty for rank 0, whose output is on the screen."""
-    if rank not in watch.logs:
-        return ""
-    lines = read_from_start(watch.logs[rank]).decode(errors="replace").splitlines()
-    return "".join(f"\n  | {line}" for line in lines[-_TAIL_LINES:])
-
-
-def _give_up(watch: _Watch, now: float) -> None:
-    """Time is up: stacks, then the end."""
-    _signal_all(watch, STACKS_SIGNAL)
-    watch.kill_at = now + _STACKS_SECONDS
-    running = sorted(watch.processes)
-    watch.failures.append(
-        RankFailure(
-            rank=running[0],
-            exit_code=EXIT_RETRY,
-            kind="timeout",
-            message=f"did not end in time (running: {running}); the logs end with their stacks",
-            seconds=now,
-        )
-    )
-
-
-def _signal_all(watch: _Watch, number: signal.Signals) -> None:
-    for process in list(watch.processes.values()):
-        if process.exitcode is None and process.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, number)
-
-
-def _kill(watch: _Watch) -> None:
-    """Ends and reaps whatever still runs."""
-    _signal_all(watch, signal.SIGKILL)
-    while watch.processes:
-        _, process = watch.processes.popitem()
-        process.join()

@@ -13,13 +13,14 @@ from megatron_codemix.files import Json, field_problem
 from megatron_codemix.ledgers import ledger_advice, ledger_damage, read_ledger
 from megatron_codemix.obs.metrics import read_metrics
 from megatron_codemix.results import read_heldout_summary, read_object
-from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.chains import taken_steps
 from megatron_codemix.study.evaluation import documents_path, read_heldout, read_tasks
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.other_runs import changed_since, other_runs
+from megatron_codemix.study.record import PhaseWall, StudyRecord, read_record
 from megatron_codemix.study.run_checks import config_problems, record_problems
-from megatron_codemix.study.state import PhaseWall, StudyRecord, read_record
 from megatron_codemix.study.store import Member, Trainer, others_of, own_part, read_trainers
 from megatron_codemix.study.tree import StudyTree
 

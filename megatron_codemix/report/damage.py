@@ -9,7 +9,8 @@ from megatron_codemix.obs.metrics import last_lines
 from megatron_codemix.report.collect import PhaseRecord, StudyRecords, plan_path
 from megatron_codemix.report.items import ItemStore, num_items
 from megatron_codemix.results import items_path, make_again, summary_path
-from megatron_codemix.runs import HELDOUT, RunDirectory, result_stem, train_command
+from megatron_codemix.run_checkpoints import train_command
+from megatron_codemix.runs import HELDOUT, RunDirectory, result_stem
 from megatron_codemix.study.evaluation import held_out_files
 
 

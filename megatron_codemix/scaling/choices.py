@@ -10,16 +10,8 @@ import numpy as np
 from megatron_codemix.errors import ConfigError, DataError
 from megatron_codemix.scaling.columns import PARAMETERS
 from megatron_codemix.scaling.decisions import Decision, Predicted, decide, seed_noise
-from megatron_codemix.scaling.fits import (
-    Failure,
-    FitRequest,
-    RunFit,
-    Where,
-    fit_runs,
-    mixtures,
-    takes_shares,
-    where_words,
-)
+from megatron_codemix.scaling.fits import Failure, FitRequest, RunFit, fit_runs
+from megatron_codemix.scaling.populations import Where, mixtures, takes_shares, where_words
 from megatron_codemix.scaling.registry import build_law
 from megatron_codemix.scaling.scale_accuracy import (
     CORPUS,

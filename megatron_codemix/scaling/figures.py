@@ -13,10 +13,11 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from megatron_codemix.files import atomic_path
 from megatron_codemix.obs.look import COLOURS, LOOK, UNDATED
-from megatron_codemix.scaling.fits import RunFit, where_words
+from megatron_codemix.scaling.fits import RunFit
 from megatron_codemix.scaling.law import FloatArray, Inputs
 from megatron_codemix.scaling.mixture_optimum import SharePath
 from megatron_codemix.scaling.next_run import FLOPS_PER_PARAMETER_AND_TOKEN
+from megatron_codemix.scaling.populations import where_words
 
 _PANEL_INCHES = (4.2, 3.4)
 _DOTS_PER_INCH = 130

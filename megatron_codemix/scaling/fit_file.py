@@ -13,7 +13,7 @@ from megatron_codemix.errors import ConfigError, DataError
 from megatron_codemix.files import read_json
 from megatron_codemix.scaling.analysis import FittedLaw
 from megatron_codemix.scaling.fit_record import FitFileRecord, problems_of_fit
-from megatron_codemix.scaling.fits import Where, where_words
+from megatron_codemix.scaling.populations import Where, where_words
 from megatron_codemix.scaling.target import Point, predict
 
 FIT_FILE = "fit.json"

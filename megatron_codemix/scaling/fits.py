@@ -1,11 +1,8 @@
-"""Laws fitted to a table of runs: which runs belong together, and what the fits say at a target.
-
-A law that knows nothing of mixtures is fitted to each mixture by itself, one that knows nothing of
-size and tokens to each scale; so are runs of different populations (`BY`).
-"""
+"""Laws fitted to a table of runs, to each population by itself, and what the fits say at a
+target."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,17 +15,20 @@ from megatron_codemix.scaling.conditions import Condition, runs_that
 from megatron_codemix.scaling.law import OUTCOMES, FloatArray, Inputs, Law
 from megatron_codemix.scaling.laws.mixture_and_scale import MixtureAndScaleLaw
 from megatron_codemix.scaling.next_run import NextRun, next_runs
+from megatron_codemix.scaling.populations import (
+    Where,
+    mixtures,
+    populations,
+    takes_shares,
+    where_words,
+)
 from megatron_codemix.scaling.readers.study import TRAINING
 from megatron_codemix.scaling.registry import build_law
 from megatron_codemix.scaling.table import Excluded, RunTable
 from megatron_codemix.scaling.target import Point, point_inputs
 
-BY = ("training_set", "set")
-"""Columns that say which population a run is of."""
 _SAME_SIZE = 0.99
 _SHOWN_LEFT_OUT = 3
-
-Where = dict[str, float | str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,7 @@ def fit_runs(table: RunTable, request: FitRequest) -> RunFits:
             reason = f"{own!r} is no source of the mixtures ({known}); say which one by --own"
             failures.append(Failure(target=target, where={}, reason=reason))
             continue
-        for where, part in _parts(table, law, request.by):
+        for where, part in populations(table, law, request.by):
             gone = part.usable_for(target).excluded
             try:
                 fits.append(_fit(part, law, target, where, request))
@@ -219,52 +219,6 @@ def _targets(table: RunTable, law: Law, asked: Sequence[str]) -> list[str]:
     return chosen
 
 
-def mixtures(table: RunTable) -> list[Where]:
-    """The different shares that there are."""
-    columns = table.columns("share")
-    if not columns:
-        return []
-    rows = table.frame[columns].drop_duplicates()
-    return [dict(zip(columns, map(float, row), strict=True)) for row in rows.to_numpy()]
-
-
-def takes_shares(law: Law) -> bool:
-    """Whether one fit is of many mixtures."""
-    return any(name.startswith("share_") for name in law.inputs)
-
-
-def _parts(table: RunTable, law: Law, by: Sequence[str]) -> list[tuple[Where, RunTable]]:
-    """The runs that the law may be fitted to together, with what tells them apart. Raises DataError
-    where that leaves single runs."""
-    unknown = [column for column in by if column not in table.frame]
-    if unknown:
-        known = ", ".join(map(str, table.frame))
-        raise DataError(f"{table.where}: no column {', '.join(unknown)}; there are: {known}")
-    columns: list[str] = [column for column in (*BY, *by) if column in table.frame]
-    if "tokens" in law.inputs and not takes_shares(law):
-        columns += table.columns("share")
-    if takes_shares(law) and "tokens" not in law.inputs:
-        columns += [c for c in (*PARAMETERS, "tokens") if c in table.frame]
-    columns = [c for c in dict.fromkeys(columns) if table.frame[c].nunique(dropna=False) > 1]
-    if not columns:
-        return [({}, table)]
-    parts = []
-    for values, rows in table.frame.groupby(columns, sort=True, dropna=False):
-        where: Where = {
-            column: value if isinstance(value, str) else float(value)
-            for column, value in zip(columns, values, strict=True)
-        }
-        frame = rows.reset_index(drop=True)
-        parts.append((where, replace(table, frame=frame)))
-    if len(parts) > len(table) / 2:
-        raise DataError(
-            f"{table.where}: {len(table)} runs are of {len(parts)} kinds ({', '.join(columns)}), "
-            f"which law {law.name} takes by themselves; choose another law ('codemix scaling "
-            "laws'), or runs by --where"
-        )
-    return parts
-
-
 def _groups(table: RunTable, law: Law) -> tuple[list[str] | None, str]:
     """What the bootstrap draws: whole trainings where there are enough of them for the law."""
     if "group" in table.frame:
@@ -321,11 +275,3 @@ def _next_target(law: Law, inputs: Inputs, at: Point | None) -> dict[str, FloatA
     for name in ("parameters", "tokens"):
         row[name] = row[name] * np.sqrt(10)
     return row
-
-
-def where_words(where: Mapping[str, float | str]) -> str:
-    """`training_set rpj, share.code 0.25`."""
-    return ", ".join(
-        f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in where.items()
-    )

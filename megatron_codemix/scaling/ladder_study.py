@@ -7,7 +7,8 @@ from typing import Any
 import yaml
 
 from megatron_codemix.config.schema import ModelConfig
-from megatron_codemix.scaling.ladder import Branch, Ladder, Rung, decimal
+from megatron_codemix.scaling.ladder import Ladder
+from megatron_codemix.scaling.rung import Branch, Rung, decimal
 from megatron_codemix.units import format_count
 
 Node = dict[str, Any]  # Any: what YAML holds

@@ -12,9 +12,9 @@ from megatron_codemix.scaling.best_shares import normalised
 from megatron_codemix.scaling.compute_optimum import MixtureOptimum, best_mixture
 from megatron_codemix.scaling.diagnosis import ENOUGH_DRAWS
 from megatron_codemix.scaling.fit_file import StoredFit
-from megatron_codemix.scaling.fits import where_words
 from megatron_codemix.scaling.law import FloatArray
 from megatron_codemix.scaling.laws.mixture_and_scale import MixtureAndScaleLaw
+from megatron_codemix.scaling.populations import where_words
 from megatron_codemix.scaling.registry import sources_of
 from megatron_codemix.scaling.target import Point, point_inputs
 

@@ -3,7 +3,8 @@
 from fractions import Fraction
 from pathlib import Path
 
-from megatron_codemix.scaling.ladder import Design, Ladder, Target, ladder_of_sizes
+from megatron_codemix.scaling.ladder import Ladder, ladder_of_sizes
+from megatron_codemix.scaling.ladder_design import Design, Target
 from megatron_codemix.scaling.ladder_study import Machine
 from megatron_codemix.scaling.model_file import read_model
 

@@ -18,7 +18,7 @@ from megatron_codemix.errors import RunError
 from megatron_codemix.files import atomic_folder, sync_folder
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.node import PhaseNode
-from megatron_codemix.study.state import placed, read_record
+from megatron_codemix.study.record import placed, read_record
 from megatron_codemix.study.tree import StudyTree, identity_with
 
 _COPY_ATTEMPTS = 5

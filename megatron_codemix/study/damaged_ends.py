@@ -10,7 +10,9 @@ from megatron_codemix.config.plan import num_steps
 from megatron_codemix.errors import CodemixError, RunError
 from megatron_codemix.ledgers import mend_ledger
 from megatron_codemix.lineage import start_step
-from megatron_codemix.runs import RunDirectory, Status, final_checkpoint
+from megatron_codemix.run_checkpoints import final_checkpoint
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.changed_phase import earlier_run
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.state import (

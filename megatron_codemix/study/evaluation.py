@@ -17,7 +17,8 @@ from megatron_codemix.results import (
     read_task_summary,
     read_validations,
 )
-from megatron_codemix.runs import EVALUATION, HELDOUT, RunDirectory, Status, result_stem
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import EVALUATION, HELDOUT, RunDirectory, result_stem
 from megatron_codemix.units import parse_bytes
 
 _ON_TRAINING_DATA = {"safety", "safety_memorisation"}

@@ -8,7 +8,8 @@ from pathlib import Path
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import Json, field_problem, key_problem, read_json_object, write_json
 from megatron_codemix.launch.slurm.starts import Stretch
-from megatron_codemix.study.state import read_record, record_lock, write_record
+from megatron_codemix.study.locks import record_lock
+from megatron_codemix.study.record import read_record, write_record
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.errors import RunError
-from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.changed_phase import earlier_run
 from megatron_codemix.study.node import PhaseNode
-from megatron_codemix.study.state import StudyRecord, placed, read_record
+from megatron_codemix.study.record import StudyRecord, placed, read_record
 from megatron_codemix.study.tree import StudyTree
 from megatron_codemix.study.twins import settings_identity
 

@@ -14,7 +14,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from megatron_codemix.files import Json, field_problem
 from megatron_codemix.obs.metrics import last_lines
 from megatron_codemix.study.node import PhaseNode
-from megatron_codemix.study.state import PhaseProgress, StudyRecord, study_progress
+from megatron_codemix.study.record import StudyRecord
+from megatron_codemix.study.state import PhaseProgress, study_progress
 from megatron_codemix.study.tree import StudyTree
 from megatron_codemix.units import format_duration
 

@@ -16,19 +16,14 @@ from megatron_codemix.launch.local import POLL_SECONDS, Child, ChildExit, StopRe
 from megatron_codemix.launch.shares import fitting_jobs, gpu_shares, thread_shares
 from megatron_codemix.locks import try_lock
 from megatron_codemix.study.commands import CodemixCommands, Commands
+from megatron_codemix.study.locks import children_lock, exclusive_study
 from megatron_codemix.study.node import PhaseNode
 from megatron_codemix.study.other_runs import other_runs
 from megatron_codemix.study.phase_runner import DONE, ELSEWHERE, Outcome, PhaseRunner, both
 from megatron_codemix.study.progress import StudyDisplay
+from megatron_codemix.study.record import StudyRecord, read_record, write_record
 from megatron_codemix.study.run_checks import mend_configs, start_problems
 from megatron_codemix.study.siblings import trained_beside
-from megatron_codemix.study.state import (
-    StudyRecord,
-    children_lock,
-    exclusive_study,
-    read_record,
-    write_record,
-)
 from megatron_codemix.study.store import Work, require_store
 from megatron_codemix.study.tree import StudyTree
 

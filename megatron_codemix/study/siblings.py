@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import read_json
 from megatron_codemix.runs import RunDirectory
-from megatron_codemix.study.state import RECORD_NAME
+from megatron_codemix.study.record import RECORD_NAME
 from megatron_codemix.study.tree import STORED_DIGITS, StudyTree
 
 _MAX_FOLDERS = 200

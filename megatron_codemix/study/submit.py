@@ -23,6 +23,7 @@ from megatron_codemix.study.damaged_ends import mend_ledger_of, phases_to_be_don
 from megatron_codemix.study.data_checks import data_of_the_rest
 from megatron_codemix.study.job_graph import StudyJob, job_graph, job_name, report_job
 from megatron_codemix.study.job_records import JobRecord, read_records, write_records
+from megatron_codemix.study.locks import exclusive_study, record_lock
 from megatron_codemix.study.noted_jobs import (
     NotedJob,
     job_of_another_study,
@@ -31,15 +32,10 @@ from megatron_codemix.study.noted_jobs import (
     validated_otherwise,
     validation_hash,
 )
+from megatron_codemix.study.record import read_record, write_record
 from megatron_codemix.study.run_checks import mend_configs, run_problems
 from megatron_codemix.study.slurm_jobs import run_of, script_path, write_job
-from megatron_codemix.study.state import (
-    PhaseProgress,
-    exclusive_study,
-    read_record,
-    record_lock,
-    write_record,
-)
+from megatron_codemix.study.state import PhaseProgress
 from megatron_codemix.study.store import require_store, submitting
 from megatron_codemix.study.tree import StudyTree
 

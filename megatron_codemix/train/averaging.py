@@ -18,7 +18,9 @@ from megatron_codemix.ledgers import read_ledger, with_lines_of_checkpoints
 from megatron_codemix.mcore.average import average_weights
 from megatron_codemix.mcore.groups import initialize_model_parallel
 from megatron_codemix.mcore.rank import start_rank
-from megatron_codemix.runs import RunDirectory, Status, run_of_checkpoint
+from megatron_codemix.run_checkpoints import run_of_checkpoint
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import RunDirectory
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The loader of a run: which batches this rank reads at each step, and who prepares them."""
 
+import logging
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -12,6 +13,8 @@ from megatron_codemix.data.loading.prefetcher import Prefetcher
 from megatron_codemix.data.shards.layout import token_dtype
 from megatron_codemix.mcore.groups import ModelParallel
 from megatron_codemix.train.phase import Phase
+
+log = logging.getLogger(__name__)
 
 
 class _Buffers(Protocol):
@@ -95,3 +98,18 @@ def _allocate(config: RunConfig, dataset: MixtureDataset, backend: Backend) -> B
         with_documents=dataset.document_mask,
         allocate=backend.allocate_host,
     )
+
+
+def tell_of_cut_conversations(dataset: MixtureDataset) -> None:
+    """Into the log, where samples are too short for some of the conversations."""
+    for name, packed in dataset.packed_conversations.items():
+        if packed.num_cut:
+            log.info(
+                "source %s: %d of %d conversations are longer than a sample of %d tokens and cut "
+                "at its end; of these %d have no answer before the cut and are left out",
+                name,
+                packed.num_cut,
+                len(packed.lengths),
+                dataset.sequence_length,
+                packed.num_left_out,
+            )

@@ -29,7 +29,8 @@ from megatron_codemix.errors import ConfigError, RunError, UnavailableError
 from megatron_codemix.files import require_free_bytes, write_json, write_text
 from megatron_codemix.lineage import Ancestor, parent_checkpoint, parents_of
 from megatron_codemix.obs.trackers import require_tracker
-from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import RunDirectory
 from megatron_codemix.train.change import changed_identity
 from megatron_codemix.units import format_bytes
 

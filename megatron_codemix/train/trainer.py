@@ -21,12 +21,17 @@ from megatron_codemix.mcore.microbatch_graph import MicrobatchGraph
 from megatron_codemix.mcore.optimizer import set_step_sizes
 from megatron_codemix.mcore.replicas import differing_replicas
 from megatron_codemix.mcore.step import launch_step
-from megatron_codemix.runs import Status
+from megatron_codemix.run_status import Status
 from megatron_codemix.train.agreement import StepFlags
 from megatron_codemix.train.checkpointing import CheckpointWriter, starting_record
 from megatron_codemix.train.health import LossGuard, SkipStepError
 from megatron_codemix.train.in_flight import StepsInFlight
-from megatron_codemix.train.loading import StepLoader, open_loader, steps_ahead
+from megatron_codemix.train.loading import (
+    StepLoader,
+    open_loader,
+    steps_ahead,
+    tell_of_cut_conversations,
+)
 from megatron_codemix.train.phase import Phase
 from megatron_codemix.train.profiling import StepProfiler
 from megatron_codemix.train.reporting import FinishedStep, Reporter
@@ -82,7 +87,7 @@ class Trainer:
         )
         self.dataset: MixtureDataset = phase.data.dataset()
         if parallel.rank == 0:
-            _tell_of_cut_conversations(self.dataset)
+            tell_of_cut_conversations(self.dataset)
         self.ledger = Ledger(phase.data, self.dataset.samples_per_epoch)
         self.guard = LossGuard(config.train.spike)
         self.skipped = phase.run.skipped_steps()
@@ -285,17 +290,3 @@ class Trainer:
         self.status = replace(self.status, step=ended, **changes)
         if self.parallel.rank == 0:
             self.status = self.phase.run.write_status(self.status)
-
-
-def _tell_of_cut_conversations(dataset: MixtureDataset) -> None:
-    for name, packed in dataset.packed_conversations.items():
-        if packed.num_cut:
-            log.info(
-                "source %s: %d of %d conversations are longer than a sample of %d tokens and cut "
-                "at its end; of these %d have no answer before the cut and are left out",
-                name,
-                packed.num_cut,
-                len(packed.lengths),
-                dataset.sequence_length,
-                packed.num_left_out,
-            )

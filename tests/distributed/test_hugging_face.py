@@ -11,7 +11,8 @@ import transformers
 
 from megatron_codemix.config.schema import LayoutConfig
 from megatron_codemix.launch.placement import RankContext
-from megatron_codemix.runs import RunDirectory, final_checkpoint
+from megatron_codemix.run_checkpoints import final_checkpoint
+from megatron_codemix.runs import RunDirectory
 from tests.helpers.exported import COHERE, LLAMA, TIED, Case, export_last, trained
 from tests.helpers.ranks import run_distributed
 from tests.helpers.tiny import END_OF_DOCUMENT, VOCABULARY, write_run, write_tokenizer

@@ -21,7 +21,7 @@ from megatron_codemix.bench.corpus.pipeline import (
     write_inputs,
 )
 from megatron_codemix.corpus.document import Document
-from megatron_codemix.corpus.store import load_corpus
+from megatron_codemix.corpus.record import load_corpus
 from tests.helpers.commands import Command
 from tests.helpers.kills import ROOT, contents
 

@@ -3,8 +3,8 @@
 from functools import cache
 from pathlib import Path
 
+from megatron_codemix.study.loader import load_study
 from megatron_codemix.study.outlook import PhaseOutlook, outlook
-from megatron_codemix.study.spec import load_study
 from megatron_codemix.study.tree import StudyTree, expand, identify
 
 FOLDER = Path(__file__).parents[2] / "examples" / "studies"

@@ -8,7 +8,8 @@ from typing import Any
 import transformers
 
 from megatron_codemix.hugging_face.export import export
-from megatron_codemix.runs import RunDirectory, final_checkpoint
+from megatron_codemix.run_checkpoints import final_checkpoint
+from megatron_codemix.runs import RunDirectory
 from tests.helpers.ranks import run_distributed
 from tests.helpers.tiny import SEQUENCE, write_run
 from tests.helpers.training import train_run

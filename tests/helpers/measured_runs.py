@@ -11,7 +11,8 @@ from megatron_codemix.planner.hardware import make_cluster
 from megatron_codemix.planner.job import Job
 from megatron_codemix.planner.time import Constants, estimate_time
 from megatron_codemix.resources import find_example
-from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import RunDirectory
 
 H100 = "NVIDIA H100 80GB HBM3"
 

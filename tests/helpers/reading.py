@@ -9,7 +9,8 @@ from megatron_codemix.config.loader import dump_yaml, load_run_config
 from megatron_codemix.data.ledger import Ledger
 from megatron_codemix.data.resolve import resolve_data
 from megatron_codemix.files import append_jsonl, write_json, write_text
-from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import RunDirectory
 
 BATCH = 32
 SAVED_AT = (7, 20)

@@ -15,9 +15,10 @@ from megatron_codemix.data.shards.manifest import Manifest
 from megatron_codemix.data.shards.writer import TokenShardWriter
 from megatron_codemix.data.tokenizer import tokenizer_hash
 from megatron_codemix.files import append_jsonl, write_json, write_text
-from megatron_codemix.runs import COMPLETE_MARKER, RunDirectory, Status
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import COMPLETE_MARKER, RunDirectory
+from megatron_codemix.study.loader import load_study
 from megatron_codemix.study.node import PhaseNode
-from megatron_codemix.study.spec import load_study
 from megatron_codemix.study.tree import StudyTree, expand, identify
 
 SOURCES = ("code", "markup", "text")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import RunDirectory
 from tests.helpers.commands import count_lines
 from tests.helpers.process_signals import is_in_mask
 from tests.slurm.cluster import Cluster

@@ -12,7 +12,7 @@ import yaml
 from megatron_codemix.files import Json, read_json
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.job_records import read_records
-from megatron_codemix.study.state import StudyRecord, read_record
+from megatron_codemix.study.record import StudyRecord, read_record
 from tests.helpers.commands import codemix
 from tests.helpers.tiny import SEQUENCE, default_config, merge, write_run
 from tests.slurm.cluster import Cluster

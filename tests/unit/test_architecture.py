@@ -15,7 +15,9 @@ PACKAGE = ROOT / "megatron_codemix"
 _FOUNDATION = {
     "errors", "units", "files", "garbage", "locks", "processes", "stops", "workers", "resources",
 }  # fmt: skip
-_RUN = {"runs", "checkpoints", "ledgers", "results", "lineage"}
+_RUN = {
+    "run_status", "runs", "run_checkpoints", "checkpoints", "ledgers", "results", "lineage",
+}  # fmt: skip
 _LOW = _FOUNDATION | _RUN | {"endpoint", "config", "obs"}
 _DATA = _LOW | {"ops", "sandbox", "corpus", "data"}
 _ENGINE = _DATA | {"backend", "mcore", "launch"}
@@ -33,11 +35,13 @@ MAY_IMPORT = {
     "config": _FOUNDATION,
     "obs": _FOUNDATION,
     "endpoint": _FOUNDATION | {"obs"},
-    "runs": _FOUNDATION | {"config"},
-    "checkpoints": _FOUNDATION | {"runs"},
-    "ledgers": _FOUNDATION | {"config", "runs", "checkpoints"},
+    "run_status": _FOUNDATION,
+    "runs": _FOUNDATION | {"run_status"},
+    "run_checkpoints": _FOUNDATION | {"run_status", "runs"},
+    "checkpoints": _FOUNDATION | {"runs", "run_checkpoints"},
+    "ledgers": _FOUNDATION | {"config", "run_status", "runs", "run_checkpoints", "checkpoints"},
     "results": _FOUNDATION | {"runs"},
-    "lineage": _FOUNDATION | {"config", "runs"},
+    "lineage": _FOUNDATION | {"config", "runs", "run_checkpoints"},
     "ops": _FOUNDATION,
     "sandbox": _LOW,
     "corpus": _LOW | {"ops", "sandbox"},
@@ -63,7 +67,8 @@ MAY_IMPORT = {
 TORCH_FREE = [
     "errors", "units", "files", "garbage", "locks", "processes", "stops", "workers", "resources",
     "config", "obs", "endpoint",
-    "runs", "checkpoints", "ledgers", "results", "lineage", "ops", "sandbox", "corpus", "data",
+    "run_status", "runs", "run_checkpoints", "checkpoints", "ledgers", "results", "lineage",
+    "ops", "sandbox", "corpus", "data",
     "launch", "planner", "scaling", "study", "report", "cli",
     "evaluation/judge", "evaluation/serving",
 ]  # fmt: skip

@@ -14,7 +14,8 @@ from megatron_codemix.errors import RunError
 from megatron_codemix.files import rewrite_jsonl
 from megatron_codemix.ledgers import mend_ledger, read_ledger, require_ledger
 from megatron_codemix.locks import exclusive
-from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import RunDirectory
 from tests.helpers.tiny import SEQUENCE, write_run
 
 SAVED_AT = (5, 10, 15)

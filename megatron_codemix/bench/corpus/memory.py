@@ -11,7 +11,7 @@ from megatron_codemix.bench.corpus.setting import STREAM_BYTES, Setting
 from megatron_codemix.bench.corpus.stream import link_some, write_stream
 from megatron_codemix.bench.measure import tree_memory_of
 from megatron_codemix.bench.rows import Goal, Row
-from megatron_codemix.corpus.store import load_corpus
+from megatron_codemix.corpus.record import load_corpus
 
 WORKERS = 2
 STAGES = ("filter", "dedup", "decontaminate", "split")

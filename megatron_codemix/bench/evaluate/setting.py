@@ -10,17 +10,14 @@ from typing import Any
 
 import yaml
 
-from megatron_codemix.bench.evaluate.items import (
-    CHOICE_TASKS,
-    code_prompts,
-    write_choice_items,
-)
+from megatron_codemix.bench.evaluate.items import CHOICE_TASKS, code_prompts, write_choice_items
 from megatron_codemix.bench.small_data import SOURCES, write_small_data
 from megatron_codemix.config.schema import ModelConfig
 from megatron_codemix.errors import DataError, RunError
 from megatron_codemix.evaluation.suites.readers.files import find_file, list_files, read_records
 from megatron_codemix.hugging_face.export import export
-from megatron_codemix.runs import RunDirectory, final_checkpoint
+from megatron_codemix.run_checkpoints import final_checkpoint
+from megatron_codemix.runs import RunDirectory
 
 SEED = 1
 SEQUENCE = 1024

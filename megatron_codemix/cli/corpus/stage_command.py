@@ -12,6 +12,7 @@ import typer
 
 from megatron_codemix.cli.dry_run import print_plan
 from megatron_codemix.corpus.document import JsonValue
+from megatron_codemix.corpus.record import CorpusRecord, CorpusSource
 from megatron_codemix.corpus.stages.parts import ALL, Share, dealt, parts_of
 from megatron_codemix.corpus.stages.run import (
     CorpusResult,
@@ -21,7 +22,7 @@ from megatron_codemix.corpus.stages.run import (
     wanted_files,
 )
 from megatron_codemix.corpus.stages.stage import Stage
-from megatron_codemix.corpus.store import CorpusRecord, CorpusSource, source_sizes
+from megatron_codemix.corpus.store import source_sizes
 from megatron_codemix.obs.progress import progress_bar
 from megatron_codemix.units import format_bytes, format_duration
 

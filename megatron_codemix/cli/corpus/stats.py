@@ -15,7 +15,7 @@ from megatron_codemix.corpus.statistics.count import CorpusCounts, count_corpus,
 from megatron_codemix.corpus.statistics.source_counts import CountOptions
 from megatron_codemix.corpus.statistics.summary import summarise
 from megatron_codemix.corpus.store import DROPPED_FOLDER, hash_files, source_files, source_sizes
-from megatron_codemix.data.preparation.prepare import VALIDATION_FRACTION
+from megatron_codemix.data.preparation.plan import VALIDATION_FRACTION
 from megatron_codemix.errors import DataError
 from megatron_codemix.obs.progress import progress_bar
 from megatron_codemix.units import format_bytes

@@ -19,11 +19,13 @@ from megatron_codemix.cli.data.options import (
 from megatron_codemix.cli.dry_run import print_plan
 from megatron_codemix.cli.paths import PATTERN
 from megatron_codemix.data.preparation.blocks import WHOLE, Part
-from megatron_codemix.data.preparation.prepare import (
+from megatron_codemix.data.preparation.plan import (
     VALIDATION_FRACTION,
     Preparation,
-    PreparedCorpus,
     plan_preparation,
+)
+from megatron_codemix.data.preparation.prepare import (
+    PreparedCorpus,
     prepare_corpus,
     warn_of_seen_text,
 )

@@ -10,7 +10,7 @@ from megatron_codemix.cli.data.options import DryRun, Fraction, JsonOption, Text
 from megatron_codemix.cli.dry_run import print_plan
 from megatron_codemix.corpus.stages.run import wanted_files
 from megatron_codemix.corpus.store import source_sizes
-from megatron_codemix.data.preparation.prepare import VALIDATION_FRACTION
+from megatron_codemix.data.preparation.plan import VALIDATION_FRACTION
 from megatron_codemix.data.tokenizer_training import require_trainable, train_tokenizer
 from megatron_codemix.obs.progress import progress_bar
 from megatron_codemix.units import format_bytes, format_duration

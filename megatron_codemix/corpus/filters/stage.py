@@ -5,18 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from megatron_codemix.corpus.document import MESSAGES, Document, JsonValue
-from megatron_codemix.corpus.filters.policy import (
-    Policy,
-    default_policy,
-    load_policy,
-    policy_names,
-)
+from megatron_codemix.corpus.filters.policy import Policy, default_policy, load_policy, policy_names
 from megatron_codemix.corpus.filters.programming_languages import programming_language
 from megatron_codemix.corpus.filters.rule import Drop
+from megatron_codemix.corpus.record import load_corpus
 from megatron_codemix.corpus.stages.dropped import Dropped
 from megatron_codemix.corpus.stages.parts import Part
 from megatron_codemix.corpus.stages.stage import Stage, read_part
-from megatron_codemix.corpus.store import load_corpus
 from megatron_codemix.errors import DataError
 from megatron_codemix.ops.text import count_lines
 

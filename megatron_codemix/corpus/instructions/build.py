@@ -17,22 +17,15 @@ from megatron_codemix.corpus.instructions.chats import BadChatError, first_quest
 from megatron_codemix.corpus.instructions.records import Fields, read_records
 from megatron_codemix.corpus.instructions.template import PLAIN, ChatRenderer
 from megatron_codemix.corpus.output_place import announce_replaced, require_folder_place
-from megatron_codemix.corpus.readers import (
-    OpenFile,
-    RecordForm,
-    Skipped,
-    document_of,
-    find_files,
-)
-from megatron_codemix.corpus.store import (
+from megatron_codemix.corpus.readers import OpenFile, RecordForm, Skipped, document_of, find_files
+from megatron_codemix.corpus.record import (
     CORPUS_FILE,
-    DROPPED_FOLDER,
     CorpusRecord,
     CorpusSource,
     StageRecord,
     load_corpus,
-    source_of,
 )
+from megatron_codemix.corpus.store import DROPPED_FOLDER, source_of
 from megatron_codemix.corpus.writer import SUFFIX, CorpusFile, write_documents
 from megatron_codemix.errors import DataError
 from megatron_codemix.locks import exclusive_once

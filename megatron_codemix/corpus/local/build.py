@@ -23,7 +23,7 @@ from megatron_codemix.corpus.local.selection import (
 )
 from megatron_codemix.corpus.output_place import announce_replaced, require_folder_place
 from megatron_codemix.corpus.readers import RecordForm, Skipped
-from megatron_codemix.corpus.store import (
+from megatron_codemix.corpus.record import (
     CORPUS_FILE,
     CorpusRecord,
     CorpusSource,

@@ -6,13 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from megatron_codemix.corpus.local.own_files import SOURCES
-from megatron_codemix.corpus.store import (
-    CORPUS_FILE,
-    LOCAL_FOLDER,
-    PARTS_FOLDER,
-    load_corpus,
-    source_of,
-)
+from megatron_codemix.corpus.record import CORPUS_FILE, load_corpus
+from megatron_codemix.corpus.store import LOCAL_FOLDER, PARTS_FOLDER, source_of
 from megatron_codemix.corpus.writer import SUFFIX
 from megatron_codemix.errors import DataError
 from megatron_codemix.locks import exclusive_once

@@ -7,16 +7,9 @@ from megatron_codemix.corpus.document import Document, normalise
 from megatron_codemix.corpus.duplicates.contained import ExactDuplicates, drop_contained
 from megatron_codemix.corpus.local import collect
 from megatron_codemix.corpus.local.installed import Machine
-from megatron_codemix.corpus.local.own_files import (
-    SOURCES,
-    OwnFiles,
-    warn_of_records,
-    why_empty,
-)
+from megatron_codemix.corpus.local.own_files import SOURCES, OwnFiles, warn_of_records, why_empty
 from megatron_codemix.corpus.readers import Skipped
-from megatron_codemix.corpus.store import (
-    CorpusSource,
-)
+from megatron_codemix.corpus.record import CorpusSource
 from megatron_codemix.corpus.writer import SUFFIX, write_documents
 from megatron_codemix.errors import DataError
 

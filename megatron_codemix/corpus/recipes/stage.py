@@ -12,16 +12,12 @@ from megatron_codemix.corpus.filters.programming_languages import language_of_pa
 from megatron_codemix.corpus.readers import RecordForm, read_documents
 from megatron_codemix.corpus.readers.fields import spelled
 from megatron_codemix.corpus.recipes.inputs import RecipeInput
-from megatron_codemix.corpus.recipes.named_fields import (
-    field_counter,
-    field_problems,
-    named_fields,
-)
+from megatron_codemix.corpus.recipes.named_fields import field_counter, field_problems, named_fields
 from megatron_codemix.corpus.recipes.schema import ConditionSpec, FilesSpec, RecipeSpec, SourceSpec
+from megatron_codemix.corpus.record import StageRecord
 from megatron_codemix.corpus.stages.dropped import Dropped
 from megatron_codemix.corpus.stages.parts import Part
 from megatron_codemix.corpus.stages.stage import Stage
-from megatron_codemix.corpus.store import StageRecord
 from megatron_codemix.errors import DataError
 
 log = logging.getLogger(__name__)

@@ -6,14 +6,10 @@ from pathlib import Path
 
 from megatron_codemix.corpus.document import JsonValue
 from megatron_codemix.corpus.readers import FileState, Skipped
+from megatron_codemix.corpus.record import CorpusSource, StageRecord
 from megatron_codemix.corpus.stages.dropped import Dropped
 from megatron_codemix.corpus.stages.parts import Part, identity_of
-from megatron_codemix.corpus.store import (
-    DROPPED_FOLDER,
-    PARTS_FOLDER,
-    CorpusSource,
-    StageRecord,
-)
+from megatron_codemix.corpus.store import DROPPED_FOLDER, PARTS_FOLDER
 from megatron_codemix.corpus.writer import CorpusFile
 from megatron_codemix.files import read_json, write_json
 

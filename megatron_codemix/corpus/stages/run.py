@@ -12,6 +12,7 @@ from pathlib import Path
 from megatron_codemix.corpus.output_place import announce_replaced, require_folder_place
 from megatron_codemix.corpus.readers import InputFile
 from megatron_codemix.corpus.readers.patterns import is_address
+from megatron_codemix.corpus.record import CORPUS_FILE, CorpusRecord, StageRecord, load_corpus
 from megatron_codemix.corpus.stages.finished import (
     FinishedPart,
     remove_strays,
@@ -21,15 +22,7 @@ from megatron_codemix.corpus.stages.finished import (
 from megatron_codemix.corpus.stages.part_job import PartJob
 from megatron_codemix.corpus.stages.parts import ALL, PART_BYTES, Part, Share, dealt, parts_of
 from megatron_codemix.corpus.stages.stage import Stage
-from megatron_codemix.corpus.store import (
-    CORPUS_FILE,
-    DROPPED_FOLDER,
-    PARTS_FOLDER,
-    CorpusRecord,
-    StageRecord,
-    load_corpus,
-    source_files,
-)
+from megatron_codemix.corpus.store import DROPPED_FOLDER, PARTS_FOLDER, source_files
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import hash_json, read_json, require_free_bytes, write_json
 from megatron_codemix.locks import exclusive_once, exclusive_share

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from megatron_codemix.corpus.document import Document, JsonValue
 from megatron_codemix.corpus.output_place import STATISTICS_SUFFIX, require_folder_place
+from megatron_codemix.corpus.record import CorpusRecord
 from megatron_codemix.corpus.split import SPLITS, Split, require_validation_fraction, split_of
 from megatron_codemix.corpus.stages.dropped import Dropped
 from megatron_codemix.corpus.stages.parts import Part
 from megatron_codemix.corpus.stages.stage import Stage, read_part
-from megatron_codemix.corpus.store import CorpusRecord
 from megatron_codemix.errors import DataError
 
 _USE: dict[Split, str] = {"train": "train", "validation": "validate"}

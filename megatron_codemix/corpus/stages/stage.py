@@ -5,9 +5,9 @@ from typing import Protocol
 
 from megatron_codemix.corpus.document import Document, JsonValue
 from megatron_codemix.corpus.readers import RecordForm, read_documents
+from megatron_codemix.corpus.record import StageRecord
 from megatron_codemix.corpus.stages.dropped import Dropped
 from megatron_codemix.corpus.stages.parts import Part
-from megatron_codemix.corpus.store import StageRecord
 
 _AS_THEY_ARE = RecordForm()
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from megatron_codemix.corpus.document import JsonValue
 from megatron_codemix.corpus.filters.policy import default_policy
 from megatron_codemix.corpus.readers import InputFile
+from megatron_codemix.corpus.record import CorpusRecord, StageRecord, load_corpus
 from megatron_codemix.corpus.statistics.count import CorpusCounts
 from megatron_codemix.corpus.statistics.languages import expected_shares
 from megatron_codemix.corpus.statistics.lengths import Lengths
 from megatron_codemix.corpus.statistics.source_counts import SourceCounts
-from megatron_codemix.corpus.store import CorpusRecord, StageRecord, load_corpus, source_files
+from megatron_codemix.corpus.store import source_files
 from megatron_codemix.errors import DataError
 from megatron_codemix.files import read_json
 

@@ -12,14 +12,14 @@ from typing import Any
 
 from megatron_codemix.corpus.document import Document, JsonValue
 from megatron_codemix.corpus.readers import Skipped
-from megatron_codemix.corpus.store import (
+from megatron_codemix.corpus.record import (
     CORPUS_FILE,
-    PARTS_FOLDER,
     CorpusRecord,
     CorpusSource,
     StageRecord,
     load_corpus,
 )
+from megatron_codemix.corpus.store import PARTS_FOLDER
 from megatron_codemix.corpus.synthesis.distinct import key, normalised_statement
 from megatron_codemix.corpus.writer import SUFFIX, CorpusFile, encoded, write_documents
 from megatron_codemix.errors import DataError

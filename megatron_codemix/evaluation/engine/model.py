@@ -32,7 +32,8 @@ from megatron_codemix.mcore.inference.decoding import Decoder
 from megatron_codemix.mcore.inference.stage import Stage
 from megatron_codemix.mcore.inference.vocabulary import Vocabulary
 from megatron_codemix.mcore.rank import start_rank
-from megatron_codemix.runs import RunDirectory, checkpoint_of
+from megatron_codemix.run_checkpoints import checkpoint_of
+from megatron_codemix.runs import RunDirectory
 
 CPU_BATCH_TOKENS = 1024
 GPU_BATCH_TOKENS = 32768

@@ -17,7 +17,8 @@ from megatron_codemix.errors import RetryableError, RunError
 from megatron_codemix.evaluation.serving.server import KEY_VARIABLE
 from megatron_codemix.files import hash_json
 from megatron_codemix.processes import die_with
-from megatron_codemix.runs import RunDirectory, require_done
+from megatron_codemix.run_checkpoints import require_done
+from megatron_codemix.runs import RunDirectory
 
 _GRACE_SECONDS = 30.0
 

@@ -9,7 +9,8 @@ from megatron_codemix.evaluation.tasks.results import ResultFolder
 from megatron_codemix.evaluation.tasks.run import Subject, Task, evaluate_tasks
 from megatron_codemix.files import Json, write_json
 from megatron_codemix.obs.progress import Advance, progress_bar
-from megatron_codemix.runs import EVALUATED_TASKS, RunDirectory, require_done
+from megatron_codemix.run_checkpoints import require_done
+from megatron_codemix.runs import EVALUATED_TASKS, RunDirectory
 
 
 def evaluate_run(

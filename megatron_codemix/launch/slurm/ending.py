@@ -9,7 +9,8 @@ import signal
 from dataclasses import dataclass, replace
 
 from megatron_codemix.errors import EXIT_BUG, EXIT_DONE, EXIT_INPUT, EXIT_RETRY
-from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import RunDirectory
 
 _FIRST_SIGNAL_CODE = 128
 """From here on: killed by a signal."""

@@ -8,7 +8,7 @@ from megatron_codemix.cli.main import main
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT
 from megatron_codemix.files import write_text
 from megatron_codemix.runs import RunDirectory
-from megatron_codemix.study.state import StudyRecord, write_record
+from megatron_codemix.study.record import StudyRecord, write_record
 from tests.helpers.study_files import STUDY, small_tree, write_evaluated, write_trained
 
 VALIDATED = STUDY.replace(

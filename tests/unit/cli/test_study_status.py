@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from megatron_codemix.cli import study_status, task_choice
+from megatron_codemix.cli import study_watch, task_choice
 from megatron_codemix.cli.main import main
 from megatron_codemix.cli.study_options import with_store
-from megatron_codemix.cli.study_status import watch_progress
+from megatron_codemix.cli.study_watch import watch_progress
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, EXIT_RETRY, ConfigError
 from megatron_codemix.files import read_json, write_json
 from megatron_codemix.locks import try_lock
 from megatron_codemix.study import run_checks
 from megatron_codemix.study.job_records import JobRecord, write_records
+from megatron_codemix.study.locks import children_lock, study_lock
+from megatron_codemix.study.record import StudyRecord, write_record
 from megatron_codemix.study.run_checks import record_problems
-from megatron_codemix.study.state import StudyRecord, children_lock, study_lock, write_record
 from megatron_codemix.study.tree import StudyTree
 from tests.helpers.study_files import STUDY, small_tree, write_evaluated, write_trained
 from tests.helpers.task_results import write_task_results
@@ -60,8 +61,8 @@ def test_watching_ends_where_nothing_can_come(
         if looks[0] == 3:
             write_done(tree, out)
 
-    monkeypatch.setattr(study_status, "IDLE_SECONDS", 0.0)
-    monkeypatch.setattr(study_status.time, "sleep", look)
+    monkeypatch.setattr(study_watch, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(study_watch.time, "sleep", look)
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=is_terminal, width=120)
     held = None if lock is None else try_lock(lock(out))
@@ -83,8 +84,8 @@ def test_a_watch_sees_a_store_that_is_named_after_it_began(
         write_done(placed, out)
         write_record(out, StudyRecord(name="small").with_runs(placed, out))
 
-    monkeypatch.setattr(study_status, "IDLE_SECONDS", 0.0)
-    monkeypatch.setattr(study_status.time, "sleep", run)
+    monkeypatch.setattr(study_watch, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(study_watch.time, "sleep", run)
     screen = io.StringIO()
     assert watch_progress(tree, out, Console(file=screen, force_terminal=is_terminal, width=120))
     assert (f"runs: in {tmp_path / 'store'}" in screen.getvalue()) == is_terminal
@@ -94,8 +95,8 @@ def test_a_watch_in_vain_ends_with_75(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_tree(tmp_path)
-    monkeypatch.setattr(study_status, "IDLE_SECONDS", 0.0)
-    monkeypatch.setattr(study_status, "_LOOK_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(study_watch, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(study_watch, "_LOOK_EVERY_SECONDS", 0.0)
     words = ["study", "status", str(tmp_path / "study.yaml"), "--data", str(tmp_path / "data")]
     assert main([*words, "--out", str(tmp_path / "out"), "--watch"]) == EXIT_RETRY
     assert "not waiting any longer" in capsys.readouterr().out
@@ -247,8 +248,8 @@ def test_phases_are_shown_beside_one_whose_results_are_damaged(
 def test_a_watch_goes_on_beside_damaged_results(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study_status, "IDLE_SECONDS", 0.0)
-    monkeypatch.setattr(study_status, "_LOOK_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(study_watch, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(study_watch, "_LOOK_EVERY_SECONDS", 0.0)
     assert told(tmp_path, "status", "--watch") == EXIT_RETRY
     assert "3 of 4 phases done; balanced-then-text: trained" in capsys.readouterr().out
 

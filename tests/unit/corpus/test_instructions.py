@@ -17,8 +17,8 @@ from megatron_codemix.corpus.instructions.build import InstructionFiles, build_i
 from megatron_codemix.corpus.instructions.chats import BadChatError, messages_of
 from megatron_codemix.corpus.instructions.json_list import list_items
 from megatron_codemix.corpus.readers import InputFile
+from megatron_codemix.corpus.record import CorpusRecord, StageRecord, load_corpus
 from megatron_codemix.corpus.split import split_of
-from megatron_codemix.corpus.store import CorpusRecord, StageRecord, load_corpus
 from megatron_codemix.errors import DataError
 
 ASKED = {"role": "user", "content": "Two and two?"}

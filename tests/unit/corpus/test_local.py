@@ -19,8 +19,9 @@ from megatron_codemix.corpus.local.collect import PACKAGE_SHARE
 from megatron_codemix.corpus.local.docstrings import extract_docstrings
 from megatron_codemix.corpus.local.installed import Machine, package_files, this_machine
 from megatron_codemix.corpus.readers import Skipped, read_documents
+from megatron_codemix.corpus.record import load_corpus
 from megatron_codemix.corpus.split import split_of
-from megatron_codemix.corpus.store import load_corpus, source_files
+from megatron_codemix.corpus.store import source_files
 from megatron_codemix.errors import DataError, RunError, UnavailableError
 from megatron_codemix.locks import exclusive_once
 from tests.helpers.kills import contents

@@ -9,19 +9,12 @@ from megatron_codemix.corpus.document import Document
 from megatron_codemix.corpus.duplicates.run import dedup_corpus
 from megatron_codemix.corpus.duplicates.search import SearchOptions
 from megatron_codemix.corpus.readers import Skipped, read_documents
+from megatron_codemix.corpus.record import CorpusRecord, CorpusSource, StageRecord, load_corpus
 from megatron_codemix.corpus.stages.run import run_stage
 from megatron_codemix.corpus.stages.split_stage import SplitStage
 from megatron_codemix.corpus.statistics.count import count_corpus
 from megatron_codemix.corpus.statistics.source_counts import CountOptions
-from megatron_codemix.corpus.store import (
-    CorpusRecord,
-    CorpusSource,
-    StageRecord,
-    hash_files,
-    load_corpus,
-    source_files,
-    source_sizes,
-)
+from megatron_codemix.corpus.store import hash_files, source_files, source_sizes
 from megatron_codemix.corpus.writer import write_documents
 from megatron_codemix.errors import DataError
 from tests.helpers.kills import contents
@@ -186,36 +179,6 @@ def test_a_hash_is_known_of_files_that_are_recorded(tmp_path: Path):
     assert [file.sha256 for file in files["code"]] == [
         file.sha256 for file in record.sources["code"].files
     ]
-
-
-def test_the_record_of_the_version_before_is_read(tmp_path: Path):
-    entry = {"file": "text.jsonl.zst", "num_documents": 2, "num_bytes": 5, "file_bytes": 9}
-    record = {
-        "format_version": 1,
-        "arguments": {"source_bytes": 3},
-        "environment": {"python": "3.11"},
-        "sources": {"text": entry | {"sha256": "ab", "licences": {"MIT": 2}}},
-        "skipped": {"empty": {"count": 1, "first": ["a"]}},
-    }
-    (tmp_path / "corpus.json").write_text(json.dumps(record))
-    read = load_corpus(tmp_path)
-    assert read is not None
-    assert (read.sources["text"].num_documents, read.sources["text"].num_bytes) == (2, 5)
-    assert read.stages[0].options == {"source_bytes": 3}
-    assert read.stages[0].dropped["all"].counts == {"empty": 1}
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"format_version": 2}', '{"sources": {}}'])
-def test_a_damaged_record_is_refused(tmp_path: Path, text: str):
-    (tmp_path / "corpus.json").write_text(text)
-    with pytest.raises(DataError, match="not a corpus record"):
-        load_corpus(tmp_path)
-
-
-def test_a_record_of_a_newer_version_is_refused(tmp_path: Path):
-    (tmp_path / "corpus.json").write_text('{"format_version": 3}')
-    with pytest.raises(DataError, match="is of a newer version"):
-        load_corpus(tmp_path)
 
 
 def test_folders_that_are_not_on_record_are_left_out_and_told(

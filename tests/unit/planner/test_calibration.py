@@ -16,7 +16,8 @@ from megatron_codemix.planner.calibration import (
 from megatron_codemix.planner.hardware import make_cluster
 from megatron_codemix.planner.job import Job
 from megatron_codemix.planner.time import Constants, estimate_time, load_constants
-from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import RunDirectory
 from tests.helpers.measured_runs import H100, config_of, write_measured
 
 AS_RECORDED = ClusterChoice(gpu=None, gpus_per_node=8, network=None)

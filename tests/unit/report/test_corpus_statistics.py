@@ -20,8 +20,8 @@ from megatron_codemix.errors import DataError
 from megatron_codemix.report.corpus_statistics.epochs import answer, token_question
 from megatron_codemix.report.corpus_statistics.page import render_page
 from megatron_codemix.report.corpus_statistics.tokens import estimated_tokens
+from megatron_codemix.study.loader import load_study
 from megatron_codemix.study.outlook import outlook
-from megatron_codemix.study.spec import load_study
 from megatron_codemix.study.tree import StudyTree, expand, identify
 from tests.helpers import tiny
 from tests.helpers.conversations import write_merging_tokenizer

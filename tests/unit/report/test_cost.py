@@ -11,9 +11,9 @@ import pytest
 from megatron_codemix.files import append_jsonl, read_json, write_json
 from megatron_codemix.report.collect import collect
 from megatron_codemix.report.tables import build_report
+from megatron_codemix.study.loader import load_study
 from megatron_codemix.study.node import PhaseNode
-from megatron_codemix.study.spec import load_study
-from megatron_codemix.study.state import PhaseWall, StudyRecord, write_record
+from megatron_codemix.study.record import PhaseWall, StudyRecord, write_record
 from megatron_codemix.study.store import Member, note_trainer
 from megatron_codemix.study.tree import StudyTree, expand, identify
 from tests.helpers.study_files import (

@@ -18,8 +18,9 @@ from megatron_codemix.report.tables import build_report
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.evaluation import read_heldout, read_tasks
 from megatron_codemix.study.job_records import read_records, records_path
-from megatron_codemix.study.spec import load_study
-from megatron_codemix.study.state import phase_progress, read_record, record_path, write_record
+from megatron_codemix.study.loader import load_study
+from megatron_codemix.study.record import read_record, record_path, write_record
+from megatron_codemix.study.state import phase_progress
 from megatron_codemix.study.tree import StudyTree, expand
 from tests.helpers.study_files import BRANCHED, STUDY, small_tree, write_evaluated, write_trained
 from tests.helpers.task_results import write_task_results

@@ -22,8 +22,8 @@ from megatron_codemix.report.tables import (
     relative_change,
     seed_statistics,
 )
-from megatron_codemix.study.spec import load_study
-from megatron_codemix.study.state import StudyRecord, write_record
+from megatron_codemix.study.loader import load_study
+from megatron_codemix.study.record import StudyRecord, write_record
 from megatron_codemix.study.tree import expand, identify
 from tests.helpers.html_page import Page
 from tests.helpers.study_files import (

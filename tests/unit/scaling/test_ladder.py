@@ -12,13 +12,14 @@ from megatron_codemix.config.parameters import count_parameters
 from megatron_codemix.config.schema import ModelConfig
 from megatron_codemix.errors import ConfigError
 from megatron_codemix.scaling import rules
-from megatron_codemix.scaling.ladder import Design, Ladder, Target, make_ladder
+from megatron_codemix.scaling.ladder import Ladder, make_ladder
+from megatron_codemix.scaling.ladder_design import Design, Target
 from megatron_codemix.scaling.ladder_study import Machine, study_text
 from megatron_codemix.scaling.model_file import read_model
 from megatron_codemix.scaling.shapes import shape_near
 from megatron_codemix.scaling.tiny_ladder import BUDGETS, MACHINE, SIZES, make_tiny_ladder
 from megatron_codemix.study.chains import curve, taken_steps
-from megatron_codemix.study.spec import load_study
+from megatron_codemix.study.loader import load_study
 from megatron_codemix.study.tree import StudyTree, expand
 
 SHARES = (Fraction(0), Fraction(1, 4), Fraction(1, 2))

@@ -10,7 +10,7 @@ from megatron_codemix.files import append_jsonl, write_json
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.scaling.readers.detect import read_runs
 from megatron_codemix.scaling.readers.study import read
-from megatron_codemix.study.state import StudyRecord, write_record
+from megatron_codemix.study.record import StudyRecord, write_record
 from megatron_codemix.study.tree import StudyTree
 from tests.helpers.study_files import STUDY, TOKENS_PER_STEP, small_tree, write_trained
 

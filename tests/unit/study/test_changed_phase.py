@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from megatron_codemix.files import write_json
-from megatron_codemix.runs import COMPLETE_MARKER, RunDirectory, Status
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import COMPLETE_MARKER, RunDirectory
 from megatron_codemix.study.changed_phase import earlier_run, take_over
 from megatron_codemix.study.tree import StudyTree
 from tests.helpers.study_files import STUDY, TOKENS_PER_STEP, small_tree

@@ -10,8 +10,8 @@ from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT, ConfigError
 from megatron_codemix.evaluation.safety.memorisation import MemorisationTask
 from megatron_codemix.evaluation.safety.prepare import SAFETY
 from megatron_codemix.study.data_checks import data_of_all, data_of_the_rest
+from megatron_codemix.study.loader import load_study
 from megatron_codemix.study.runner import run_study
-from megatron_codemix.study.spec import load_study
 from megatron_codemix.study.tree import expand
 from tests.helpers.study_commands import Scripts
 from tests.helpers.study_files import (

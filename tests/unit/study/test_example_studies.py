@@ -12,8 +12,8 @@ from megatron_codemix.cli.main import main
 from megatron_codemix.config.tree import read_yaml
 from megatron_codemix.errors import EXIT_DONE
 from megatron_codemix.study.extending import is_covered, leaf_paths
+from megatron_codemix.study.loader import load_study
 from megatron_codemix.study.outlook import repetition_warnings, rounding_warnings
-from megatron_codemix.study.spec import load_study
 from megatron_codemix.study.tree import expand
 from megatron_codemix.study.twins import structural_identities
 from tests.helpers.example_studies import (

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from megatron_codemix.errors import ConfigError
-from megatron_codemix.study.spec import StudySpec, load_study
+from megatron_codemix.study.loader import load_study
+from megatron_codemix.study.spec import StudySpec
 from megatron_codemix.study.tree import StudyTree, expand
 from tests.helpers.study_files import STUDY, write_study
 

@@ -9,11 +9,11 @@ from megatron_codemix.cli.main import main
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT
 from megatron_codemix.files import append_jsonl, read_json, write_json
 from megatron_codemix.launch.slurm.starts import Stretch
-from megatron_codemix.runs import Status
+from megatron_codemix.run_status import Status
 from megatron_codemix.study.changed_phase import earlier_run
 from megatron_codemix.study.job_records import add_job_times
+from megatron_codemix.study.record import StudyRecord, read_record, write_record
 from megatron_codemix.study.runner import run_study
-from megatron_codemix.study.state import StudyRecord, read_record, write_record
 from megatron_codemix.study.store import require_store
 from megatron_codemix.study.tree import StudyTree
 from tests.helpers.study_commands import Scripts

@@ -15,9 +15,10 @@ from megatron_codemix.cli.study_options import with_store
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT
 from megatron_codemix.report.collect import collect
 from megatron_codemix.report.tables import build_report
+from megatron_codemix.study.loader import load_study
 from megatron_codemix.study.other_runs import other_runs
-from megatron_codemix.study.spec import load_study
-from megatron_codemix.study.state import phase_progress, read_record, write_record
+from megatron_codemix.study.record import read_record, write_record
+from megatron_codemix.study.state import phase_progress
 from megatron_codemix.study.store import require_store
 from megatron_codemix.study.tree import StudyTree, expand, identify
 from tests.helpers.study_files import (

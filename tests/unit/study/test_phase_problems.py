@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from megatron_codemix.errors import ConfigError
-from megatron_codemix.study.spec import load_study
+from megatron_codemix.study.loader import load_study
 from megatron_codemix.study.tree import expand, identify
 from tests.helpers.study_files import STUDY, write_data, write_study
 

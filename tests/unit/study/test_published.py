@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from megatron_codemix.errors import ConfigError
+from megatron_codemix.study.loader import load_study
 from megatron_codemix.study.published.catalog import figure_names, read_figure
 from megatron_codemix.study.published.figure import PublishedValue
-from megatron_codemix.study.spec import load_study
 from megatron_codemix.study.tree import expand
 from tests.helpers.example_studies import FLAT, STUDIES, planned
 from tests.helpers.study_files import STUDY, small_tree, write_study

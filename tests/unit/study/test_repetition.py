@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from megatron_codemix.study.loader import load_study
 from megatron_codemix.study.repetition import is_repeated, seed_axes, seed_of, without_seed
-from megatron_codemix.study.spec import StudySpec, load_study
+from megatron_codemix.study.spec import StudySpec
 from tests.helpers.study_files import STUDY, write_study
 
 AXES = """\

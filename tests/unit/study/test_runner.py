@@ -19,8 +19,10 @@ from megatron_codemix.errors import (
 )
 from megatron_codemix.files import append_jsonl, read_json, write_json
 from megatron_codemix.locks import exclusive
-from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.evaluation import read_heldout
+from megatron_codemix.study.loader import load_study
 from megatron_codemix.study.phase_runner import DONE, MAX_FAILURES, STOPPED, Outcome, both
 from megatron_codemix.study.progress import (
     StudyDisplay,
@@ -28,14 +30,9 @@ from megatron_codemix.study.progress import (
     left_words,
     remaining_seconds,
 )
+from megatron_codemix.study.record import StudyRecord, read_record
 from megatron_codemix.study.runner import run_study
-from megatron_codemix.study.spec import load_study
-from megatron_codemix.study.state import (
-    StudyRecord,
-    phase_progress,
-    read_record,
-    study_progress,
-)
+from megatron_codemix.study.state import phase_progress, study_progress
 from megatron_codemix.study.tree import expand, identify
 from tests.helpers.study_commands import Scripts
 from tests.helpers.study_files import STUDY, SUMS, small_tree, write_study, write_trained

@@ -22,8 +22,9 @@ from megatron_codemix.report.collect import collect
 from megatron_codemix.report.tables import build_report
 from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study import phase_runner
+from megatron_codemix.study.record import read_record
 from megatron_codemix.study.runner import run_study
-from megatron_codemix.study.state import read_record, study_progress
+from megatron_codemix.study.state import study_progress
 from megatron_codemix.study.store import read_trainers
 from megatron_codemix.study.tree import StudyTree
 from tests.helpers.study_commands import Scripts

@@ -7,10 +7,11 @@ import pytest
 
 from megatron_codemix.cli.main import main
 from megatron_codemix.errors import EXIT_DONE, ConfigError
-from megatron_codemix.runs import EVALUATION, Status
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import EVALUATION
 from megatron_codemix.study.job_graph import job_graph
+from megatron_codemix.study.loader import load_study
 from megatron_codemix.study.sharing import require_one_run_each
-from megatron_codemix.study.spec import load_study
 from megatron_codemix.study.state import study_progress
 from megatron_codemix.study.tree import StudyTree, expand, identify
 from tests.helpers.study_files import (

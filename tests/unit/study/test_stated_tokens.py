@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from megatron_codemix.errors import ConfigError
+from megatron_codemix.study.loader import load_study
 from megatron_codemix.study.outlook import outlook, repetition_warnings, stated_tokens_note
-from megatron_codemix.study.spec import load_study
 from megatron_codemix.study.tree import StudyTree, check_stated_tokens, expand, identify
 from tests.helpers.study_files import STUDY, write_data, write_study
 

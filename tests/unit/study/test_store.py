@@ -17,12 +17,14 @@ from megatron_codemix.files import append_jsonl, read_json, write_json, write_te
 from megatron_codemix.locks import try_lock
 from megatron_codemix.report.collect import collect
 from megatron_codemix.report.tables import build_report
-from megatron_codemix.runs import COMPLETE_MARKER, RunDirectory, Status
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import COMPLETE_MARKER, RunDirectory
 from megatron_codemix.study import changed_phase
 from megatron_codemix.study.changed_phase import earlier_run, take_over
+from megatron_codemix.study.record import StudyRecord, read_record, write_record
 from megatron_codemix.study.run_checks import run_problems
 from megatron_codemix.study.siblings import trained_beside
-from megatron_codemix.study.state import StudyRecord, phase_progress, read_record, write_record
+from megatron_codemix.study.state import phase_progress
 from megatron_codemix.study.store import (
     Member,
     is_at_work,

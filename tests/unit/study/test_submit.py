@@ -14,9 +14,9 @@ from megatron_codemix.launch.slurm.starts import Stretch
 from megatron_codemix.locks import exclusive
 from megatron_codemix.study.damaged_ends import phases_to_be_done
 from megatron_codemix.study.job_records import add_job_times, read_records, records_path
+from megatron_codemix.study.loader import load_study
+from megatron_codemix.study.record import StudyRecord, read_record, write_record
 from megatron_codemix.study.slurm_jobs import frozen_study
-from megatron_codemix.study.spec import load_study
-from megatron_codemix.study.state import StudyRecord, read_record, write_record
 from megatron_codemix.study.submit import (
     cancel_jobs,
     plan_submission,

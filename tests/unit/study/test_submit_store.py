@@ -14,23 +14,18 @@ from megatron_codemix.files import read_json, write_json
 from megatron_codemix.launch.slurm.cluster import ApptainerContainer, ClusterSpec
 from megatron_codemix.launch.slurm.script import NO_STORE
 from megatron_codemix.locks import exclusive, try_lock
-from megatron_codemix.runs import RunDirectory, Status
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import RunDirectory
 from megatron_codemix.study.damaged_ends import phases_to_be_done
 from megatron_codemix.study.job_records import read_records
 from megatron_codemix.study.noted_jobs import NotedJob, note_job, noted_job
+from megatron_codemix.study.record import read_record
 from megatron_codemix.study.slurm_jobs import slurm_job
-from megatron_codemix.study.state import read_record
 from megatron_codemix.study.store import read_trainers
 from megatron_codemix.study.submit import plan_submission, queued_jobs, submit_study
 from megatron_codemix.study.tree import StudyTree
 from tests.helpers.queue_in_memory import QueueInMemory, options_of
-from tests.helpers.study_files import (
-    CELLS,
-    STUDY,
-    small_tree,
-    write_evaluated,
-    write_trained,
-)
+from tests.helpers.study_files import CELLS, STUDY, small_tree, write_evaluated, write_trained
 from tests.unit.study.test_damaged_ends import shorten, trained
 
 CLUSTER = ClusterSpec.model_validate(

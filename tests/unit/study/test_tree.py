@@ -8,8 +8,8 @@ import pytest
 
 from megatron_codemix.config.schema import LinearSchedule
 from megatron_codemix.errors import ConfigError, DataError, RunError
+from megatron_codemix.study.loader import load_study
 from megatron_codemix.study.outlook import outlook, repetition_warnings, rounding_warnings
-from megatron_codemix.study.spec import load_study
 from megatron_codemix.study.tree import StudyTree, expand, identify
 from tests.helpers.study_files import (
     STUDY,

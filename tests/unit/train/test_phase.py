@@ -7,7 +7,8 @@ import pytest
 
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import write_json
-from megatron_codemix.runs import COMPLETE_MARKER, RunDirectory, Status
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import COMPLETE_MARKER, RunDirectory
 from megatron_codemix.train.phase import Phase, prepare_phase, start_attempt
 from tests.helpers.tiny import write_run
 

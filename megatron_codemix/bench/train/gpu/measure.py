@@ -19,12 +19,12 @@ from megatron_codemix.backend.measuring import (
     peak_bytes,
     restart_peak,
 )
+from megatron_codemix.bench.train.by_turns import LoopShape, measure_loop
 from megatron_codemix.bench.train.gpu.job import OURS, PEER, LoopJob, StepJob, read_job
 from megatron_codemix.bench.train.gpu.kernels import kernels_of
 from megatron_codemix.bench.train.gpu.processes import JOB, RESULT
 from megatron_codemix.bench.train.gpu.sides import Ours, Peer, Side, peer_words
 from megatron_codemix.bench.train.gpu.timing import BLOCK, by_turns, timed, warm_up
-from megatron_codemix.bench.train.loop import LoopShape, measure_loop
 from megatron_codemix.bench.train.setting import one_rank
 from megatron_codemix.files import read_json_object, write_json
 from megatron_codemix.mcore.groups import ModelParallel

@@ -11,9 +11,10 @@ import pytest
 from megatron_codemix.corpus.contamination.items import EvaluationTask, Item
 from megatron_codemix.corpus.contamination.stage import DecontaminateStage, Removal
 from megatron_codemix.corpus.readers import Skipped, read_documents
+from megatron_codemix.corpus.record import load_corpus
 from megatron_codemix.corpus.stages.parts import ALL, Share, parts_of
 from megatron_codemix.corpus.stages.run import run_stage
-from megatron_codemix.corpus.store import load_corpus, source_files
+from megatron_codemix.corpus.store import source_files
 from megatron_codemix.errors import DataError, RunError
 from megatron_codemix.locks import exclusive
 from tests.helpers.commands import codemix

@@ -14,8 +14,9 @@ from megatron_codemix.corpus.duplicates.run import dedup_corpus
 from megatron_codemix.corpus.duplicates.search import SearchOptions
 from megatron_codemix.corpus.duplicates.stage import DedupStage
 from megatron_codemix.corpus.readers import Skipped, read_documents
+from megatron_codemix.corpus.record import load_corpus
 from megatron_codemix.corpus.split import split_position
-from megatron_codemix.corpus.store import load_corpus, source_files
+from megatron_codemix.corpus.store import source_files
 from megatron_codemix.errors import DataError, RunError, UnavailableError
 from megatron_codemix.locks import exclusive
 from tests.helpers.commands import codemix

@@ -8,13 +8,9 @@ import pytest
 import zstandard
 
 from megatron_codemix.corpus.filters.policy import Outcome, load_policy
-from megatron_codemix.corpus.filters.stage import (
-    CHANGED_CONVERSATION,
-    FilterStage,
-    choose_policies,
-)
+from megatron_codemix.corpus.filters.stage import CHANGED_CONVERSATION, FilterStage, choose_policies
+from megatron_codemix.corpus.record import CorpusRecord, CorpusSource, StageRecord, load_corpus
 from megatron_codemix.corpus.stages.run import run_stage
-from megatron_codemix.corpus.store import CorpusRecord, CorpusSource, StageRecord, load_corpus
 from megatron_codemix.corpus.writer import write_documents
 from megatron_codemix.errors import DataError
 from tests.helpers.commands import codemix
@@ -100,11 +96,7 @@ def test_a_changed_policy_makes_its_parts_again(tmp_path):
 
 _WORK = """
 from pathlib import Path
-from megatron_codemix.corpus.filters.stage import (
-    CHANGED_CONVERSATION,
-    FilterStage,
-    choose_policies,
-)
+from megatron_codemix.corpus.filters.stage import CHANGED_CONVERSATION, FilterStage, choose_policies
 from megatron_codemix.corpus.stages.run import run_stage
 
 def run(corpus, out):

@@ -7,7 +7,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from megatron_codemix.corpus.store import load_corpus
+from megatron_codemix.corpus.record import load_corpus
 from tests.helpers.commands import codemix
 
 RECORDS = [

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from megatron_codemix import workers
+from megatron_codemix.corpus.record import load_corpus
 from megatron_codemix.corpus.split import split_of
 from megatron_codemix.corpus.stages.parts import Share, parts_of
 from megatron_codemix.corpus.stages.run import plan_parts
 from megatron_codemix.corpus.stages.split_stage import SplitStage
-from megatron_codemix.corpus.store import load_corpus, source_files
+from megatron_codemix.corpus.store import source_files
 from megatron_codemix.errors import DataError
 from tests.helpers.commands import codemix
 from tests.helpers.kills import ROOT, contents

@@ -13,10 +13,11 @@ import pytest
 
 from megatron_codemix.corpus.document import Document
 from megatron_codemix.corpus.readers import Skipped, read_documents
+from megatron_codemix.corpus.record import load_corpus
 from megatron_codemix.corpus.statistics.count import count_corpus
 from megatron_codemix.corpus.statistics.source_counts import CountOptions
 from megatron_codemix.corpus.statistics.summary import summarise
-from megatron_codemix.corpus.store import load_corpus, source_files
+from megatron_codemix.corpus.store import source_files
 from megatron_codemix.corpus.synthesis import synthesize as module
 from megatron_codemix.corpus.synthesis.blocks import Order, make_block
 from megatron_codemix.corpus.synthesis.blocks import read_documents as read_block

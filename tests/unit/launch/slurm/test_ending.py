@@ -7,7 +7,8 @@ import pytest
 
 from megatron_codemix.errors import EXIT_BUG, EXIT_DONE, EXIT_INPUT, EXIT_RETRY
 from megatron_codemix.launch.slurm.ending import JobEnd, evaluation_ended, training_ended
-from megatron_codemix.runs import RunDirectory, State, Status
+from megatron_codemix.run_status import State, Status
+from megatron_codemix.runs import RunDirectory
 
 KILLED = 137
 TOLD = 138

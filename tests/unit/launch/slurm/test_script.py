@@ -18,8 +18,9 @@ from megatron_codemix.files import read_jsonl
 from megatron_codemix.launch.slurm.cluster import ClusterSpec
 from megatron_codemix.launch.slurm.script import NO_STORE, Job, Shape, render_script, shape_of
 from megatron_codemix.launch.slurm.starts import starts_beside
-from megatron_codemix.runs import RunDirectory, Status
-from megatron_codemix.study.state import read_record
+from megatron_codemix.run_status import Status
+from megatron_codemix.runs import RunDirectory
+from megatron_codemix.study.record import read_record
 from tests.helpers.queue_in_memory import options_of
 
 IDENTITY = "a" * 64
