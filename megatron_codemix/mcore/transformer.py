@@ -152,7 +152,8 @@ def _overlap_fields(layout: LayoutConfig, device: torch.device) -> dict[str, boo
 
 def _fusion_fields(model: ModelConfig, device: torch.device) -> dict[str, bool]:
     """Off are kernels that need Apex, Transformer Engine or megatron-core's own CUDA extensions; on
-    are those that `kernels.py` puts in their places, and sums of gradients where Apex is."""
+    are those that `kernels.py` puts in their places, and sums of gradients where there is a
+    product for them."""
     overrides = typed_overrides(model.transformer_overrides)
     return {
         "bias_activation_fusion": False,

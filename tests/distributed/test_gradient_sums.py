@@ -1,6 +1,6 @@
-"""Gradients that the output layer and its neighbours add to their sums by themselves, as with Apex,
+"""Gradients that the output layer and its neighbours add to their sums by themselves, as on a GPU,
 against those that are added behind them: tables that share their weight, and layers in FP8, which
-do not have it. Apex's kernel is one product; it is restated in torch here, as Apex needs a GPU."""
+do not have it. A product of bf16 that adds in fp32 is CUDA's: here its operands are cast before."""
 
 from dataclasses import replace
 from typing import Any
@@ -35,16 +35,18 @@ TOLERANCE = {"tied tables": 1e-6, "FP8 layers": 2e-3}
 is added where that is done behind the product."""
 
 
-class Apex:
-    """What `fused_weight_gradient_mlp_cuda` has for fp32 sums."""
+class Products:
+    """Those that add to fp32 sums, counted."""
 
     calls = 0
 
     @classmethod
     def wgrad_gemm_accum_fp32(cls, inputs: Any, gradients: Any, sums: Any) -> None:
         """inputs [M, K], gradients [M, N], sums fp32 [N, K]."""
+        from megatron_codemix.mcore.gradient_sums import TorchProducts
+
         cls.calls += 1
-        sums.addmm_(gradients.float().t(), inputs.float())
+        TorchProducts.wgrad_gemm_accum_fp32(inputs.float(), gradients.float(), sums)
 
 
 def both_ways(context: RankContext) -> dict[str, tuple[list[Curve], int]]:
@@ -54,16 +56,16 @@ def both_ways(context: RankContext) -> dict[str, tuple[list[Curve], int]]:
     from megatron.core.tensor_parallel import layers  # isort: skip
 
     layers._grad_accum_fusion_available = True
-    layers.fused_weight_gradient_mlp_cuda = Apex
+    layers.fused_weight_gradient_mlp_cuda = Products
     found = {}
     for name, job in JOBS.items():
-        curves, Apex.calls = [], 0
+        curves, Products.calls = [], 0
         for is_fused in (False, True):
             asked = replace(job, config_changes={"gradient_accumulation_fusion": is_fused})
             built = build_with_optimizer(asked)
             curves.append(train_steps(asked, *built, asked.steps))
             destroy_model_parallel()
-        found[name] = curves, Apex.calls
+        found[name] = curves, Products.calls
     return found
 
 

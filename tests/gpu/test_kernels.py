@@ -132,3 +132,21 @@ def test_adam_is_torchs(gpu: Any) -> None:
         for optimizer in optimizers:
             optimizer.step()
     torch.testing.assert_close(ours, others, rtol=1e-5, atol=1e-6)
+
+
+def test_products_add_gradients_up_in_fp32(gpu: Any) -> None:
+    """Beside the sum in fp64 on the host: what rounds to bf16 on the way is off by 2^-9."""
+    import torch
+
+    import megatron_codemix.mcore  # noqa: F401  # before megatron.core
+    from megatron_codemix.mcore.gradient_sums import TorchProducts, sum_field
+
+    assert sum_field(gpu.device, {})
+    inputs, slopes = (
+        random(256, width, seed=width, dtype="bfloat16").detach() for width in (96, 80)
+    )
+    sums = torch.zeros(80, 96, device="cuda")
+    for _ in range(2):
+        TorchProducts.wgrad_gemm_accum_fp32(inputs, slopes, sums)
+    expected = 2 * slopes.double().cpu().T @ inputs.double().cpu()
+    torch.testing.assert_close(sums.double().cpu(), expected, atol=1e-3, rtol=0.0)

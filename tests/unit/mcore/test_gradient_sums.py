@@ -1,19 +1,26 @@
-"""Who adds up the gradients of weights, asked of stand-ins with Transformer Engine's attribute."""
+"""Who adds up the gradients of weights, asked of stand-ins with Transformer Engine's attribute.
+
+PyTorch's product that adds is CUDA's alone: on a CPU one in numpy's arithmetic stands for it.
+"""
 
 import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import megatron_codemix.mcore  # noqa: F401  # before megatron.core
 from megatron_codemix.errors import ConfigError
-from megatron_codemix.mcore.gradient_sums import let_layers_sum, sum_field
+from megatron_codemix.mcore import gradient_sums
+from megatron_codemix.mcore.gradient_sums import TorchProducts, let_layers_sum, sum_field
 from megatron_codemix.mcore.transformer import TransformerConfig
+
+from megatron.core.tensor_parallel import layers  # isort: skip
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 NO, YES = ({"gradient_accumulation_fusion": is_on} for is_on in (False, True))
-AVAILABLE = "megatron.core.tensor_parallel.layers._grad_accum_fusion_available"
 
 
 class EngineLinear(torch.nn.Linear):
@@ -55,12 +62,90 @@ def test_without_such_layers_nothing_is_said() -> None:
     assert not told.gradient_accumulation_fusion
 
 
-def test_the_output_layer_sums_with_apex_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(AVAILABLE, False)
-    assert not sum_field(GPU, {})
-    with pytest.raises(ConfigError, match=r"gradient_accumulation_fusion: true needs Apex"):
-        sum_field(GPU, YES)
-    monkeypatch.setattr(AVAILABLE, True)
+def in_fp32(sums: Any, left: Any, right: Any, dtype: Any, *, out: Any) -> Any:
+    assert left.dtype == right.dtype == torch.bfloat16
+    assert sums.dtype == dtype == torch.float32
+    product = left.float().numpy() @ right.float().numpy()
+    return out.copy_(torch.from_numpy(sums.numpy() + product))
+
+
+def in_bf16(sums: Any, left: Any, right: Any, dtype: Any, *, out: Any) -> Any:
+    return out.copy_(sums + left @ right)
+
+
+@pytest.fixture
+def product() -> Iterator[Callable[[Any], None]]:
+    """Registers a product for the CPU; the trial's answers are forgotten before and after."""
+    library = torch.library.Library("aten", "IMPL")
+    gradient_sums._torch_adds_in_fp32.cache_clear()
+    yield lambda function: library.impl("addmm.dtype_out", function, "CPU")
+    library._destroy()
+    gradient_sums._torch_adds_in_fp32.cache_clear()
+
+
+def test_a_device_without_the_product_is_found_out(product: Any) -> None:
+    assert not gradient_sums._torch_adds_in_fp32(CPU)
+
+
+def test_a_product_that_rounds_before_it_adds_is_found_out(product: Any) -> None:
+    product(in_bf16)
+    assert not gradient_sums._torch_adds_in_fp32(CPU)
+
+
+def test_a_product_that_adds_in_fp32_passes(product: Any) -> None:
+    product(in_fp32)
+    assert gradient_sums._torch_adds_in_fp32(CPU)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_layers_add_two_microbatches(
+    dtype: torch.dtype, product: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against the sum in fp64; a gradient in bf16 would be off by 2^-9 of its size."""
+    product(in_fp32)
+    monkeypatch.setattr(layers, "fused_weight_gradient_mlp_cuda", TorchProducts, raising=False)
+    generator = torch.Generator().manual_seed(3)
+
+    def numbers(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator).to(dtype)
+
+    weight = torch.nn.Parameter(numbers(24, 40))
+    weight.main_grad = torch.zeros(24, 40)
+    expected = np.zeros((24, 40))
+    for _ in range(2):
+        x, slope = numbers(5, 3, 40), numbers(5, 3, 24)
+        y = layers.linear_with_grad_accumulation_and_async_allreduce(
+            x, weight, None, True, allreduce_dgrad=False, sequence_parallel=False
+        )
+        y.backward(slope)
+        sides = [each.double().numpy().reshape(15, -1) for each in (slope, x)]
+        expected += sides[0].T @ sides[1]
+    np.testing.assert_allclose(weight.main_grad.numpy(), expected, rtol=0, atol=2e-5)
+
+
+def test_an_expert_without_tokens_changes_nothing() -> None:
+    sums = torch.ones(4, 6)
+    TorchProducts.wgrad_gemm_accum_fp32(torch.empty(0, 6), torch.empty(0, 4), sums)
+    assert torch.equal(sums, torch.ones(4, 6))
+
+
+@pytest.mark.parametrize(("has_apex", "torch_adds"), [(True, False), (False, True)])
+def test_megatrons_layers_sum_by_apex_or_by_torch(
+    has_apex: bool, torch_adds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "_grad_accum_fusion_available", has_apex)
+    monkeypatch.setattr(layers, "fused_weight_gradient_mlp_cuda", "Apex's", raising=False)
+    monkeypatch.setattr(gradient_sums, "_torch_adds_in_fp32", lambda device: torch_adds)
     assert sum_field(GPU, {})
     assert sum_field(GPU, YES)
     assert not sum_field(CPU, {})
+    taken = layers.fused_weight_gradient_mlp_cuda
+    assert taken == "Apex's" if has_apex else taken is TorchProducts
+
+
+def test_without_either_the_output_layer_is_told_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "_grad_accum_fusion_available", False)
+    monkeypatch.setattr(gradient_sums, "_torch_adds_in_fp32", lambda device: False)
+    assert not sum_field(GPU, {})
+    with pytest.raises(ConfigError, match=r"gradient_accumulation_fusion: true needs PyTorch 2.8"):
+        sum_field(GPU, YES)
