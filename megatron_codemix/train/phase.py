@@ -11,6 +11,7 @@ from megatron_codemix.backend.environment import (
     require_engine,
     require_engine_options,
     require_graphs,
+    require_overrides,
     require_precision,
 )
 from megatron_codemix.config.checks import check_config
@@ -74,6 +75,7 @@ def prepare_phase(
     if runs_here:
         require_device(config.backend.device)
         require_graphs(config.backend)
+        require_overrides(config)
         require_precision(config.precision, config.backend.device)
         require_engine(config.backend)
         require_engine_options(config)
