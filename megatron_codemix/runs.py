@@ -169,8 +169,9 @@ class RunDirectory:
 
         earlier: identity that the run had before its future was changed; its status goes on under
         the new one.
-        Raises RunError if the directory belongs to a run of another identity: its checkpoints must
-        not be mixed with this run's.
+        A run of another identity that failed and has left nothing but logs makes way for this one.
+        Raises RunError if the directory belongs to any other: its checkpoints must not be mixed
+        with this run's.
         """
         status = self.read_status()
         if status is None:
@@ -178,6 +179,8 @@ class RunDirectory:
             return Status(identity=identity)
         if status.identity == earlier:
             return replace(status, identity=identity)
+        if status.identity != identity and self._never_began(status, identity):
+            return Status(identity=identity, attempts=status.attempts)
         if status.identity != identity:
             raise RunError(
                 f"{self.path}: holds a run of another identity ({status.identity[:8]}, this "
@@ -188,6 +191,18 @@ class RunDirectory:
                 "directory"
             )
         return status
+
+    def _never_began(self, status: Status, claimant: str) -> bool:
+        """Whether the run has failed before its first step and nothing comes after it: a start that
+        was refused, of a configuration that is now another. Never of a folder that is named by an
+        identity, or that studies train, which others find by it."""
+        if status.state != "failed" or status.step or status.train_seconds:
+            return False
+        is_named = any(each[:8] in self.path.name for each in (status.identity, claimant))
+        kept = (self.metrics, self.validation, self.ledger, self.skipped, self.studies)
+        has_records = any(path.exists() and path.stat().st_size for path in kept)
+        has_saves = bool(self.complete_steps() or self.incomplete_checkpoints())
+        return not (is_named or has_records or has_saves or self.evaluation.exists())
 
     def _require_own_folder(self) -> None:
         """Raises RunError where the folder holds something, and nothing of it is a run's. Logs do

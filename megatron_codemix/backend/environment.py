@@ -11,6 +11,7 @@ from typing import Literal
 
 from megatron_codemix.config.engine_checks import check_engine_machine
 from megatron_codemix.config.engine_options import check_engine_options, takes_engine_loss
+from megatron_codemix.config.override_checks import check_overrides_on_cpu
 from megatron_codemix.config.precision_checks import Capability, check_machine
 from megatron_codemix.config.schema import (
     AnyPrecisionConfig,
@@ -78,6 +79,15 @@ def require_graphs(config: BackendConfig, device_files: Path = Path("/dev")) -> 
             f"backend.cuda_graphs: {config.cuda_graphs}, but this machine has no NVIDIA GPU "
             "(backend.device is auto, which takes the CPU here); run on a GPU node, or leave it out"
         )
+
+
+def require_overrides(config: RunConfig, device_files: Path = Path("/dev")) -> None:
+    """Raises ConfigError with all `model.transformer_overrides` that mean nothing on a CPU, where a
+    run here computes on one."""
+    if not runs_on_gpus(config.backend.device, device_files):
+        problems = check_overrides_on_cpu(config.model.transformer_overrides)
+        if problems:
+            raise ConfigError(problems)
 
 
 def require_precision(

@@ -145,20 +145,6 @@ _FOR_GPUS_ALONE = ("transformer_engine", "apex", "amp_C")
 CPU of a machine with a GPU must not: Transformer Engine may fail while it is imported, and the
 kernels of both take no tensors of a CPU."""
 
-REFUSED_ON_CPU = (
-    "fp8",
-    "fp4",
-    "gradient_accumulation_fusion",
-    "tp_comm_overlap",
-    "masked_softmax_fusion",
-    "persist_layer_norm",
-    "cpu_offloading",
-    "enable_cuda_graph",
-    "cuda_graph_impl",
-    "moe_grouped_gemm",
-)
-"""TransformerConfig's options without a meaning on a CPU: refused by name, never ignored."""
-
 
 def install() -> bool:
     """Installs all of the above; False where CUDA exists and nothing was done. Idempotent.
@@ -198,12 +184,6 @@ def compute_nothing() -> None:
     global _stand_in
     assert _installed, "there is a GPU, which megatron.core would take"
     _stand_in = torch.device("meta")
-
-
-def refused_options(transformer_config: Any) -> list[str]:
-    """Names of the options set in `transformer_config` that have no meaning on a CPU."""
-    unset: tuple[object, ...] = (None, False, "none", [])
-    return [name for name in REFUSED_ON_CPU if getattr(transformer_config, name, None) not in unset]
 
 
 def _import_without_compiling() -> None:

@@ -21,10 +21,10 @@ from megatron_codemix.config.loader import (
     load_run_config_and_tree,
     origins,
 )
+from megatron_codemix.config.machine_notes import machine_notes
 from megatron_codemix.config.megatron_flags.arguments import megatron_arguments, what_differs
 from megatron_codemix.config.plan import make_plan, steps_text
-from megatron_codemix.config.precision_checks import needs_of
-from megatron_codemix.config.schema import Fp8Config, RunConfig
+from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.config.tree import parse_yaml, where_of
 from megatron_codemix.errors import EXIT_INPUT, ConfigError, UnavailableError
 from megatron_codemix.runs import RunDirectory
@@ -85,8 +85,7 @@ def check(
             + check_layout(run_config, world_size or run_config.layout.model_parallel)
         )
         plan = make_plan(run_config, world_size) if world_size else None
-        if isinstance(run_config.precision, Fp8Config):
-            notes.append(needs_of(run_config.precision))
+        notes += machine_notes(run_config)
         if not file_only:
             notes += _notes_on_needs(run_config)
     except ConfigError as error:

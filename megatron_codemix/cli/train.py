@@ -13,10 +13,9 @@ from megatron_codemix.backend.environment import (
     runs_on_gpus,
 )
 from megatron_codemix.checkpoints import damage_at_end
+from megatron_codemix.config.machine_notes import machine_notes
 from megatron_codemix.config.parameters import checkpoint_bytes, count_parameters
 from megatron_codemix.config.plan import layout_text, steps_text
-from megatron_codemix.config.precision_checks import needs_of
-from megatron_codemix.config.schema import Fp8Config
 from megatron_codemix.data.mixture.describe import describe_mixtures, readings, repetitions
 from megatron_codemix.data.needs import unread_sources
 from megatron_codemix.errors import EXIT_DONE, RetryableError, RunError
@@ -207,10 +206,8 @@ def _print_plan(phase: Phase) -> None:
     )
     print(f"mixture    {describe_mixtures(config)}")
     print(f"epochs     {', '.join(f'{name} {times:.2f}' for name, times in epochs.items())}")
-    for note in [*repetitions(epochs), *unread_sources(config)]:
+    for note in [*repetitions(epochs), *unread_sources(config), *machine_notes(config)]:
         print(f"note       {note}")
-    if isinstance(config.precision, Fp8Config):
-        print(f"note       {needs_of(config.precision)}")
     print(
         f"model      {count_parameters(config.model):,} parameters, "
         f"{format_bytes(checkpoint_bytes(config))} a checkpoint"

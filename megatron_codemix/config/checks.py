@@ -15,6 +15,7 @@ from megatron_codemix.config.layout_checks import (
     divisors_text,
 )
 from megatron_codemix.config.mixture_checks import check_mixture, weighted_sources
+from megatron_codemix.config.override_checks import check_override_fit
 from megatron_codemix.config.overrides import check_overrides
 from megatron_codemix.config.plan import phase_samples
 from megatron_codemix.config.precision_checks import check_precision
@@ -41,7 +42,7 @@ def check_all_but_layout(config: RunConfig) -> list[str]:
         *_check_attention(config.model),
         *_check_experts(config.model),
         *check_overrides(config.model.transformer_overrides),
-        *_check_replaced(config.model),
+        *check_override_fit(config),
         *_check_muon(config),
         *check_mixture(config),
         *_check_ramp_up(config),
@@ -119,19 +120,6 @@ def _check_muon(config: RunConfig) -> list[str]:
             "not there; remove one of the two"
         )
     return problems
-
-
-def _check_replaced(model: ModelConfig) -> list[str]:
-    """Overrides that an option of ours puts its own in place of."""
-    replaced = {
-        "mup": ("softmax_scale", "model.mup decides the scale of the attention"),
-        "z_loss": ("cross_entropy_loss_fusion", "model.z_loss has a loss of its own"),
-    }
-    return [
-        f"model.transformer_overrides.{name}: {reason}; remove one of them"
-        for option, (name, reason) in replaced.items()
-        if getattr(model, option) is not None and name in model.transformer_overrides
-    ]
 
 
 def _check_experts(model: ModelConfig) -> list[str]:

@@ -12,6 +12,7 @@ from megatron_codemix.config.precision_checks import (
     NEXT_ENGINE_VERSION,
     Capability,
     is_taken,
+    without_engine,
 )
 from megatron_codemix.config.schema import (
     AnyPrecisionConfig,
@@ -70,8 +71,7 @@ def _check_engine_choice(config: RunConfig) -> list[str]:
     if asked.engine == "torch" and isinstance(precision, Fp8Config) and precision.is_engines:
         return [
             f"precision.recipe: {precision.recipe} is Transformer Engine's, which "
-            "backend.engine=torch leaves out; take precision.recipe=torch_scaled_mm or emulated, "
-            "or backend.engine=auto"
+            f"backend.engine=torch leaves out; set backend.engine=auto, {without_engine(precision)}"
         ]
     if asked.engine != "transformer_engine":
         return []

@@ -29,8 +29,8 @@ def check_graphs(config: RunConfig) -> list[str]:
         problems.append(
             f"{asked} does not go with precision.recipe={precision.recipe}; Transformer Engine's "
             "layers round weights, and begin sums of gradients, in a step's first microbatch, and "
-            "one recording is for all of them; take precision.recipe=torch_scaled_mm, or leave it "
-            "out"
+            "one recording is for all of them; take precision.recipe=torch_scaled_mm "
+            "precision.rule=tensorwise, or leave it out"
         )
     if config.data.loader == "dali":
         problems.append(

@@ -72,6 +72,8 @@ _DROPOUT = "the random state of dropout is not in a checkpoint: a resumed run wo
 _DEVICE = "it is set for the device"
 _ENGINE = "the training step depends on it"
 _INFERENCE = "it concerns inference only"
+_UNREAD = "nothing of what is built reads it, so it would change nothing"
+_EXPERT_OVERLAP = "it needs overlap_moe_expert_parallel_comm, which what is built does not have"
 
 _REFUSED_PREFIXES = {
     "mtp_": _LAYERS,
@@ -125,6 +127,7 @@ _REFUSED = {
             "tp_only_amax_red",
             "disable_parameter_transpose_cache",
             "use_mamba_mem_eff_path",
+            "use_fused_weighted_squared_relu",
             "hetereogenous_dist_checkpoint",
         ),
         _LAYERS,
@@ -141,6 +144,22 @@ _REFUSED = {
         ),
         _ATTENTION,
     ),
+    **dict.fromkeys(
+        (
+            "apply_residual_connection_post_layernorm",
+            "async_tensor_model_parallel_allreduce",
+            "barrier_with_L1_time",
+            "pipeline_model_parallel_comm_backend",
+        ),
+        _UNREAD,
+    ),
+    "delay_wgrad_compute": _EXPERT_OVERLAP,
+    "ep_overlap_early_attn_memory_release": _EXPERT_OVERLAP,
+    "num_microbatches_with_partial_activation_checkpoints": (
+        "layout.recompute is of all microbatches alike"
+    ),
+    "use_ring_exchange_p2p": "no release of PyTorch has the ring_exchange that it calls",
+    "batch_invariant_mode": "it wants a kernel of the attention before backend.attention has one",
     "hidden_dropout": _DROPOUT,
     "attention_dropout": _DROPOUT,
     "deallocate_pipeline_outputs": _DEVICE,

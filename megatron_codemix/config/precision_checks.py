@@ -15,6 +15,10 @@ ENGINE_VERSION = (2, 9)
 NEXT_ENGINE_VERSION = (2, 12)
 """Of the extra [gpu] too: the first that calls were not compared with (tests/contracts)."""
 
+ENGINES_TAKEN = "Transformer Engine {}.{} or newer, before {}.{}".format(
+    *ENGINE_VERSION, *NEXT_ENGINE_VERSION
+)
+
 Capability = tuple[int, int]
 LEAST_CAPABILITY: dict[str, Capability] = {
     "tensorwise": (8, 9),
@@ -84,23 +88,21 @@ def check_machine(
     problems = check_capability(precision, capability)
     if not precision.is_engines:
         return problems
-    recipe, instead = precision.recipe, _emulated_instead(precision)
+    recipe, instead = precision.recipe, f"or {emulated(precision)}"
     if capability is None:
         problems.append(
             f"precision.recipe: {recipe} multiplies on an NVIDIA GPU of compute capability "
             f"{_taken(recipe)}, and this machine has none; run on one, {instead}"
         )
-    without = "take precision.recipe=torch_scaled_mm, which does without it, "
     if engine is None:
         problems.append(
             f"precision.recipe: {recipe} is Transformer Engine's, which is not installed; install "
-            f"the extra [gpu], {without}{instead}"
+            f"the extra [gpu], {without_engine(precision)}"
         )
     elif not is_taken(engine):
         problems.append(
-            f"precision.recipe: {recipe} needs Transformer Engine {_dotted(ENGINE_VERSION)} or "
-            f"newer, before {_dotted(NEXT_ENGINE_VERSION)}, and {engine} is installed; install the "
-            f"extra [gpu], {instead}"
+            f"precision.recipe: {recipe} needs {ENGINES_TAKEN}, and {engine} is installed; install "
+            f"the extra [gpu], {instead}"
         )
     return problems
 
@@ -122,7 +124,7 @@ def check_capability(precision: Fp8Config, capability: Capability | None) -> lis
     instead = "precision.recipe=blockwise, bf16" if has_blocks else "bf16"
     return [
         f"precision.recipe: {recipe} needs a GPU of compute capability {_taken(recipe)}, and this "
-        f"one has {_dotted(capability)}; take {instead}, {_emulated_instead(precision)}"
+        f"one has {_dotted(capability)}; take {instead}, or {emulated(precision)}"
     ]
 
 
@@ -135,7 +137,7 @@ def check_cuda(precision: Fp8Config, cuda: str | None) -> list[str]:
     wanted = f"CUDA {_dotted(least)} or newer" if recipe in LEAST_CUDA else "CUDA"
     return [
         f"precision.recipe: {recipe} needs a PyTorch that is built with {wanted}, and this one has "
-        f"{cuda or 'none'}; install another torch, or take precision.recipe=emulated"
+        f"{cuda or 'none'}; install another torch, or {emulated(precision)}"
     ]
 
 
@@ -157,9 +159,8 @@ def needs_of(precision: Fp8Config) -> str:
             f"capability {_taken(precision.recipe)}; on a CPU it is as slow as emulation"
         )
     return (
-        f"precision.recipe: {precision.recipe} runs where Transformer Engine "
-        f"{_dotted(ENGINE_VERSION)} or newer and GPUs of compute capability "
-        f"{_taken(precision.recipe)} are"
+        f"precision.recipe: {precision.recipe} runs where {ENGINES_TAKEN}, and GPUs of compute "
+        f"capability {_taken(precision.recipe)} are"
     )
 
 
@@ -174,8 +175,8 @@ def _check_fields(precision: Fp8Config) -> list[str]:
     if precision.recipe == "torch_scaled_mm" and precision.rule in BLOCKS:
         problems.append(
             f"precision.rule: {precision.rule} does not go with recipe=torch_scaled_mm, whose "
-            "products take one scale for each matrix; take rule=tensorwise, or Transformer "
-            f"Engine's recipe={precision.rule}"
+            "products take one scale for each matrix; set precision.rule=tensorwise, or "
+            f"Transformer Engine's precision.recipe={precision.rule} precision.rule="
         )
     for name in ("amax_history_length", "margin"):
         is_set = getattr(precision, name) != Fp8Config.model_fields[name].default
@@ -274,8 +275,22 @@ def _sizes(config: RunConfig) -> Iterator[tuple[str, int]]:
     yield "the tokens of a rank's microbatch (data.sequence_length x microbatch_sequences)", tokens
 
 
-def _emulated_instead(precision: Fp8Config) -> str:
-    return f"or emulate it: precision={{kind: fp8, recipe: emulated, rule: {precision.scaling}}}"
+def without_engine(precision: Fp8Config) -> str:
+    """What to take in place of a recipe of Transformer Engine's, as changes that can be typed."""
+    if precision.recipe in BLOCKS:
+        return (
+            f"or {emulated(precision)}; on a GPU without it, take precision.recipe=torch_scaled_mm "
+            "precision.rule=tensorwise"
+        )
+    return (
+        f"take precision.recipe=torch_scaled_mm precision.rule={precision.recipe}, which does "
+        f"without it, or {emulated(precision)}"
+    )
+
+
+def emulated(precision: Fp8Config) -> str:
+    """The same rule on any machine, as changes that can be typed."""
+    return f"emulate it: precision.recipe=emulated precision.rule={precision.scaling}"
 
 
 def _taken(recipe: str) -> str:

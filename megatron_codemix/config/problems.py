@@ -5,7 +5,7 @@ import re
 import types
 import typing
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
@@ -43,6 +43,21 @@ _LEAST_LIKENESS = 0.65
 'jitter' 0.62."""
 
 
+class _Field(NamedTuple):
+    """Where a problem is."""
+
+    path: list[str]
+    """In the file."""
+    place: str
+    """Of the nearest key that exists."""
+    owner: Any
+    """Annotation of the section that it is in, one member where that is a tagged union."""
+    union: Any
+    """The same with all members."""
+    section: Any
+    """What the section holds."""
+
+
 def readable(
     errors: Sequence[ErrorDetails], tree: Tree, model: type[BaseModel], where: str
 ) -> list[str]:
@@ -54,17 +69,16 @@ def readable(
 
 
 def _line(error: ErrorDetails, tree: Tree, model: type[BaseModel], where: str) -> str:
-    path, place, owner = _locate(error["loc"], tree, model)
+    field = _locate(error["loc"], tree, model)
     if error["type"].startswith("union_tag"):
-        path, place, _ = _locate((*error["loc"], "kind"), tree, model)
-    text = _message(error, path, owner, model)
-    return ": ".join(part for part in (place or where, ".".join(path), text) if part)
+        tag = _locate((*error["loc"], "kind"), tree, model)
+        field = field._replace(path=tag.path, place=tag.place)
+    told = (field.place or where, ".".join(field.path), _message(error, field, model))
+    return ": ".join(part for part in told if part)
 
 
-def _locate(
-    loc: Sequence[int | str], tree: Tree, model: type[BaseModel]
-) -> tuple[list[str], str, Any]:
-    """(path in the file, place of the nearest key that exists, annotation of the last section).
+def _locate(loc: Sequence[int | str], tree: Tree, model: type[BaseModel]) -> _Field:
+    """The field at `loc`.
 
     pydantic puts the tag of a union's member into the location, also where a field of that member
     has the same name; the file has no such level.
@@ -74,6 +88,8 @@ def _locate(
     node: Any = tree
     kind: Any = model
     owner: Any = None
+    union: Any = None
+    section: Any = None
     is_tag_next = False
     for part in map(str, loc):
         if part == "[key]":
@@ -82,7 +98,7 @@ def _locate(
             is_tag_next = False
             continue
         path.append(part)
-        owner = _chosen(kind, node)
+        owner, union, section = _chosen(kind, node), kind, node
         kind = _member(owner, part)
         is_tag_next = True
         if isinstance(node, dict):
@@ -92,7 +108,7 @@ def _locate(
             node = node[int(part)]
         else:
             node = None
-    return path, place, owner
+    return _Field(path, place, owner, union, section)
 
 
 def _union_tags(kind: Any) -> set[str]:
@@ -147,12 +163,14 @@ def _member(kind: Any, part: str) -> Any:
     return None
 
 
-def _message(error: ErrorDetails, path: list[str], owner: Any, model: type[BaseModel]) -> str:
+def _message(error: ErrorDetails, field: _Field, model: type[BaseModel]) -> str:
     kind, context, got = error["type"], error.get("ctx", {}), describe(error["input"])
+    path, owner = field.path, field.owner
     if kind == "missing":
         return _missing(path[-1], owner)
     if kind == "extra_forbidden":
-        return f"unknown key{suggestion(path[-1], _field_names(owner), field_paths(model))}"
+        instead = suggestion(path[-1], _field_names(owner), field_paths(model))
+        return f"unknown key{_of_other_kinds(field) or instead}"
     if kind in _EXPECTED:
         return f"expected {_EXPECTED[kind]}, got {got}"
     if kind in _BOUNDS:
@@ -170,6 +188,23 @@ def _message(error: ErrorDetails, path: list[str], owner: Any, model: type[BaseM
     if kind in ("too_short", "dict_too_short"):
         return "must not be empty"
     return f"{error['msg']}, got {got}"
+
+
+def _of_other_kinds(field: _Field) -> str:
+    """What to do about a field that the other members of a tagged union have; "" where none has
+    it."""
+    name, members = field.path[-1], _models(field.union)
+    tags = [tag for member in members if name in member.model_fields for tag in _tags(member)]
+    if len(members) < 2 or not tags:
+        return ""
+    *others, last = tags
+    belongs = f"{', '.join(others)} or {last}" if others else last
+    given = field.section.get("kind") if isinstance(field.section, dict) else None
+    kind = ".".join((*field.path[:-1], "kind"))
+    change = f"change {kind}" if others else f"set {kind}={last}"
+    return f"; it belongs to kind {belongs}, and kind is {given or _tags(field.owner)[0]}; " + (
+        f"remove it or {change}"
+    )
 
 
 def _missing(name: str, owner: Any) -> str:

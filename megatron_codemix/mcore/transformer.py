@@ -13,12 +13,13 @@ from megatron.core.transformer.transformer_block import (
 from megatron.core.transformer.transformer_config import TransformerConfig
 from megatron.core.transformer.transformer_layer import get_transformer_layer_offset
 
-from megatron_codemix.backend import megatron_on_cpu
+from megatron_codemix.config.checks import raise_if
 from megatron_codemix.config.engine_options import OVERLAP
 from megatron_codemix.config.mup import hidden_init_std, logit_factor, softmax_scale
+from megatron_codemix.config.override_checks import check_overrides_on_cpu
 from megatron_codemix.config.overrides import typed_overrides
 from megatron_codemix.config.schema import AnyPrecisionConfig, LayoutConfig, ModelConfig
-from megatron_codemix.errors import ConfigError, UnavailableError
+from megatron_codemix.errors import UnavailableError
 from megatron_codemix.mcore.engine.attention import SDPA_BACKENDS, ChosenSdpaAttention
 from megatron_codemix.mcore.engine.layers import EngineLayers
 from megatron_codemix.mcore.experts import expert_fields
@@ -49,6 +50,8 @@ def build_transformer_config(
     """The equal TransformerConfig. Raises ConfigError for overrides without a meaning on this
     device, UnavailableError for a precision that it does not have."""
     require_fp8_device(precision, device)
+    if device.type == "cpu":
+        raise_if(check_overrides_on_cpu(model.transformer_overrides))
     activation, gated = _ACTIVATIONS[model.activation]
     dtype = DTYPES[precision.model_format]
     fields: dict[str, Any] = {
@@ -95,14 +98,6 @@ def build_transformer_config(
         # Neighbours too, where rotations are compiled: of them megatron-core believes that only
         # Transformer Engine can, and refuses the option.
         config.apply_rope_fusion = True
-    refused = megatron_on_cpu.refused_options(config) if device.type == "cpu" else []
-    if refused:
-        raise ConfigError(
-            [
-                f"model.transformer_overrides.{name}: has no meaning on a CPU; remove it"
-                for name in refused
-            ]
-        )
     return config
 
 

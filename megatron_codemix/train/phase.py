@@ -11,6 +11,7 @@ from megatron_codemix.backend.environment import (
     require_engine,
     require_engine_options,
     require_graphs,
+    require_overrides,
     require_precision,
 )
 from megatron_codemix.config.checks import check_config
@@ -74,6 +75,7 @@ def prepare_phase(
     if runs_here:
         require_device(config.backend.device)
         require_graphs(config.backend)
+        require_overrides(config)
         require_precision(config.precision, config.backend.device)
         require_engine(config.backend)
         require_engine_options(config)
@@ -143,6 +145,7 @@ def save_config(phase: Phase) -> None:
     """Writes the resolved configuration into the run directory, and of a run that learns answers
     alone the chat template of its conversations."""
     write_text(phase.run.config, dump_yaml(phase.config))
+    phase.run.chat_template.unlink(missing_ok=True)  # of a configuration that came before
     if phase.data.chat_template is not None:
         write_text(phase.run.chat_template, phase.data.chat_template.source)
 

@@ -81,6 +81,67 @@ def test_a_run_of_another_identity_is_refused(run: RunDirectory) -> None:
         run.claim("b" * 64)
 
 
+FAILED = Status(identity="a" * 64, state="failed", num_steps=9, attempts=2, failures=2)
+
+
+def test_a_run_that_failed_before_its_first_step_makes_way(run: RunDirectory) -> None:
+    """With its logs, and its attempts counted on."""
+    run.write_status(FAILED)
+    run.attempt(2).mkdir(parents=True)
+    for path in (run.config, run.ledger, run.metrics):
+        path.touch()  # before the first line
+    run.checkpoints.mkdir()
+    assert run.claim("b" * 64) == Status(identity="b" * 64, attempts=2)
+    assert run.claim("a" * 64).failures == 2
+    assert run.require_status().identity == "a" * 64, "to claim writes nothing"
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        replace(FAILED, state="running"),
+        replace(FAILED, state="pending"),
+        replace(FAILED, step=1),
+        replace(FAILED, train_seconds=1.0),
+    ],
+)
+def test_a_run_that_may_have_begun_does_not(run: RunDirectory, status: Status) -> None:
+    run.write_status(status)
+    with pytest.raises(RunError, match="holds a run of another identity"):
+        run.claim("b" * 64)
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        "checkpoints/iter_0000000/complete.json",
+        "checkpoints/iter_0000002/common.pt",
+        "metrics.jsonl",
+        "validation.jsonl",
+        "ledger.jsonl",
+        "skipped.jsonl",
+        "studies.jsonl",
+        "evaluation/tasks.json",
+    ],
+)
+def test_a_run_that_has_left_something_does_not(run: RunDirectory, left: str) -> None:
+    run.write_status(FAILED)
+    path = run.path / left
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{}\n")
+    with pytest.raises(RunError, match="holds a run of another identity"):
+        run.claim("b" * 64)
+
+
+@pytest.mark.parametrize("name", ["text-aaaaaaaa", "a" * 16, "text-bbbbbbbb", "b" * 16])
+def test_a_folder_that_is_named_by_an_identity_does_not(tmp_path: Path, name: str) -> None:
+    """Studies and stores find runs by it."""
+    run = RunDirectory(tmp_path / name)
+    run.write_status(FAILED)
+    with pytest.raises(RunError, match="holds a run of another identity"):
+        run.claim("b" * 64)
+
+
 def test_a_run_without_its_configuration_is_told_from_no_run(run: RunDirectory) -> None:
     with pytest.raises(RunError, match="no run here"):
         run.require_config()

@@ -9,7 +9,11 @@ from collections.abc import Mapping
 from megatron_codemix.config.identity import SAMPLE_OPTIONS
 from megatron_codemix.config.megatron_flags.flags import Flags
 from megatron_codemix.config.megatron_flags.horizon import horizon_flags
-from megatron_codemix.config.megatron_flags.layout import kernel_flags, layout_flags
+from megatron_codemix.config.megatron_flags.layout import (
+    kernel_flags,
+    layout_flags,
+    untranslated_kernels,
+)
 from megatron_codemix.config.megatron_flags.model import (
     expert_flags,
     model_flags,
@@ -88,7 +92,7 @@ def what_differs(config: RunConfig) -> list[str]:
             f"init_from ({config.init_from.run}) is not translated: Megatron-LM cannot load this "
             "project's checkpoints"
         )
-    return notes
+    return notes + untranslated_kernels(config)
 
 
 def _require_plain_samples(config: RunConfig) -> None:

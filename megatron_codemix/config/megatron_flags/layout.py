@@ -51,13 +51,38 @@ def _recompute_flags(layout: LayoutConfig) -> Flags:
 
 def kernel_flags(config: RunConfig) -> Flags:
     """As on a machine where Transformer Engine is usable, as Megatron-LM's is to be."""
-    asked = config.backend
-    is_ours = asked.engine == "torch" or "layers" in left_out(
-        config.model, config.layout, config.precision
-    )
+    asked, is_ours = config.backend, _has_local_layers(config)
     # Megatron-LM's local layers attend by products of their own, whatever is asked.
     attention = "local" if is_ours else asked.attention
     impl = "local" if is_ours else "transformer_engine"
     flags: Flags = [("--transformer-impl", impl), ("--attention-backend", attention)]
     # Apex's kernel, which its local LayerNorm takes by default and its RMSNorm refuses.
     return [*flags, ("--no-persist-layer-norm",)] if is_ours else flags
+
+
+def untranslated_kernels(config: RunConfig) -> list[str]:
+    """What `backend` asks for beside its defaults and no flag says, a line for each."""
+    asked = config.backend
+    notes = []
+    if asked.cuda_graphs != "none":
+        notes.append(
+            f"backend.cuda_graphs={asked.cuda_graphs} is not translated: Megatron-LM's graphs "
+            "(--cuda-graph-impl) are others, and are not asked for"
+        )
+    if not asked.compile:
+        notes.append(
+            "backend.compile=false is not translated: what megatron-core compiles by itself stays "
+            "compiled"
+        )
+    if asked.attention != "auto" and _has_local_layers(config):
+        notes.append(
+            f"backend.attention={asked.attention} is not translated: Megatron-LM's local layers "
+            "attend by products of their own, whatever is asked"
+        )
+    return notes
+
+
+def _has_local_layers(config: RunConfig) -> bool:
+    """Whether the layers are not Transformer Engine's on any machine."""
+    left = left_out(config.model, config.layout, config.precision)
+    return config.backend.engine == "torch" or "layers" in left

@@ -8,7 +8,6 @@ from megatron_codemix.errors import ConfigError
 
 _TRUE_FLAGS = (
     "add_qkv_bias",
-    "apply_residual_connection_post_layernorm",
     "cross_entropy_loss_fusion",
     "defer_embedding_wgrad_compute",
     "deterministic_mode",
@@ -16,8 +15,6 @@ _TRUE_FLAGS = (
     "distribute_saved_activations",
     "fp32_residual_connection",
     "test_mode",
-    "use_fused_weighted_squared_relu",
-    "use_ring_exchange_p2p",
 )
 """Overrides that are a flag of the same name without a value, off by default."""
 
@@ -28,14 +25,12 @@ _VALUE_FLAGS = (
     "cross_entropy_fusion_impl",
     "glu_linear_offset",
     "no_rope_freq",
-    "pipeline_model_parallel_comm_backend",
     "wgrad_deferral_limit",
 )
 """Overrides that are a flag of the same name with a value."""
 
 _FALSE_FLAGS = {
     "apply_rope_fusion": "--no-rope-fusion",
-    "barrier_with_L1_time": "--no-barrier-with-level-1-timing",
     "bias_dropout_fusion": "--no-bias-dropout-fusion",
     "clone_scatter_output_in_embedding": "--no-clone-scatter-output-in-embedding",
     "gradient_accumulation_fusion": "--no-gradient-accumulation-fusion",

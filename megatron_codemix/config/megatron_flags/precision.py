@@ -17,7 +17,7 @@ def precision_flags(precision: AnyPrecisionConfig) -> Flags:
         raise ConfigError(
             [
                 f"precision.recipe: Megatron-LM has no {precision.recipe}; for its own FP8 set "
-                f"precision.recipe={precision.rule}"
+                f"precision.recipe={precision.rule} precision.rule="
             ]
         )
     flags += [

@@ -129,11 +129,37 @@ def test_what_a_recipe_of_fp8_needs_is_said_where_no_gpu_can_be_asked(
 ) -> None:
     asked = "precision={kind: fp8, recipe: delayed}"
     assert main(["config", "check", str(run_yaml), asked]) == 0
-    needed = "note: precision.recipe: delayed runs where Transformer Engine 2.9 or newer and GPUs"
+    needed = "note: precision.recipe: delayed runs where Transformer Engine 2.9 or newer, before 2."
     assert needed in capsys.readouterr().out
     job = ["train", str(run_yaml), asked, "--dry-run", "--world-size", "2"]
     assert main(job) == 0
     assert "precision.recipe: delayed runs where" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["backend.engine=transformer_engine"], "backend.engine: transformer_engine runs where"),
+        (
+            [
+                "model.transformer_overrides={cross_entropy_loss_fusion: true,"
+                " cross_entropy_fusion_impl: te}",
+                *("layout.tensor=2", "layout.sequence_parallel=true", "layout.tensor_overlap=true"),
+            ],
+            "layout.tensor_overlap: true, model.transformer_overrides.cross_entropy_fusion_impl: te"
+            " run where",
+        ),
+    ],
+)
+def test_what_transformer_engine_needs_is_said_where_it_is_asked_for(
+    run_yaml: Path, capsys: pytest.CaptureFixture[str], overrides: list[str], expected: str
+) -> None:
+    asked = ["precision={kind: bf16}", *overrides]
+    assert main(["config", "check", str(run_yaml), *asked]) == 0
+    needed = f"{expected} Transformer Engine 2.9 or newer, before 2.12, and GPUs of compute capab"
+    assert f"note: {needed}" in capsys.readouterr().out
+    assert main(["train", str(run_yaml), *asked, "--dry-run", "--world-size", "2"]) == 0
+    assert f"note       {needed}" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(has_nvidia_driver(), reason="of a machine without a GPU")
@@ -145,5 +171,5 @@ def test_training_in_fp8_without_a_gpu_is_refused_before_it_begins(
     assert main(["train", str(run_yaml), asked, "--run-dir", str(run)]) == 2
     said = capsys.readouterr().err
     assert "capability 8.9 or higher, and this machine has none" in said
-    assert "recipe: emulated, rule: delayed" in said
+    assert "precision.recipe=emulated precision.rule=delayed" in said
     assert not run.exists()

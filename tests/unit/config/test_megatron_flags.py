@@ -243,6 +243,28 @@ def test_what_has_no_flag_is_refused(changed: Changed, override: str) -> None:
         flags_of(changed(override))
 
 
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["backend.cuda_graphs=microbatch"], "backend.cuda_graphs=microbatch is not translated"),
+        (["backend.compile=false"], "backend.compile=false is not translated"),
+        (
+            ["backend.attention=flash", "backend.engine=torch"],
+            "backend.attention=flash is not translated: Megatron-LM's local layers",
+        ),
+        (["backend.attention=flash"], None),
+        (["backend.compile=true", "backend.attention=auto", "backend.engine=torch"], None),
+    ],
+)
+def test_kernels_that_no_flag_asks_for_are_said(
+    changed: Changed, overrides: list[str], expected: str | None
+) -> None:
+    bf16 = "precision={kind: bf16}"
+    more = what_differs(changed(bf16, *overrides))[len(what_differs(changed(bf16))) :]
+    assert len(more) == (expected is not None)
+    assert all(note.startswith(str(expected)) for note in more)
+
+
 def test_what_cannot_be_equal_is_said(changed: Changed) -> None:
     assert len(what_differs(changed("init_from={run: runs/a, load: weights}"))) == (
         len(what_differs(changed())) + 1

@@ -1,5 +1,6 @@
 """FP8 is refused by name: what does not go together, and what a machine lacks."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -177,7 +178,41 @@ def test_what_a_machine_lacks(
     for problem, part in zip(found, expected, strict=True):
         assert problem.startswith(f"precision.recipe: {recipe} ")
         assert part in problem
-        assert f"rule: {recipe}" in problem, "it says what runs here"
+        typed = f"precision.recipe=emulated precision.rule={recipe}"
+        assert typed in problem, "it says what runs here"
+
+
+@pytest.mark.parametrize("recipe", ["tensorwise", "delayed", "blockwise", "mxfp8"])
+def test_what_is_advised_in_place_of_a_recipe_holds_as_it_is_typed(
+    changed: Changed, recipe: Any
+) -> None:
+    wide = ["model.hidden_size=256", "model.ffn_hidden_size=512"]
+    asked = [f"precision={{kind: fp8, recipe: {recipe}}}", *wide]
+    told = [
+        *check_machine(Fp8Config(recipe=recipe), (10, 0), None),
+        *check_machine(Fp8Config(recipe=recipe), None, "2.11.0"),
+        *check_machine(Fp8Config(recipe=recipe), (7, 0), "2.11.0"),
+        *check_cuda(Fp8Config(recipe=recipe), None),
+        *check_config(changed(*asked, "backend.device=cpu")),
+        *check_config(changed(*asked, "backend.engine=torch")),
+    ]
+    assert len(told) == 6
+    for problem in told:
+        pairs = re.findall(r"(precision\.recipe=\w+) (precision\.rule=\w+)", problem)
+        assert pairs, problem
+        for pair in pairs:
+            assert check_config(changed(*asked, *pair)) == [], problem
+
+
+def test_what_is_advised_in_place_of_a_rule_holds_as_it_is_typed(changed: Changed) -> None:
+    wide = ["model.hidden_size=256", "model.ffn_hidden_size=512"]
+    [problem] = check_config(changed(SCALED, "precision.rule=blockwise", *wide))
+    assert "set precision.rule=tensorwise, or Transformer Engine's precision.re" in problem
+    typed = ["precision.recipe=blockwise", "precision.rule="]
+    assert " ".join(typed) in problem
+    assert check_config(changed(SCALED, *typed, *wide)) == []
+    with pytest.raises(ConfigError, match=r"set precision\.recipe=tensorwise precision\.rule=$"):
+        megatron_arguments(changed(EMULATED), make_plan(changed(EMULATED), 8))
 
 
 @pytest.mark.parametrize(
@@ -211,7 +246,8 @@ def test_torchs_products_need_no_transformer_engine(
     scaled = Fp8Config(recipe="torch_scaled_mm", rule="tensorwise")
     found = check_machine(scaled, capability, None)
     assert bool(found) == bool(expected)
-    assert all(expected in problem and "rule: tensorwise" in problem for problem in found)
+    typed = "precision.recipe=emulated precision.rule=tensorwise"
+    assert all(expected in problem and typed in problem for problem in found)
     assert check_cuda(scaled, None) == []
 
 
@@ -221,7 +257,7 @@ def test_emulation_needs_nothing_of_a_machine() -> None:
 
 def test_without_the_machine_it_is_said_what_one_needs() -> None:
     said = needs_of(Fp8Config(recipe="blockwise"))
-    assert "Transformer Engine 2.9" in said
+    assert "Transformer Engine 2.9 or newer, before 2.12" in said
     assert "capability 9.0" in said
 
 

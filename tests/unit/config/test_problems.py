@@ -44,7 +44,35 @@ def problems_of(path: Path, *overrides: str) -> list[str]:
         ("schedule.peak_lr=fast", "schedule.peak_lr: expected a number, got 'fast'"),
         ("schedule.peak_lr=inf", "schedule.peak_lr: expected a finite number, got 'inf'"),
         ("schedule.peak_lr=nan", "schedule.peak_lr"),
-        ("schedule.start_lr=1", "schedule.start_lr: unknown key"),
+        (
+            "schedule.start_lr=1",
+            "schedule.start_lr: unknown key; it belongs to kind linear, and kind is cosine; remove "
+            "it or set schedule.kind=linear",
+        ),
+        (
+            "precision={kind: bf16, recipe: tensorwise}",
+            "precision.recipe: unknown key; it belongs to kind fp8, and kind is bf16; remove it or "
+            "set precision.kind=fp8",
+        ),
+        (
+            "schedule={kind: constant, lr: 1, warmup_tokens: 1, peak_lr: 1}",
+            "schedule.peak_lr: unknown key; it belongs to kind cosine, wsd or step, and kind is "
+            "constant; remove it or change schedule.kind",
+        ),
+        (
+            "optimizer.momentum=0.9",
+            "optimizer.momentum: unknown key; it belongs to kind muon, and kind is adamw; remove "
+            "it or set optimizer.kind=muon",
+        ),
+        (
+            "data.mixture.strategy=uniform",
+            "data.mixture.strategy: unknown key; it belongs to kind stages, and kind is constant",
+        ),
+        (
+            "data.changes=[{at_tokens: 1, mixture: {weights: {text: 1}, end: {text: 1}}}]",
+            "data.changes.0.mixture.end: unknown key; it belongs to kind linear or cosine, and "
+            "kind is constant; remove it or change data.changes.0.mixture.kind",
+        ),
         (
             "schedule.kind=cosin",
             "schedule.kind: expected one of cosine, wsd, step, linear, constant, got 'cosin'; "

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from megatron_codemix.errors import RunError
+from megatron_codemix.backend.environment import may_have_gpus
+from megatron_codemix.config.loader import load_run_config
+from megatron_codemix.errors import ConfigError, RunError
 from megatron_codemix.files import write_json
 from megatron_codemix.run_status import Status
 from megatron_codemix.runs import COMPLETE_MARKER, RunDirectory
-from megatron_codemix.train.phase import Phase, prepare_phase, start_attempt
+from megatron_codemix.train.phase import Phase, prepare_phase, record_failure, start_attempt
 from tests.helpers.tiny import write_run
 
 STEPS = 20
@@ -61,6 +63,41 @@ def test_a_run_that_is_done_needs_nothing(parent: RunDirectory, tmp_path: Path) 
     finish(child_of(parent, tmp_path / "child"))
     (parent.checkpoint(STEPS) / COMPLETE_MARKER).unlink()
     assert child_of(parent, tmp_path / "child").run.require_status().state == "done"
+
+
+def test_a_start_that_failed_leaves_its_folder_to_a_corrected_configuration(
+    tmp_path: Path,
+) -> None:
+    config, place = write_run(tmp_path), tmp_path / "run"
+    first = prepare_phase(config, [], place, world_size=1)
+    start_attempt(first)
+    record_failure(first.run, "rank 0: a kernel that is not there", is_failure=True)
+    first.run.chat_template.touch()
+    second = prepare_phase(config, ["train.seed=2"], place, world_size=1)
+    assert second.earlier_identity is None
+    assert start_attempt(second) == 2
+    status = second.run.require_status()
+    assert (status.identity, status.state, status.failures) == (second.identity, "running", 0)
+    assert load_run_config(second.run.config).train.seed == 2
+    assert not second.run.chat_template.exists(), "it has none"
+    assert (first.run.attempt(1) / "plan.json").is_file(), "what is known of the start is kept"
+    with pytest.raises(RunError, match="another identity"):
+        prepare_phase(config, [], place, world_size=1)
+
+
+@pytest.mark.skipif(may_have_gpus(), reason="of a machine without a GPU")
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_what_a_cpu_has_not_is_refused_before_a_folder_is_claimed(
+    device: str, tmp_path: Path
+) -> None:
+    asked = [
+        f"backend.device={device}",
+        "model.transformer_overrides={gradient_accumulation_fusion: true}",
+    ]
+    with pytest.raises(ConfigError, match="has no meaning on a CPU"):
+        prepare_phase(write_run(tmp_path), asked, tmp_path / "run", world_size=1)
+    elsewhere = [asked[1]]
+    prepare_phase(write_run(tmp_path), elsewhere, tmp_path / "run", world_size=1, runs_here=False)
 
 
 def test_a_parent_that_is_not_done_is_named(parent: RunDirectory, tmp_path: Path) -> None:
