@@ -10,8 +10,8 @@ from megatron_codemix.config.schema import ModelConfig, RunConfig
 _FIELD = "model.transformer_overrides"
 
 _FOR_GPUS_ALONE = {
-    "gradient_accumulation_fusion": "is a kernel of Apex",
-    "defer_embedding_wgrad_compute": "needs gradient_accumulation_fusion, a kernel of Apex",
+    "gradient_accumulation_fusion": "is a product of bf16 that adds in fp32",
+    "defer_embedding_wgrad_compute": "needs Apex's gradient_accumulation_fusion",
     "fused_single_qkv_rope": "is a kernel of Transformer Engine",
     "cpu_offloading": "moves what a GPU keeps to the host",
     "fine_grained_activation_offloading": "moves what a GPU keeps to the host",

@@ -7,6 +7,7 @@ tell the data-parallel wrapper (`grad_added_to_main_grad`), which adds what othe
 """
 
 import functools
+import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from megatron_codemix.errors import ConfigError
 
 _FIELD = "gradient_accumulation_fusion"
+_DEFERRED = "defer_embedding_wgrad_compute"
 _OF_ENGINE = "fuse_wgrad_accumulation"
 """What Transformer Engine's layers call it, as an argument and as an attribute that each pass
 reads."""
@@ -47,7 +49,7 @@ def sum_field(device: torch.device, overrides: Mapping[str, Any]) -> bool:
     """Of TransformerConfig while layers are built: whether megatron-core's own ones can. The output
     layer is one of them in every model, so where neither Apex nor PyTorch has a product for it it
     must be told no, whatever the layers are. Raises ConfigError for an override that asks for it
-    there.
+    there, or that needs Apex's where it is not.
 
     overrides: as `typed_overrides` gives them, here and below.
     """
@@ -62,7 +64,19 @@ def sum_field(device: torch.device, overrides: Mapping[str, Any]) -> bool:
                 "remove it: layers of Transformer Engine do it without being told"
             ]
         )
+    if overrides.get(_DEFERRED) and not _has_apex():
+        raise ConfigError(
+            [
+                f"model.transformer_overrides.{_DEFERRED}: needs Apex with its extension "
+                "fused_weight_gradient_mlp_cuda, and that is not installed; remove it"
+            ]
+        )
     return can_sum
+
+
+def _has_apex() -> bool:
+    """Whether it can be imported, which megatron-core does anew when deferred sums are due."""
+    return importlib.util.find_spec("fused_weight_gradient_mlp_cuda") is not None
 
 
 def _has_product(device: torch.device) -> bool:

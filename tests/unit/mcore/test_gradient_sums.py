@@ -149,3 +149,11 @@ def test_without_either_the_output_layer_is_told_no(monkeypatch: pytest.MonkeyPa
     assert not sum_field(GPU, {})
     with pytest.raises(ConfigError, match=r"gradient_accumulation_fusion: true needs PyTorch 2.8"):
         sum_field(GPU, YES)
+
+
+def test_deferred_sums_need_apex_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """megatron-core imports it once more where they are due."""
+    monkeypatch.setattr(layers, "_grad_accum_fusion_available", False)
+    monkeypatch.setattr(gradient_sums, "_torch_adds_in_fp32", lambda device: True)
+    with pytest.raises(ConfigError, match="defer_embedding_wgrad_compute: needs Apex"):
+        sum_field(GPU, {"defer_embedding_wgrad_compute": True})
