@@ -170,6 +170,12 @@ def test_memory_that_others_have_taken_may_be_free_another_time(tmp_path: Path) 
     assert (row["status"], begun) == ("measured", ["470m, 2048, bf16"])
 
 
+@pytest.mark.parametrize("place", ["/proc/rows.jsonl", "/proc/new/rows.jsonl"])
+def test_what_rows_cannot_be_written_to_is_refused_before_any_is_measured(place: str) -> None:
+    with pytest.raises(OSError, match="/proc/"):
+        Results(Path(place), MACHINE.as_dict())
+
+
 def test_a_relative_folder_is_made_where_it_is_meant(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     rows_of(Path("new"), program("os.chdir('/'); both()"))
