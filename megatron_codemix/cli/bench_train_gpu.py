@@ -121,10 +121,11 @@ def _of_step(row: Figures) -> list[str]:
         parts.append(format_bytes(row["peak_memory_bytes"]))
     if row["exposed_host_seconds"] is not None:
         parts.append(f"{1e3 * row['exposed_host_seconds']:.1f} ms without a kernel")
-    if row.get("bf16_ratio"):
-        parts.append(f"{row['bf16_ratio']:.3f}x of bf16")
-    if row.get("default_ratio"):
-        parts.append(f"{row['default_ratio']:.3f}x of the default")
+    for other, title in (("bf16", "bf16"), ("default", "the default")):
+        if row.get(f"{other}_ratio"):
+            parts.append(f"{row[f'{other}_ratio']:.3f}x of {title}")
+        elif why := row.get(f"no_{other}_ratio_because"):
+            parts.append(f"not beside {title}: {why}")
     if row.get("peer_ratio"):
         parts.append(f"{row['peer_ratio']:.3f}x of plain PyTorch, {row['peer_turns']}")
     elif "peer" in row:

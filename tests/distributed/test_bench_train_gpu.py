@@ -3,6 +3,7 @@ no kernels and no memory to tell of, and the rest is the same."""
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,12 +54,36 @@ def run(folder: Path, *jobs: StepJob | LoopJob) -> list[dict]:
 
 
 def _measure_all(folders: list[Path]) -> None:
+    order: list[str] = []
+    _note_order(order)
     for folder in folders:
         measure.main(folder)
+    write_json(folders[0] / "order.json", {"order": order})
+
+
+def _note_order(order: list[str]) -> None:
+    """When sides are timed alone and by turns, and when they are profiled."""
+
+    def noted(name: str) -> None:
+        work = getattr(measure, name)
+
+        def calls(*given: Any, **named: Any) -> Any:
+            order.append(name)
+            return work(*given, **named)
+
+        setattr(measure, name, calls)
+
+    for name in ("timed", "by_turns", "kernels_of"):
+        noted(name)
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict], float]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bench")
+
+
+@pytest.fixture(scope="module")
+def results(folder: Path) -> tuple[list[dict], float]:
     """Of both sides by turns, of ours in FP8 and of the loop; and the seconds of all."""
     loop = LoopJob(
         model=MODEL,
@@ -71,7 +96,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict], float
     scaled = Fp8Config(recipe="torch_scaled_mm", rule="delayed")
     started = time.monotonic()
     found = run(
-        tmp_path_factory.mktemp("bench"),
+        folder,
         step_job(PrecisionConfig(kind="bf16"), OURS, PEER),
         step_job(scaled, OURS),
         loop,
@@ -80,7 +105,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict], float
 
 
 def test_both_sides_are_timed_by_turns(results) -> None:
-    [[found, _, _], seconds] = results
+    [[found, *_], seconds] = results
     assert found["by_turns"] is True
     assert "out_of_memory" not in found
     total = 0.0
@@ -93,8 +118,20 @@ def test_both_sides_are_timed_by_turns(results) -> None:
     assert "not compiled, scaled_dot_product_attention" in found[PEER]["what"]
 
 
+def test_a_side_is_timed_alone_before_the_other_is_there_and_profiled_last(
+    results, folder: Path
+) -> None:
+    [[found, *_], _] = results
+    for side in (found[OURS], found[PEER]):
+        assert side["alone_step_seconds"] > 0
+    assert found[OURS]["alone_step_seconds"] != found[OURS]["step_seconds"]  # by turns, again
+    order = read_json_object(folder / "0" / "order.json")["order"]
+    of_both, of_fp8 = ["timed", "timed", "by_turns", *2 * ["kernels_of"]], ["timed", "kernels_of"]
+    assert order == [*of_both, *of_fp8]
+
+
 def test_a_cpu_has_neither_kernels_nor_memory_to_tell_of(results) -> None:
-    [[found, _, _], _] = results
+    [[found, *_], _] = results
     for side in (found[OURS], found[PEER]):
         assert (
             side["kernels"] is side["peak_memory_bytes"] is side["process_reserved_bytes"] is None
@@ -102,7 +139,7 @@ def test_a_cpu_has_neither_kernels_nor_memory_to_tell_of(results) -> None:
 
 
 def test_ours_is_measured_alone_in_fp8(results) -> None:
-    [[_, found, _], _] = results
+    [[_, found, *_], _] = results
     assert set(found) == {OURS}
     assert found[OURS]["step_seconds"] > 0
 

@@ -38,7 +38,10 @@ WRITE = """
 import json, os, sys
 folder = sys.argv[1]
 job = json.load(open(folder + "/job.json"))
-figures = {"step_seconds": 0.5, "is_settled": True, "peak_memory_bytes": 1, "kernels": None}
+figures = {
+    "step_seconds": 0.5, "alone_step_seconds": 0.5, "is_settled": True, "peak_memory_bytes": 1,
+    "kernels": None,
+}
 def write(found):
     json.dump(found, open(folder + "/result.json", "w"))
 def both():
@@ -262,7 +265,12 @@ def test_a_variant_is_asked_for_and_stands_beside_the_default(tmp_path: Path) ->
             loop = {"loop_seconds": 1.0, "bare_seconds": 1.0}
             return Ended({**loop, "data_wait_seconds": 0.0, "most_data_wait_seconds": 0.0}, None)
         seconds = 0.4 if job["backend"]["cuda_graphs"] != "none" else 0.5
-        figures = {"step_seconds": seconds, "is_settled": True, "kernels": None}
+        figures = {
+            "step_seconds": seconds,
+            "alone_step_seconds": seconds,
+            "is_settled": True,
+            "kernels": None,
+        }
         return Ended(dict.fromkeys(job["sides"], figures), None)
 
     rows = measured_rows(

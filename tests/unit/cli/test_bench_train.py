@@ -105,3 +105,5 @@ def test_a_row_is_told_in_words() -> None:
     for status in ("skipped", "failed"):
         other = {"name": "a", "status": status, "reason": "no", "goals": []}
         assert format_gpu_row(other, width=18).split() == ["a", f"{status}:", "no"]
+    beside = {**row, "default_ratio": None, "no_default_ratio_because": "it was not measured"}
+    assert "kernel, not beside the default: it was not measured, 1" in format_gpu_row(beside, 18)

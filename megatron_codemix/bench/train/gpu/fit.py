@@ -46,8 +46,10 @@ class Fit:
 
 def fit(case: Case, memory_bytes: int) -> Fit:
     """As many sequences as make STEP_TOKENS, or half of them again and again until they fit; one
-    where none does."""
+    where none does. In FP8 no more than in bf16, beside which it is judged."""
     sequences = max(1, STEP_TOKENS // case.sequence)
+    if case.precision != "bf16":
+        sequences = fit(case.beside(precision="bf16"), memory_bytes).microbatch_sequences
     while not (found := _fit(case, sequences, memory_bytes)).fits and sequences > 1:
         sequences //= 2
     return found
