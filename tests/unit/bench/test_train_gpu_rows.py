@@ -114,6 +114,13 @@ def test_a_row_takes_as_many_sequences_as_fit_and_says_when_none_does() -> None:
     loop_case = Case(kind="loop", model="470m", sequence=4096, precision="bf16")
     loop = fit(loop_case, 2**40)
     assert loop.planned_bytes == small.planned_bytes + small.planned_state_bytes
+    # Three times the activations: of each side's recording, and of the steps without it.
+    recorded = replace(loop_case, variant="graphs")
+    step = fit(replace(recorded, kind="step"), 2**40)
+    both = fit(recorded, 2**40)
+    assert both.planned_bytes - loop.planned_bytes == pytest.approx(
+        2 * (step.planned_bytes - small.planned_bytes), abs=2
+    )
 
 
 @pytest.mark.parametrize(
