@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 import resource
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from megatron_codemix.backend.environment import DeviceChoice
-from megatron_codemix.backend.graphs import own_stream, record_graph
+from megatron_codemix.backend.graphs import RecordedGraph, own_stream, record_graph
 from megatron_codemix.backend.host import keep_freed_memory, matrix_product_flops
 from megatron_codemix.backend.host_copies import HostCopy, OnHost, ToPinned
 from megatron_codemix.errors import UnavailableError
@@ -38,11 +39,11 @@ class DeviceMemory:
     reserved_bytes: int
     """What this process's allocator holds."""
     peak_allocated_bytes: int
-    """Of this process's tensors since it started."""
+    """Of this process's tensors since it started, and of its CUDA graphs."""
 
     @property
     def unused_bytes(self) -> int:
-        """What the allocator holds and tensors have never filled."""
+        """What the allocator holds and nothing has ever filled."""
         return max(0, self.reserved_bytes - self.peak_allocated_bytes)
 
 
@@ -183,6 +184,8 @@ class CudaBackend:
 
     def __init__(self, local_rank: int) -> None:
         self.device = torch.device("cuda", local_rank)
+        self._recorded: weakref.WeakSet[RecordedGraph] = weakref.WeakSet()
+        """Those that are still there."""
 
     @property
     def device_name(self) -> str:
@@ -217,13 +220,18 @@ class CudaBackend:
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         """As a CUDA graph, which keeps memory of its own."""
-        return record_graph(work)
+        recorded = record_graph(work)
+        self._recorded.add(recorded)
+        return recorded
 
     def wait(self) -> None:
         torch.cuda.synchronize(self.device)
 
     def peak_memory_bytes(self) -> int:
-        return int(torch.cuda.max_memory_allocated(self.device))
+        """Of tensors, and what graphs keep, which no tensor fills: where a graph is recorded, steps
+        without it follow, whose tensors are beside it."""
+        own = sum(recorded.own_bytes for recorded in self._recorded)
+        return int(torch.cuda.max_memory_allocated(self.device)) + own
 
     def memory(self) -> DeviceMemory | None:
         free, total = torch.cuda.mem_get_info(self.device)

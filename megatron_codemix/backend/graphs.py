@@ -21,7 +21,19 @@ def own_stream(device: torch.device) -> Iterator[None]:
     outer.wait_stream(stream)  # not after an error, which may be the GPU's: it would hide that
 
 
-def record_graph(work: Callable[[], None]) -> Callable[[], None]:
+class RecordedGraph:
+    """A CUDA graph, called to do its work again, and the memory that it keeps for that."""
+
+    def __init__(self, graph: torch.cuda.CUDAGraph, own_bytes: int) -> None:
+        self._graph = graph
+        self.own_bytes = own_bytes
+        """Of the GPU's memory. To PyTorch's counts it holds no tensor, though replays fill it."""
+
+    def __call__(self) -> None:
+        self._graph.replay()
+
+
+def record_graph(work: Callable[[], None]) -> RecordedGraph:
     """As `Backend.record`. Memory that the work takes and gives back belongs to the graph as long
     as that is there; torch's cache is emptied before, so that it is not held twice.
 
@@ -34,6 +46,7 @@ def record_graph(work: Callable[[], None]) -> Callable[[], None]:
         with torch.cuda.graph(
             graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"
         ):
+            before = _unfilled_bytes()  # here, where the cache has been emptied
             work()
     except RuntimeError as error:
         # What failed in the work; the end of a recording that it has spoilt fails after it.
@@ -43,7 +56,12 @@ def record_graph(work: Callable[[], None]) -> Callable[[], None]:
         raise UnavailableError(
             f"backend.cuda_graphs: a step cannot be recorded ({_first_line(cause)}); leave it out"
         ) from error
-    return graph.replay
+    return RecordedGraph(graph, _unfilled_bytes() - before)
+
+
+def _unfilled_bytes() -> int:
+    """What the allocator holds of this process's GPU and no tensor does."""
+    return int(torch.cuda.memory_reserved() - torch.cuda.memory_allocated())
 
 
 def _first_line(error: BaseException) -> str:

@@ -57,9 +57,9 @@ class Peak(NamedTuple):
     """The most bytes at once."""
 
     allocated: int
-    """Of tensors."""
+    """Of tensors, and what CUDA graphs keep for their replays."""
     reserved: int
-    """That PyTorch had taken from the device for them."""
+    """That PyTorch had taken from the device."""
 
 
 def peak_bytes(backend: Backend) -> Peak | None:

@@ -20,7 +20,6 @@ from megatron_codemix.planner.hardware import find_gpu
 from megatron_codemix.units import format_bytes
 
 _BENCH = "train --gpu"
-_WIDTH = 40
 
 
 def plan(cases: Sequence[Case], card: str, *, json: bool) -> None:
@@ -31,8 +30,9 @@ def plan(cases: Sequence[Case], card: str, *, json: bool) -> None:
         print_report(_BENCH, rows, planned_for=gpu.title)
         return
     print(f"{gpu.title}, {format_bytes(gpu.memory_bytes)}; nothing is measured")
+    width = _column(cases)
     for row in rows:
-        print(f"{row['name']:<{_WIDTH}s}{_planned(row)}")
+        print(f"{row['name']:<{width}s}{_planned(row)}")
 
 
 def measure(
@@ -59,6 +59,7 @@ def measure(
     if word := results.word():
         print(f"note: {word}", file=sys.stderr)
     rows: list[Figures] = []
+    width = _column(cases)
     with progress_bar(f"bench {_BENCH}", len(cases), "rows") as advance:
         for row in measured_rows(
             cases,
@@ -71,7 +72,7 @@ def measure(
             rows.append(row)
             advance(1)
             if not json:
-                print(format_gpu_row(row), flush=True)
+                print(format_gpu_row(row, width), flush=True)
     if json:
         print_report(_BENCH, rows, gpu=machine.as_dict(), results=str(path))
     wrong = [f"{row['name']}: {what}" for row in rows for what in shortcomings(row)]
@@ -80,9 +81,17 @@ def measure(
         raise typer.Exit(EXIT_BUG)
 
 
-def format_gpu_row(row: Figures) -> str:
-    """The row in words: speed, memory and ratio in one line, kernels and goals below it."""
-    name = f"{row['name']:<{_WIDTH}s}"
+def _column(cases: Sequence[Case]) -> int:
+    """Width of the names, and a gap."""
+    return 2 + max(len(case.name) for case in cases)
+
+
+def format_gpu_row(row: Figures, width: int) -> str:
+    """The row in words: speed, memory and ratio in one line, kernels and goals below it.
+
+    width: of the name's column.
+    """
+    name = f"{row['name']:<{width}s}"
     if row["status"] != "measured":
         return f"{name}{row['status']}: {row['reason']}"
     parts = _of_loop(row) if row["kind"] == "loop" else _of_step(row)
@@ -99,7 +108,7 @@ def format_gpu_row(row: Figures) -> str:
         lines.append(f"no kernels to tell of: {row['no_kernels_because']}")
     if row["goals"]:
         lines.append("; ".join(map(_goal_words, row["goals"])))
-    return f"\n{' ' * _WIDTH}".join(lines)
+    return f"\n{' ' * width}".join(lines)
 
 
 def _of_step(row: Figures) -> list[str]:
@@ -112,10 +121,11 @@ def _of_step(row: Figures) -> list[str]:
         parts.append(format_bytes(row["peak_memory_bytes"]))
     if row["exposed_host_seconds"] is not None:
         parts.append(f"{1e3 * row['exposed_host_seconds']:.1f} ms without a kernel")
-    if row.get("bf16_ratio"):
-        parts.append(f"{row['bf16_ratio']:.3f}x of bf16")
-    if row.get("default_ratio"):
-        parts.append(f"{row['default_ratio']:.3f}x of the default")
+    for other, title in (("bf16", "bf16"), ("default", "the default")):
+        if row.get(f"{other}_ratio"):
+            parts.append(f"{row[f'{other}_ratio']:.3f}x of {title}")
+        elif why := row.get(f"no_{other}_ratio_because"):
+            parts.append(f"not beside {title}: {why}")
     if row.get("peer_ratio"):
         parts.append(f"{row['peer_ratio']:.3f}x of plain PyTorch, {row['peer_turns']}")
     elif "peer" in row:

@@ -119,6 +119,30 @@ def test_the_numbers_are_those_at_hand_and_not_those_that_were_recorded(gpu: Any
         assert total.tolist() == [8.0] * 4
 
 
+def test_memory_that_replays_fill_counts_as_used(gpu: Any) -> None:
+    """Of which PyTorch's own counts have nothing: they begin anew once the graph is there."""
+    import torch
+
+    size = 2**28
+    with gpu.recordable():
+        total = torch.zeros((), device=gpu.device)
+
+        def work() -> None:
+            total.add_(torch.ones(size, dtype=torch.uint8, device=gpu.device).sum())
+
+        work()
+        replay = gpu.record(work)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(gpu.device)
+        replay()
+        gpu.wait()
+        assert torch.cuda.max_memory_allocated(gpu.device) < gpu.peak_memory_bytes() - size // 2
+        assert size <= gpu.peak_memory_bytes() <= torch.cuda.memory_reserved(gpu.device)
+        before = gpu.peak_memory_bytes()
+        del replay
+        assert gpu.peak_memory_bytes() < before - size // 2
+
+
 def test_what_waits_for_the_gpu_cannot_be_recorded_and_says_so(gpu: Any) -> None:
     import torch
 

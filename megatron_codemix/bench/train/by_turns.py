@@ -1,19 +1,18 @@
-"""A trainer that makes its steps and bare ones of megatron-core by turns, in one process, with the
-same model and batches; and what each has cost."""
+"""A trainer that makes its steps and bare ones by turns, in one process, with the same model and
+batches; and what each has cost."""
 
 import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
 import yaml
 
 from megatron_codemix.backend.devices import Backend
 from megatron_codemix.bench.measure import Cost
 from megatron_codemix.bench.small_data import SOURCES, write_small_data
+from megatron_codemix.bench.train.bare import bare_steps
 from megatron_codemix.bench.train.setting import (
     LEARNING_RATE,
     SEED,
@@ -23,13 +22,10 @@ from megatron_codemix.bench.train.setting import (
     since,
 )
 from megatron_codemix.config.schema import BackendConfig, ModelConfig, ModelFormat
-from megatron_codemix.data.batches import Batch
 from megatron_codemix.errors import RunError
 from megatron_codemix.files import read_jsonl
-from megatron_codemix.mcore.build import build_trained
 from megatron_codemix.mcore.checkpoint_writer import CheckpointProcess
 from megatron_codemix.mcore.groups import ModelParallel
-from megatron_codemix.mcore.optimizer import set_step_sizes
 from megatron_codemix.obs.log import setup_logging
 from megatron_codemix.train.loading import StepLoader
 from megatron_codemix.train.phase import Phase, prepare_phase
@@ -90,7 +86,8 @@ def measure_loop(shape: LoopShape, folder: Path, asked: BackendConfig | None = N
         trainer = _ByTurns(phase, parallel, backend, writer, shape)
         with watched(phase, parallel) as watchdog:
             trainer.run(watchdog)
-    if trainer.recorded is not None and not trainer.recorded.is_recorded:
+    passes = (trainer.recorded, trainer.bare.recorded)
+    if any(recorded is not None and not recorded.is_recorded for recorded in passes):
         raise RunError(f"its steps are not from a CUDA graph: {folder / 'rank0.log'} says why")
     lines = read_jsonl(phase.run.metrics)
     turns, alone = lines[: shape.num_turns], lines[shape.num_turns :]
@@ -117,7 +114,7 @@ class _ByTurns(Trainer):
     ) -> None:
         super().__init__(phase, parallel, backend, writer)
         self.shape = shape
-        self.bare = _BareSteps(phase, parallel, backend, shape)
+        self.bare = bare_steps(phase, parallel, backend, shape.num_turns)
         self.costs: list[Cost] = []
         self.peer_costs: list[Cost] = []
         self._since: Cost | None = None
@@ -141,6 +138,7 @@ class _ByTurns(Trainer):
         started = now()
         for number in range(self.step, self.step + self.shape.block):
             self.bare.step(number)
+        self.bare.finish()  # the loop's next block begins with reading its last step too
         self.backend.wait()
         if self.step >= self.shape.num_uncounted:
             self.peer_costs.append(self._of_a_step(since(started)))
@@ -152,76 +150,6 @@ class _ByTurns(Trainer):
 
     def _save(self, *, is_required: bool) -> None:
         """Nobody wants this model."""
-
-
-class _BareSteps:
-    """megatron-core's schedule and optimizer over batches that lie ready, and the mean loss."""
-
-    def __init__(
-        self, phase: Phase, parallel: ModelParallel, backend: Backend, shape: LoopShape
-    ) -> None:
-        # Not above: megatron_codemix.mcore, which is imported there, must be before it.
-        from megatron.core.pipeline_parallel import get_forward_backward_func
-
-        self.choose_schedule = get_forward_backward_func
-        config = phase.config
-        self.model, self.optimizer = build_trained(
-            config.model,
-            config.optimizer,
-            config.layout,
-            config.precision,
-            sequence_length=shape.sequence,
-            seed=SEED,
-            parallel=parallel,
-            backend=backend,
-        )
-        dataset = phase.data.dataset()
-        size = self.sequences = shape.sequences
-        self.sequence = shape.sequence
-        self.batches = [
-            _on_device(dataset.batch(range(step * size, (step + 1) * size)), backend)
-            for step in range(shape.num_turns)
-        ]
-        self.decay = config.optimizer.weight_decay
-        self.losses: list[float] = []
-
-    def step(self, number: int) -> None:
-        set_step_sizes(self.optimizer, LEARNING_RATE, self.decay)
-        for chunk in self.model:
-            chunk.zero_grad_buffer()
-        self.optimizer.zero_grad()
-        reports = self.choose_schedule()(
-            forward_step_func=_forward,
-            data_iterator=iter([self.batches[number]]),
-            model=self.model[0],
-            num_microbatches=1,
-            seq_length=self.sequence,
-            micro_batch_size=self.sequences,
-            forward_only=False,
-        )
-        self.optimizer.step()
-        self.losses.append(float(reports[0]))
-
-
-_Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-
-
-def _on_device(batch: Batch, backend: Backend) -> _Tensors:
-    tokens, positions, labels = (
-        torch.from_numpy(part).to(backend.device)
-        for part in (batch.tokens, batch.position_ids, batch.labels)
-    )
-    return tokens, positions, labels
-
-
-def _forward(batches: Iterator[_Tensors], model: Any) -> tuple[torch.Tensor, Any]:
-    tokens, positions, labels = next(batches)
-    return model(tokens, positions, None, labels=labels), _mean_loss
-
-
-def _mean_loss(losses: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    count = torch.tensor(losses.numel(), dtype=torch.int, device=losses.device)
-    return losses.sum(), count, losses.detach().double().mean()
 
 
 @contextlib.contextmanager

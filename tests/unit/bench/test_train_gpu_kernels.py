@@ -61,9 +61,21 @@ KERNELS = {
     "collectives": [
         "ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgsStorage<4096ul>)",
     ],
-    "other": [
+    "embedding": [
         "void at::native::(anonymous namespace)::indexSelectLargeIndex<c10::BFloat16, long>",
         "void (anonymous namespace)::embedding_backward_feature_kernel<c10::BFloat16, float>",
+        "void at::native::(anonymous namespace)::krn_partial_segment_offset<long>(long*, long "
+        "const*, long const*, long const*, long const*)",
+        "krn_partials_per_segment",
+        "compute_grad_weight",
+        "compute_num_of_partial_segments",
+        "sum_and_scatter",
+        "void cub::CUB_200700_750_NS::DeviceRadixSortOnesweepKernel<cub::CUB_200700_750_NS::...>",
+        "DeviceUniqueByKeySweepKernel",
+        "DeviceScanInitKernel",
+    ],
+    "other": [
+        "hss_scheme_kernel(unsigned long long *, Particles, int *, int *, curandStateXORWOW *)",
     ],
 }
 

@@ -111,8 +111,16 @@ def test_a_row_takes_as_many_sequences_as_fit_and_says_when_none_does() -> None:
     none = fit(case(model="2.8b"), 40 * 2**30)
     assert none.microbatch_sequences == 1
     assert "with one sequence at a time, and the card has 40.0 GiB" in (none.why_not() or "")
-    loop = fit(Case(kind="loop", model="470m", sequence=4096, precision="bf16"), 2**40)
+    loop_case = Case(kind="loop", model="470m", sequence=4096, precision="bf16")
+    loop = fit(loop_case, 2**40)
     assert loop.planned_bytes == small.planned_bytes + small.planned_state_bytes
+    # Three times the activations: of each side's recording, and of the steps without it.
+    recorded = replace(loop_case, variant="graphs")
+    step = fit(replace(recorded, kind="step"), 2**40)
+    both = fit(recorded, 2**40)
+    assert both.planned_bytes - loop.planned_bytes == pytest.approx(
+        2 * (step.planned_bytes - small.planned_bytes), abs=2
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,8 +146,13 @@ def test_the_parallel_block_is_not_for_transformer_engine() -> None:
     assert [name for name, reason in reasons.items() if reason] == FP8_ROWS[2:]
 
 
-def side(seconds: float, busy: float | None = None) -> dict:
-    return {"step_seconds": seconds, "kernels": busy and {"busy_seconds": busy}}
+def side(seconds: float, busy: float | None = None, alone: float | None = None) -> dict:
+    """alone: without a peer that takes turns."""
+    return {
+        "step_seconds": seconds,
+        "alone_step_seconds": alone or seconds,
+        "kernels": busy and {"busy_seconds": busy},
+    }
 
 
 FIT = Fit(microbatch_sequences=4, planned_bytes=1, planned_state_bytes=1, memory_bytes=2)
@@ -169,6 +182,43 @@ def test_fp8_is_told_by_both_peaks_and_beside_bf16() -> None:
     assert row["bf16_ratio"] == pytest.approx(1.25)
     assert row["goals"] == [{"figure": "bf16_ratio", "goal": ">= 1.25", "met": True}]
     assert with_goals(plain, None)["goals"][0]["met"] is None
+
+
+def test_rows_are_compared_by_what_each_took_alone() -> None:
+    """In FP8 there is no peer whose memory, compiled code and turns are in the step's time."""
+    bf16 = step_row(case(model="2.8b"), FIT, H100, side(0.55, alone=0.5), side(0.6))
+    assert bf16["tokens_per_second"] == pytest.approx(4 * 4096 / 0.55)
+    plain = step_row(case("torch_scaled_mm", "2.8b"), FIT, H100, side(0.4), None)
+    assert with_goals(plain, bf16)["bf16_ratio"] == pytest.approx(1.25)
+
+
+def test_rows_of_other_sizes_have_no_ratio_and_say_why() -> None:
+    graphs = replace(case(model="2.8b"), variant="graphs")
+    half = replace(FIT, microbatch_sequences=2)
+    default = step_row(case(model="2.8b"), FIT, H100, side(0.5), None)
+    row = with_goals(step_row(graphs, half, H100, side(0.2), None), None, default)
+    assert row["default_ratio"] is None
+    why = "it takes 4 sequences at a time, and this row 2"
+    assert row["no_default_ratio_because"] == why
+    alike = with_goals(step_row(graphs, FIT, H100, side(0.4), None), None, default)
+    assert alike["default_ratio"] == pytest.approx(1.25)
+    lost = with_goals(step_row(graphs, FIT, H100, side(0.4), None), None, None)
+    assert lost["no_default_ratio_because"] == "that row was not measured"
+
+
+@pytest.mark.parametrize("variant", ["default", "graphs"])
+def test_fp8_takes_no_more_sequences_than_bf16(variant: str) -> None:
+    """Beside which it is judged, on cards of every size that can hold one; of graphs on an H200 it
+    could take twice as many."""
+    for gigabytes in range(48, 200, 4):
+        for sequence in (2048, 4096):
+            bf16, fp8 = (
+                fit(replace(case(each, "2.8b", sequence), variant=variant), gigabytes * 10**9)
+                for each in ("bf16", "torch_scaled_mm")
+            )
+            assert fp8.microbatch_sequences <= bf16.microbatch_sequences, gigabytes
+            if variant == "default" and bf16.fits:
+                assert fp8.microbatch_sequences == bf16.microbatch_sequences, gigabytes
 
 
 def test_an_unknown_card_has_rates_and_no_utilisation() -> None:

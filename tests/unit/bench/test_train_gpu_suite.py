@@ -38,7 +38,10 @@ WRITE = """
 import json, os, sys
 folder = sys.argv[1]
 job = json.load(open(folder + "/job.json"))
-figures = {"step_seconds": 0.5, "is_settled": True, "peak_memory_bytes": 1, "kernels": None}
+figures = {
+    "step_seconds": 0.5, "alone_step_seconds": 0.5, "is_settled": True, "peak_memory_bytes": 1,
+    "kernels": None,
+}
 def write(found):
     json.dump(found, open(folder + "/result.json", "w"))
 def both():
@@ -170,6 +173,12 @@ def test_memory_that_others_have_taken_may_be_free_another_time(tmp_path: Path) 
     assert (row["status"], begun) == ("measured", ["470m, 2048, bf16"])
 
 
+@pytest.mark.parametrize("place", ["/proc/rows.jsonl", "/proc/new/rows.jsonl"])
+def test_what_rows_cannot_be_written_to_is_refused_before_any_is_measured(place: str) -> None:
+    with pytest.raises(OSError, match="/proc/"):
+        Results(Path(place), MACHINE.as_dict())
+
+
 def test_a_relative_folder_is_made_where_it_is_meant(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     rows_of(Path("new"), program("os.chdir('/'); both()"))
@@ -256,7 +265,12 @@ def test_a_variant_is_asked_for_and_stands_beside_the_default(tmp_path: Path) ->
             loop = {"loop_seconds": 1.0, "bare_seconds": 1.0}
             return Ended({**loop, "data_wait_seconds": 0.0, "most_data_wait_seconds": 0.0}, None)
         seconds = 0.4 if job["backend"]["cuda_graphs"] != "none" else 0.5
-        figures = {"step_seconds": seconds, "is_settled": True, "kernels": None}
+        figures = {
+            "step_seconds": seconds,
+            "alone_step_seconds": seconds,
+            "is_settled": True,
+            "kernels": None,
+        }
         return Ended(dict.fromkeys(job["sides"], figures), None)
 
     rows = measured_rows(

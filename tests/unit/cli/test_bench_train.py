@@ -37,6 +37,16 @@ def test_a_dry_run_lists_rows_and_the_planner_s_memory(capsys) -> None:
     assert lines[1].endswith("4 sequences at a time, 25.9 GiB")
 
 
+def test_names_and_plans_stay_apart(capsys) -> None:
+    assert main([*TRAIN, "--dry-run", "--models", "470m-256k", "--variants", "graphs"]) == 0
+    [row] = [
+        line
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("470m-256k, 2048, torch_scaled_mm-delayed, graphs")
+    ]
+    assert "graphs  8 sequences at a time, " in row
+
+
 def test_a_dry_run_on_a_card_says_what_cannot_run_there(capsys) -> None:
     assert main([*TRAIN, *FEW, "--dry-run", "--card", "a100-40gb", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -85,7 +95,7 @@ def test_a_row_is_told_in_words() -> None:
         "peer_turns": "by turns",
         "goals": [{"figure": "peer_ratio", "goal": ">= 1", "met": True}],
     }
-    first, second, third = format_gpu_row(row).splitlines()
+    first, second, third = format_gpu_row(row, width=18).splitlines()
     assert " ".join(first.split()) == (
         "470m, 4096, bf16 123,457 tokens/s, MFU 46.1% of a card, 1.0 GiB, 1.2 ms without a kernel, "
         "1.032x of plain PyTorch, by turns"
@@ -94,4 +104,6 @@ def test_a_row_is_told_in_words() -> None:
     assert third.strip() == "peer_ratio >= 1: met"
     for status in ("skipped", "failed"):
         other = {"name": "a", "status": status, "reason": "no", "goals": []}
-        assert format_gpu_row(other).split() == ["a", f"{status}:", "no"]
+        assert format_gpu_row(other, width=18).split() == ["a", f"{status}:", "no"]
+    beside = {**row, "default_ratio": None, "no_default_ratio_because": "it was not measured"}
+    assert "kernel, not beside the default: it was not measured, 1" in format_gpu_row(beside, 18)

@@ -102,6 +102,11 @@ class Case:
         """Of the variant; its device is the suite's to choose."""
         return VARIANTS[self.variant]
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether its steps are from CUDA graphs."""
+        return self.backend.cuda_graphs != "none"
+
     def beside(self, *, precision: str | None = None, variant: str | None = None) -> "Case":
         """The row that this one is compared with."""
         return replace(self, precision=precision or self.precision, variant=variant or self.variant)

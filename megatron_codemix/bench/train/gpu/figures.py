@@ -70,22 +70,32 @@ def loop_row(case: Case, fit: Fit, found: Figures) -> Figures:
 
 def with_goals(row: Figures, bf16: Figures | None, default: Figures | None = None) -> Figures:
     """The row with its goals and, of one in FP8, its speed beside bf16's; of another variant,
-    beside the default's.
+    beside the default's. Each with itself alone in its process, and with as many sequences at a
+    time: else there is no ratio, and `no_..._ratio_because` says why.
 
     bf16: the row of the same model, sequence and variant in bf16, if it was measured.
     default: that of the same model, sequence and precision.
     """
     if row["status"] == "measured" and row["kind"] == "step":
         if row["precision"] != "bf16":
-            row = {**row, "bf16_ratio": _ratio(row, bf16)}
+            row = {**row, **_ratio("bf16", row, bf16)}
         if row["variant"] != DEFAULT:
-            row = {**row, "default_ratio": _ratio(row, default)}
+            row = {**row, **_ratio("default", row, default)}
     return {**row, "goals": _goals(row) if row["status"] == "measured" else []}
 
 
-def _ratio(row: Figures, other: Figures | None) -> float | None:
-    rate = None if other is None else other.get("tokens_per_second")
-    return row["tokens_per_second"] / rate if rate else None
+def _ratio(name: str, row: Figures, other: Figures | None) -> Figures:
+    why = None
+    if other is None or other["status"] != "measured":
+        why = "that row was not measured"
+    elif other["microbatch_sequences"] != row["microbatch_sequences"]:
+        why = (
+            f"it takes {other['microbatch_sequences']} sequences at a time, and this row "
+            f"{row['microbatch_sequences']}"
+        )
+    if other is None or why is not None:
+        return {f"{name}_ratio": None, f"no_{name}_ratio_because": why}
+    return {f"{name}_ratio": other["alone_step_seconds"] / row["alone_step_seconds"]}
 
 
 def shortcomings(row: Figures) -> list[str]:

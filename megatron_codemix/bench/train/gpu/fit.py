@@ -6,7 +6,7 @@ from megatron_codemix.bench.train.gpu.cases import Case
 from megatron_codemix.config.schema import LayoutConfig
 from megatron_codemix.planner.hardware import gpus
 from megatron_codemix.planner.job import Job
-from megatron_codemix.planner.memory import MemoryEstimate, estimate_memory
+from megatron_codemix.planner.memory import MemoryEstimate, StageMemory, estimate_memory
 from megatron_codemix.units import format_bytes
 
 STEP_TOKENS = 16_384
@@ -19,7 +19,8 @@ class Fit:
 
     microbatch_sequences: int
     planned_bytes: int
-    """Of our side at its fullest moment; of the loop with the second model that is beside it."""
+    """Of our side at its fullest moment; of the loop with the second model that is beside it, and
+    with that model's recording where steps are recorded."""
     planned_state_bytes: int
     """Of one model, what is there between two steps: weights, gradients, optimizer."""
     memory_bytes: int
@@ -46,8 +47,10 @@ class Fit:
 
 def fit(case: Case, memory_bytes: int) -> Fit:
     """As many sequences as make STEP_TOKENS, or half of them again and again until they fit; one
-    where none does."""
+    where none does. In FP8 no more than in bf16, beside which it is judged."""
     sequences = max(1, STEP_TOKENS // case.sequence)
+    if case.precision != "bf16":
+        sequences = fit(case.beside(precision="bf16"), memory_bytes).microbatch_sequences
     while not (found := _fit(case, sequences, memory_bytes)).fits and sequences > 1:
         sequences //= 2
     return found
@@ -56,12 +59,21 @@ def fit(case: Case, memory_bytes: int) -> Fit:
 def _fit(case: Case, sequences: int, memory_bytes: int) -> Fit:
     memory = _memory(case, sequences)
     [stage] = memory.stages
+    is_loop = case.kind == "loop"
     return Fit(
         microbatch_sequences=sequences,
-        planned_bytes=memory.peak_bytes + (stage.state if case.kind == "loop" else 0),
+        planned_bytes=memory.peak_bytes + (_second_bytes(case, stage) if is_loop else 0),
         planned_state_bytes=stage.state,
         memory_bytes=memory_bytes,
     )
+
+
+def _second_bytes(case: Case, stage: StageMemory) -> int:
+    """Of a model beside ours, between its steps. Its activations are back with the allocator then,
+    but for those of a recording: half of what the planner counts where steps are recorded."""
+    if not case.is_recorded:
+        return stage.state
+    return stage.state + (stage.activations + stage.logits_and_loss + stage.fragmentation) // 2
 
 
 def _memory(case: Case, sequences: int) -> MemoryEstimate:
@@ -72,7 +84,7 @@ def _memory(case: Case, sequences: int) -> MemoryEstimate:
         layout=LayoutConfig(microbatch_sequences=sequences),
         precision=case.number_formats,
         world_size=1,
-        cuda_graphs=case.backend.cuda_graphs != "none",
+        cuda_graphs=case.is_recorded,
     )
     any_gpu = next(iter(gpus().values()))  # it sets the limit alone, which is the card's here
     return estimate_memory(job, any_gpu)

@@ -29,6 +29,9 @@ _CLASSES = (
     ("copies and casts", r"^mem(cpy|set)|copy_kernel|CatArrayBatchedCopy|FillFunctor"),
     ("copies and casts", r"cast_(only|transpose|kernel)|transpose_kernel|quantize"),
     ("matrix products", r"gemm|gemv|nvjet|cutlass|xmma|splitKreduce|matmul|^triton_(tem|mm)"),
+    # Its gradient is summed by sorted tokens: nothing else here sorts or sums from left to right.
+    ("embedding", r"embedding|indexSelect|vectorized_gather|compute_grad_weight|sum_and_scatter"),
+    ("embedding", r"RadixSort|UniqueByKey|DeviceScan|DeviceCompactInit|partials?_(per_)?segment"),
     ("norms and elementwise", r"elementwise|norm|softmax|reduce_kernel|GammaBeta|^triton_"),
     ("other", r""),
 )

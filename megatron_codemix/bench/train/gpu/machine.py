@@ -87,7 +87,7 @@ def why_not(case: Case, machine: Machine) -> str | None:
     precision = case.number_formats
     if not isinstance(precision, Fp8Config):
         return None
-    if precision.scaling == "delayed" and case.backend.cuda_graphs != "none":
+    if precision.scaling == "delayed" and case.is_recorded:
         return "CUDA graphs do not go with delayed scaling"
     problems = check_machine(precision, machine.capability, machine.engine)
     if not problems:

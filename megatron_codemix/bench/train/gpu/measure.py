@@ -48,7 +48,8 @@ def main(folder: Path) -> int:
 def measure_step_job(job: StepJob, folder: Path) -> None:
     """Writes by side what was measured, and `by_turns` where both were timed so; `out_of_memory`
     has the side that did not fit (`both`: together), what the device said, and how much of it was
-    taken before there was anything of ours."""
+    taken before there was anything of ours. The profiler comes last: what it leaves behind is in
+    nobody's time."""
     found: dict[str, Any] = {}
     built: dict[str, Side] = {}
     with one_rank(folder, job.backend) as (parallel, backend):
@@ -61,8 +62,6 @@ def measure_step_job(job: StepJob, folder: Path) -> None:
                 found[name] = _measure(built[name], job, before, backend)
                 if name == PEER:
                     found[name]["what"] = peer_words(is_compiled=job.is_compiled)
-                write_json(folder / RESULT, found)  # the profiler may take the process with it
-                found[name] |= kernels_of(built[name].step, backend, folder)
             except torch.OutOfMemoryError as error:
                 built.pop(name, None)
                 found["out_of_memory"] = _out_of_memory(name, error, taken)
@@ -75,6 +74,10 @@ def measure_step_job(job: StepJob, folder: Path) -> None:
                 found["by_turns"] = True
             except torch.OutOfMemoryError as error:
                 found["out_of_memory"] = _out_of_memory("both", error, taken)
+            write_json(folder / RESULT, found)
+        for name, side in built.items():
+            # Each is written at once: the profiler may take the process with it.
+            found[name] |= kernels_of(side.step, backend, folder)
             write_json(folder / RESULT, found)
 
 
@@ -95,15 +98,17 @@ def _build(name: str, job: StepJob, parallel: ModelParallel, backend: Backend) -
 def _measure(
     side: Side, job: StepJob, held: int, backend: Backend
 ) -> dict[str, Any]:  # Any: JSON values
-    """Its figures by itself. held: bytes that were there before it."""
+    """Its figures by itself; of ours with nothing beside it. held: bytes that were there before."""
     warm = warm_up(side.step, backend, job.warmth)
     if isinstance(side, Ours):
         side.require_graphs()
     restart_peak(backend)
-    seconds = timed(side.step, job.steps, backend)
+    figures = _of_seconds(timed(side.step, job.steps, backend))
     peak = peak_bytes(backend)
     return {
-        **_of_seconds(seconds),
+        **figures,
+        # What rows are compared by: the other times become those by turns where there is a peer.
+        "alone_step_seconds": figures["step_seconds"],
         "warm_up_steps": warm.steps,
         "is_settled": warm.is_settled,
         "peak_memory_bytes": None if peak is None else peak.allocated - held,

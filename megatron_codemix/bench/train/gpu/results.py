@@ -29,10 +29,11 @@ class Results:
     others stay in it and do not count."""
 
     def __init__(self, path: Path, measured_with: dict[str, Any]) -> None:  # Any: JSON values
-        """Makes the file's folder. measured_with: what rows must have been measured with; as of
-        `Machine`, and the settings.
+        """Makes the file and its folder. measured_with: what rows must have been measured with; as
+        of `Machine`, and the settings.
 
-        Raises RunError with file and line where something else stands in it.
+        Raises RunError with file and line where something else stands in it, and OSError where
+        nothing can be written to it.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.measured_with = path, measured_with
@@ -43,6 +44,8 @@ class Results:
         lines = read_jsonl(path, _problem)
         if path.exists() and not path.read_bytes().endswith(b"\n"):
             rewrite_jsonl(path, lines)  # a kill has cut the last line, which another would follow
+        with open(path, "a", encoding="utf-8"):
+            pass  # what cannot be written to is known before anything is measured
         for line in lines:
             self._take(line)
 
