@@ -14,6 +14,8 @@ ENGINE_VERSION = (2, 9)
 """Oldest Transformer Engine that is taken; blockwise scaling came with 2.3."""
 NEXT_ENGINE_VERSION = (2, 12)
 """Of the extra [gpu] too: the first that calls were not compared with (tests/contracts)."""
+ENGINE_EXTRA = "the extra [gpu] (pip install --no-build-isolation)"
+"""Its part for PyTorch is built against the torch that it finds; isolated, that is another one."""
 
 Capability = tuple[int, int]
 LEAST_CAPABILITY: dict[str, Capability] = {
@@ -94,13 +96,13 @@ def check_machine(
     if engine is None:
         problems.append(
             f"precision.recipe: {recipe} is Transformer Engine's, which is not installed; install "
-            f"the extra [gpu], {without}{instead}"
+            f"{ENGINE_EXTRA}, {without}{instead}"
         )
     elif not is_taken(engine):
         problems.append(
             f"precision.recipe: {recipe} needs Transformer Engine {_dotted(ENGINE_VERSION)} or "
-            f"newer, before {_dotted(NEXT_ENGINE_VERSION)}, and {engine} is installed; install the "
-            f"extra [gpu], {instead}"
+            f"newer, before {_dotted(NEXT_ENGINE_VERSION)}, and {engine} is installed; install "
+            f"{ENGINE_EXTRA}, {instead}"
         )
     return problems
 
