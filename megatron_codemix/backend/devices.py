@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from megatron_codemix.backend.environment import DeviceChoice
+from megatron_codemix.backend.environment import ONE_CONNECTION, DeviceChoice
 from megatron_codemix.backend.graphs import RecordedGraph, own_stream, record_graph
 from megatron_codemix.backend.host import keep_freed_memory, matrix_product_flops
 from megatron_codemix.backend.host_copies import HostCopy, OnHost, ToPinned
@@ -192,12 +192,14 @@ class CudaBackend:
         return torch.cuda.get_device_name(self.device)
 
     def prepare(self) -> None:
-        """Binds the process to its GPU. CUDA_DEVICE_MAX_CONNECTIONS=1 keeps megatron-core's
-        overlapped collectives in the order in which they were queued (needed before Blackwell).
-        NCCL_GRAPH_REGISTER=0 keeps NCCL from registering the memory of CUDA graphs, which goes
-        wrong where segments grow (`allocator_settings`; pytorch/pytorch#158029)."""
-        os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "1")
+        """Binds the process to its GPU. NCCL_GRAPH_REGISTER=0 keeps NCCL from registering the
+        memory of CUDA graphs, which goes wrong where segments grow (`gpu_settings`;
+        pytorch/pytorch#158029). Products of fp32 numbers are of fp32, whatever torch has read of
+        `TF32_OVERRIDE` before; this call alone sets both of torch's switches for that, and torch
+        raises where they differ. Convolutions, which have one more, there are none."""
+        os.environ.setdefault(*ONE_CONNECTION)
         os.environ.setdefault("NCCL_GRAPH_REGISTER", "0")
+        torch.set_float32_matmul_precision("highest")
         torch.cuda.set_device(self.device)
 
     def allocate_host(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:

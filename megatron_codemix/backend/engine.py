@@ -35,7 +35,7 @@ def engine_problem() -> str | None:
     try:
         importlib.import_module(f"{_NAME}.pytorch")
         return None
-    except Exception as error:  # RuntimeError, OSError and others, by the library that it misses
+    except (Exception, SystemExit) as error:  # others too, by the library that it misses
         if isinstance(error, ModuleNotFoundError) and error.name == _NAME:
             return None
         problem = error

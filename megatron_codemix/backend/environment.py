@@ -28,6 +28,11 @@ DeviceChoice = Literal["auto", "cpu", "cuda"]
 """As `backend.device` says it."""
 _ALLOCATOR_SETTINGS = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
 """PyTorch's name for its allocator's settings, and the one of before 2.9, which it still reads."""
+ONE_CONNECTION = ("CUDA_DEVICE_MAX_CONNECTIONS", "1")
+"""Keeps megatron-core's overlapped collectives in the order in which they were queued (needed
+before Blackwell). Read when CUDA starts, which Transformer Engine may do while it is imported."""
+TF32_OVERRIDE = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
+"""Has torch compute products of fp32 numbers in TF32; NVIDIA's containers set it."""
 
 _SMI_QUERY = ("nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader")
 _TORCH_QUERY = (
@@ -155,18 +160,26 @@ def prepare_environment(device: DeviceChoice) -> None:
 
     PyTorch must look for GPUs through NVML: the CUDA runtime, once started in a process, cannot be
     used in its forks. And a run on the CPU must not see a GPU, because megatron-core takes any.
-    On a GPU memory comes in segments that can grow, unless the environment says something of it.
+    Nor does fp32 mean TF32 because a container says so. On a GPU memory comes in segments that can
+    grow and work is queued in one order, unless the environment says something of them.
     """
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    os.environ.pop(TF32_OVERRIDE, None)
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     else:
-        os.environ |= allocator_settings(os.environ)
+        os.environ |= gpu_settings(os.environ)
 
 
-def allocator_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a process on a GPU adds to its environment: memory in segments that can grow, unless the
-    environment says something of it."""
+def gpu_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a process on a GPU adds to its environment where that says nothing of it: memory in
+    segments that can grow, and one connection."""
+    name, value = ONE_CONNECTION
+    connections = {} if name in environment else {name: value}
+    return _allocator_settings(environment) | connections
+
+
+def _allocator_settings(environment: Mapping[str, str]) -> dict[str, str]:
     if any(name in environment for name in _ALLOCATOR_SETTINGS):
         return {}
     # What the planner's margin for fragmentation takes for granted. NCCL cannot register such

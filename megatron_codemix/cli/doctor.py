@@ -15,7 +15,13 @@ from typing import Annotated, Any
 
 import typer
 
-from megatron_codemix.backend.environment import has_nvidia_driver, prepare_environment
+from megatron_codemix.backend.environment import (
+    engine_version,
+    has_nvidia_driver,
+    prepare_environment,
+)
+from megatron_codemix.config.engine_checks import version_lacks
+from megatron_codemix.config.precision_checks import ENGINE_EXTRA
 from megatron_codemix.errors import EXIT_DONE, EXIT_INPUT
 from megatron_codemix.launch import allowance
 from megatron_codemix.launch.placement import RankContext
@@ -227,15 +233,17 @@ def _torch_cuda() -> str:
 
 
 def _transformer_engine() -> str:
-    version = _installed_version("transformer-engine")
+    version = engine_version()
     if version is None:
-        return f"{MISSING}Transformer Engine (fused kernels, FP8); extra [gpu]"
-    if importlib.util.find_spec("torch") is None:
-        return version
-    from megatron_codemix.backend.engine import engine_problem
+        return f"{MISSING}Transformer Engine (fused kernels, FP8); {ENGINE_EXTRA}"
+    if (reason := version_lacks(version)) is not None:
+        return f"{MISSING}{reason}"
+    if importlib.util.find_spec("torch") is not None:
+        from megatron_codemix.backend.engine import engine_problem
 
-    problem = engine_problem()
-    return f"{MISSING}{version} is installed and does not load ({problem})" if problem else version
+        if (problem := engine_problem()) is not None:
+            return f"{MISSING}{version} is installed and does not load ({problem})"
+    return f"transformer-engine {version}"
 
 
 def _layers() -> str:

@@ -147,12 +147,17 @@ def engine_lacks(capability: Capability | None, engine: str | None) -> str | Non
         )
     if engine is None:
         return "it is not installed (extra [gpu])"
-    if not is_taken(engine):
-        return (
-            f"versions from {_dotted(ENGINE_VERSION)} on, before {_dotted(NEXT_ENGINE_VERSION)}, "
-            f"are taken, and {engine} is installed"
-        )
-    return None
+    return version_lacks(engine)
+
+
+def version_lacks(engine: str) -> str | None:
+    """What is wrong with a Transformer Engine of this version; None if it is taken."""
+    if is_taken(engine):
+        return None
+    return (
+        f"versions from {_dotted(ENGINE_VERSION)} on, before {_dotted(NEXT_ENGINE_VERSION)}, are "
+        f"taken, and {engine} is installed"
+    )
 
 
 def _dotted(numbers: tuple[int, int]) -> str:

@@ -14,6 +14,8 @@ ENGINE_VERSION = (2, 9)
 """Oldest Transformer Engine that is taken; blockwise scaling came with 2.3."""
 NEXT_ENGINE_VERSION = (2, 12)
 """Of the extra [gpu] too: the first that calls were not compared with (tests/contracts)."""
+ENGINE_EXTRA = "the extra [gpu] (pip install --no-build-isolation)"
+"""Its part for PyTorch is built against the torch that it finds; isolated, that is another one."""
 
 ENGINES_TAKEN = "Transformer Engine {}.{} or newer, before {}.{}".format(
     *ENGINE_VERSION, *NEXT_ENGINE_VERSION
@@ -97,12 +99,12 @@ def check_machine(
     if engine is None:
         problems.append(
             f"precision.recipe: {recipe} is Transformer Engine's, which is not installed; install "
-            f"the extra [gpu], {without_engine(precision)}"
+            f"{ENGINE_EXTRA}, {without_engine(precision)}"
         )
     elif not is_taken(engine):
         problems.append(
             f"precision.recipe: {recipe} needs {ENGINES_TAKEN}, and {engine} is installed; install "
-            f"the extra [gpu], {instead}"
+            f"{ENGINE_EXTRA}, {instead}"
         )
     return problems
 

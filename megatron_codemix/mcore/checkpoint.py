@@ -15,7 +15,7 @@ import torch
 import torch.distributed
 from megatron.core import dist_checkpointing
 from megatron.core.distributed import DistributedDataParallel
-from megatron.core.optimizer import MegatronOptimizer
+from megatron.core.optimizer import ChainedOptimizer, MegatronOptimizer
 from torch.distributed.checkpoint.api import CheckpointException
 
 from megatron_codemix.checkpoints import (
@@ -119,9 +119,21 @@ def load_checkpoint(
     if with_state:
         with torch.no_grad():
             optimizer.load_state_dict(loaded["optimizer"])
+        _complete_groups(optimizer)
     else:
         optimizer.reload_model_params()
     return record
+
+
+def _complete_groups(optimizer: ChainedOptimizer) -> None:
+    """Gives groups what this optimizer reads from them and the checkpoint had not: megatron-core
+    puts those that were saved in their place, and Transformer Engine's Adam looks in each for
+    `bias_correction`, which ours does not write. What is there stays."""
+    for part in optimizer.chained_optimizers:
+        if not part.is_stub_optimizer:
+            for group in part.optimizer.param_groups:
+                for name, value in part.optimizer.defaults.items():
+                    group.setdefault(name, value)
 
 
 def load_weights(folder: Path, model: Sequence[Model]) -> None:

@@ -57,6 +57,14 @@ def _turn_neighbours(device: torch.device) -> tuple[torch.Tensor | bool, ...]:
     return *_turn(device), True
 
 
+def _turn_sequence_first(device: torch.device) -> tuple[torch.Tensor | bool, ...]:
+    return *_turn(device), False, True
+
+
+def _turn_neighbours_sequence_first(device: torch.device) -> tuple[torch.Tensor | bool, ...]:
+    return *_turn(device), True, True
+
+
 def _gate(device: torch.device) -> tuple[torch.Tensor, ...]:
     return (_random(device, 64, 2, 256),)
 
@@ -95,6 +103,8 @@ def _with_maximum(device: torch.device) -> tuple[torch.Tensor | Format | bool, .
 MODEL_TRIALS = (
     Trial(kernels.turn, _turn, _ROUNDING),
     Trial(kernels.turn, _turn_neighbours, _ROUNDING),
+    Trial(kernels.turn, _turn_sequence_first, _ROUNDING),
+    Trial(kernels.turn, _turn_neighbours_sequence_first, _ROUNDING),
     Trial(kernels.gated_silu, _gate, _ROUNDING),
     Trial(kernels.gated_silu_gradient, _gate_gradient, _ROUNDING),
     Trial(language_model.sums_of_rows, _logits, _SUMS),

@@ -45,22 +45,32 @@ class Turns:
         return cls(cos, torch.cat([-first, second], -1))
 
 
+@dataclass(frozen=True)
+class SequenceFirst:
+    """Angles by which `rotate` leaves its result in memory as it is written, [S, B, H, D]."""
+
+    angles: torch.Tensor
+
+
 def rotate(
-    x: torch.Tensor, angles: torch.Tensor | Turns, interleaved: bool = False
+    x: torch.Tensor, angles: torch.Tensor | SequenceFirst | Turns, interleaved: bool = False
 ) -> torch.Tensor:
     """RoPE over pairs of a dimension of each half (GPT-NeoX) or, interleaved, of neighbours
     (GPT-J): x [S, B, H, D], angles [S, 1, 1, D] or, where rows differ, [S, B, 1, D], each twice as
-    the pairs lie -> [S, B, H, D], in memory [B, H, S, D] as attention reads it.
+    the pairs lie -> [S, B, H, D], in memory [B, H, S, D] as our attention reads it.
 
     megatron-core's own takes twice the passes, and three more backward for a part that is not
     rotated and is empty.
     """
     if isinstance(angles, Turns):
         return turn(x, angles.cos, angles.sin, interleaved)
+    is_sequence_first = isinstance(angles, SequenceFirst)
+    if isinstance(angles, SequenceFirst):
+        angles = angles.angles
     assert x.shape[-1] == angles.shape[-1], (x.shape, angles.shape)
     turns_of = _kept_turns if x.is_cuda else Turns.of
     turns = turns_of(angles, x.dtype, interleaved)
-    rotated: torch.Tensor = _Rotation.apply(x, turns.cos, turns.sin, interleaved)
+    rotated: torch.Tensor = _Rotation.apply(x, turns.cos, turns.sin, interleaved, is_sequence_first)
     return rotated
 
 
@@ -77,31 +87,40 @@ def _kept_turns(angles: torch.Tensor, dtype: torch.dtype, interleaved: bool) -> 
 class _Rotation(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool
+        ctx: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, *how: bool
     ) -> torch.Tensor:
         ctx.save_for_backward(cos, sin)
-        ctx.interleaved = interleaved
-        return turn(x, cos, sin, interleaved)
+        ctx.how = how
+        return turn(x, cos, sin, *how)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         cos, sin = ctx.saved_tensors
-        return turn(gradient, cos, -sin, ctx.interleaved), None, None, None
+        return turn(gradient, cos, -sin, *ctx.how), None, None, None, None
 
 
 @fused
 def turn(
-    x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool = False
+    x: torch.Tensor,
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+    interleaved: bool = False,
+    is_sequence_first: bool = False,
 ) -> torch.Tensor:
-    """[S, B, H, D]; cos and sin as those of Turns."""
-    x = x.permute(1, 2, 0, 3).contiguous()
+    """[S, B, H, D]; cos and sin as those of Turns. is_sequence_first: as SequenceFirst."""
+    if is_sequence_first:
+        cos, sin = cos.permute(2, 0, 1, 3), sin.permute(2, 0, 1, 3)
+    else:
+        x = x.permute(1, 2, 0, 3)
+    x = x.contiguous()
     if interleaved:
         swapped = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
     else:
         first, second = x.chunk(2, -1)
         swapped = torch.cat([second, first], -1)
-    return (x * cos).addcmul_(swapped, sin).permute(2, 0, 1, 3)
+    turned = (x * cos).addcmul_(swapped, sin)
+    return turned if is_sequence_first else turned.permute(2, 0, 1, 3)
 
 
 class GatedSilu(MegatronModule):

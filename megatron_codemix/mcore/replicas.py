@@ -13,6 +13,8 @@ from megatron_codemix.mcore.model import finish_update
 
 _PERIOD = 65_521
 """A prime: positions weigh differently up to this many elements apart."""
+_PIECE = 2**22
+"""Elements that are summed at once, in int64 with their weights: 64 MiB on the device."""
 
 
 def differing_replicas(
@@ -54,8 +56,10 @@ def _weights_checksum(parameters: Sequence[torch.nn.Parameter], backend: Backend
     for number, parameter in enumerate(parameters, start=1):
         values = dequantize_fp8_tensor if is_float8tensor(parameter) else torch.Tensor.detach
         bits = values(parameter).contiguous().view(-1)
-        bits = bits.view({2: torch.int16, 4: torch.int32}[bits.element_size()]).long()
-        weights = torch.arange(len(bits), device=bits.device).remainder_(_PERIOD).add_(number)
-        sums[0] += bits.sum()
-        sums[1] += (bits * weights).sum()
+        bits = bits.view({2: torch.int16, 4: torch.int32}[bits.element_size()])
+        for first in range(0, len(bits), _PIECE):
+            piece = bits[first : first + _PIECE].long()
+            places = torch.arange(first, first + len(piece), device=bits.device)
+            sums[0] += piece.sum()
+            sums[1] += piece.mul_(places.remainder_(_PERIOD).add_(number)).sum()
     return sums

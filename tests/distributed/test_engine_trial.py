@@ -64,6 +64,7 @@ def try_layers(context: RankContext) -> dict[str, Any]:
             theirs = layer_spec(trial.config, model)
             put_in(theirs, change, context.rank)
             found[name][change] = trial.fault(theirs, layer_spec(trial.config, model))
+        found[name]["order of memory"] = in_engines_order(trial, model, results["bf16"])
     found["experts"] = try_experts(parallel, backend)
     return found
 
@@ -83,6 +84,41 @@ def try_experts(parallel: Any, backend: Any) -> str | None:
         return choice._trial(asked, EngineLayers({"experts": ""}), config, parallel, backend)
     finally:
         EngineLayers.put_into = put_into  # type: ignore[method-assign]  # the same
+
+
+def in_engines_order(trial: Any, model: Any, expected: dict[str, Any]) -> dict[str, Any]:
+    """Of a layer around Transformer Engine's attention, which torch's stands in for: shapes and
+    strides of what that is given, whether queries and keys came so, and which results are not those
+    of our layer, bit for bit."""
+    from megatron.core.extensions import transformer_engine
+
+    from megatron_codemix.mcore.engine.attention import EngineAttention, EngineSelfAttention
+    from megatron_codemix.mcore.layers import SdpaCoreAttention
+    from megatron_codemix.mcore.transformer import layer_spec
+
+    given, came_so = [], []
+
+    class Seen(EngineAttention):
+        def forward(self, query: Any, key: Any, *others: Any, **options: Any) -> Any:
+            came_so.extend([query.is_contiguous(), key.is_contiguous()])
+            return super().forward(query, key, *others, **options)
+
+    class StandIn(SdpaCoreAttention):
+        def forward(self, query: Any, key: Any, value: Any, mask: Any, mask_type: Any) -> Any:
+            given.extend((tuple(one.shape), one.stride()) for one in (query, key, value))
+            return super().forward(query, key, value, mask)
+
+    spec = layer_spec(trial.config, model)
+    spec.submodules.self_attention.module = EngineSelfAttention
+    spec.submodules.self_attention.submodules.core_attention = Seen
+    real = transformer_engine.TEDotProductAttention
+    transformer_engine.TEDotProductAttention = StandIn
+    try:
+        results = trial._results(trial._layer(spec))
+    finally:
+        transformer_engine.TEDotProductAttention = real
+    differing = [name for name, one in expected.items() if not results[name].equal(one)]
+    return {"given": given, "came so": came_so, "differing": differing}
 
 
 def put_in(spec: Any, change: str, rank: int) -> None:
@@ -152,6 +188,24 @@ def test_a_layer_that_fails_is_told_and_no_rank_waits_for_it(
     first, second = (rank["plain"]["fails on the second"] for rank in found)
     assert first == "it fails on another rank"
     assert second == "RuntimeError: no kernel image is available"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_attention_is_given_whole_tensors_and_gives_the_same(
+    found: list[dict[str, Any]], model: str
+) -> None:
+    """With one group of keys a rank and one sample, strides of size 1 are not to be any either:
+    Transformer Engine compares those of keys and values."""
+    for rank in found:
+        seen = rank[model]["order of memory"]
+        assert seen["differing"] == []
+        assert seen["came so"] == [True, True]
+        width = MODEL.hidden_size // MODEL.num_attention_heads
+        assert [shape for shape, _ in seen["given"]] == [
+            (LENGTH, 1, heads, width) for heads in (2, 1, 1)
+        ]
+        for (_, batch, heads, _), strides in seen["given"]:
+            assert strides == (batch * heads * width, heads * width, width, 1)
 
 
 def test_of_a_model_of_experts_the_dense_layer_is_tried(found: list[dict[str, Any]]) -> None:

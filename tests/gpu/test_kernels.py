@@ -40,7 +40,8 @@ def assert_same(found: list[Any], expected: list[Any], close: tuple[float, float
 def test_rotation_is_megatron_cores(dtype: str, interleaved: bool, gpu: Any) -> None:
     import torch
 
-    from megatron_codemix.mcore.kernels import rotate  # first: it prepares megatron.core's import
+    # First: it prepares megatron.core's import.
+    from megatron_codemix.mcore.kernels import SequenceFirst, rotate
 
     from megatron.core.models.common.embeddings.rope_utils import (  # isort: skip
         _apply_rotary_pos_emb_bshd,
@@ -50,11 +51,10 @@ def test_rotation_is_megatron_cores(dtype: str, interleaved: bool, gpu: Any) -> 
     twice = angles.repeat_interleave(2, -1) if interleaved else torch.cat([angles, angles], -1)
     angles = twice[:, None, None].to(gpu.device)
     x = random(64, 3, 4, 8, dtype=dtype)
-    assert_same(
-        results(lambda x: rotate(x, angles, interleaved), x),
-        results(lambda x: _apply_rotary_pos_emb_bshd(x, angles, interleaved), x),
-        CLOSE[dtype],
-    )
+    expected = results(lambda x: _apply_rotary_pos_emb_bshd(x, angles, interleaved), x)
+    for given in (angles, SequenceFirst(angles)):
+        found = results(lambda x, given=given: rotate(x, given, interleaved), x)
+        assert_same(found, expected, CLOSE[dtype])
 
 
 @pytest.mark.parametrize("dtype", CLOSE)

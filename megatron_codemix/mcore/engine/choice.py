@@ -12,6 +12,7 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from megatron_codemix.backend.devices import Backend
 from megatron_codemix.backend.engine import engine_lacks_here
 from megatron_codemix.config.engine_checks import left_out
+from megatron_codemix.config.precision_checks import ENGINE_EXTRA
 from megatron_codemix.config.schema import (
     AnyPrecisionConfig,
     BackendConfig,
@@ -95,8 +96,8 @@ def _usable_engine(
         return engine
     if asked.by_name is not None:
         raise UnavailableError(
-            f"{asked.by_name}: Transformer Engine's layers cannot be had: {reason}; install the "
-            f"extra [gpu] for this PyTorch and its CUDA, or take {asked.instead}"
+            f"{asked.by_name}: Transformer Engine's layers cannot be had: {reason}; install "
+            f"{ENGINE_EXTRA} for this PyTorch and its CUDA, or take {asked.instead}"
         )
     log.log(
         logging.INFO if is_ours else logging.WARNING,

@@ -7,7 +7,7 @@ from megatron.core.transformer.identity_op import IdentityOp
 from megatron.core.transformer.spec_utils import ModuleSpec
 
 from megatron_codemix.config.engine_checks import Part
-from megatron_codemix.mcore.engine.attention import EngineAttention
+from megatron_codemix.mcore.engine.attention import EngineAttention, EngineSelfAttention
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class EngineLayers:
                     setattr(attention, name, engine.TENorm)
         if "attention" not in self.left_out:
             attention.core_attention = EngineAttention
+            whole.self_attention.module = EngineSelfAttention
         if "experts" in self.left_out:
             if has_norms:  # the router reads what the norm gives as well
                 whole.pre_mlp_layernorm = engine.TENorm

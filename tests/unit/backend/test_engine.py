@@ -60,6 +60,7 @@ def install(site: Path, version: str, source: str = "", torch_source: str = "") 
         ("", 'raise FileNotFoundError("torch lib\\nelsewhere")', "FileNotFoundError: torch lib"),
         ("import a_library", "", "ModuleNotFoundError: No module named 'a_library'"),
         ("", "assert False", "AssertionError: "),
+        ("", "import sys; sys.exit(0)", "SystemExit: 0"),
     ],
 )
 def test_one_that_does_not_load_is_as_if_it_were_not_there(

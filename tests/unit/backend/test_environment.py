@@ -1,6 +1,8 @@
 """Which device a configuration means on this machine, told without torch."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,8 @@ from megatron_codemix.backend.environment import (
 )
 from megatron_codemix.config.schema import BackendConfig, Fp8Config
 from megatron_codemix.errors import ConfigError, UnavailableError
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(
@@ -94,6 +98,48 @@ def test_memory_grows_by_segments_on_a_gpu_unless_something_else_was_said(
     asked = {name: value for name, value in os.environ.items() if name in SETTINGS}
     is_ours = said is None and device != "cpu"
     assert asked == ({SETTINGS[0]: "expandable_segments:True"} if is_ours else environment)
+
+
+@pytest.mark.parametrize("device", ["cuda", "auto", "cpu"])
+@pytest.mark.parametrize("said", [None, "8"])
+def test_a_gpu_queues_in_one_order_before_anything_is_imported(
+    device: DeviceChoice, said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "CUDA_DEVICE_MAX_CONNECTIONS"
+    monkeypatch.setattr("os.environ", {} if said is None else {name: said})
+    prepare_environment(device)
+    assert os.environ.get(name) == (said or (None if device == "cpu" else "1"))
+
+
+@pytest.mark.parametrize("device", ["cuda", "auto", "cpu"])
+def test_a_containers_word_for_tf32_is_dropped(
+    device: DeviceChoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.environ", {"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"})
+    prepare_environment(device)
+    assert "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE" not in os.environ
+
+
+def test_a_gpu_multiplies_fp32_in_fp32_whatever_torch_has_read() -> None:
+    """In a process that has loaded torch in such a container; binding to a GPU is left out."""
+    program = """
+import torch
+from megatron_codemix.backend.devices import CudaBackend
+torch.cuda.set_device = lambda device: None
+before = torch.backends.cuda.matmul.allow_tf32
+CudaBackend(0).prepare()
+# The older switch, which raises where the newer one says something else; the newer, where it is.
+matmul = torch.backends.cuda.matmul
+print(before, matmul.allow_tf32, getattr(matmul, "fp32_precision", "ieee"))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        env=os.environ | {"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.split() == ["True", "False", "ieee"]
 
 
 def test_cuda_graphs_are_refused_where_there_is_no_gpu_to_be_meant(

@@ -35,6 +35,20 @@ def test_the_screen_is_one_screen(capfd: pytest.CaptureFixture[str]) -> None:
     assert lines[-1].startswith("ready to run on the ")
 
 
+@pytest.mark.parametrize("version", ["1.13.0", "2.8.0", "2.14.0"])
+def test_a_transformer_engine_that_is_not_taken_is_not_ok(
+    version: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "engine_version", lambda: version)
+    assert main(["doctor"]) == 0
+
+    lines = capfd.readouterr().out.splitlines()
+    [found] = [number for number, line in enumerate(lines) if "gpu: te" in line]
+    assert lines[found].startswith("--")
+    told = " ".join(lines[found : found + 2])
+    assert f"versions from 2.9 on, before 2.12, are taken, and {version} is installed" in told
+
+
 def test_a_collective_that_fails_is_named(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

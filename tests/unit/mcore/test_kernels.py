@@ -9,6 +9,7 @@ import torch.nn.functional as F
 import megatron_codemix.mcore  # noqa: F401  # installs the CPU meaning of torch.cuda first
 from megatron_codemix.mcore.kernels import (
     GatedSilu,
+    SequenceFirst,
     _GatedSilu,
     _GatedSiluOfInput,
     logits_and_maximum,
@@ -45,6 +46,19 @@ def test_rotation_is_megatron_cores(dtype, interleaved) -> None:
     expected = results(lambda x: _apply_rotary_pos_emb_bshd(x, angles, interleaved), x, gradient)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=CLOSE[dtype], rtol=0)
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize("dtype", CLOSE)
+def test_rotation_in_either_order_of_memory_is_the_same_bit_for_bit(dtype, interleaved) -> None:
+    x, gradient = random(11, 3, 4, 40, dtype=dtype), random(11, 3, 4, 40, dtype=dtype, seed=1)
+    angles = random(11, 3, 1, 40, seed=2).detach()
+    found = results(lambda x: rotate(x, SequenceFirst(angles), interleaved), x, gradient)
+    for one, other in zip(
+        found, results(lambda x: rotate(x, angles, interleaved), x, gradient), strict=True
+    ):
+        assert torch.equal(one, other)
+    assert found[0].stride() == (480, 160, 40, 1)
 
 
 @pytest.mark.parametrize("dtype", CLOSE)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from megatron_codemix.backend.environment import allocator_settings
+from megatron_codemix.backend.environment import gpu_settings
 from megatron_codemix.files import read_json_object, write_json
 from megatron_codemix.processes import die_with
 from megatron_codemix.units import format_duration
@@ -48,7 +48,7 @@ def measure_in_process(
             stdin=subprocess.DEVNULL,
             stdout=handle,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **allocator_settings(os.environ)},
+            env={**os.environ, **gpu_settings(os.environ)},
             preexec_fn=partial(die_with, os.getpid()),
         )
     try:

@@ -43,7 +43,7 @@ def test_parts_stand_where_their_layers_are(name: str) -> None:
     from megatron.core.extensions import transformer_engine as engine
     from megatron.core.transformer.identity_op import IdentityOp
 
-    from megatron_codemix.mcore.engine.attention import EngineAttention
+    from megatron_codemix.mcore.engine.attention import EngineAttention, EngineSelfAttention
 
     model, layout = MODELS[name], LayoutConfig()
     precision = PrecisionConfig(kind="bf16")
@@ -62,6 +62,7 @@ def test_parts_stand_where_their_layers_are(name: str) -> None:
     assert (layer.submodules.input_layernorm is IdentityOp) == (before_attention == "fused")
     assert attention.linear_proj is engine.TERowParallelLinear
     assert attention.core_attention is EngineAttention
+    assert layer.submodules.self_attention.module is EngineSelfAttention
     for norm in (attention.q_layernorm, attention.k_layernorm):
         assert (norm is IdentityOp) == (over_queries == "")
         assert (norm is engine.TENorm) == (over_queries == "theirs")
@@ -83,6 +84,8 @@ def test_parts_stand_where_their_layers_are(name: str) -> None:
 
 
 def test_attention_under_context_parallelism_stays_ours() -> None:
+    from megatron.core.transformer.attention import SelfAttention
+
     from megatron_codemix.mcore.layers import SdpaCoreAttention
 
     layout, precision = LayoutConfig(context=2), PrecisionConfig(kind="bf16")
@@ -91,6 +94,7 @@ def test_attention_under_context_parallelism_stays_ours() -> None:
     EngineLayers(left_out(MODEL, layout, precision)).put_into(layer)
     core = layer.submodules.self_attention.submodules.core_attention
     assert core is SdpaCoreAttention
+    assert layer.submodules.self_attention.module is SelfAttention
 
 
 @pytest.mark.parametrize(
