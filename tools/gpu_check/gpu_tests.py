@@ -86,9 +86,9 @@ def _report(place: Place, name: str) -> Path:
 
 
 def _program(place: Place, name: str) -> list[str]:
-    # Warnings are errors where the tests are written; builds with CUDA have others. In the files'
-    # order: what a graph that cannot be recorded may leave of the GPU comes last.
-    options = ("-m", "gpu", "-q", "-W", "default", "-p", "no:cacheprovider", "-p", "no:randomly")
+    # Warnings are errors where the tests are written; builds with CUDA have others. Each test has a
+    # line in the log, for a file that is not done in its time, and the place that its file has.
+    options = ("-m", "gpu", "-v", "-W", "default", "-p", "no:cacheprovider", "-p", "no:randomly")
     report = f"--junitxml={_report(place, name)}"
     return [sys.executable, "-m", "pytest", *options, report, f"{FOLDER}/{name}.py"]
 

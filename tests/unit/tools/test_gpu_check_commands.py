@@ -114,3 +114,4 @@ Place(Path({str(tmp_path)!r}), gpu=None).run(["sh", "-c", {script + "; wait"!r}]
             wait_until(lambda pid=pid: has_ended(pid))
     finally:
         process.kill()
+        process.wait()
