@@ -2,7 +2,7 @@
 # Runs on a machine with one NVIDIA GPU what no other machine can try, in under 10 minutes, and writes one JSON
 # file; without a GPU it runs what it can and says why the rest is left out. No setting of the GPU is changed.
 #
-#   tools/gpu_check.sh [--out gpu_check.json] [--sections machine,tests,losses,fp8,checkpoints,benchmark]
+#   tools/gpu_check.sh [--out runs/gpu_check.json] [--sections machine,tests,losses,benchmark,checkpoints,fp8]
 #
 # The same command after a kill goes on with what is missing. tools/write_gpu_results.py puts the file's results
 # into docs/gpu_results.md.

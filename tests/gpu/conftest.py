@@ -1,9 +1,18 @@
 """One GPU, and a process group on it."""
 
+import os
 from collections.abc import Iterator
 from typing import Any  # torch's types: loaded only where there is a GPU
 
 import pytest
+
+from megatron_codemix.backend.environment import allocator_settings
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before torch is loaded: memory as a training on a GPU has it, whoever starts the tests."""
+    if config.option.markexpr == "gpu":
+        os.environ |= allocator_settings(os.environ)
 
 
 @pytest.fixture(scope="session")

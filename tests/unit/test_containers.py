@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 
 from tests.unit.test_packaging import BUILD_FOLDERS, BUILD_INPUTS, ROOT
+from tools.gpu_check import gpu_tests
 
 CONTAINERS = ROOT / "examples" / "containers"
 GOOD = {
@@ -75,9 +76,10 @@ def test_both_recipes_have_one_base() -> None:
     assert docker.group(1) == apptainer.group(1)
 
 
-def test_images_hold_what_a_build_needs_and_nothing_that_was_made_here() -> None:
-    """Neither environments nor runs nor an extension for another Python."""
-    needed = {*BUILD_INPUTS, *BUILD_FOLDERS}
+def test_images_hold_what_builds_and_the_check_need_and_nothing_that_was_made_here() -> None:
+    """Neither environments nor runs nor an extension for another Python. `tools/gpu_check.sh` takes
+    the package of its checkout, and its tests."""
+    needed = {*BUILD_INPUTS, *BUILD_FOLDERS, "tools", "tests"}
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     everything, *rules = [line for line in lines if not line.startswith("#")]
     assert everything == "*"
@@ -88,3 +90,13 @@ def test_images_hold_what_a_build_needs_and_nothing_that_was_made_here() -> None
     copies = [line.split() for line in files.group(1).splitlines()]
     assert {source for source, _ in copies} == needed
     assert {place for _, place in copies} == {"/opt/megatron_codemix/"}
+
+
+def test_the_check_of_a_gpu_finds_all_that_it_needs_in_an_image() -> None:
+    """Its modules beside what is installed, so that it is not beside a package without its
+    extension; and what runs the tests, at the versions that the base image asks for."""
+    needed = {name.replace("_", "-") for name in gpu_tests.NEEDED}
+    for recipe in ("Dockerfile", "codemix.def"):
+        [words] = re.findall(r"pip install (.+?)(?: \\)?\n", (CONTAINERS / recipe).read_text())
+        options = ["--no-cache-dir", "--editable", "/opt/megatron_codemix"]
+        assert words.split() == [*options, *sorted(needed)], recipe

@@ -1,15 +1,18 @@
 """A few rows of `codemix bench train --gpu`; the whole table is a command of its own."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from megatron_codemix.bench.train.gpu.cases import select_cases
+from megatron_codemix.bench.train.gpu.cases import Case, select_cases
 from megatron_codemix.bench.train.gpu.figures import shortcomings
 from megatron_codemix.files import read_jsonl
-from tools.gpu_check.place import CommandError, Place
+from tools.gpu_check.commands import CommandError
+from tools.gpu_check.cut_short import row_cut_short
+from tools.gpu_check.place import Place
 from tools.gpu_check.results import Check
 
 Row = Mapping[str, Any]  # Any: JSON values
@@ -29,9 +32,11 @@ class _Rows:
     has_peer: bool = False
     """Plain PyTorch is compiled before it is measured: time that one row is given."""
 
+    def cases(self) -> list[Case]:
+        return select_cases(self.models, _SEQUENCE, self.precisions, ["step"], self.variants)
+
     def names(self) -> list[str]:
-        cases = select_cases(self.models, _SEQUENCE, self.precisions, ["step"], self.variants)
-        return [case.name for case in cases]
+        return [case.name for case in self.cases()]
 
     def arguments(self) -> list[str]:
         named = {
@@ -76,6 +81,7 @@ def section(place: Place) -> Iterator[Check]:
 def _measured(place: Place, rows: _Rows, number: int) -> Iterator[Check]:
     kept = place.folder / f"benchmark{number}.jsonl"
     work = place.folder / "benchmark"
+    shutil.rmtree(work, ignore_errors=True)  # of a command that was killed
     problem, found = "the command has left it out", {}
     try:
         said = place.codemix(
@@ -86,8 +92,13 @@ def _measured(place: Place, rows: _Rows, number: int) -> Iterator[Check]:
     except CommandError as error:
         problem = str(error)
         found = {line["row"]["name"]: line["row"] for line in read_jsonl(kept)}
-    for name in rows.names():
-        yield judged_row(found[name]) if name in found else Check(name, "failed", problem)
+    assert place.gpu is not None, "rows are measured on a GPU"
+    for case in rows.cases():
+        if case.name in found:
+            yield judged_row(found[case.name])
+        else:
+            begun = row_cut_short(work, case, place.gpu, problem)
+            yield Check(case.name, "failed", problem, rows=() if begun is None else (begun,))
 
 
 def judged_row(row: Row) -> Check:

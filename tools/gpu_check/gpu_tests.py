@@ -1,5 +1,6 @@
 """The tests that are marked `gpu`: one process on NCCL, and several ranks of one GPU on gloo. Each
-file has a process and a report of its own, so that what ends one leaves the others."""
+file has a process and a report of its own, so that what ends one leaves the others; where there are
+cores, some of them run side by side and share the GPU."""
 
 import importlib.util
 import sys
@@ -8,50 +9,98 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tools.gpu_check.place import ROOT, CommandError, Place
+from megatron_codemix.launch.allowance import usable_cores
+from tools.gpu_check.commands import ROOT, CommandError
+from tools.gpu_check.place import Place
 from tools.gpu_check.results import Check, Outcome, outcome_of
 
 FOLDER = "tests/gpu"
+ORDER = (
+    "test_step",
+    "test_kernels",
+    "test_attention",
+    "test_graphs",
+    "test_scaled_mm",
+    "test_compiled",
+    "test_memory",
+    "test_engine_layers",
+    "test_engine_rounding",
+    "test_ranks",
+)
+"""The files, those first that say most: where the time is not enough, the last are not begun."""
 _TESTS_FAILED = 1
 """pytest's exit code."""
+NEEDED = ("pytest", "pytest_timeout")
+"""pytest refuses pyproject.toml's `timeout` without the second."""
+_CORES_OF_ONE = 4
+"""Of a file's process: two or four ranks, or compilers, beside it."""
+_MOST_AT_ONCE = 4
+"""On one GPU."""
 
 
 def names_of_files() -> list[str]:
-    """Names of the files of tests, without `.py`."""
-    return sorted(path.stem for path in (ROOT / FOLDER).glob("test_*.py"))
+    """Names of the files of tests, without `.py`, in the order in which they begin."""
+    found = {path.stem for path in (ROOT / FOLDER).glob("test_*.py")}
+    return [*(name for name in ORDER if name in found), *sorted(found - {*ORDER})]
 
 
 def section(place: Place) -> Iterator[Check]:
-    """A line for each file of tests."""
+    """A line for each file of tests; where it has not failed before a kill, as it was then."""
     names = names_of_files()
-    missing = None if importlib.util.find_spec("pytest") else "pytest is not installed: extra [dev]"
+    lacking = [name for name in NEEDED if not importlib.util.find_spec(name)]
+    missing = f"not installed: {', '.join(lacking)} (extra [dev])" if lacking else None
     reason = missing if place.has_gpu else place.why_no_gpu
     if reason:
         yield from (Check(name, "skipped", reason) for name in names)
         return
+    programs = {}
     for name in names:
-        yield _tested(place, name)
+        before = read_report(name, _report(place, name))
+        if before is not None and before.status != "failed":
+            yield before
+        else:
+            _report(place, name).unlink(missing_ok=True)
+            programs[name] = _program(place, name)
+    at_once = files_at_once(usable_cores()) if _is_shared(place) else 1
+    for name, said in place.run_side_by_side(programs, at_once=at_once):
+        yield _ended(place, name, said)
 
 
-def _tested(place: Place, name: str) -> Check:
-    """Of a file; where it has not failed before a kill, as it was then."""
-    report = place.folder / f"{name}.xml"
-    before = read_report(name, report)
-    if before is not None and before.status != "failed":
-        return before
-    report.unlink(missing_ok=True)
-    # Warnings are errors where the tests are written; builds with CUDA have others.
-    options = ("-m", "gpu", "-q", "-W", "default", "-p", "no:cacheprovider")
-    file = f"{FOLDER}/{name}.py"
-    program = (sys.executable, "-m", "pytest", *options, f"--junitxml={report}", file)
-    problem = "pytest has left no report"
+def files_at_once(cores: int) -> int:
+    """How many files' processes run side by side."""
+    return max(1, min(_MOST_AT_ONCE, cores // _CORES_OF_ONE))
+
+
+def _is_shared(place: Place) -> bool:
+    """Whether the GPU takes several processes; some clusters set it otherwise. A container may be
+    without nvidia-smi."""
     try:
-        place.run(program, log=name)
-    except CommandError as error:
-        problem = str(error)
-        if error.exit_code != _TESTS_FAILED:
+        mode = place.run(["nvidia-smi", "--query-gpu=compute_mode", "--format=csv,noheader"])
+    except CommandError:
+        return True
+    return "Exclusive" not in mode
+
+
+def _report(place: Place, name: str) -> Path:
+    return place.folder / f"{name}.xml"
+
+
+def _program(place: Place, name: str) -> list[str]:
+    # Warnings are errors where the tests are written; builds with CUDA have others. Each test has a
+    # line in the log, for a file that is not done in its time, and the place that its file has.
+    options = ("-m", "gpu", "-v", "-W", "default", "-p", "no:cacheprovider", "-p", "no:randomly")
+    report = f"--junitxml={_report(place, name)}"
+    return [sys.executable, "-m", "pytest", *options, report, f"{FOLDER}/{name}.py"]
+
+
+def _ended(place: Place, name: str, said: str | CommandError) -> Check:
+    """The file's line, once its process has ended so."""
+    problem = "pytest has left no report"
+    if isinstance(said, CommandError):
+        problem = str(said)
+        if said.exit_code != _TESTS_FAILED:
             return Check(name, "failed", problem)
-    return read_report(name, report) or Check(name, "failed", problem)
+    return read_report(name, _report(place, name)) or Check(name, "failed", problem)
 
 
 def read_report(name: str, report: Path) -> Check | None:

@@ -10,7 +10,8 @@ from megatron_codemix.bench.train.gpu.machine import Machine as Gpu
 from megatron_codemix.bench.train.gpu.machine import find_machine, hash_sources
 from megatron_codemix.cli.doctor import MISSING
 from megatron_codemix.errors import UnavailableError
-from tools.gpu_check.place import ROOT, CommandError, Place
+from tools.gpu_check.commands import ROOT, CommandError
+from tools.gpu_check.place import Place
 from tools.gpu_check.results import Check, Machine
 
 _LOOK_SECONDS = 90.0

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from megatron_codemix.errors import RunError
 from tools.gpu_check.checkpoints import names as checkpoint_names
 from tools.gpu_check.gpu_tests import names_of_files
 from tools.gpu_check.losses import fp8_names, loss_names
@@ -15,9 +16,12 @@ Json = Mapping[str, Any]
 
 
 def put_into(page: str, results: Json | None) -> str:
-    """The page with its tables made from `results`; None: from none."""
-    head, rest = page.split(BEGIN)
-    _, tail = rest.split(END)
+    """The page with its tables made from `results`; None: from none. Raises RunError where it has
+    no place for them."""
+    head, begin, rest = page.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise RunError(f"no place for results: the lines {BEGIN} and {END} are not there")
     return "\n".join([head + BEGIN, *_tables(results or {"sections": {}}), END + tail])
 
 
@@ -70,7 +74,7 @@ def _result(check: Json) -> str:
     if check["status"] == "passed" and "value" not in check:
         return _cell(check.get("detail", "passed"))
     if check["status"] == "skipped":
-        return _cell(f"{NOT_MEASURED}: {check['detail']}")
+        return _cell(f"{NOT_MEASURED}: {check.get('detail', '')}")
     if check["status"] == "failed" and "detail" in check:
         return _cell(f"failed: {check['detail']}")
     return str(check["status"])

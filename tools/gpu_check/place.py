@@ -3,32 +3,20 @@
 import contextlib
 import math
 import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from megatron_codemix.bench.train.gpu.machine import Machine as Gpu
-from megatron_codemix.processes import die_with
+from tools.gpu_check.commands import Command, CommandError
+from tools.gpu_check.guard import GRACE_SECONDS
 
-ROOT = Path(__file__).parents[2]
 NO_GPU = "no NVIDIA GPU that PyTorch finds on this machine"
-_ANSWER_LINES = 12
-_GRACE_SECONDS = 15.0
+_POLL_SECONDS = 0.05
 
-
-class CommandError(Exception):
-    """A command ended with another exit code than 0, or not in time; the message says what it said
-    last."""
-
-    def __init__(self, message: str, exit_code: int | None) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-        """None where the time was over."""
+Program = Sequence[str | Path]
 
 
 @dataclass
@@ -57,40 +45,44 @@ class Place:
     def seconds_left(self) -> float:
         return max(0.0, self.ends_at - time.monotonic())
 
-    def run(
-        self, arguments: Sequence[str | Path], *, hides_gpu: bool = False, log: str = "command"
-    ) -> str:
-        """What the program wrote to stdout; it runs in the checkout, in a session of its own.
-        Raises CommandError."""
-        if not self.seconds_left:
-            raise CommandError("not begun: the time was over before", None)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        output, errors = (self.folder / f"{log}.{kind}" for kind in ("out", "err"))
-        with open(output, "wb") as out, open(errors, "wb") as err:
-            process = subprocess.Popen(
-                [str(one) for one in arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                cwd=ROOT,
-                env=_environment(hides_gpu),
-                start_new_session=True,
-                preexec_fn=partial(die_with, os.getpid(), by=signal.SIGTERM),
-            )
-            with _ended_with(process):
-                code = _wait(process, self.seconds_left)
-        said = output.read_text(errors="replace")
-        if code != 0:
-            last = [*said.splitlines(), *errors.read_text(errors="replace").splitlines()]
-            answer = "\n".join(last[-_ANSWER_LINES:])
-            what = "not done in its time" if code is None else f"exit code {code}"
-            raise CommandError(f"{what}: {answer}" if answer else what, code)
+    def run(self, program: Program, *, hides_gpu: bool = False, log: str = "command") -> str:
+        """What the program wrote to stdout. Raises CommandError."""
+        [(_, said)] = self.run_side_by_side({log: program}, at_once=1, hides_gpu=hides_gpu)
+        if isinstance(said, CommandError):
+            raise said
         return said
 
     def codemix(self, *words: str | Path, hides_gpu: bool = False, log: str = "codemix") -> str:
         """`run` of a command of ours."""
         program = (sys.executable, "-m", "megatron_codemix")
         return self.run((*program, *words), hides_gpu=hides_gpu, log=log)
+
+    def run_side_by_side(
+        self, programs: Mapping[str, Program], *, at_once: int, hides_gpu: bool = False
+    ) -> Iterator[tuple[str, str | CommandError]]:
+        """As each ends, its name and what it wrote to stdout. They begin in their order; those that
+        run when the time is over are made to end.
+
+        programs: by the name that their logs have. at_once: how many run at a time, at most.
+        """
+        environment, waiting = _environment(hides_gpu), dict(programs)
+        running: dict[str, Command] = {}
+        with contextlib.ExitStack() as ends:
+            while waiting or running:
+                ended = [name for name, one in running.items() if one.has_ended]
+                late = [] if self.seconds_left else [name for name in running if name not in ended]
+                _make_end([running[name] for name in late])
+                for name in (*ended, *late):
+                    yield name, running.pop(name).said(is_late=name in late)
+                while waiting and len(running) < at_once:
+                    name, program = next(iter(waiting.items()))
+                    del waiting[name]
+                    if not self.seconds_left:
+                        yield name, CommandError("not begun: the time was over before", None)
+                        continue
+                    running[name] = Command(program, self.folder, name, environment)
+                    ends.callback(running[name].end)
+                time.sleep(min(_POLL_SECONDS, self.seconds_left) if running else 0.0)
 
 
 def _environment(hides_gpu: bool) -> Mapping[str, str]:
@@ -99,24 +91,12 @@ def _environment(hides_gpu: bool) -> Mapping[str, str]:
     return {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONUNBUFFERED": "1", **hidden}
 
 
-def _wait(process: "subprocess.Popen[bytes]", seconds: float) -> int | None:
-    """Its exit code; None, once it has ended, where it was not done in time."""
-    try:
-        return process.wait(None if math.isinf(seconds) else seconds)
-    except subprocess.TimeoutExpired:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE_SECONDS)
-        return None
-
-
-@contextlib.contextmanager
-def _ended_with(process: "subprocess.Popen[bytes]") -> Iterator[None]:
-    """Nothing of the session outlives the block, also where Ctrl-C has ended it: it did not reach
-    the session."""
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def _make_end(commands: Sequence[Command]) -> None:
+    """Together, so that their grace is counted once."""
+    for command in commands:
+        command.ask_to_end()
+    over = time.monotonic() + GRACE_SECONDS
+    while time.monotonic() < over and not all(command.has_ended for command in commands):
+        time.sleep(_POLL_SECONDS)
+    for command in commands:
+        command.end()

@@ -6,7 +6,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from megatron_codemix.files import read_json_object, write_json
+from megatron_codemix.errors import RunError
+from megatron_codemix.files import field_problem, read_json, write_json
 
 Outcome = Literal["passed", "failed", "skipped"]
 FULL_BENCHMARK = "codemix bench train --gpu --json"
@@ -47,25 +48,34 @@ class Results:
 
     def __init__(self, path: Path, machine: Machine, commit: str, date: str) -> None:
         """Begins with the sections of `path`, if they are of this machine and these sources; else
-        the file is kept beside, as `kept_as`. Writes the file, so that what is killed in its first
-        section goes on too.
+        the file, also one that cannot be read, is kept beside under a number, as `word` tells.
+        Writes the file, so that what is killed in its first section goes on too.
 
         commit: for information, as `date`; both are those of the beginning.
         """
         self.path, self.machine, self.commit, self.date = path, machine, commit, date
         self.sections: dict[str, dict[str, Any]] = {}
         self.is_continued = False
-        self.kept_as: Path | None = None
+        self.word: str | None = None
+        """What to tell of a file that was there and is not gone on with."""
         if path.exists():
-            earlier = read_json_object(path)
-            self.is_continued = earlier.get("machine") == machine._asdict()
-            if self.is_continued:
-                self.commit, self.date = str(earlier["commit"]), str(earlier["date"])
-                self.sections = dict(earlier["sections"])
-            else:
-                self.kept_as = _free_name(path)
-                path.rename(self.kept_as)
+            self._go_on(path)
         self._write()
+
+    def _go_on(self, path: Path) -> None:
+        word = f"{path} is of another machine or other sources"
+        try:
+            earlier = read_results(path)
+        except RunError as error:
+            earlier, word = {"machine": None}, str(error)
+        if earlier["machine"] == self.machine._asdict():
+            self.is_continued = True
+            self.commit, self.date = earlier["commit"], earlier["date"]
+            self.sections = earlier["sections"]
+        else:
+            kept_as = _free_name(path)
+            path.rename(kept_as)
+            self.word = f"{word}: kept as {kept_as}"
 
     def is_done(self, section: str) -> bool:
         """Whether it is there, and has not failed: that is made again."""
@@ -99,6 +109,36 @@ class Results:
         """Of each section that is there."""
         for name, section in self.sections.items():
             yield name, section["status"]
+
+
+def read_results(path: Path) -> dict[str, Any]:  # Any: JSON values
+    """What a check has written. Raises RunError where something else stands in the file, OSError
+    where it cannot be read."""
+    try:
+        found = read_json(path)
+        problem = _problem_of(found)
+    except ValueError as error:  # not JSON, or not UTF-8
+        problem = str(error)
+    if problem is not None:
+        raise RunError(f"{path}: not what tools/gpu_check.sh writes ({problem})")
+    assert isinstance(found, dict)
+    return found
+
+
+def _problem_of(found: Any) -> str | None:  # Any: JSON values
+    fields = {"machine": dict, "commit": str, "date": str, "sections": dict}
+    if problem := field_problem(found, fields):
+        return problem
+    machine, sections = found["machine"], found["sections"]
+    if problem := field_problem(machine, dict.fromkeys(Machine._fields, str)):
+        return f"machine: {problem}"
+    for name, section in sections.items():
+        problem = field_problem(section, {"status": str, "checks": list})
+        for check in () if problem else section["checks"]:
+            problem = problem or field_problem(check, {"name": str, "status": str})
+        if problem:
+            return f"{name}: {problem}"
+    return None
 
 
 def outcome_of(outcomes: list[Outcome]) -> Outcome:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from megatron_codemix.files import read_jsonl
 from megatron_codemix.runs import RunDirectory
-from tools.gpu_check.place import ROOT, CommandError, Place
+from tools.gpu_check.commands import ROOT, CommandError
+from tools.gpu_check.place import Place
 from tools.gpu_check.results import Check
 
 _LOGS = "attempts/*/rank0.log"

@@ -6,23 +6,26 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from megatron_codemix.backend.environment import may_have_gpus
+from megatron_codemix.bench.train.gpu.cases import select_cases
+from megatron_codemix.bench.train.gpu.job import StepJob, Warmth
 from megatron_codemix.bench.train.gpu.machine import Machine as Gpu
 from megatron_codemix.config.schema import Fp8Config
-from megatron_codemix.files import append_jsonl
+from megatron_codemix.files import append_jsonl, write_json
 from megatron_codemix.runs import RunDirectory
 from tests.helpers import commands
 from tools.gpu_check import benchmark, checkpoints, gpu_tests, machine
-from tools.gpu_check.__main__ import Section, checks_of
+from tools.gpu_check.__main__ import SECTIONS, TOTAL_SECONDS, Section, checks_of, limit_of
+from tools.gpu_check.commands import CommandError
 from tools.gpu_check.losses import why_not
 from tools.gpu_check.page import BEGIN, END, NOT_MEASURED, expected_checks, put_into
-from tools.gpu_check.place import NO_GPU, CommandError, Place
+from tools.gpu_check.place import NO_GPU, Place
 from tools.gpu_check.results import Check, Machine, Results
 from tools.gpu_check.runs import checked, largest_difference, require_resumed
 
@@ -58,11 +61,16 @@ class ForkedPlace(Place):
 class AnsweredPlace(Place):
     """Its command ends so."""
 
+    leaves: Mapping[str, dict] = {}
+    """Files in its folder that it leaves as they were."""
+
     def ends_with(self, answer: "str | CommandError", *rows: dict) -> "AnsweredPlace":
         self.answer, self.rows = answer, rows
         return self
 
     def codemix(self, *words: str | Path, hides_gpu: bool = False, log: str = "") -> str:
+        for name, content in self.leaves.items():
+            write_json(Path(words[words.index("--folder") + 1]) / name, content)
         for row in self.rows:
             append_jsonl(Path(words[words.index("--results") + 1]), {"row": row})
         if isinstance(self.answer, CommandError):
@@ -93,12 +101,6 @@ def test_without_a_gpu_the_rest_is_skipped_with_reasons(tmp_path: Path) -> None:
     assert again.stdout.count("skipped before") == 2
 
 
-def test_a_section_that_is_not_there_is_named(tmp_path: Path) -> None:
-    done = check_here("--out", tmp_path / "check.json", "--sections", "tests,speed")
-    assert done.returncode == 2
-    assert "no speed; there are machine, tests" in done.stderr
-
-
 def test_a_run_resumed_where_it_was_saved_has_the_same_losses(tmp_path: Path) -> None:
     """The other three ways need a GPU."""
     place = ForkedPlace(tmp_path, gpu=None)
@@ -126,8 +128,9 @@ def test_a_machine_or_sources_of_its_own_begin_anew(tmp_path: Path, other: Machi
     written = path.read_bytes()
     anew = Results(path, other, "abc", "tuesday")
     assert not anew.sections
-    assert anew.kept_as == tmp_path / "check.1.json"
-    assert anew.kept_as.read_bytes() == written
+    kept = tmp_path / "check.1.json"
+    assert anew.word == f"{path} is of another machine or other sources: kept as {kept}"
+    assert kept.read_bytes() == written
 
 
 def test_what_nobody_thought_of_fails_one_check(tmp_path: Path) -> None:
@@ -140,7 +143,7 @@ def test_what_nobody_thought_of_fails_one_check(tmp_path: Path) -> None:
 
     statuses = [
         (check.name, check.status, check.detail[:10])
-        for check in checks_of(Section("all", run, 1.0), Place(tmp_path, gpu=None))
+        for check in checks_of(Section("all", run, 1.0, 1.0), Place(tmp_path, gpu=None))
     ]
     assert statuses == [
         ("first", "passed", ""),
@@ -208,6 +211,33 @@ def test_rows_that_were_finished_count_where_the_time_was_over(tmp_path: Path) -
     ]
 
 
+@pytest.mark.parametrize(
+    ("sides", "peer"), [(["ours"], {"reason": "not done"}), (["ours", "peer"], None)]
+)
+def test_a_side_that_was_measured_is_kept_where_the_time_was_over(
+    tmp_path: Path, sides: list[str], peer: dict | None
+) -> None:
+    """The row has failed all the same, and the next one, of which nothing was measured, is none."""
+    case, fp8, *_ = select_cases("470m", "4096", "bf16,torch_scaled_mm", ["step"])
+    job = StepJob(
+        model=case.shape, precision=case.number_formats, sequence=4096, sequences=4, steps=10,
+        sides=("ours", "peer"), backend=case.backend, is_compiled=True, warmth=Warmth(),
+    )  # fmt: skip
+    figures = {"step_seconds": 0.5, "is_settled": True, "kernels": None}
+    place = AnsweredPlace(tmp_path, GPU).ends_with(CommandError("not done", None))
+    place.leaves = {
+        "codemix-bench-1/first/job.json": job.as_dict(),
+        "codemix-bench-1/first/result.json": dict.fromkeys(sides, figures),
+    }
+    first, second, *_ = benchmark.section(place)
+    assert (first.name, first.status, first.detail) == (case.name, "failed", "not done")
+    [row] = first.rows
+    assert row["tokens_per_second"] == 4 * 4096 / 0.5
+    assert row["peer_ratio"] == (None if peer else 1.0)
+    assert peer is None or row["peer"] == peer
+    assert second == Check(fp8.name, "failed", "not done")
+
+
 def test_rows_for_which_the_time_is_not_enough_are_left_out(tmp_path: Path) -> None:
     place = AnsweredPlace(tmp_path, GPU, ends_at=time.monotonic())
     place.ends_with(json.dumps({"rows": [MEASURED, {**MEASURED, "name": FP8}]}))
@@ -246,10 +276,33 @@ def test_files_of_tests_that_had_ended_are_not_run_again(tmp_path: Path) -> None
     for name in others:
         case = f'<testcase classname="tests.gpu.{name}" name="one"/>'
         (tmp_path / f"{name}.xml").write_text(f"<testsuites>{case}</testsuites>")
-    found = list(gpu_tests.section(Place(tmp_path, GPU, ends_at=0.0)))
-    assert found[0].name == first
-    assert (found[0].status, "not begun" in found[0].detail) == ("failed", True)
-    assert found[1:] == [Check(name, "passed", "1 passed") for name in others]
+    *found, last = gpu_tests.section(Place(tmp_path, GPU, ends_at=0.0))
+    assert found == [Check(name, "passed", "1 passed") for name in others]
+    assert last.name == first
+    assert (last.status, "not begun" in last.detail) == ("failed", True)
+
+
+def test_every_file_of_tests_has_its_place_in_the_order() -> None:
+    files = {path.stem for path in (ROOT / "tests" / "gpu").glob("test_*.py")}
+    assert sorted(gpu_tests.ORDER) == sorted(files)
+    assert gpu_tests.names_of_files() == list(gpu_tests.ORDER)
+
+
+@pytest.mark.parametrize(("cores", "files"), [(1, 1), (2, 1), (8, 2), (16, 4), (128, 4)])
+def test_files_of_tests_run_side_by_side_where_there_are_cores(cores: int, files: int) -> None:
+    assert gpu_tests.files_at_once(cores) == files
+
+
+def test_each_section_has_its_own_time_whatever_those_before_it_take() -> None:
+    """All of it together is no more than there is; what some do not take, the next ones may."""
+    left, names = TOTAL_SECONDS, list(SECTIONS)
+    for number, name in enumerate(names):
+        limit = limit_of(name, names[number + 1 :], left)
+        assert SECTIONS[name].own_seconds <= limit <= SECTIONS[name].limit_seconds, name
+        left -= limit
+    assert left >= 0.0
+    assert limit_of("benchmark", ["checkpoints", "fp8"], TOTAL_SECONDS) == 300.0
+    assert limit_of("benchmark", ["checkpoints", "fp8"], 100.0) == 0.0
 
 
 def test_the_page_has_a_row_for_each_check_and_invents_none() -> None:
@@ -296,11 +349,3 @@ def test_a_place_without_the_package_is_told_what_to_do(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "does not load" in done.stderr
     assert "tools/setup.sh" in done.stderr
-
-
-def test_a_command_that_takes_too_long_is_ended(tmp_path: Path) -> None:
-    place = Place(tmp_path, gpu=None, ends_at=time.monotonic() + 0.2)
-    with pytest.raises(CommandError, match="not done in its time"):
-        place.run(["sleep", "600"])
-    with pytest.raises(CommandError, match="not begun"):
-        place.run(["sleep", "600"])
