@@ -116,7 +116,7 @@ class DelayedScaling:
     ) -> None:
         """in_both_orders: of memory, for products that take either."""
         self.margin, self.in_both_orders = margin, in_both_orders
-        self.scale = torch.ones(3, device=device)
+        self.scale = _apart(torch.ones(3, device=device))
         self.history = torch.zeros(3, history_length, device=device)
         """Maxima of the last steps, the newest last."""
         self.maxima = torch.zeros(3, device=device)
@@ -142,13 +142,29 @@ class DelayedScaling:
         largest = self.history.amax(1)
         is_known = largest.isfinite() & (largest > 0)
         new = (self.ranges * 2.0**-self.margin / largest).clamp(max=_LARGEST)
-        self.scale = torch.where(is_known, new, self.scale)
+        self.scale = _apart(torch.where(is_known, new, self.scale))
         self.maxima = torch.zeros_like(self.maxima)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What a checkpoint holds, on the host: scales [3] and history [3, length]."""
+        return {"scale": self.scale.contiguous().cpu(), "history": self.history.cpu()}
+
+    def load_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Nothing changes where the history is of another length."""
+        if state["history"].shape == self.history.shape:
+            self.scale = _apart(state["scale"].to(self.scale.device))
+            self.history = state["history"].to(self.history.device)
 
     def _rounded(self, matrix: torch.Tensor, role: int) -> Quantised:
         self.maxima[role] = torch.maximum(self.maxima[role], absolute_maximum(matrix))
         to, in_both_orders = self.FORMATS[role], self.in_both_orders
         return quantise(matrix, self.scale[role], to, in_both_orders=in_both_orders)
+
+
+def _apart(numbers: torch.Tensor) -> torch.Tensor:
+    """The same [n], 16 bytes from one to the next: compiled kernels take an argument to begin at
+    such an address if it did when they were compiled, and copy it each time where it does not."""
+    return numbers.unsqueeze(1).repeat(1, 16 // numbers.element_size())[:, 0]
 
 
 @fused

@@ -136,6 +136,27 @@ def test_delayed_scale_is_of_the_steps_before() -> None:
     assert scaling.scale[0].item() == 224.0, "1.0 and 0: what was not finite is forgotten"
 
 
+def test_each_delayed_scale_begins_where_a_kernel_may_expect_it() -> None:
+    """16 bytes apart, first, after a step and after a load; a checkpoint holds three numbers."""
+
+    def begin_well(scaling: DelayedScaling) -> bool:
+        return all(scaling.scale[role].data_ptr() % 16 == 0 for role in range(3))
+
+    scaling, other = (DelayedScaling(history_length=2, margin=0, device=CPU) for _ in range(2))
+    assert begin_well(scaling)
+    scaling.finish_step(torch.tensor([2.0, 4.0, 8.0]))
+    assert begin_well(scaling)
+    state = scaling.state()
+    assert state["scale"].tolist() == [224, 112, 7168]
+    assert state["scale"].untyped_storage().nbytes() == 12
+    other.load_state({"scale": torch.tensor([224.0, 112, 7168]), "history": state["history"]})
+    assert begin_well(other)
+    assert other.scale.tolist() == scaling.scale.tolist()
+    assert other.history.tolist() == [[0, 2], [0, 4], [0, 8]]
+    other.load_state({"scale": torch.ones(3), "history": torch.zeros(3, 5)})
+    assert other.scale.tolist() == scaling.scale.tolist(), "a history of another length"
+
+
 def test_delayed_scaling_keeps_the_largest_of_a_steps_microbatches_by_role() -> None:
     scaling = DelayedScaling(history_length=4, margin=0, device=CPU)
     for maximum in (2.0, 8.0, 4.0):
