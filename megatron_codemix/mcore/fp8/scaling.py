@@ -62,10 +62,12 @@ class TensorwiseScaling:
         return rounded, rounded
 
     def _rounded(self, matrix: torch.Tensor, to: Format) -> Quantised:
-        maximum = absolute_maximum(matrix)
-        if self.group is not None:
+        if self.group is None:
+            codes, by_columns, inverse = rounded_alone(matrix, to, self.in_both_orders)
+        else:
+            maximum = absolute_maximum(matrix)
             torch.distributed.all_reduce(maximum, torch.distributed.ReduceOp.MAX, group=self.group)
-        codes, by_columns, inverse = rounded_to_range(matrix, maximum, to, self.in_both_orders)
+            codes, by_columns, inverse = rounded_to_range(matrix, maximum, to, self.in_both_orders)
         return Quantised(codes, inverse, None, by_columns)
 
 
@@ -167,8 +169,7 @@ def _apart(numbers: torch.Tensor) -> torch.Tensor:
     return numbers.unsqueeze(1).repeat(1, 16 // numbers.element_size())[:, 0]
 
 
-@fused
-def absolute_maximum(matrix: torch.Tensor) -> torch.Tensor:
+def _absolute_maximum(matrix: torch.Tensor) -> torch.Tensor:
     """Largest magnitude, fp32 []."""
     return matrix.abs().amax().float()
 
@@ -195,13 +196,25 @@ def micro_scale_of(maximum: torch.Tensor, to: Format) -> torch.Tensor:
     return stored.reciprocal().masked_fill(~is_known, 1.0)
 
 
-@fused
-def rounded_to_range(
+def _rounded_to_range(
     matrix: torch.Tensor, maximum: torch.Tensor, to: Format, in_both_orders: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
     """Codes by rows and, if asked for, by columns; what they are to be multiplied with."""
     scale = scale_of(maximum, to)
-    return *codes_of(matrix, scale, to, in_both_orders), scale.reciprocal()
+    # Not reciprocal(), which torch's compiler before 2.12 divides without the exact rounding.
+    return *codes_of(matrix, scale, to, in_both_orders), torch.ones_like(scale) / scale
+
+
+def _rounded_alone(
+    matrix: torch.Tensor, to: Format, in_both_orders: bool
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+    """The same with the matrix's own maximum, in one call."""
+    return _rounded_to_range(matrix, _absolute_maximum(matrix), to, in_both_orders)
+
+
+absolute_maximum = fused(_absolute_maximum)
+rounded_to_range = fused(_rounded_to_range)
+rounded_alone = fused(_rounded_alone)
 
 
 def _tiled(matrix: torch.Tensor, tile: tuple[int, int]) -> Quantised:

@@ -1,9 +1,12 @@
 """Scales by hand, tiles against loops in numpy, the history against what it has to remember."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from megatron_codemix.mcore.fp8 import scaling as rules
 from megatron_codemix.mcore.fp8.formats import E4M3, E5M2
 from megatron_codemix.mcore.fp8.scaling import (
     BlockwiseScaling,
@@ -11,6 +14,7 @@ from megatron_codemix.mcore.fp8.scaling import (
     MicroScaling,
     TensorwiseScaling,
     micro_scale_of,
+    rounded_alone,
     scale_of,
 )
 from tests.unit.mcore.fp8 import restated
@@ -61,6 +65,22 @@ def test_tensorwise_is_one_scale_in_each_format() -> None:
         (*scaling.of_gradient(values)[1:], restated.E5M2),
     ):
         np.testing.assert_array_equal(found.values(), restated.tensorwise(plain, table))
+
+
+def test_tensorwise_takes_one_call_where_no_rank_shares_the_tensor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+
+    def counted(*arguments: Any) -> Any:
+        calls.append(arguments)
+        return rounded_alone.as_written(*arguments)
+
+    monkeypatch.setattr(rules, "rounded_alone", counted)
+    for other in ("absolute_maximum", "rounded_to_range"):
+        monkeypatch.setattr(rules, other, None)
+    TensorwiseScaling(None).of_input(matrix(64, 192))
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("shape", [(128, 256), (256, 384), (200, 300)])
