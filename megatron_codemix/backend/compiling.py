@@ -7,6 +7,7 @@ written; a process that does not call it, as each on a CPU, imports nothing of t
 """
 
 import functools
+import inspect
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ R = TypeVar("R")
 _MOST_SHAPES = 64
 """Of one function in a process; torch's own 8 are fewer than the shapes of a model's matrices.
 Each has kernels of its own: with sizes that are not known loads are narrower."""
-_EXACT_DIVISION = "eager_numerics.division_rounding"
-"""Inductor's name for quotients that are rounded as torch rounds them."""
+_EXACT_DIVISION = "eager_numerics.division_rounding", "emulate_divison_rounding"
+"""Inductor's names for quotients that are rounded as torch rounds them: since torch 2.11, and in
+2.10, which spells it so. 2.9 has none."""
 
 
 class Fused(Generic[P, R]):
@@ -58,7 +60,7 @@ class Fused(Generic[P, R]):
         """From here on; it happens at the first call with tensors of new shapes. The compiled
         function, which raises where it does not compile."""
         self._compiled = torch.compile(
-            self.as_written, fullgraph=True, dynamic=False, options=_options()
+            self.as_written, fullgraph=True, dynamic=False, options=options(), **_limits()
         )
         return self._compiled
 
@@ -77,21 +79,18 @@ class Trial:
     """A function with small arguments that show whether it compiles to what it is."""
 
     function: Fused[Any, Any]
-    arguments: Callable[[torch.device], tuple[Any, ...]]
-    """Makes them anew, as a function may write into its arguments."""
+    calls: Callable[[torch.device], Sequence[tuple[Any, ...]]]
+    """Makes the arguments of each call anew, as a function may write into them."""
     tolerance: float
     """Of the largest element of a result; 0: every bit."""
 
 
 def try_to_compile(trials: Sequence[Trial], device: torch.device) -> dict[str, str]:
     """Compiles these functions on the device, those that are not yet; what does not compile, or
-    gives something else then, stays as it is written: name -> why. Of a function with several
-    trials each must succeed."""
-    _prepare_compiler()
-    compiled = {trial.function for trial in trials if trial.function.is_compiled}
+    gives something else then, stays as it is written: name -> why."""
     problems: dict[str, str] = {}
     for trial in trials:
-        if trial.function in compiled or trial.function.name in problems:
+        if trial.function.is_compiled:
             continue
         problem = _problem(trial, device)
         if problem is not None:
@@ -101,19 +100,24 @@ def try_to_compile(trials: Sequence[Trial], device: torch.device) -> dict[str, s
 
 
 def _problem(trial: Trial, device: torch.device) -> str | None:
-    function = trial.function
     with torch.no_grad():
-        wanted = _tensors(function.as_written(*trial.arguments(device)))
+        wanted = [trial.function.as_written(*arguments) for arguments in trial.calls(device)]
         try:
-            fast = function.compile() if function._compiled is None else function._compiled
-            found = _tensors(fast(*trial.arguments(device)))
+            compiled = trial.function.compile()
+            found = [compiled(*arguments) for arguments in trial.calls(device)]
         except Exception as error:  # a compiler, the disk, a driver: whatever may fail in there
             return _line(error)
-    for one, other in zip(found, wanted, strict=True):
-        difference = _difference(one, other)
-        if not difference <= trial.tolerance:
-            return f"compiled it differs by {difference:.1e} of its largest element"
+    # torch's maximum is no number where one of them is none.
+    difference = float(torch.tensor(list(map(difference_of, found, wanted))).max())
+    if not difference <= trial.tolerance:
+        return f"compiled it differs by {difference:.1e} of its largest element"
     return None
+
+
+def difference_of(found: Any, wanted: Any) -> float:
+    """Between two results of a function, tensors or tuples of them: of the largest element."""
+    pairs = zip(_tensors(found), _tensors(wanted), strict=True)
+    return float(torch.tensor([_difference(*pair) for pair in pairs]).max())
 
 
 def _difference(found: torch.Tensor, wanted: torch.Tensor) -> float:
@@ -127,21 +131,33 @@ def _tensors(result: Any) -> list[torch.Tensor]:
     return [each for each in results if each is not None]
 
 
-def _prepare_compiler() -> None:
-    import torch._dynamo.config as dynamo
+@functools.cache
+def options() -> dict[str, Any]:
+    """Inductor's, of those that this torch has; they hold in whichever thread compiles."""
     import torch._inductor.config as inductor
 
-    dynamo.recompile_limit = max(dynamo.recompile_limit, _MOST_SHAPES)
     # A few small kernels: torch would start up to 32 processes for each rank, which outlive it
     # where it is killed.
-    inductor.compile_threads = 1
+    chosen: dict[str, Any] = {"compile_threads": 1}
+    known = inductor.get_config_copy()
+    return chosen | {name: True for name in _EXACT_DIVISION if name in known}
 
 
 @functools.cache
-def _options() -> dict[str, Any] | None:
+def _limits() -> dict[str, Any]:
+    """What torch.compile is to be told of the number of shapes. A setting would not do: since torch
+    2.12 it holds in the thread that makes it alone, and a GPU's backward pass has its own."""
+    import torch._dynamo.config as dynamo
     import torch._inductor.config as inductor
 
-    return {_EXACT_DIVISION: True} if _EXACT_DIVISION in inductor.get_config_copy() else None
+    most = max(dynamo.recompile_limit, _MOST_SHAPES)
+    if "recompile_limit" in inspect.signature(torch.compile).parameters:
+        return {"recompile_limit": most}
+    # Before 2.12 settings hold in all threads, and 2.9 starts its processes before it looks at
+    # the options.
+    dynamo.recompile_limit = most
+    inductor.compile_threads = 1
+    return {}
 
 
 @functools.cache

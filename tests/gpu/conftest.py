@@ -6,13 +6,13 @@ from typing import Any  # torch's types: loaded only where there is a GPU
 
 import pytest
 
-from megatron_codemix.backend.environment import allocator_settings
+from megatron_codemix.backend.environment import gpu_settings
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Before torch is loaded: memory as a training on a GPU has it, whoever starts the tests."""
+    """Before torch is loaded: what a training on a GPU sets, whoever starts the tests."""
     if config.option.markexpr == "gpu":
-        os.environ |= allocator_settings(os.environ)
+        os.environ |= gpu_settings(os.environ)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,11 @@ compiler is slow to import and changes torch. Prints one JSON object."""
 import json
 import logging
 import sys
-from typing import Any
+from collections import defaultdict
+from inspect import signature
+from threading import Thread
+from typing import Any, TypeAlias
+from unittest import mock
 
 import torch
 
@@ -44,8 +48,8 @@ def without_a_compiler() -> dict[str, Any]:
     with inductor.patch({"cpp.cxx": ("/nonexistent/c++",)}):
         problems = compiling.try_to_compile([trial], CPU)
         turn.compile()
-        results = [turn(*trial.arguments(CPU)) for _ in range(2)]
-    expected = turn.as_written(*trial.arguments(CPU))
+        results = [turn(*trial.calls(CPU)[0]) for _ in range(2)]
+    expected = turn.as_written(*trial.calls(CPU)[0])
     return {
         "problems": problems,
         "is_compiled": turn.is_compiled,
@@ -54,34 +58,121 @@ def without_a_compiler() -> dict[str, Any]:
     }
 
 
-def compiled_together() -> list[dict[str, Any]]:
-    """Differences from the functions as they are written, of the largest element, beside what is
-    granted; all in one compilation, which is most of the time."""
+def in_another_thread() -> dict[str, Any]:
+    """A function of more shapes than torch compiles by itself, most of them in a thread that made
+    no setting, as that of a GPU's backward pass; the compiler is asked for its processes as it is
+    for tensors on a GPU. Products need no C++ of their own."""
+    from torch._inductor import async_compile
+    from torch._inductor.async_compile import AsyncCompile
+
+    @compiling.fused
+    def square(matrix: torch.Tensor) -> torch.Tensor:
+        return matrix @ matrix
+
+    def of_sizes(*sizes: int) -> None:
+        for size in sizes:
+            square(torch.ones(size, size))
+
+    def waiting(self: AsyncCompile, scope: dict[str, Any]) -> None:
+        looks.append(len(async_compile._pool_set))
+        AsyncCompile.wakeup()
+        wait(self, scope)
+
+    looks: list[int] = []
+    wait, AsyncCompile.wait = AsyncCompile.wait, waiting  # type: ignore[method-assign]
+    square.compile()
+    of_sizes(16, 24, 32)
+    thread = Thread(target=of_sizes, args=range(40, 160, 8))
+    thread.start()
+    thread.join()
+    AsyncCompile.wait = wait  # type: ignore[method-assign]
+    pools = len(async_compile._pool_set)
+    async_compile.shutdown_compile_workers()
+    return {"is_compiled": square.is_compiled, "compilations": len(looks), "pools": pools}
+
+
+def in_older_torch() -> list[dict[str, Any]]:
+    """What torch 2.9 and 2.10, which take no limit, are asked for, and what is set beside it."""
+    import torch._dynamo.config as dynamo
     import torch._inductor.config as inductor
 
-    calls = [(trial.function, trial.arguments, trial.tolerance) for trial in TRIALS]
-    calls += [
-        (trial.function, lambda device, t=trial: in_fp32(t.arguments(device)), FP32)
-        for trial in compiled.MODEL_TRIALS
-    ]
+    def compile_of_2_10(function: Any, **asked: Any) -> Any:
+        answers.append(asked | {"limit": dynamo.recompile_limit, "set": inductor.compile_threads})
+        return function
+
+    compile_of_2_10.__signature__ = signature(  # type: ignore[attr-defined]
+        lambda model, *, fullgraph, dynamic, backend, mode, options, disable: model
+    )
+    answers: list[dict[str, Any]] = []
+    known = {"compile_threads": 2}
+    for names in (known, known | {"emulate_divison_rounding": False}):
+        forget()
+        with (
+            mock.patch.object(type(inductor), "get_config_copy", lambda _, names=names: names),
+            mock.patch.object(torch, "compile", compile_of_2_10),
+            dynamo.patch(recompile_limit=8),
+            inductor.patch(compile_threads=2),
+        ):
+            compiling.fused(torch.neg).compile()
+    forget()
+    return answers
+
+
+def forget() -> None:
+    """What was found out of this torch."""
+    compiling.options.cache_clear()
+    compiling._limits.cache_clear()
+
+
+def compiled_together() -> list[dict[str, Any]]:
+    """Differences from the functions as they are written, of the largest element, beside what is
+    granted; all in one compilation, which is most of the time. Calls that differ in values alone
+    come one after the other."""
+    import torch._inductor.config as inductor
+
+    places: dict[Any, list[Place]] = defaultdict(list)
+    for trial in TRIALS:
+        for number, call in enumerate(trial.calls(CPU)):
+            places[trial.function, *map(described, call)].append((trial, number))
+    alike = list(places.values())
+    in_bf16 = [(calls, in_fp32) for calls in alike if calls[0][0] in compiled.MODEL_TRIALS]
+    asked = [(calls, tuple) for calls in alike] + in_bf16
+
+    def arguments(turn: int) -> list[tuple[Any, ...]]:
+        places = [(calls[turn % len(calls)], change) for calls, change in asked]
+        return [change(trial.calls(CPU)[number]) for (trial, number), change in places]
 
     def everything(arguments: list[tuple[Any, ...]]) -> list[Any]:
-        return [call[0].as_written(*each) for call, each in zip(calls, arguments, strict=True)]
+        return [
+            calls[0][0].function.as_written(*each)
+            for (calls, _), each in zip(asked, arguments, strict=True)
+        ]
 
-    fast = torch.compile(everything, fullgraph=True, dynamic=False, options=compiling._options())
+    fast = torch.compile(everything, fullgraph=True, dynamic=False, options=compiling.options())
+    differences = []
     # Headers that are compiled beforehand take longer than one compilation without them.
     with inductor.patch(cpp_cache_precompile_headers=False):
-        found = fast([make(CPU) for _, make, _ in calls])
-    wanted = everything([make(CPU) for _, make, _ in calls])
-    answers = []
-    for (function, _, tolerance), one, other in zip(calls, found, wanted, strict=True):
-        pairs = zip(compiling._tensors(one), compiling._tensors(other), strict=True)
-        differences = torch.tensor([compiling._difference(*pair) for pair in pairs])
-        answers.append(
-            # torch's maximum is no number where one of them is none.
-            {"name": function.name, "difference": float(differences.max()), "tolerance": tolerance}
-        )
-    return answers
+        for turn in range(max(map(len, alike))):
+            found, wanted = fast(arguments(turn)), everything(arguments(turn))
+            differences.append(list(map(compiling.difference_of, found, wanted)))
+    largest = torch.tensor(differences).amax(0).tolist()
+    return [
+        {
+            "name": calls[0][0].function.name,
+            "difference": difference,
+            "tolerance": FP32 if change is in_fp32 else calls[0][0].tolerance,
+        }
+        for (calls, change), difference in zip(asked, largest, strict=True)
+    ]
+
+
+Place: TypeAlias = tuple[compiling.Trial, int]
+"""Which call of which trial."""
+
+
+def described(argument: Any) -> Any:
+    """What the compiler makes a kernel for."""
+    return tuple(argument.shape) if isinstance(argument, torch.Tensor) else argument
 
 
 FP32 = 2e-6
@@ -137,5 +228,7 @@ if __name__ == "__main__":
         result: dict[str, Any] = {"attention": attention(), "parts": parts_of_sequences()}
         with direct_calls():  # as in a process with a GPU, where nothing stands for CUDA
             result["without a compiler"] = without_a_compiler()
+            result["older"] = in_older_torch()
+            result["another thread"] = in_another_thread()
             result["together"] = compiled_together()
     json.dump(result, sys.stdout)

@@ -82,19 +82,13 @@ class _Fp8Linear(torch.nn.Module):
     def get_extra_state(self) -> dict[str, torch.Tensor] | None:
         """What a checkpoint holds beside the weights; the same on all tensor- and data-parallel
         ranks."""
-        if not isinstance(self.scaling, DelayedScaling):
-            return None
-        return {"scale": self.scaling.scale.cpu(), "history": self.scaling.history.cpu()}
+        return self.scaling.state() if isinstance(self.scaling, DelayedScaling) else None
 
     def set_extra_state(self, state: dict[str, torch.Tensor] | None) -> None:
         """Scales of a checkpoint that was made without them, or with a history of another length,
         begin anew."""
-        scaling = self.scaling
-        if not isinstance(scaling, DelayedScaling) or not state:
-            return
-        if state["history"].shape == scaling.history.shape:
-            scaling.scale = state["scale"].to(scaling.scale.device)
-            scaling.history = state["history"].to(scaling.history.device)
+        if isinstance(self.scaling, DelayedScaling) and state:
+            self.scaling.load_state(state)
 
 
 class Fp8ColumnLinear(_Fp8Linear, ColumnParallelLinear):

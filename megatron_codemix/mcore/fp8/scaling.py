@@ -62,10 +62,12 @@ class TensorwiseScaling:
         return rounded, rounded
 
     def _rounded(self, matrix: torch.Tensor, to: Format) -> Quantised:
-        maximum = absolute_maximum(matrix)
-        if self.group is not None:
+        if self.group is None:
+            codes, by_columns, inverse = rounded_alone(matrix, to, self.in_both_orders)
+        else:
+            maximum = absolute_maximum(matrix)
             torch.distributed.all_reduce(maximum, torch.distributed.ReduceOp.MAX, group=self.group)
-        codes, by_columns, inverse = rounded_to_range(matrix, maximum, to, self.in_both_orders)
+            codes, by_columns, inverse = rounded_to_range(matrix, maximum, to, self.in_both_orders)
         return Quantised(codes, inverse, None, by_columns)
 
 
@@ -116,7 +118,7 @@ class DelayedScaling:
     ) -> None:
         """in_both_orders: of memory, for products that take either."""
         self.margin, self.in_both_orders = margin, in_both_orders
-        self.scale = torch.ones(3, device=device)
+        self.scale = _apart(torch.ones(3, device=device))
         self.history = torch.zeros(3, history_length, device=device)
         """Maxima of the last steps, the newest last."""
         self.maxima = torch.zeros(3, device=device)
@@ -142,8 +144,18 @@ class DelayedScaling:
         largest = self.history.amax(1)
         is_known = largest.isfinite() & (largest > 0)
         new = (self.ranges * 2.0**-self.margin / largest).clamp(max=_LARGEST)
-        self.scale = torch.where(is_known, new, self.scale)
+        self.scale = _apart(torch.where(is_known, new, self.scale))
         self.maxima = torch.zeros_like(self.maxima)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What a checkpoint holds, on the host: scales [3] and history [3, length]."""
+        return {"scale": self.scale.contiguous().cpu(), "history": self.history.cpu()}
+
+    def load_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Nothing changes where the history is of another length."""
+        if state["history"].shape == self.history.shape:
+            self.scale = _apart(state["scale"].to(self.scale.device))
+            self.history = state["history"].to(self.history.device)
 
     def _rounded(self, matrix: torch.Tensor, role: int) -> Quantised:
         self.maxima[role] = torch.maximum(self.maxima[role], absolute_maximum(matrix))
@@ -151,8 +163,13 @@ class DelayedScaling:
         return quantise(matrix, self.scale[role], to, in_both_orders=in_both_orders)
 
 
-@fused
-def absolute_maximum(matrix: torch.Tensor) -> torch.Tensor:
+def _apart(numbers: torch.Tensor) -> torch.Tensor:
+    """The same [n], 16 bytes from one to the next: compiled kernels take an argument to begin at
+    such an address if it did when they were compiled, and copy it each time where it does not."""
+    return numbers.unsqueeze(1).repeat(1, 16 // numbers.element_size())[:, 0]
+
+
+def _absolute_maximum(matrix: torch.Tensor) -> torch.Tensor:
     """Largest magnitude, fp32 []."""
     return matrix.abs().amax().float()
 
@@ -179,13 +196,25 @@ def micro_scale_of(maximum: torch.Tensor, to: Format) -> torch.Tensor:
     return stored.reciprocal().masked_fill(~is_known, 1.0)
 
 
-@fused
-def rounded_to_range(
+def _rounded_to_range(
     matrix: torch.Tensor, maximum: torch.Tensor, to: Format, in_both_orders: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
     """Codes by rows and, if asked for, by columns; what they are to be multiplied with."""
     scale = scale_of(maximum, to)
-    return *codes_of(matrix, scale, to, in_both_orders), scale.reciprocal()
+    # Not reciprocal(), which torch's compiler before 2.12 divides without the exact rounding.
+    return *codes_of(matrix, scale, to, in_both_orders), torch.ones_like(scale) / scale
+
+
+def _rounded_alone(
+    matrix: torch.Tensor, to: Format, in_both_orders: bool
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+    """The same with the matrix's own maximum, in one call."""
+    return _rounded_to_range(matrix, _absolute_maximum(matrix), to, in_both_orders)
+
+
+absolute_maximum = fused(_absolute_maximum)
+rounded_to_range = fused(_rounded_to_range)
+rounded_alone = fused(_rounded_alone)
 
 
 def _tiled(matrix: torch.Tensor, tile: tuple[int, int]) -> Quantised:

@@ -1,9 +1,12 @@
 """Scales by hand, tiles against loops in numpy, the history against what it has to remember."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from megatron_codemix.mcore.fp8 import scaling as rules
 from megatron_codemix.mcore.fp8.formats import E4M3, E5M2
 from megatron_codemix.mcore.fp8.scaling import (
     BlockwiseScaling,
@@ -11,6 +14,7 @@ from megatron_codemix.mcore.fp8.scaling import (
     MicroScaling,
     TensorwiseScaling,
     micro_scale_of,
+    rounded_alone,
     scale_of,
 )
 from tests.unit.mcore.fp8 import restated
@@ -61,6 +65,22 @@ def test_tensorwise_is_one_scale_in_each_format() -> None:
         (*scaling.of_gradient(values)[1:], restated.E5M2),
     ):
         np.testing.assert_array_equal(found.values(), restated.tensorwise(plain, table))
+
+
+def test_tensorwise_takes_one_call_where_no_rank_shares_the_tensor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+
+    def counted(*arguments: Any) -> Any:
+        calls.append(arguments)
+        return rounded_alone.as_written(*arguments)
+
+    monkeypatch.setattr(rules, "rounded_alone", counted)
+    for other in ("absolute_maximum", "rounded_to_range"):
+        monkeypatch.setattr(rules, other, None)
+    TensorwiseScaling(None).of_input(matrix(64, 192))
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("shape", [(128, 256), (256, 384), (200, 300)])
@@ -134,6 +154,27 @@ def test_delayed_scale_is_of_the_steps_before() -> None:
     assert used == pytest.approx([1, 32, 32, 112, 112, 112], rel=1e-6)
     scaling.finish_step(scaling.maxima)
     assert scaling.scale[0].item() == 224.0, "1.0 and 0: what was not finite is forgotten"
+
+
+def test_each_delayed_scale_begins_where_a_kernel_may_expect_it() -> None:
+    """16 bytes apart, first, after a step and after a load; a checkpoint holds three numbers."""
+
+    def begin_well(scaling: DelayedScaling) -> bool:
+        return all(scaling.scale[role].data_ptr() % 16 == 0 for role in range(3))
+
+    scaling, other = (DelayedScaling(history_length=2, margin=0, device=CPU) for _ in range(2))
+    assert begin_well(scaling)
+    scaling.finish_step(torch.tensor([2.0, 4.0, 8.0]))
+    assert begin_well(scaling)
+    state = scaling.state()
+    assert state["scale"].tolist() == [224, 112, 7168]
+    assert state["scale"].untyped_storage().nbytes() == 12
+    other.load_state({"scale": torch.tensor([224.0, 112, 7168]), "history": state["history"]})
+    assert begin_well(other)
+    assert other.scale.tolist() == scaling.scale.tolist()
+    assert other.history.tolist() == [[0, 2], [0, 4], [0, 8]]
+    other.load_state({"scale": torch.ones(3), "history": torch.zeros(3, 5)})
+    assert other.scale.tolist() == scaling.scale.tolist(), "a history of another length"
 
 
 def test_delayed_scaling_keeps_the_largest_of_a_steps_microbatches_by_role() -> None:
