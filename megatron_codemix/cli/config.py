@@ -13,6 +13,7 @@ from megatron_codemix.backend.environment import require_device
 from megatron_codemix.config.checks import check_config, raise_if
 from megatron_codemix.config.difference import differences
 from megatron_codemix.config.editor_schema import editor_schema
+from megatron_codemix.config.engine_options import overlap_needs
 from megatron_codemix.config.layout_checks import check_layout
 from megatron_codemix.config.loader import (
     Tree,
@@ -87,6 +88,7 @@ def check(
         plan = make_plan(run_config, world_size) if world_size else None
         if isinstance(run_config.precision, Fp8Config):
             notes.append(needs_of(run_config.precision))
+        notes += overlap_needs(run_config.layout)
         if not file_only:
             notes += _notes_on_needs(run_config)
     except ConfigError as error:

@@ -13,6 +13,7 @@ from megatron_codemix.backend.environment import (
     runs_on_gpus,
 )
 from megatron_codemix.checkpoints import damage_at_end
+from megatron_codemix.config.engine_options import overlap_needs
 from megatron_codemix.config.parameters import checkpoint_bytes, count_parameters
 from megatron_codemix.config.plan import layout_text, steps_text
 from megatron_codemix.config.precision_checks import needs_of
@@ -207,10 +208,10 @@ def _print_plan(phase: Phase) -> None:
     )
     print(f"mixture    {describe_mixtures(config)}")
     print(f"epochs     {', '.join(f'{name} {times:.2f}' for name, times in epochs.items())}")
-    for note in [*repetitions(epochs), *unread_sources(config)]:
+    notes = [*repetitions(epochs), *unread_sources(config)]
+    notes += [needs_of(config.precision)] if isinstance(config.precision, Fp8Config) else []
+    for note in [*notes, *overlap_needs(config.layout)]:
         print(f"note       {note}")
-    if isinstance(config.precision, Fp8Config):
-        print(f"note       {needs_of(config.precision)}")
     print(
         f"model      {count_parameters(config.model):,} parameters, "
         f"{format_bytes(checkpoint_bytes(config))} a checkpoint"

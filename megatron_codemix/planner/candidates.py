@@ -41,10 +41,11 @@ class Rejected:
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """The layouts of `config` on `world_size` GPUs."""
+    """The layouts of `config` on `world_size` GPUs, of which NVLink joins `gpus_per_node`."""
 
     config: RunConfig
     world_size: int
+    gpus_per_node: int
     fixed: frozenset[str] = frozenset()
     """Fields of `layout` that stay as `config` has them."""
 
@@ -77,7 +78,7 @@ class Space:
         for sequence_parallel in self._switch("sequence_parallel", sequence):
             refused: list[tuple[LayoutConfig, list[str]]] = []
             for layout in self._ways_to_update(sizes, sequence_parallel):
-                wrong = layout_problems(self._of(layout), self.world_size)
+                wrong = layout_problems(self._of(layout), self.world_size, self.gpus_per_node)
                 if not wrong:
                     found.append(layout)
                     break

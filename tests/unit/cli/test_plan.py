@@ -28,6 +28,9 @@ schedule: {kind: cosine, peak_lr: 3e-4, min_lr: 3e-5, warmup_tokens: 1B}
 train: {train_tokens: 20B, global_batch_sequences: 512, seed: 1}
 precision: {kind: bf16}
 """
+EMULATED = "precision={kind: fp8, recipe: emulated, rule: tensorwise}"
+OVERLAP = ("layout.tensor_overlap=true", "layout.sequence_parallel=true")
+WIDE = ("model.num_attention_heads=32", "model.num_query_groups=32")
 ON_64 = ("--gpu", "h100", "--gpus", "64")
 ON_16 = ("--gpu", "h100", "--gpus", "16")
 
@@ -97,6 +100,18 @@ def test_what_a_model_file_lacks_is_assumed_and_said(model_yaml: Path, codemix: 
     assert (code, err) == (0, "")
     assert "assumed    train.global_batch_sequences 512" in out
     assert "13,824 TPU v5e chip-hours for 200B tokens" in out
+
+
+def test_a_configuration_for_a_cpu_is_planned_on_gpus_and_that_is_said(
+    run_yaml: Path, codemix: Codemix
+) -> None:
+    found = as_json(codemix, run_yaml, "backend.device=cpu", *ON_64)
+    assert [one["field"] for one in found.pop("assumptions")] == ["backend.device"]
+    whatever = as_json(codemix, run_yaml, *ON_64)
+    assert whatever.pop("assumptions") == []
+    assert found == whatever
+    said = codemix(run_yaml, "backend.device=cpu", *ON_64)[1]
+    assert "assumed    backend.device GPUs: a plan is of those, and cpu was asked for" in said
 
 
 def test_tokens_and_prices_give_a_cost(model_yaml: Path, codemix: Codemix) -> None:
@@ -191,6 +206,13 @@ def test_a_layout_that_does_not_fit_is_an_answer(codemix: Codemix) -> None:
         (
             [*ON_64, "precision={kind: fp8, recipe: tensorwise}", "model.block=parallel"],
             "with precision.kind=fp8 take sequential, or emulate",
+        ),
+        ([*ON_64, EMULATED], "neither speed nor cost; plan real FP8, recipe: tensorwise or torch"),
+        ([*ON_64, EMULATED, "--search"], "emulated multiplies in fp32 and rounds in kernels"),
+        ([*ON_64, *OVERLAP, "layout.tensor=16", *WIDE], "16 tensor-parallel ranks (layout.tensor)"),
+        (
+            [*ON_64, *OVERLAP, "layout.tensor=16", *WIDE, "--search"],
+            "no layout is legal, because:\nerror: layout.tensor_overlap: its buffers are reached",
         ),
         ([*ON_64, "model.num_layers=1000000"], "model.num_layers: 1000000 is beyond any model"),
         (
@@ -293,8 +315,8 @@ def test_constants_of_own_runs_are_written_and_used(
             ["mixtures of experts are predicted more than twice as fast"],
         ),
         (
-            ("precision={kind: fp8, recipe: emulated, rule: tensorwise}",),
-            ["FP8 by the rule tensorwise is emulated"],
+            ("precision={kind: fp8, recipe: torch_scaled_mm, rule: tensorwise}",),
+            ["FP8 by the rule tensorwise in PyTorch's own products"],
         ),
     ],
 )
