@@ -1,6 +1,9 @@
 """`codemix plan`, as a user types it."""
 
+import itertools
 import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from tests.helpers.measured_runs import config_of, write_measured
 
 Codemix = Callable[..., tuple[int, str, str]]
 
+REPOSITORY = Path(__file__).parents[3]
 RUN = """\
 extends: examples/models/1b.yaml   # mine
 data:
@@ -173,6 +177,28 @@ def test_what_the_command_line_says_of_the_layout_stays(model_yaml: Path, codemi
     for candidate in found["search"]["ranked"]:
         layout = candidate["layout"]
         assert (layout["tensor"], layout["pipeline"], layout["microbatch_sequences"]) == (2, 4, 2)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/planner.md"])
+def test_what_the_documents_print_is_what_the_command_says(
+    name: str, codemix: Codemix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Line by line, but for what stands for `...`."""
+    monkeypatch.chdir(REPOSITORY)
+    text = (REPOSITORY / name).read_text(encoding="utf-8")
+    before, _, after = text.partition("```\nmodel  ")
+    command = re.findall(r"codemix plan (.*--search --top.*?)`?:?\n", before)[-1]
+    code, out, err = codemix(*shlex.split(command))
+    assert (code, err) == (0, "")
+    lines = iter([line.rstrip() for line in out.splitlines()])
+    shown = [line.rstrip() for line in f"model  {after.partition('```')[0]}".splitlines()]
+    for number, line in enumerate(shown):
+        if line != "...":
+            follows = (
+                itertools.dropwhile(line.__ne__, lines) if shown[number - 1] == "..." else lines
+            )
+            assert next(follows, None) == line
+    assert list(lines) == []
 
 
 def test_a_layout_that_does_not_fit_is_an_answer(codemix: Codemix) -> None:
