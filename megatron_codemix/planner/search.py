@@ -260,6 +260,7 @@ class _Search:
             precision=config.precision,
             world_size=self.space.world_size,
             cuda_graphs=config.backend.cuda_graphs != "none",
+            document_mask=config.data.document_mask,
         )
 
 

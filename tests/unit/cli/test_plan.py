@@ -32,6 +32,10 @@ schedule: {kind: cosine, peak_lr: 3e-4, min_lr: 3e-5, warmup_tokens: 1B}
 train: {train_tokens: 20B, global_batch_sequences: 512, seed: 1}
 precision: {kind: bf16}
 """
+MASKED = "data.document_mask=true"
+AS_IT_IS = (
+    "layout={tensor: 1, pipeline: 1, context: 1, microbatch_sequences: 1, recompute: none}",
+)
 EMULATED = "precision={kind: fp8, recipe: emulated, rule: tensorwise}"
 OVERLAP = ("layout.tensor_overlap=true", "layout.sequence_parallel=true")
 WIDE = ("model.num_attention_heads=32", "model.num_query_groups=32")
@@ -116,6 +120,16 @@ def test_a_configuration_for_a_cpu_is_planned_on_gpus_and_that_is_said(
     assert found == whatever
     said = codemix(run_yaml, "backend.device=cpu", *ON_64)[1]
     assert "assumed    backend.device GPUs: a plan is of those, and cpu was asked for" in said
+
+
+def test_document_masks_take_memory(run_yaml: Path, codemix: Codemix) -> None:
+    plain, masked, searched = (
+        as_json(codemix, run_yaml, *arguments, *ON_16)["plan"]
+        for arguments in ((), (MASKED,), (MASKED, *AS_IT_IS, "--search"))
+    )
+    [without], [with_them] = plain["memory"]["stages"], masked["memory"]["stages"]
+    assert with_them["activations"] > without["activations"] + 22 * 2048 * 2048 * 2
+    assert searched["memory"] == masked["memory"]
 
 
 def test_tokens_and_prices_give_a_cost(model_yaml: Path, codemix: Codemix) -> None:
