@@ -6,6 +6,8 @@ from typing import Any
 from rich.markup import escape
 
 from megatron_codemix.cli.plan_tables import GIB, number_text
+from megatron_codemix.config.checks import raise_if
+from megatron_codemix.config.engine_options import check_overlap_nodes
 from megatron_codemix.obs.tables import WholeTable
 from megatron_codemix.planner.cost import (
     Cost,
@@ -17,6 +19,7 @@ from megatron_codemix.planner.cost import (
 )
 from megatron_codemix.planner.estimate import Estimate, estimate
 from megatron_codemix.planner.job import Job
+from megatron_codemix.planner.time import check_timed
 from megatron_codemix.study.tree import StudyTree
 from megatron_codemix.units import format_duration
 
@@ -123,7 +126,9 @@ class StudyCost:
 
 
 def study_cost(tree: StudyTree, site: Site) -> StudyCost:
-    """Every phase in the layout that the study gives it."""
+    """Every phase in the layout that the study gives it. Raises ConfigError with those that such
+    nodes cannot run, or whose time nobody knows."""
+    _require_estimates(tree, site)
     phases = []
     for node in tree.nodes.values():
         job = Job.of_config(node.config, tree.spec.world_size)
@@ -138,6 +143,20 @@ def study_cost(tree: StudyTree, site: Site) -> StudyCost:
             )
         )
     return StudyCost(phases=phases, site=site, world_size=tree.spec.world_size)
+
+
+def _require_estimates(tree: StudyTree, site: Site) -> None:
+    world_size, per_node = tree.spec.world_size, site.cluster.gpus_per_node
+    raise_if(
+        [
+            f"{node.label}: {problem}"
+            for node in tree.nodes.values()
+            for problem in (
+                *check_timed(node.config.precision),
+                *check_overlap_nodes(node.config.layout, world_size, per_node),
+            )
+        ]
+    )
 
 
 def _cells(cost: Cost) -> list[str]:

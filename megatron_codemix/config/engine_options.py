@@ -4,7 +4,7 @@ the other sections, and of the machine."""
 
 from megatron_codemix.config.overrides import check_overrides, typed_overrides
 from megatron_codemix.config.precision_checks import Capability
-from megatron_codemix.config.schema import Fp8Config, ModelConfig, RunConfig
+from megatron_codemix.config.schema import Fp8Config, LayoutConfig, ModelConfig, RunConfig
 
 ENGINE_LOSS = "model.transformer_overrides.cross_entropy_fusion_impl"
 OVERLAP = "layout.tensor_overlap"
@@ -75,6 +75,29 @@ def check_tensor_overlap(config: RunConfig) -> list[str]:
         "false": model.moe is not None,
     }
     return [f"{OVERLAP}: {reason}" for reason, is_so in reasons.items() if is_so]
+
+
+def check_overlap_nodes(layout: LayoutConfig, world_size: int, gpus_per_node: int) -> list[str]:
+    """What is wrong with it on nodes of so many GPUs: tensor-parallel ranks are neighbours, and all
+    of a group must be on one node. Empty if all is well."""
+    is_cut = world_size > gpus_per_node and gpus_per_node % layout.tensor != 0
+    if not layout.tensor_overlap or not is_cut:
+        return []
+    return [
+        f"{OVERLAP}: its buffers are reached over the NVLink of one node, and {layout.tensor} "
+        f"tensor-parallel ranks (layout.tensor) are on several of {gpus_per_node} GPUs each; take "
+        "a layout.tensor that divides those, or set it to false"
+    ]
+
+
+def overlap_needs(layout: LayoutConfig) -> list[str]:
+    """What it needs of the nodes, for where they cannot be asked; empty where it is off."""
+    if not layout.tensor_overlap:
+        return []
+    return [
+        f"{OVERLAP}: the {layout.tensor} ranks of each tensor-parallel group must be on one node; "
+        "training is refused where they are not"
+    ]
 
 
 def check_engine_options(

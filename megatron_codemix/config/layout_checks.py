@@ -6,20 +6,22 @@ import math
 
 from megatron_codemix.config.batch_sizes import batch_sizes
 from megatron_codemix.config.engine_checks import check_engine
-from megatron_codemix.config.engine_options import check_tensor_overlap
+from megatron_codemix.config.engine_options import check_overlap_nodes, check_tensor_overlap
 from megatron_codemix.config.graph_checks import check_graphs_layout
 from megatron_codemix.config.plan import padded_vocabulary_size
 from megatron_codemix.config.precision_checks import check_precision_layout
 from megatron_codemix.config.schema import LayoutConfig, ModelConfig, RunConfig
 
 
-def layout_problems(config: RunConfig, world_size: int) -> list[str]:
-    """All that keeps this layout from training on `world_size` processes: what is left of
-    `codemix config check` where the rest of the configuration is right."""
+def layout_problems(config: RunConfig, world_size: int, gpus_per_node: int) -> list[str]:
+    """All that keeps this layout from training on `world_size` GPUs, so many of them on each node:
+    what is left of `codemix config check` where the rest of the configuration is right, and what
+    that cannot know of the nodes."""
     return [
         *check_layout_options(config),
         *check_trained_layout(config),
         *check_layout(config, world_size),
+        *check_overlap_nodes(config.layout, world_size, gpus_per_node),
     ]
 
 

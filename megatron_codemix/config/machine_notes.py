@@ -1,14 +1,19 @@
 """What a configuration asks of the machine that it runs on, for where that cannot be asked."""
 
 from megatron_codemix.config.engine_checks import LEAST_LAYER_CAPABILITY
-from megatron_codemix.config.engine_options import ENGINE_LOSS, OVERLAP, takes_engine_loss
+from megatron_codemix.config.engine_options import (
+    ENGINE_LOSS,
+    OVERLAP,
+    overlap_needs,
+    takes_engine_loss,
+)
 from megatron_codemix.config.precision_checks import ENGINES_TAKEN, needs_of
 from megatron_codemix.config.schema import Fp8Config, RunConfig
 
 
 def machine_notes(config: RunConfig) -> list[str]:
-    """A line for FP8, and one for all else that is Transformer Engine's and asked for by name; of a
-    configuration that the checks find nothing wrong with."""
+    """A line for FP8, one for all else that is Transformer Engine's and asked for by name, and one
+    for where ranks must be; of a configuration that the checks find nothing wrong with."""
     notes = [needs_of(config.precision)] if isinstance(config.precision, Fp8Config) else []
     asked = {
         "backend.engine: transformer_engine": config.backend.engine == "transformer_engine",
@@ -22,4 +27,4 @@ def machine_notes(config: RunConfig) -> list[str]:
             f"{', '.join(fields)} {verb} where {ENGINES_TAKEN}, and GPUs of compute capability "
             f"{least} or higher are"
         )
-    return notes
+    return notes + overlap_needs(config.layout)

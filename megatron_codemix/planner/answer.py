@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from megatron_codemix.config.checks import raise_if
 from megatron_codemix.config.layout_checks import layout_problems
 from megatron_codemix.config.parameters import count_parameters
 from megatron_codemix.config.precision_checks import needs_of
 from megatron_codemix.config.schema import Fp8Config, RunConfig
-from megatron_codemix.errors import ConfigError
 from megatron_codemix.obs.progress import progress_bar
 from megatron_codemix.planner.cost import (
     Cost,
@@ -24,7 +24,7 @@ from megatron_codemix.planner.estimate import Estimate, estimate
 from megatron_codemix.planner.job import Job
 from megatron_codemix.planner.memory import estimate_memory, exact_counts
 from megatron_codemix.planner.search import SearchResult, search
-from megatron_codemix.planner.time import load_constants
+from megatron_codemix.planner.time import check_timed, load_constants
 
 BILLION = 10**9
 FITTED_GPU = "h100"
@@ -118,9 +118,11 @@ class Answer:
 
 
 def answer(config: RunConfig, question: Question) -> Answer:
-    """Of the layout that the configuration has. Raises ConfigError if it is not legal."""
-    if problems := layout_problems(config, question.world_size):
-        raise ConfigError(problems)
+    """Of the layout that the configuration has. Raises ConfigError if it is not legal there, or
+    nobody knows its time."""
+    per_node = question.site.cluster.gpus_per_node
+    problems = layout_problems(config, question.world_size, per_node)
+    raise_if(problems or check_timed(config.precision))
     job = Job.of_config(config, question.world_size)
     chosen = estimate(job, question.site.cluster, question.site.constants)
     return _answer(config, question, _counted(chosen, question), None)
@@ -129,10 +131,12 @@ def answer(config: RunConfig, question: Question) -> Answer:
 def answer_by_search(
     config: RunConfig, question: Question, fixed: frozenset[str] = frozenset()
 ) -> Answer:
-    """Of the fastest layout that fits. Raises ConfigError if none does.
+    """Of the fastest layout that fits. Raises ConfigError if none does, or nobody knows how fast
+    they are.
 
     fixed: fields of `layout` that stay as the configuration has them.
     """
+    raise_if(check_timed(config.precision))
     found = search(
         config,
         question.world_size,

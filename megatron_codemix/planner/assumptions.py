@@ -18,7 +18,7 @@ from megatron_codemix.config.tree import Tree, is_given
 
 @dataclass(frozen=True, kw_only=True)
 class Assumption:
-    """A value that decides the plan and that nobody has given."""
+    """A value that decides the plan and that nobody has given, or not so."""
 
     field: str
     value: str
@@ -36,6 +36,11 @@ _TOLD: Mapping[str, tuple[Any, str]] = {  # Any: values of a Tree
     "optimizer": ({"kind": "adamw", "weight_decay": "0.1"}, "its state takes memory"),
 }
 """Dotted key -> value, and why this one. The layout's own defaults are the configuration's."""
+
+
+_ON_GPUS = Assumption(
+    field="backend.device", value="GPUs", reason="a plan is of those, and cpu was asked for"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +71,13 @@ def complete(tree: Tree, where: str) -> PlannedConfig:
     config = build_run_config(whole, where)
     return PlannedConfig(
         config=config,
-        assumptions=tuple(
-            Assumption(field=key, value=_text(value), reason=reason)
-            for key, (value, reason) in _TOLD.items()
-            if key in missing
+        assumptions=(
+            *(
+                Assumption(field=key, value=_text(value), reason=reason)
+                for key, (value, reason) in _TOLD.items()
+                if key in missing
+            ),
+            *([_ON_GPUS] if config.backend.device == "cpu" else []),
         ),
         train_tokens=None if "train.train_tokens" in missing else config.train.train_tokens,
     )

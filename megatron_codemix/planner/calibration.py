@@ -17,7 +17,7 @@ from megatron_codemix.files import read_json, read_jsonl
 from megatron_codemix.planner.estimate import full_layout_text
 from megatron_codemix.planner.hardware import GPU_OF_DEVICE, make_cluster
 from megatron_codemix.planner.job import Job
-from megatron_codemix.planner.time import Constants, estimate_time, load_constants
+from megatron_codemix.planner.time import Constants, check_timed, estimate_time, load_constants
 from megatron_codemix.planner.time.constants import is_possible, possible_values
 from megatron_codemix.planner.time.fit import Measurement, changed, fit_constants
 from megatron_codemix.runs import RunDirectory
@@ -133,6 +133,8 @@ def measure(run: Path, choice: ClusterChoice) -> MeasuredRun:
     if not directory.config.is_file():
         raise RunError(f"{run}: no run here (config.yaml is missing); give the directory of a run")
     config = load_run_config(directory.config)
+    if problems := check_timed(config.precision):
+        raise RunError(f"{run}: {problems[0].partition(';')[0]}; leave this run out")
     plan, provenance = _last_attempt(directory)
     gpu = _gpu_of(run, provenance, choice.gpu)
     job = Job.of_config(config, int(plan["world_size"]))

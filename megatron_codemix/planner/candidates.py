@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import chain, combinations
 from typing import Any, Literal
 
+from megatron_codemix.config.graph_checks import check_graphs_layout
 from megatron_codemix.config.layout_checks import (
     check_layout_options,
     divisors,
@@ -20,6 +21,8 @@ from megatron_codemix.config.schema import LayoutConfig, RunConfig
 RECOMPUTE_FIELDS = frozenset(
     {"recompute", "recompute_modules", "recompute_method", "recompute_layers"}
 )
+_OVERLAPS = ((True, True), (True, False), (False, False))
+"""(overlap_grad_reduce, overlap_param_gather), those that hide more first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +41,11 @@ class Rejected:
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """The layouts of `config` on `world_size` GPUs."""
+    """The layouts of `config` on `world_size` GPUs, of which NVLink joins `gpus_per_node`."""
 
     config: RunConfig
     world_size: int
+    gpus_per_node: int
     fixed: frozenset[str] = frozenset()
     """Fields of `layout` that stay as `config` has them."""
 
@@ -65,23 +69,25 @@ class Space:
 
         Where there are ranks to share it, a distributed optimizer takes less memory and less time
         than one on every rank; the other is taken only where it alone is legal, or asked for. The
-        data-parallel collectives run beside the passes, which changes the order of sums alone.
+        data-parallel collectives run beside the passes, which changes the order of sums alone, as
+        far as the rest of the configuration lets them.
         """
-        is_shared = self.world_size > sizes.tensor * sizes.pipeline
         found: list[LayoutConfig] = []
         reasons: set[str] = set()
         sequence = [True, False] if sizes.tensor > 1 else [False]
         for sequence_parallel in self._switch("sequence_parallel", sequence):
-            wrong: list[str] = []
-            for distributed in self._switch("distributed_optimizer", [is_shared, not is_shared]):
-                layout = self._with_options(sizes, sequence_parallel, distributed)
-                wrong = layout_problems(self._of(layout), self.world_size)
+            refused: list[tuple[LayoutConfig, list[str]]] = []
+            for layout in self._ways_to_update(sizes, sequence_parallel):
+                wrong = layout_problems(self._of(layout), self.world_size, self.gpus_per_node)
                 if not wrong:
                     found.append(layout)
                     break
-            if wrong and wrong[0] not in reasons:
-                reasons.add(wrong[0])
-                rejected.append(Rejected(layout=layout, kind="illegal", reason=wrong[0]))
+                refused.append((layout, wrong))
+            else:
+                layout, wrong = min(refused, key=_num_problems)
+                if wrong[0] not in reasons:
+                    reasons.add(wrong[0])
+                    rejected.append(Rejected(layout=layout, kind="illegal", reason=wrong[0]))
         return found
 
     def selective_recomputations(self) -> list[tuple[str, ...]]:
@@ -123,27 +129,43 @@ class Space:
         """Whether nothing is wrong with these sizes whatever the others will be."""
         needs_sequence = self.config.model.moe is not None and sizes.tensor > 1
         layout = sizes.model_copy(update={"sequence_parallel": needs_sequence})
-        problems = check_layout_options(self._of(layout))
+        config = self._of(layout)
+        problems = [*check_layout_options(config), *check_graphs_layout(config)]
         if problems:
             rejected.append(Rejected(layout=sizes, kind="illegal", reason=problems[0]))
         return not problems
 
-    def _with_options(
-        self, sizes: LayoutConfig, sequence_parallel: bool, distributed: bool
-    ) -> LayoutConfig:
+    def _ways_to_update(
+        self, sizes: LayoutConfig, sequence_parallel: bool
+    ) -> Iterator[LayoutConfig]:
+        """What data-parallel ranks may share of the update and when they talk, the fastest first,
+        legal or not."""
+        is_shared = self.world_size > sizes.tensor * sizes.pipeline
+        overlaps = _OVERLAPS if is_shared else _OVERLAPS[-1:]
+        for distributed in self._switch("distributed_optimizer", [is_shared, not is_shared]):
+            for reduces, gathers in overlaps:
+                options = {
+                    "sequence_parallel": sequence_parallel,
+                    "distributed_optimizer": distributed,
+                    "overlap_grad_reduce": reduces,
+                    "overlap_param_gather": gathers,
+                    "bucket_parameters": self.config.layout.bucket_parameters if reduces else None,
+                }
+                yield self._with_fixed(sizes.model_copy(update=options))
+
+    def _with_fixed(self, layout: LayoutConfig) -> LayoutConfig:
         asked = self.config.layout
-        overlaps = self.world_size > sizes.tensor * sizes.pipeline
         options: dict[str, Any] = {  # Any: values of fields
-            "sequence_parallel": sequence_parallel,
-            "distributed_optimizer": distributed,
-            "overlap_grad_reduce": overlaps,
-            "overlap_param_gather": overlaps and distributed,
-            "bucket_parameters": asked.bucket_parameters if overlaps else None,
+            name: getattr(asked, name) for name in self.fixed - RECOMPUTE_FIELDS
         }
-        options |= {name: getattr(asked, name) for name in self.fixed - RECOMPUTE_FIELDS}
         if self.fixed & RECOMPUTE_FIELDS:
             options |= {name: getattr(asked, name) for name in RECOMPUTE_FIELDS}
-        return sizes.model_copy(update=options)
+        return layout.model_copy(update=options)
 
     def _of(self, layout: LayoutConfig) -> RunConfig:
         return self.config.model_copy(update={"layout": layout})
+
+
+def _num_problems(refused: tuple[LayoutConfig, list[str]]) -> int:
+    """Of a layout: with the fewest, none is of a choice that could have been another."""
+    return len(refused[1])

@@ -25,6 +25,8 @@ class Job:
     world_size: int
     cuda_graphs: bool = False
     """Whether the passes of a microbatch are recorded (`backend.cuda_graphs`)."""
+    document_mask: bool = False
+    """Whether tokens see their own document alone (`data.document_mask`)."""
     fully_sharded: bool = False
     """Whether weights are split over data-parallel ranks as well (FSDP, ZeRO-3). Only for figures
     that others have published: this project does not train so."""
@@ -89,4 +91,5 @@ class Job:
             precision=config.precision,
             world_size=world_size,
             cuda_graphs=config.backend.cuda_graphs != "none",
+            document_mask=config.data.document_mask,
         )

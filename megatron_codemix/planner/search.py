@@ -128,7 +128,9 @@ def search(
 
     fixed: fields of `layout` that stay as they are.
     """
-    space = Space(config=config, world_size=world_size, fixed=fixed)
+    space = Space(
+        config=config, world_size=world_size, gpus_per_node=cluster.gpus_per_node, fixed=fixed
+    )
     rejected: list[Rejected] = []
     sizes = space.sizes(rejected)
     run = _Search(space=space, cluster=cluster, constants=constants, rejected=rejected)
@@ -258,6 +260,7 @@ class _Search:
             precision=config.precision,
             world_size=self.space.world_size,
             cuda_graphs=config.backend.cuda_graphs != "none",
+            document_mask=config.data.document_mask,
         )
 
 

@@ -15,6 +15,7 @@ from tests.helpers.memory_cases import (
     FP8,
     FP32,
     FULL,
+    GROUPED,
     MODELS,
     TP_SP,
     Case,
@@ -46,6 +47,13 @@ ON_ONE_RANK = [
     Case("llama", {}, kernels=DENSE),
     Case("gpt", {}, kernels=DENSE),
     Case("llama", modules("core_attn"), kernels=DENSE),
+    Case("llama", {}, FP32, kernels=GROUPED),
+    Case("llama", {}, document_mask=True),
+    *(Case("llama", {}, p, kernels=GROUPED, document_mask=True) for p in (BF16, FP32)),
+    *(
+        Case("llama", again, kernels=GROUPED, document_mask=True)
+        for again in (FULL, modules("core_attn"))
+    ),
 ]
 ON_TWO_RANKS = [
     *(Case(model, {"tensor": 2}) for model in MODELS if model != "experts"),

@@ -17,6 +17,7 @@ from tests.helpers.memory_cases import (
     BF16,
     FP32,
     FULL,
+    GROUPED,
     MODELS,
     TP_SP,
     Case,
@@ -42,6 +43,9 @@ PEAKS_OF_ONE_RANK = [
     Case("experts", modules("moe"), changes=SMALL),
     *(Case("llama", {}, precision, changes=LARGE) for precision in (BF16, FP32)),
     *(Case(model, {}, changes=LARGE) for model in ("gpt", "qk norm")),
+    Case("llama", {}, FP32, GROUPED, SMALL),
+    Case("llama", {}, BF16, GROUPED, SMALL, document_mask=True),
+    Case("llama", FULL, BF16, GROUPED, SMALL, document_mask=True),
 ]
 PEAKS_OF_TWO_RANKS = [
     Case("gpt", {"tensor": 2}, changes=SMALL),

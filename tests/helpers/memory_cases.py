@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any  # torch's types: imported in ranks alone
+from unittest.mock import patch
 
 from megatron_codemix.config.schema import (
     AnyPrecisionConfig,
@@ -54,6 +55,8 @@ BF16 = PrecisionConfig(kind="bf16")
 FP32 = PrecisionConfig(kind="fp32")
 FP8 = Fp8Config(recipe="emulated", rule="tensorwise", first_last_bf16=True)
 
+GROUPED = replace(CPU, repeats_groups=True)
+"""A GPU's way around kernels that know no groups, which a CPU can be told to take too."""
 DENSE = replace(CPU, attention="dense")
 """torch's reference path, which a CPU can be told to take."""
 
@@ -72,6 +75,7 @@ class Case:
     kernels: Kernels = CPU
     changes: Mapping[str, object] = field(default_factory=dict)
     """Of the model."""
+    document_mask: bool = False
 
     def job(self) -> Job:
         layout = LayoutConfig(**{"microbatch_sequences": 2, **self.layout})
@@ -82,6 +86,7 @@ class Case:
             layout=layout,
             precision=self.precision,
             world_size=layout.model_parallel * layout.expert,
+            document_mask=self.document_mask,
         )
 
 
@@ -93,6 +98,7 @@ def modules(*names: str) -> dict[str, object]:
 def model_of(case: Case) -> Iterator[Any]:
     """(model chunks, ModelParallel) of this rank."""
     from megatron_codemix.backend.devices import select_backend
+    from megatron_codemix.mcore import layers
     from megatron_codemix.mcore.groups import destroy_model_parallel, initialize_model_parallel
     from megatron_codemix.mcore.model import build_model
 
@@ -107,16 +113,25 @@ def model_of(case: Case) -> Iterator[Any]:
         parallel=parallel,
         backend=select_backend("cpu"),
     )
-    yield chunks, parallel
+    attend = layers.attend_on_gpu if case.kernels.repeats_groups else layers._attend_on_host
+    with patch.object(layers, "_attend_on_host", attend):
+        yield chunks, parallel
     destroy_model_parallel()
 
 
-def input_of(case: Case) -> tuple[Any, Any, None]:
-    """Tokens, positions and no mask, of this rank's part of the sequences."""
+def input_of(case: Case) -> tuple[Any, Any, Any]:
+    """Tokens, positions and, of two documents in each sample, the mask, of this rank's part of the
+    sequences."""
     import torch
+
+    from megatron_codemix.mcore.layers import document_attention_mask
 
     sizes = rank_sizes(case.job())
     shape = sizes.sequences, sizes.sequence // sizes.context
     generator = torch.Generator().manual_seed(1)
     tokens = torch.randint(case.job().model.vocabulary_size, shape, generator=generator)
-    return tokens, torch.arange(shape[1]).expand(shape), None
+    positions = torch.arange(shape[1]).expand(shape)
+    if not case.document_mask:
+        return tokens, positions, None
+    assert sizes.context == 1, "a rank's rows of the mask are not cut here"
+    return tokens, positions, document_attention_mask(positions // (shape[1] // 2))

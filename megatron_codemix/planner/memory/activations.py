@@ -63,7 +63,7 @@ class Activations:
 
     def kept(self, chunk: Chunk) -> int:
         """Bytes that autograd keeps of one microbatch, without the softmax of the logits."""
-        kept = self._kept_by_layers(chunk)
+        kept = self._kept_by_layers(chunk) + self._mask()
         if chunk.has_embedding:
             kept += 2 * self.sizes.tokens * INDEX
         if chunk.has_loss:  # the last norm, and the input of the output layer
@@ -75,6 +75,14 @@ class Activations:
         """Bytes of what the cross-entropy keeps: the softmax over this rank's part of the
         vocabulary, in fp32, and where the labels are in it."""
         return self.sizes.tokens * (self.sizes.vocabulary * FP32 + 2 * INDEX)
+
+    def _mask(self) -> int:
+        """Bytes of a document mask where attention that is computed again keeps it, one each."""
+        layout, sizes = self.job.layout, self.sizes
+        is_kept = layout.recompute == "full" or "core_attn" in self.plain.recomputed
+        if not (self.job.document_mask and is_kept):
+            return 0
+        return sizes.sequences * sizes.sequence**2 // sizes.context
 
     def _kept_by_layers(self, chunk: Chunk) -> int:
         layout, layers, sizes = self.job.layout, chunk.layers, self.sizes

@@ -38,9 +38,10 @@ def backward_bytes(layer: LayerActivations) -> int:
 
 
 def _attention(layer: LayerActivations) -> int:
-    """Gradients of output, queries, keys and values; and of the scores, where they are there."""
+    """Gradients of output, queries, and keys and values as the kernel takes them; and of the
+    scores, where they are there."""
     sizes = layer.sizes
-    gradients = sizes.of_tokens(2 * sizes.queries + 2 * sizes.keys)
+    gradients = sizes.of_tokens(2 * sizes.queries + 2 * layer.attended_keys)
     if layer.kernels.attention == "flash":
         return gradients
     return gradients + 2 * FP32 * layer.scores

@@ -43,6 +43,9 @@ class Kernels:
     """Whether SwiGLU keeps silu(gate) beside its input (`mcore/kernels.py`)."""
     masks_parts: bool
     """Whether attention of a part of a sequence takes a mask, which is kept (`mcore/layers.py`)."""
+    repeats_groups: bool
+    """Whether keys and values of grouped queries are repeated for each head in fp32 and under a
+    document mask, where no kernel knows groups (`attend_on_gpu` there)."""
 
 
 GPU = Kernels(
@@ -51,6 +54,7 @@ GPU = Kernels(
     holds_sent_output=False,
     keeps_opened_gate=False,
     masks_parts=False,
+    repeats_groups=True,
 )
 """torch's flash attention and fused norms."""
 CPU = Kernels(
@@ -59,6 +63,7 @@ CPU = Kernels(
     holds_sent_output=True,
     keeps_opened_gate=True,
     masks_parts=True,
+    repeats_groups=False,
 )
 """torch's kernels for host processors, which have flash attention too."""
 
@@ -162,10 +167,25 @@ class LayerActivations:
         keys = sizes.sequences * self._pieces * self._piece
         if self.kernels.attention == "dense":
             return FP32 * (self.scores + (sizes.tokens + 2 * keys) * sizes.queries)
-        is_masked = sizes.context > 1 and self.kernels.masks_parts
-        mask = self._pieces * self._piece**2 if is_masked else 0
-        tensors = 2 * sizes.tokens * sizes.queries + 2 * keys * sizes.keys
-        return FP32 * sizes.tokens * sizes.num_heads + (tensors + mask) * sizes.element
+        tensors = 2 * sizes.tokens * sizes.queries + 2 * keys * self.attended_keys
+        masks = self._num_masks * self._pieces * self._piece**2
+        return FP32 * sizes.tokens * sizes.num_heads + (tensors + masks) * sizes.element
+
+    @property
+    def attended_keys(self) -> int:
+        """Width of the keys that the kernel is given, and of the values."""
+        sizes = self.sizes
+        knows_groups = sizes.element != FP32 and not self.job.document_mask
+        repeats = self.kernels.repeats_groups and not knows_groups
+        return sizes.queries if repeats else sizes.keys
+
+    @property
+    def _num_masks(self) -> int:
+        """Squares that each layer makes of its mask, in the format of the queries: one for each
+        sample, or where it is causal one for all."""
+        if self.job.document_mask:
+            return self.sizes.sequences
+        return int(self.sizes.context > 1 and self.kernels.masks_parts)
 
     @property
     def scores(self) -> int:

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from megatron_codemix.config.flops import training_flops_per_token
-from megatron_codemix.config.precision_checks import check_capability
-from megatron_codemix.config.schema import Fp8Config
+from megatron_codemix.config.precision_checks import BLOCKS, check_capability
+from megatron_codemix.config.schema import AnyPrecisionConfig, Fp8Config
 from megatron_codemix.errors import ConfigError
 from megatron_codemix.planner.hardware import Cluster, Gpu
 from megatron_codemix.planner.job import Job
@@ -80,6 +80,20 @@ def estimate_time(job: Job, cluster: Cluster, constants: Constants) -> TimeEstim
         mfu=flops / cluster.gpu.bf16_flops,
         peak_flops=cluster.gpu.bf16_flops,
     )
+
+
+def check_timed(precision: AnyPrecisionConfig) -> list[str]:
+    """Why no time of this format is told; empty where one is. `estimate_time` has one all the same,
+    by which layouts can be compared."""
+    if not isinstance(precision, Fp8Config) or precision.recipe != "emulated":
+        return []
+    rule = precision.rule
+    instead = f"recipe: {rule}" if rule in BLOCKS else f"recipe: {rule} or torch_scaled_mm"
+    return [
+        "precision.recipe: emulated multiplies in fp32 and rounds in kernels whose time the "
+        "planner does not know, so that it has neither speed nor cost; plan real FP8, "
+        f"{instead}, or bf16"
+    ]
 
 
 def _require_recipe(job: Job, gpu: Gpu) -> None:

@@ -134,11 +134,16 @@ def _products(
     job: Job, linears: tuple[Linear, ...], gpu: Gpu, constants: Constants
 ) -> tuple[float, float]:
     into = back = 0.0
-    low = _fp8_fraction(job)
-    plain: NumberFormat = job.precision.model_format
+    low, precision = _fp8_fraction(job), job.precision
+    plain: NumberFormat = precision.model_format
+    is_emulated = isinstance(precision, Fp8Config) and precision.recipe == "emulated"
+    rounded: NumberFormat = "fp32" if is_emulated else "fp8"
     for linear in linears:
         fraction = low if linear.can_be_fp8 else 0.0
-        formats: tuple[tuple[float, NumberFormat], ...] = ((fraction, "fp8"), (1 - fraction, plain))
+        formats: tuple[tuple[float, NumberFormat], ...] = (
+            (fraction, rounded),
+            (1 - fraction, plain),
+        )
         for part, number_format in formats:
             if part:
                 into += part * forward_seconds(linear, gpu, constants, number_format)

@@ -162,6 +162,19 @@ def test_what_transformer_engine_needs_is_said_where_it_is_asked_for(
     assert f"note       {needed}" in capsys.readouterr().out
 
 
+def test_what_overlapped_products_need_of_the_nodes_is_said(
+    run_yaml: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [
+        "layout.tensor=2", "layout.sequence_parallel=true", "layout.tensor_overlap=true",
+        "precision={kind: bf16}", "backend.device=auto",
+    ]  # fmt: skip
+    needed = "the 2 ranks of each tensor-parallel group must be on one node"
+    for command in (["config", "check"], ["train", "--dry-run", "--world-size", "8"]):
+        assert main([*command, str(run_yaml), *asked]) == 0
+        assert needed in capsys.readouterr().out
+
+
 @pytest.mark.skipif(has_nvidia_driver(), reason="of a machine without a GPU")
 def test_training_in_fp8_without_a_gpu_is_refused_before_it_begins(
     run_yaml: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path

@@ -1,6 +1,9 @@
 """`codemix plan`, as a user types it."""
 
+import itertools
 import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from tests.helpers.measured_runs import config_of, write_measured
 
 Codemix = Callable[..., tuple[int, str, str]]
 
+REPOSITORY = Path(__file__).parents[3]
 RUN = """\
 extends: examples/models/1b.yaml   # mine
 data:
@@ -28,6 +32,13 @@ schedule: {kind: cosine, peak_lr: 3e-4, min_lr: 3e-5, warmup_tokens: 1B}
 train: {train_tokens: 20B, global_batch_sequences: 512, seed: 1}
 precision: {kind: bf16}
 """
+MASKED = "data.document_mask=true"
+AS_IT_IS = (
+    "layout={tensor: 1, pipeline: 1, context: 1, microbatch_sequences: 1, recompute: none}",
+)
+EMULATED = "precision={kind: fp8, recipe: emulated, rule: tensorwise}"
+OVERLAP = ("layout.tensor_overlap=true", "layout.sequence_parallel=true")
+WIDE = ("model.num_attention_heads=32", "model.num_query_groups=32")
 ON_64 = ("--gpu", "h100", "--gpus", "64")
 ON_16 = ("--gpu", "h100", "--gpus", "16")
 
@@ -99,6 +110,28 @@ def test_what_a_model_file_lacks_is_assumed_and_said(model_yaml: Path, codemix: 
     assert "13,824 TPU v5e chip-hours for 200B tokens" in out
 
 
+def test_a_configuration_for_a_cpu_is_planned_on_gpus_and_that_is_said(
+    run_yaml: Path, codemix: Codemix
+) -> None:
+    found = as_json(codemix, run_yaml, "backend.device=cpu", *ON_64)
+    assert [one["field"] for one in found.pop("assumptions")] == ["backend.device"]
+    whatever = as_json(codemix, run_yaml, *ON_64)
+    assert whatever.pop("assumptions") == []
+    assert found == whatever
+    said = codemix(run_yaml, "backend.device=cpu", *ON_64)[1]
+    assert "assumed    backend.device GPUs: a plan is of those, and cpu was asked for" in said
+
+
+def test_document_masks_take_memory(run_yaml: Path, codemix: Codemix) -> None:
+    plain, masked, searched = (
+        as_json(codemix, run_yaml, *arguments, *ON_16)["plan"]
+        for arguments in ((), (MASKED,), (MASKED, *AS_IT_IS, "--search"))
+    )
+    [without], [with_them] = plain["memory"]["stages"], masked["memory"]["stages"]
+    assert with_them["activations"] > without["activations"] + 22 * 2048 * 2048 * 2
+    assert searched["memory"] == masked["memory"]
+
+
 def test_tokens_and_prices_give_a_cost(model_yaml: Path, codemix: Codemix) -> None:
     options = ("--tokens", "400B", "--price", "2", "--power-price", "0.1", "--watts", "1000")
     cost = as_json(codemix, model_yaml, *ON_64, *options)["cost"]["total"]
@@ -160,6 +193,28 @@ def test_what_the_command_line_says_of_the_layout_stays(model_yaml: Path, codemi
         assert (layout["tensor"], layout["pipeline"], layout["microbatch_sequences"]) == (2, 4, 2)
 
 
+@pytest.mark.parametrize("name", ["README.md", "docs/planner.md"])
+def test_what_the_documents_print_is_what_the_command_says(
+    name: str, codemix: Codemix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Line by line, but for what stands for `...`."""
+    monkeypatch.chdir(REPOSITORY)
+    text = (REPOSITORY / name).read_text(encoding="utf-8")
+    before, _, after = text.partition("```\nmodel  ")
+    command = re.findall(r"codemix plan (.*--search --top.*?)`?:?\n", before)[-1]
+    code, out, err = codemix(*shlex.split(command))
+    assert (code, err) == (0, "")
+    lines = iter([line.rstrip() for line in out.splitlines()])
+    shown = [line.rstrip() for line in f"model  {after.partition('```')[0]}".splitlines()]
+    for number, line in enumerate(shown):
+        if line != "...":
+            follows = (
+                itertools.dropwhile(line.__ne__, lines) if shown[number - 1] == "..." else lines
+            )
+            assert next(follows, None) == line
+    assert list(lines) == []
+
+
 def test_a_layout_that_does_not_fit_is_an_answer(codemix: Codemix) -> None:
     path = find_example("models/70b.yaml")
     assert path is not None
@@ -191,6 +246,13 @@ def test_a_layout_that_does_not_fit_is_an_answer(codemix: Codemix) -> None:
         (
             [*ON_64, "precision={kind: fp8, recipe: tensorwise}", "model.block=parallel"],
             "with precision.kind=fp8 take sequential, or emulate",
+        ),
+        ([*ON_64, EMULATED], "neither speed nor cost; plan real FP8, recipe: tensorwise or torch"),
+        ([*ON_64, EMULATED, "--search"], "emulated multiplies in fp32 and rounds in kernels"),
+        ([*ON_64, *OVERLAP, "layout.tensor=16", *WIDE], "16 tensor-parallel ranks (layout.tensor)"),
+        (
+            [*ON_64, *OVERLAP, "layout.tensor=16", *WIDE, "--search"],
+            "no layout is legal, because:\nerror: layout.tensor_overlap: its buffers are reached",
         ),
         ([*ON_64, "model.num_layers=1000000"], "model.num_layers: 1000000 is beyond any model"),
         (
@@ -293,8 +355,8 @@ def test_constants_of_own_runs_are_written_and_used(
             ["mixtures of experts are predicted more than twice as fast"],
         ),
         (
-            ("precision={kind: fp8, recipe: emulated, rule: tensorwise}",),
-            ["FP8 by the rule tensorwise is emulated"],
+            ("precision={kind: fp8, recipe: torch_scaled_mm, rule: tensorwise}",),
+            ["FP8 by the rule tensorwise in PyTorch's own products"],
         ),
     ],
 )

@@ -314,7 +314,7 @@ def test_a_layout_alone_is_wrong_where_the_whole_check_says_so(
     config = changed("model.hidden_size=256", "model.ffn_hidden_size=512", *overrides)
     whole = [*check_config(config), *check_layout(config, 4)]
     assert check_all_but_layout(config) == []
-    assert layout_problems(config, 4) == whole
+    assert layout_problems(config, 4, 8) == whole
     assert whole
 
 

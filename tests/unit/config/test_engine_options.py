@@ -7,7 +7,11 @@ import pytest
 
 from megatron_codemix.backend.environment import require_engine_options
 from megatron_codemix.config.checks import check_config
-from megatron_codemix.config.engine_options import check_engine_options
+from megatron_codemix.config.engine_options import (
+    check_engine_options,
+    check_overlap_nodes,
+    overlap_needs,
+)
 from megatron_codemix.config.megatron_flags.arguments import megatron_arguments
 from megatron_codemix.config.plan import make_plan
 from megatron_codemix.config.schema import RunConfig
@@ -121,6 +125,23 @@ def test_a_machine_is_asked_before_anything_starts(
     for asked in ([LOSS], [*OVERLAP, BF16]):
         with pytest.raises(ConfigError, match=r"is Transformer Engine's, and this machine has no"):
             require_engine_options(changed(*asked), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "world_size", "gpus_per_node", "shares_a_node"),
+    [(8, 64, 8, True), (4, 64, 8, True), (16, 64, 8, False), (3, 24, 8, False), (3, 6, 8, True)],
+)
+def test_tensor_parallel_ranks_share_a_node(
+    changed: Changed, tensor: int, world_size: int, gpus_per_node: int, shares_a_node: bool
+) -> None:
+    """Groups are of neighbouring ranks, and ranks fill one node after the other."""
+    layout = changed(*OVERLAP, BF16).layout.model_copy(update={"tensor": tensor})
+    groups = [range(first, first + tensor) for first in range(0, world_size, tensor)]
+    nodes = [{rank // gpus_per_node for rank in group} for group in groups]
+    assert all(len(of_group) == 1 for of_group in nodes) == shares_a_node
+    assert (check_overlap_nodes(layout, world_size, gpus_per_node) == []) == shares_a_node
+    without = layout.model_copy(update={"tensor_overlap": False})
+    assert check_overlap_nodes(without, world_size, gpus_per_node) == overlap_needs(without) == []
 
 
 def test_flags_of_megatron_lm(changed: Changed) -> None:

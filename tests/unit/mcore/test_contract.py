@@ -59,6 +59,7 @@ CALLS = {
         "pp_rank",
     ],
     "megatron.core.transformer.identity_op:IdentityOp": [],
+    "megatron.core.transformer.attention:SelfAttention": ["config", "submodules", "layer_number"],
     "megatron.core.transformer.spec_utils:build_module": ["spec_or_module"],
     "megatron.core.transformer.enums:AttnBackend": [],
     "megatron.core.transformer.enums:AttnMaskType": [],
@@ -317,6 +318,7 @@ FIELDS = {
 }
 
 ATTRIBUTES = {
+    "megatron.core.transformer.attention:SelfAttention": ["forward"],
     "megatron.core.optimizer:MegatronOptimizer": [
         "load_state_dict",
         "reload_model_params",

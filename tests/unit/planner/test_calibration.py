@@ -119,6 +119,13 @@ def test_runs_that_say_too_little_are_refused(
     assert "no run here" in second
 
 
+def test_runs_in_emulated_fp8_tell_no_constants(tmp_path: Path) -> None:
+    emulated = config_of("1b", "precision={kind: fp8, recipe: emulated, rule: tensorwise}")
+    run = write_measured(tmp_path / "run", emulated, 8, load_constants())
+    with pytest.raises(ConfigError, match=r"emulated multiplies in fp32 .* leave this run out"):
+        calibrate([run], AS_RECORDED)
+
+
 @pytest.mark.parametrize(
     ("file", "text", "expected"),
     [

@@ -181,6 +181,23 @@ def test_a_gpu_makes_silu_of_the_gate_again() -> None:
     assert (on_gpu, on_cpu) == tuple(count * sizes.of_tokens(sizes.mlp) for count in (3, 4))
 
 
+def test_a_gpu_repeats_keys_and_values_of_groups_where_no_kernel_knows_them() -> None:
+    """In fp32, and under a document mask, whose square each layer keeps in bf16: as if each of the
+    64 heads had keys and values of its own."""
+    every_head = LLAMA_70B.model_copy(update={"num_query_groups": None})
+
+    def attention(model: ModelConfig, **changes: object) -> int:
+        layer = LayerActivations.of(job(model, **changes), GPU, in_fp8=False)
+        return layer._core_attention()
+
+    fp32 = PrecisionConfig(kind="fp32")
+    assert attention(LLAMA_70B) < attention(every_head)
+    assert attention(LLAMA_70B, precision=fp32) == attention(every_head, precision=fp32)
+    masked = attention(LLAMA_70B, document_mask=True, microbatch_sequences=2)
+    whole = attention(every_head, microbatch_sequences=2)
+    assert masked - whole == 2 * 4096 * 4096 * 2
+
+
 def test_a_rank_of_its_own_has_no_communicators() -> None:
     assert num_communicators(job(world_size=1)) == 0
     # World, tensor, replicas, pipeline.

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from megatron_codemix.config.layout_checks import layout_problems
-from megatron_codemix.config.schema import LayoutConfig, RunConfig
+from megatron_codemix.config.schema import Fp8Config, LayoutConfig, RunConfig
 from megatron_codemix.planner.assumptions import load_for_plan
 from megatron_codemix.planner.hardware import find_gpu
 from megatron_codemix.planner.job import Job
@@ -59,7 +59,7 @@ def changed(config: RunConfig, memory_bytes: int) -> LayoutConfig:
     change = smallest_change(config, WORLD_SIZE, memory_bytes, DEVICE)
     assert change is not None
     layout = LayoutConfig.model_validate(config.layout.model_dump() | change)
-    assert not layout_problems(config.model_copy(update={"layout": layout}), WORLD_SIZE)
+    assert not layout_problems(config.model_copy(update={"layout": layout}), WORLD_SIZE, 8)
     assert peak(config, layout) <= memory_bytes
     assert all(value != getattr(config.layout, name) for name, value in change.items())
     return layout
@@ -82,6 +82,16 @@ def test_then_smaller_microbatches_then_tensor_parallelism(config: RunConfig) ->
     assert (found.tensor, found.pipeline) == (1, 1)
     found = changed(config, least[-1] - 1)
     assert (found.tensor > 1, found.pipeline) == (True, 1)
+
+
+def test_emulated_fp8_needs_no_gpu_with_fp8(config: RunConfig) -> None:
+    emulated = Fp8Config(recipe="emulated", rule="tensorwise")
+    config = config.model_copy(update={"precision": emulated})
+    enough = peak(config, config.layout.model_copy(update={"microbatch_sequences": 1}))
+    found = smallest_change(config, WORLD_SIZE, enough, "NVIDIA A100-SXM4-80GB")
+    assert found is not None
+    layout = LayoutConfig.model_validate(config.layout.model_dump() | found)
+    assert peak(config, layout) <= enough
 
 
 def test_no_change_is_proposed_where_none_is_enough(config: RunConfig) -> None:

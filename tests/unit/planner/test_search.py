@@ -36,6 +36,9 @@ train: {global_batch_sequences: 8}
 EXPERTS = "model.moe={num_experts: 4, top_k: 2, balance_coefficient: 0.01}"
 FP8 = "precision={kind: fp8, recipe: tensorwise}"
 MUON = "optimizer={kind: muon, weight_decay: 0.1}"
+GRAPHS = "backend.cuda_graphs=microbatch"
+FP8_PARAMS = "precision={kind: fp8, recipe: mxfp8, fp8_params: true}"
+OVERLAPS = ((False, False), (True, False), (True, True))
 
 
 class Tried(NamedTuple):
@@ -74,8 +77,9 @@ def every_layout(config: RunConfig, world_size: int) -> Iterator[LayoutConfig]:
         if tensor * pipeline * context > world_size or (expert > 1 and config.model.moe is None):
             continue
         for virtual, microbatch in product(range(1, layers + 1), (1, 2, 4, 8)):
-            for sequence_parallel, distributed in product((False, True), (False, True)):
-                shared = world_size > tensor * pipeline
+            shared = world_size > tensor * pipeline
+            switches = product((False, True), (False, True), OVERLAPS if shared else OVERLAPS[:1])
+            for sequence_parallel, distributed, (reduces, gathers) in switches:
                 sized = LayoutConfig(
                     tensor=tensor,
                     pipeline=pipeline,
@@ -85,8 +89,8 @@ def every_layout(config: RunConfig, world_size: int) -> Iterator[LayoutConfig]:
                     microbatch_sequences=microbatch,
                     sequence_parallel=sequence_parallel,
                     distributed_optimizer=distributed,
-                    overlap_grad_reduce=shared,
-                    overlap_param_gather=shared and distributed,
+                    overlap_grad_reduce=reduces,
+                    overlap_param_gather=gathers,
                 )
                 if is_legal(config, sized, world_size):
                     yield from (sized.model_copy(update=options) for options in recomputations)
@@ -111,13 +115,22 @@ def tried_one_by_one(config: RunConfig, cluster: Cluster) -> list[Tried]:
 
 
 @pytest.mark.parametrize(
-    "overrides", [(), (EXPERTS,), (FP8,), (MUON,)], ids=["dense", "moe", "fp8", "muon"]
+    ("gpu", "overrides"),
+    [
+        ("h100", ()),
+        ("h100", (EXPERTS,)),
+        ("h100", (FP8,)),
+        ("h100", (MUON,)),
+        ("h100", (GRAPHS,)),
+        ("b200", (FP8_PARAMS,)),
+    ],
+    ids=["dense", "moe", "fp8", "muon", "graphs", "fp8 params"],
 )
 def test_the_winner_is_that_of_all_layouts_tried_one_by_one(
-    overrides: tuple[str, ...], tmp_path: Path
+    gpu: str, overrides: tuple[str, ...], tmp_path: Path
 ) -> None:
     """At four sizes of memory, from where everything fits to where almost nothing does."""
-    config, cluster = small(tmp_path, *overrides), make_cluster("h100")
+    config, cluster = small(tmp_path, *overrides), make_cluster(gpu)
     tried = tried_one_by_one(config, cluster)
     peaks = sorted(one.peak_bytes for one in tried)
     for share in (1.0, 0.5, 0.05, 0.0):
@@ -136,7 +149,7 @@ def test_what_keeps_everything_and_fits_is_ranked_and_the_rest_has_its_reason(
     ranked = [candidate.layout for candidate in found.ranked]
     legal = [one for one in tried_one_by_one(config, cluster) if one.layout.recompute == "none"]
     fitting = [one.layout for one in legal if one.peak_bytes <= cluster.gpu.memory_bytes]
-    is_split = [layout for layout in fitting if layout.distributed_optimizer]
+    is_split = [layout for layout in fitting if layout.overlap_param_gather]
     assert 0 < len(is_split) < len(legal) / 2
     assert [layout for layout in is_split if layout not in ranked] == []
     for candidate in found.ranked:
@@ -166,6 +179,28 @@ def test_what_is_fixed_stays(tmp_path: Path) -> None:
     for candidate in found.ranked:
         layout = candidate.layout
         assert (layout.tensor, layout.recompute, layout.recompute_layers) == (2, "full", 1)
+
+
+def test_what_goes_with_no_graph_is_left_out_by_its_own_reason(tmp_path: Path) -> None:
+    config = small(tmp_path, GRAPHS, "layout.overlap_grad_reduce=true")
+    found = search(config, WORLD_SIZE, make_cluster("h100"), load_constants())
+    assert {candidate.layout.pipeline for candidate in found.ranked} == {1}
+    assert not any(candidate.layout.overlap_grad_reduce for candidate in found.ranked)
+    reasons = [reason.partition(";")[0] for reason, _, _ in found.reasons()]
+    assert "layout.pipeline: 2 does not go with backend.cuda_graphs" in reasons
+    asked = frozenset({"overlap_grad_reduce"})
+    kept = search(config, WORLD_SIZE, make_cluster("h100"), load_constants(), fixed=asked)
+    assert kept.ranked == []
+    assert any("layout.overlap_grad_reduce: True" in reason for reason, _, _ in kept.reasons())
+
+
+def test_one_overlap_that_is_switched_off_leaves_the_search_the_other(tmp_path: Path) -> None:
+    for name, others in (("overlap_grad_reduce", False), ("overlap_param_gather", True)):
+        config = small(tmp_path, f"layout.{name}=false")
+        fixed = frozenset({name})
+        found = search(config, WORLD_SIZE, make_cluster("h100"), load_constants(), fixed=fixed)
+        best = found.best.layout
+        assert (best.overlap_grad_reduce, best.overlap_param_gather) == (others, False)
 
 
 def searched(config: RunConfig, memory_bytes: int, world_size: int = WORLD_SIZE) -> SearchResult:

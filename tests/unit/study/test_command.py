@@ -195,6 +195,16 @@ def test_plan_has_memory_time_and_cost_of_every_phase_on_a_gpu(
     assert "--price: no effect: it goes with --gpu" in capsys.readouterr().err
 
 
+def test_a_phase_without_a_known_time_is_named_by_the_plan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    emulated = "precision={kind: fp8, recipe: emulated, rule: tensorwise}"
+    study = ["study", "plan", str(write_study(tmp_path)), "--set", emulated]
+    study += ["--set", "model.head_dim=16"]
+    assert main([*study, "--gpu", "h100"]) == EXIT_INPUT
+    assert "error: text: precision.recipe: emulated multiplies in" in capsys.readouterr().err
+
+
 def test_plan_of_the_papers_model_has_the_papers_chip_hours_beside(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
