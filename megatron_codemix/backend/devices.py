@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import mmap
 import os
 import resource
 import weakref
@@ -17,6 +18,7 @@ from megatron_codemix.backend.environment import ONE_CONNECTION, DeviceChoice
 from megatron_codemix.backend.graphs import RecordedGraph, own_stream, record_graph
 from megatron_codemix.backend.host import keep_freed_memory, matrix_product_flops
 from megatron_codemix.backend.host_copies import HostCopy, OnHost, ToPinned
+from megatron_codemix.backend.registered_memory import RegisteredMemory, register
 from megatron_codemix.errors import UnavailableError
 
 _CACHE_LINE_BYTES = 64
@@ -77,6 +79,10 @@ class Backend(Protocol):
 
     def copy_to_host(self, tensor: torch.Tensor) -> HostCopy:
         """Asks for a copy, and does not wait for it."""
+
+    def register_host(self, memory: mmap.mmap) -> RegisteredMemory | None:
+        """Lets the device copy by itself to host memory that was mapped elsewhere; such copies have
+        arrived after `wait`. None where that is of no use, or not possible, which the log tells."""
 
     @property
     def has_profiler(self) -> bool:
@@ -139,6 +145,10 @@ class CpuBackend:
     def copy_to_host(self, tensor: torch.Tensor) -> HostCopy:
         """The tensor itself."""
         return OnHost(tensor)
+
+    def register_host(self, memory: mmap.mmap) -> RegisteredMemory | None:
+        """Of no use."""
+        return None
 
     def profiled_as(self, name: str) -> contextlib.AbstractContextManager[None]:
         """Nothing: no profiler looks for it."""
@@ -210,6 +220,10 @@ class CudaBackend:
 
     def copy_to_host(self, tensor: torch.Tensor) -> HostCopy:
         return ToPinned(tensor)
+
+    def register_host(self, memory: mmap.mmap) -> RegisteredMemory | None:
+        """Takes about the time of writing all of it once, if nobody has yet."""
+        return register(memory, self.device)
 
     def profiled_as(self, name: str) -> contextlib.AbstractContextManager[None]:
         """A range of NVTX: about a microsecond, and no more where nobody profiles."""

@@ -86,7 +86,7 @@ class _Trial:
         backend.prepare()
         method = f"file://{folder / 'rendezvous'}"
         initialize_process_group(backend, rank=0, world_size=1, init_method=method)
-        self.process = CheckpointProcess()
+        self.process = CheckpointProcess(backend)
         layout, precision = LayoutConfig(), PrecisionConfig(kind="fp32")
         self.parallel = initialize_model_parallel(layout, 1)
         shape = _model(scale)

@@ -117,7 +117,9 @@ def _parse_size(text: str) -> int:
 
 
 def _import_engine() -> None:
-    import megatron_codemix.bench.collectives.measure  # noqa: F401  # for its imports
+    # For their imports; those of megatron-core are 100 MB of each rank that makes them itself.
+    import megatron_codemix.bench.collectives.measure
+    import megatron_codemix.mcore.rank  # noqa: F401
 
 
 @contextlib.contextmanager

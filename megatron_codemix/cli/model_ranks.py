@@ -15,6 +15,7 @@ from megatron_codemix.config.schema import RunConfig
 from megatron_codemix.errors import EXIT_DONE
 from megatron_codemix.evaluation.layout import EvaluationLayout
 from megatron_codemix.garbage import no_search_for_garbage
+from megatron_codemix.launch.crowding import require_room
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
 from megatron_codemix.launch.ranks import run_ranks
 from megatron_codemix.obs.log import setup_logging
@@ -64,7 +65,8 @@ class ModelRanks:
         step: int | None,
     ) -> "ModelRanks":
         """Raises RunError where there is no such checkpoint, ConfigError for a layout that the
-        model or the processes cannot have."""
+        model or the processes cannot have, UnavailableError for more processes than memory can
+        hold."""
         directory = RunDirectory(run)
         directory.require_config()
         checkpoint_of(directory, step)
@@ -72,6 +74,8 @@ class ModelRanks:
         layout = EvaluationLayout(tensor=tensor, pipeline=pipeline)
         ranks = cls(directory, config, step, layout, nproc, max_batch_tokens)
         layout.check(config, ranks.world_size)
+        if ranks.context is None:
+            require_room(nproc)
         prepare_environment(config.backend.device)
         return ranks
 

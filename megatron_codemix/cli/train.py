@@ -20,6 +20,7 @@ from megatron_codemix.data.mixture.describe import describe_mixtures, readings, 
 from megatron_codemix.data.needs import unread_sources
 from megatron_codemix.errors import EXIT_DONE, RetryableError, RunError
 from megatron_codemix.garbage import no_search_for_garbage
+from megatron_codemix.launch.crowding import require_room
 from megatron_codemix.launch.failures import tells_of_lost_peer
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
 from megatron_codemix.launch.ranks import run_ranks
@@ -75,6 +76,8 @@ def command(
             "only --dry-run takes it; ranks come from --nproc, torchrun or srun",
             param_hint="--world-size",
         )
+    if world_size is None and context is None:
+        require_room(nproc)
     phase = prepare_phase(
         config,
         overrides or [],

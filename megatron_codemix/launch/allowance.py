@@ -40,6 +40,15 @@ def total_bytes(
     return min([machine, *(one for one in limits if one is not None)])
 
 
+def obtainable_bytes(
+    meminfo: Path = _MEMINFO, own_groups: Path = _OWN_GROUPS, mount: Path = _MOUNT
+) -> int | None:
+    """More than that cannot be had, whatever becomes of what others under the same limits hold now,
+    which may be no more than pages of files. None where the system does not say."""
+    machine = _machine_bytes("MemAvailable", meminfo)
+    return min(machine, total_bytes(meminfo, own_groups, mount)) if machine else None
+
+
 def usable_cores(own_groups: Path = _OWN_GROUPS, mount: Path = _MOUNT) -> int:
     """Whole cores that this process may keep busy, at least one."""
     quotas = [_cores_of(folder) for folder in _groups("cpu", own_groups, mount)]

@@ -20,8 +20,8 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from types import FrameType
 
-from megatron_codemix.errors import EXIT_DONE
-from megatron_codemix.launch.allowance import usable_cores
+from megatron_codemix.errors import EXIT_DONE, EXIT_RETRY
+from megatron_codemix.launch.crowding import require_room, warn_of_crowding
 from megatron_codemix.launch.failures import cause_of, describe, log_path
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.launch.rank_process import RankProcess, Target, run_rank
@@ -33,8 +33,6 @@ from megatron_codemix.launch.rank_watch import (
     wait_for_ranks,
 )
 from megatron_codemix.stops import remembered_stop
-
-CROWDED_RANKS_PER_CORE = 4
 
 
 def run_ranks(
@@ -54,18 +52,22 @@ def run_ranks(
     other ranks get SIGTERM, are woken where they were stopped and, after `grace_seconds`, get
     SIGKILL. A rank that returns 75 or raises PreemptedError has stopped in order: the others
     finish. SIGINT and SIGTERM reach each rank as one SIGTERM, SIGUSR1 as SIGUSR1; a second SIGINT
-    kills. A request to stop that this process remembers from before (`stops.py`) is one to its
-    ranks.
+    kills. One that comes while ranks are still being started ends at once those that there are: no
+    rank can have begun without the others. A request to stop that this process remembers from
+    before (`stops.py`) is one to its ranks.
 
     Rank 0 has this process's stdout and stderr, rank k writes to `log_folder`/rank<k>.log, or to a
     file without a name, so that a kill of this process leaves nothing behind. After
     `timeout_seconds` each rank writes the stacks of its threads to stderr and is killed; that
     counts as 75. OpenMP has one thread a rank if there are several, else all cores, unless
-    OMP_NUM_THREADS says otherwise. More than CROWDED_RANKS_PER_CORE ranks a core are warned of, on
-    stderr. For the main thread only.
+    OMP_NUM_THREADS says otherwise. Many ranks a core are warned of, on stderr (`crowding.py`). For
+    the main thread only.
+
+    Raises UnavailableError, before anything is started, for more ranks than memory can hold.
     """
     assert num_ranks >= 1, num_ranks
-    _warn_of_crowding(num_ranks)
+    require_room(num_ranks)
+    warn_of_crowding(num_ranks)
     with contextlib.ExitStack() as stack:
         watch = Watch(stop=remembered_stop())
         if log_folder is not None:
@@ -82,15 +84,12 @@ def run_ranks(
         stack.callback(gc.unfreeze)
         with _signals_held_back():
             stack.enter_context(_forwarding(watch))
-            for rank in range(num_ranks):
-                context = RankContext(
-                    rank=rank,
-                    world_size=num_ranks,
-                    local_rank=rank,
-                    init_method=f"tcp://127.0.0.1:{port}",
-                )
-                watch.processes[rank] = _fork(target, context, watch)
-        wait_for_ranks(watch, grace_seconds, timeout_seconds)
+            _start(target, num_ranks, port, watch)
+        num_started = len(watch.processes)
+        if num_started == num_ranks:
+            wait_for_ranks(watch, grace_seconds, timeout_seconds)
+    if num_started < num_ranks:
+        return _stopped_early(watch, num_started, num_ranks)
     if not watch.failures:
         return EXIT_DONE
     cause = cause_of(watch.failures)
@@ -100,13 +99,15 @@ def run_ranks(
     return cause.exit_code
 
 
-def _warn_of_crowding(num_ranks: int) -> None:
-    cores = usable_cores()
-    if num_ranks > CROWDED_RANKS_PER_CORE * cores:
+def _stopped_early(watch: Watch, num_started: int, num_ranks: int) -> int:
+    """Tells of ranks that were ended before the last was started; the exit code."""
+    assert watch.notice is not None, num_started
+    with contextlib.suppress(OSError):
         sys.stderr.write(
-            f"warning: {num_ranks} processes share {cores} {'core' if cores == 1 else 'cores'}; "
-            "each waits for the others, and each holds its own copy of the libraries in memory\n"
+            f"stopped by {watch.notice.name} when {num_started} of {num_ranks} ranks were "
+            "started; run the same command again\n"
         )
+    return EXIT_RETRY
 
 
 def _closed_by(stack: contextlib.ExitStack, descriptor: int) -> int:
@@ -161,6 +162,26 @@ def _forwarding(watch: Watch) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _start(target: Target, num_ranks: int, port: int, watch: Watch) -> None:
+    """All ranks, or those before a notice: a thousand take minutes."""
+    for rank in range(num_ranks):
+        if _is_stop_asked(watch):
+            return
+        context = RankContext(
+            rank=rank,
+            world_size=num_ranks,
+            local_rank=rank,
+            init_method=f"tcp://127.0.0.1:{port}",
+        )
+        watch.processes[rank] = _fork(target, context, watch)
+
+
+def _is_stop_asked(watch: Watch) -> bool:
+    """Whether a notice has come, though this thread holds it back: it waits, or another thread took
+    it and our handler has run."""
+    return watch.notice is not None or not FORWARDED.keys().isdisjoint(signal.sigpending())
 
 
 def _fork(target: Target, context: RankContext, watch: Watch) -> ForkProcess:

@@ -29,9 +29,17 @@ from torch.distributed.checkpoint.filesystem import (
     _write_item,
 )
 
+from megatron_codemix.backend.devices import Backend
 from megatron_codemix.checkpoints import FileRecord
 from megatron_codemix.errors import CodemixError, RetryableError
 from megatron_codemix.files import full_disk
+from megatron_codemix.mcore.checkpoint_memory import (
+    Place,
+    SharedMemory,
+    bits_of,
+    mapped,
+    tensor_at,
+)
 from megatron_codemix.processes import ForkedWork
 
 PAGE_BYTES = 4096
@@ -40,18 +48,13 @@ PAGE_BYTES = 4096
 _NICENESS = 10
 """On a CPU the training comes first."""
 
-_ALIGNMENT = 64
-
 
 @dataclass(frozen=True)
 class Content:
     """What is to be written as one item: bytes, or a tensor in the shared memory."""
 
     item: Any  # Any: torch's WriteItem
-    data: bytes | None = None
-    offset: int = 0
-    shape: tuple[int, ...] = ()
-    dtype: torch.dtype | None = None
+    data: bytes | Place
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,10 @@ class Written:
 class CheckpointProcess:
     """Writes one job after the other in a process of its own, which dies with this one."""
 
-    def __init__(self) -> None:
-        self._memory = os.memfd_create("codemix-checkpoint")
-        self._shared: mmap.mmap | None = None
+    def __init__(self, backend: Backend | None = None) -> None:
+        """backend: whose device may copy by itself to the memory that is shared, which is set up at
+        the first save and again where a later one needs more; None: for a single save."""
+        self._memory = SharedMemory(backend)
         self._progress = ctypes.c_uint64.from_buffer(mmap.mmap(-1, 8))
         self._is_busy = False
         self._start()
@@ -101,20 +105,14 @@ class CheckpointProcess:
         `name`. They may be changed as soon as this returns."""
         if not self._process.is_running():
             self._start()
-        size = sum(_room(data) for _, data in contents)
-        if size > len(self._shared or b""):  # a rank may have nothing but small objects to write
-            os.ftruncate(self._memory, size)
-            self._shared = _mapped(self._memory, size)
-        listed, offset = [], 0
-        for item, data in contents:
-            if isinstance(data, io.BytesIO):
-                listed.append(Content(item, data=data.getvalue()))
-                continue
-            content = Content(item, offset=offset, shape=tuple(data.shape), dtype=data.dtype)
-            _tensor(self._shared, content).copy_(data)
-            listed.append(content)
-            offset += _room(data)
-        job = Job(folder, name if listed else None, listed, others, len(self._shared or b""))
+        places = iter(
+            self._memory.put([data for _, data in contents if isinstance(data, torch.Tensor)])
+        )
+        listed = [
+            Content(item, data.getvalue() if isinstance(data, io.BytesIO) else next(places))
+            for item, data in contents
+        ]
+        job = Job(folder, name if listed else None, listed, others, self._memory.num_bytes)
         self._is_busy = True
         try:
             self._connection.send(job)
@@ -141,11 +139,11 @@ class CheckpointProcess:
         """Ends it; what it has not finished stays unfinished."""
         self._process.kill()
         self._connection.close()
-        os.close(self._memory)
+        self._memory.close()
 
     def _start(self) -> None:
         self._connection, other = Pipe()
-        self._process = ForkedWork(lambda: _serve(other, self._memory, self._progress))
+        self._process = ForkedWork(lambda: _serve(other, self._memory.file, self._progress))
         other.close()
 
 
@@ -172,7 +170,7 @@ def _write(job: Job, memory: int, advance: Callable[[], None]) -> Written:
         files[name] = FileRecord.of(job.folder / name)
     if job.name is None:
         return Written([], files)
-    shared = _mapped(memory, job.shared_bytes) if job.shared_bytes else None
+    shared = mapped(memory, job.shared_bytes) if job.shared_bytes else None
     path, transforms = job.folder / job.name, _StorageWriterTransforms()
     expected = []
     with open(path, "wb") as stream:
@@ -220,40 +218,14 @@ def _is_same(found: bytes, data: io.BytesIO | torch.Tensor) -> bool:
     return (
         loaded.dtype == data.dtype
         and loaded.shape == data.shape
-        and torch.equal(_bits(loaded), _bits(data))
+        and torch.equal(bits_of(loaded), bits_of(data))
     )
 
 
-def _bits(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.contiguous().view(-1).view(torch.uint8)
-
-
-def _mapped(memory: int, size: int) -> mmap.mmap:
-    return mmap.mmap(memory, size, flags=mmap.MAP_SHARED)
-
-
-def _room(data: io.BytesIO | torch.Tensor) -> int:
-    """Bytes of the shared memory that it takes."""
-    if isinstance(data, io.BytesIO):
-        return 0
-    size = max(1, data.numel() * data.element_size())
-    return -(-size // _ALIGNMENT) * _ALIGNMENT
-
-
 def _data(shared: mmap.mmap | None, content: Content) -> io.BytesIO | torch.Tensor:
-    if content.data is not None:
+    if isinstance(content.data, bytes):
         return io.BytesIO(content.data)
-    return _tensor(shared, content)
-
-
-def _tensor(shared: mmap.mmap | None, content: Content) -> torch.Tensor:
-    assert shared is not None, content.item
-    assert content.dtype is not None, content.item
-    count = torch.Size(content.shape).numel()
-    if count == 0:
-        return torch.empty(content.shape, dtype=content.dtype)
-    flat = torch.frombuffer(shared, dtype=content.dtype, count=count, offset=content.offset)
-    return flat.view(content.shape)
+    return tensor_at(shared, content.data)
 
 
 def readable_error(error: BaseException, folder: Path) -> CodemixError:

@@ -127,7 +127,7 @@ def _train_to_end(
     tell_end: told why, where the watchdog ends this process.
     """
     # First: it is forked while this process is small, and before the threads of what watches it.
-    writer = CheckpointProcess()
+    writer = CheckpointProcess(backend)
     has_graphs = phase.config.backend.cuda_graphs != "none"
     with (
         backend.recordable() if has_graphs else contextlib.nullcontext(),

@@ -1,5 +1,6 @@
 """Steps of a small model on the GPU beside the same on the CPU."""
 
+import contextlib
 from dataclasses import replace
 from typing import Any
 
@@ -7,7 +8,13 @@ import pytest
 
 from megatron_codemix.config.schema import LayoutConfig, MuonConfig
 from tests.helpers.ranks import run_distributed
-from tests.helpers.training import MODEL, Job, train_on_rank
+from tests.helpers.training import (
+    MODEL,
+    Job,
+    build_with_optimizer,
+    train_on_rank,
+    train_steps,
+)
 
 # megatron-core warns of its own defaults, in this process here.
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]
@@ -69,3 +76,31 @@ def test_a_checkpoint_of_the_gpu_goes_on_there_and_on_the_cpu(alone: Any, tmp_pa
     [on_cpu] = run_distributed(train_on_rank, 1, replace(rest, device="cpu"))
     for found in (on_gpu, on_cpu):
         assert found.loss == pytest.approx(whole.loss[3:], abs=TOLERANCE["fp32"], rel=0)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_checkpoint_that_the_gpu_copies_by_itself_is_the_ordinary_one(
+    precision: str, alone: Any, tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Byte by byte, though training goes on at once; the second time without a look at it."""
+    from megatron_codemix.mcore.checkpoint import begin_save
+    from megatron_codemix.mcore.checkpoint_writer import CheckpointProcess
+
+    job = Job(layout=LAYOUT, precision=precision, device="cuda")
+    ordinary, by_itself = CheckpointProcess(), CheckpointProcess(alone)
+    with contextlib.closing(ordinary), contextlib.closing(by_itself):
+        model, optimizer, parallel, backend = build_with_optimizer(job)
+        for step in range(3):
+            train_steps(job, model, optimizer, parallel, backend, range(step, step + 1))
+            saves = [
+                begin_save(tmp_path / f"{name}{step}", model, optimizer, {}, parallel, process)
+                for name, process in (("ordinary", ordinary), ("by_itself", by_itself))
+            ]
+            train_steps(job, model, optimizer, parallel, backend, range(step + 1, step + 2))
+            for save in saves:
+                save.finish()
+            first, second = (tmp_path / f"{name}{step}" for name in ("ordinary", "by_itself"))
+            [expected] = first.glob("*.distcp")
+            assert (second / expected.name).read_bytes() == expected.read_bytes(), step
+    told = [one for one in caplog.records if one.name.startswith("megatron_codemix")]
+    assert not told, "it is registered, and has been trusted"

@@ -82,7 +82,7 @@ def measure_loop(shape: LoopShape, folder: Path, asked: BackendConfig | None = N
     asked = asked or BackendConfig()
     phase = _prepare(shape, folder, asked)
     with one_rank(folder, asked) as (parallel, backend), _logging_to(folder / "rank0.log"):
-        writer = CheckpointProcess()
+        writer = CheckpointProcess(backend)
         trainer = _ByTurns(phase, parallel, backend, writer, shape)
         with watched(phase, parallel) as watchdog:
             trainer.run(watchdog)

@@ -1,6 +1,7 @@
 """The card as our back end, and what torch asks of a device's module; for a process of its own."""
 
 import contextlib
+import mmap
 from typing import Any  # torch's functions and their arguments, which are passed on
 
 import torch
@@ -8,6 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from megatron_codemix.backend.devices import CpuBackend
 from megatron_codemix.backend.host_copies import HostCopy, ToPinned
+from megatron_codemix.backend.registered_memory import RegisteredMemory
 
 torch.utils.rename_privateuse1_backend("card")
 CARD = torch.device("card:0")
@@ -23,6 +25,16 @@ class CardBackend(CpuBackend):
 
     def copy_to_host(self, tensor: torch.Tensor) -> HostCopy:
         return ToPinned(tensor)
+
+    def register_host(self, memory: mmap.mmap) -> RegisteredMemory:
+        return AsItIs()
+
+
+class AsItIs:
+    """All memory is the host's."""
+
+    def release(self) -> None:
+        """Nothing was done to it."""
 
 
 class CardModule:

@@ -8,7 +8,7 @@ import yaml
 from typer.testing import CliRunner
 
 from megatron_codemix.cli.train import command
-from megatron_codemix.errors import ConfigError
+from megatron_codemix.errors import ConfigError, UnavailableError
 from megatron_codemix.train import phase
 from tests.helpers.model_files import MODEL_FILES
 from tests.helpers.tiny import VOCABULARY, write_run
@@ -46,6 +46,18 @@ def test_only_a_dry_run_takes_a_world_size(tmp_path: Path) -> None:
     code, output = train(write_run(tmp_path), "--world-size", "64")
     assert code == 2
     assert "--world-size" in output
+
+
+def test_more_ranks_than_memory_holds_are_refused_here_and_planned_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("megatron_codemix.launch.crowding.obtainable_bytes", lambda: 90 << 20)
+    config = write_run(tmp_path, train={"global_batch_sequences": 128})
+    for is_dry in (False, True):
+        with pytest.raises(UnavailableError, match=r"2 processes need about 96.0 MiB of memory"):
+            command(config, nproc=2, dry_run=is_dry)
+    assert not (tmp_path / "runs").exists()
+    assert train(config, *ELSEWHERE)[0] == 0
 
 
 @pytest.mark.parametrize("name", MODEL_FILES)

@@ -3,7 +3,12 @@
 import os
 from pathlib import Path
 
-from megatron_codemix.launch.allowance import free_bytes, total_bytes, usable_cores
+from megatron_codemix.launch.allowance import (
+    free_bytes,
+    obtainable_bytes,
+    total_bytes,
+    usable_cores,
+)
 
 GIB = 1 << 30
 CORES = len(os.sched_getaffinity(0))
@@ -29,9 +34,15 @@ def total(folder: Path) -> int:
     return total_bytes(folder / "meminfo", folder / "cgroup", folder / "sys")
 
 
+def obtainable(folder: Path) -> int | None:
+    """Of the same files, once `free` has written them."""
+    return obtainable_bytes(folder / "meminfo", folder / "cgroup", folder / "sys")
+
+
 def test_without_groups_the_machine_decides(tmp_path: Path) -> None:
     assert free(tmp_path, "0::/\n") == 100 * GIB
     assert total(tmp_path) == 200 * GIB
+    assert obtainable(tmp_path) == 100 * GIB
     assert free(tmp_path, "") == 100 * GIB
     assert usable_cores(tmp_path / "cgroup", tmp_path / "sys") == CORES
 
@@ -47,8 +58,12 @@ def test_the_least_along_the_path_is_left(tmp_path: Path) -> None:
     assert free(tmp_path, "0::/job/step\n") == 9 * GIB
     assert total(tmp_path) == 16 * GIB
     assert free(tmp_path, "0::/job/step\n", available=2 * GIB) == 2 * GIB
+    assert obtainable(tmp_path) == 2 * GIB
     write(top / "job", memory__current=str(30 * GIB))
     assert free(tmp_path, "0::/job/step\n") == 0
+    assert obtainable(tmp_path) == 16 * GIB
+    (tmp_path / "meminfo").unlink()
+    assert obtainable(tmp_path) is None
 
 
 def test_a_container_has_its_own_group_at_the_top(tmp_path: Path) -> None:

@@ -12,7 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from megatron_codemix.errors import ConfigError, DataError, PreemptedError, RetryableError
+from megatron_codemix.errors import (
+    ConfigError,
+    DataError,
+    PreemptedError,
+    RetryableError,
+    UnavailableError,
+)
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.launch.rank_process import tell_failure
 from megatron_codemix.launch.ranks import run_ranks
@@ -57,12 +63,57 @@ def test_a_single_rank_has_all_cores(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_crowd_of_ranks_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("megatron_codemix.launch.ranks.usable_cores", lambda: 1)
+    monkeypatch.setattr("megatron_codemix.launch.crowding.usable_cores", lambda: 1)
 
     assert run_ranks(lambda context: 0, 4) == 0
     assert capfd.readouterr().err == ""
     assert run_ranks(lambda context: 0, 5) == 0
     assert capfd.readouterr().err.startswith("warning: 5 processes share 1 core;")
+
+
+def test_more_ranks_than_memory_holds_are_refused_before_any_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("megatron_codemix.launch.crowding.obtainable_bytes", lambda: 100 << 20)
+
+    assert run_ranks(lambda context: 0, 2) == 0
+    with pytest.raises(UnavailableError, match=r"3 processes need about 144.0 MiB .*100.0 MiB can"):
+        run_ranks(
+            lambda context: _write_context(tmp_path, context),
+            3,
+            prepare=(tmp_path / "prepared").touch,
+        )
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr("megatron_codemix.launch.crowding.obtainable_bytes", lambda: None)
+    assert run_ranks(lambda context: 0, 3) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_notice_while_ranks_are_started_ends_those_that_there_are(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pids, fork = [], os.fork
+
+    def fork_and_notify() -> int:
+        pid = fork()
+        if pid > 0:
+            pids.append(pid)
+        if len(pids) == 2:
+            os.kill(os.getpid(), number)
+        return pid
+
+    def target(context: RankContext) -> int:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR1])
+        while True:  # as one does that waits for those that never come
+            signal.pause()
+
+    monkeypatch.setattr(os, "fork", fork_and_notify)
+    handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    assert run_ranks(target, 6, timeout_seconds=5) == 75
+    assert len(pids) == 2
+    said = f"stopped by {number.name} when 2 of 6 ranks were started; run the same command again\n"
+    assert capfd.readouterr().err.endswith(said)
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == handlers
 
 
 def test_prepare_runs_once_in_the_parent(tmp_path: Path) -> None:
