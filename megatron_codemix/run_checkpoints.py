@@ -46,12 +46,6 @@ def run_of_checkpoint(folder: Path) -> RunDirectory:
     return RunDirectory(folder.absolute().parent.parent)
 
 
-def newest_checkpoint(run: RunDirectory) -> Path | None:
-    """The newest complete checkpoint of the run; None if there is none."""
-    steps = run.complete_steps()
-    return run.checkpoint(steps[-1]) if steps else None
-
-
 def final_checkpoint(run: RunDirectory) -> Path:
     """The last checkpoint of a finished run. Raises RunError if the run is not done or the
     checkpoint is gone."""

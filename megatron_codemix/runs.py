@@ -198,7 +198,7 @@ class RunDirectory:
         identity, or that studies train, which others find by it."""
         if status.state != "failed" or status.step or status.train_seconds:
             return False
-        is_named = any(each[:8] in self.path.name for each in (status.identity, claimant))
+        is_named = any(each[:8] in self.path.resolve().name for each in (status.identity, claimant))
         kept = (self.metrics, self.validation, self.ledger, self.skipped, self.studies)
         has_records = any(path.exists() and path.stat().st_size for path in kept)
         has_saves = bool(self.complete_steps() or self.incomplete_checkpoints())

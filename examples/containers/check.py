@@ -3,7 +3,7 @@
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from megatron_codemix.config.precision_checks import ENGINE_VERSION
+from megatron_codemix.config.precision_checks import ENGINES_TAKEN, is_taken
 
 NEEDED = ("torch", "megatron-core", "transformer-engine", "megatron_codemix")
 
@@ -19,13 +19,12 @@ def problems() -> list[str]:
     if not found:
         import torch
 
-        engine = tuple(int(part) for part in version("transformer-engine").split(".")[:2])
+        engine = version("transformer-engine")
         if torch.version.cuda is None:
             found.append("torch was replaced by one without CUDA; keep the base image's")
-        if not ENGINE_VERSION <= engine < (2, 12):
+        if not is_taken(engine):
             found.append(
-                f"transformer-engine {version('transformer-engine')}: megatron-core 0.16.1 takes "
-                "2.9 to 2.11; take another base image"
+                f"transformer-engine {engine}: {ENGINES_TAKEN} is wanted; take another base image"
             )
     return found
 

@@ -18,6 +18,7 @@ from megatron_codemix.bench.rows import TABLE_HEAD, Row, format_row
 from megatron_codemix.cli.bench_report import print_json
 from megatron_codemix.cli.plan_options import GpuOption, NetworkOption
 from megatron_codemix.errors import EXIT_BUG, EXIT_DONE, ConfigError
+from megatron_codemix.launch.crowding import require_room
 from megatron_codemix.launch.placement import RankContext, rank_context_from_environment
 from megatron_codemix.launch.ranks import run_ranks
 from megatron_codemix.obs.progress import progress_bar
@@ -76,6 +77,8 @@ def collectives(
         find_gpu(gpu)
     if network:
         find_network(network)
+    if context is None:
+        require_room(nproc)
     prepare_environment(device)
 
     def rank_main(rank: RankContext) -> int:

@@ -18,7 +18,7 @@ from megatron_codemix.config.parameters import checkpoint_bytes, count_parameter
 from megatron_codemix.config.plan import layout_text, steps_text
 from megatron_codemix.data.mixture.describe import describe_mixtures, readings, repetitions
 from megatron_codemix.data.needs import unread_sources
-from megatron_codemix.errors import EXIT_DONE, RetryableError, RunError
+from megatron_codemix.errors import EXIT_DONE, PreemptedError, RetryableError, RunError
 from megatron_codemix.garbage import no_search_for_garbage
 from megatron_codemix.launch.crowding import require_room
 from megatron_codemix.launch.failures import tells_of_lost_peer
@@ -125,7 +125,11 @@ def _run_own_ranks(phase: Phase, seen: Status, nproc: int, profile: bool) -> int
 
         log_folder = phase.run.attempt(attempt)
         prepare = _import_engine if may_import_before_forks(phase.config.backend.device) else None
-        code = run_ranks(rank_main, nproc, prepare=prepare, log_folder=log_folder)
+        try:
+            code = run_ranks(rank_main, nproc, prepare=prepare, log_folder=log_folder)
+        except PreemptedError as error:
+            record_failure(phase.run, str(error), is_failure=False)
+            raise
         if code != EXIT_DONE:
             _note_death(phase, code)
         return code

@@ -12,7 +12,6 @@ _FIELD = "model.transformer_overrides"
 _FOR_GPUS_ALONE = {
     "gradient_accumulation_fusion": "is a product of bf16 that adds in fp32",
     "defer_embedding_wgrad_compute": "needs Apex's gradient_accumulation_fusion",
-    "fused_single_qkv_rope": "is a kernel of Transformer Engine",
     "cpu_offloading": "moves what a GPU keeps to the host",
     "fine_grained_activation_offloading": "moves what a GPU keeps to the host",
 }

@@ -159,6 +159,7 @@ _REFUSED = {
         "layout.recompute is of all microbatches alike"
     ),
     "use_ring_exchange_p2p": "no release of PyTorch has the ring_exchange that it calls",
+    "fused_single_qkv_rope": "our own rotation stands in the place of Transformer Engine's",
     "batch_invariant_mode": "it wants a kernel of the attention before backend.attention has one",
     "hidden_dropout": _DROPOUT,
     "attention_dropout": _DROPOUT,

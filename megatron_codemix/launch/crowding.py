@@ -2,8 +2,8 @@
 
 import sys
 
-from megatron_codemix.errors import UnavailableError
-from megatron_codemix.launch.allowance import obtainable_bytes, usable_cores
+from megatron_codemix.errors import RetryableError, UnavailableError
+from megatron_codemix.launch.allowance import obtainable_bytes, total_bytes, usable_cores
 from megatron_codemix.units import format_bytes
 
 CROWDED_RANKS_PER_CORE = 4
@@ -16,16 +16,18 @@ tests, and 14 MiB its writer of checkpoints; 24 MiB one that evaluates that mode
 
 
 def require_room(num_ranks: int) -> None:
-    """Raises UnavailableError where so many ranks cannot fit into memory, whatever they do: to
-    start them would take the machine from all who use it."""
+    """Raises UnavailableError where so many ranks cannot fit into memory, whatever they do, and
+    RetryableError where others have it now: to start them would take the machine from all who use
+    it. For a command to ask at its start, before anything is written."""
     obtainable, needed = obtainable_bytes(), num_ranks * RANK_BYTES
     if obtainable is None or needed <= obtainable:
         return
-    raise UnavailableError(
+    kind, now = (UnavailableError, "") if needed > total_bytes() else (RetryableError, " now")
+    raise kind(
         f"{num_ranks} processes need about {format_bytes(needed)} of memory "
         f"({format_bytes(RANK_BYTES)} each, without a model), and at most "
-        f"{format_bytes(obtainable)} can be had here (free memory of the machine, limit of the "
-        "control group); start fewer: one for each GPU, on CPUs one for each core "
+        f"{format_bytes(obtainable)} can be had here{now} (free memory of the machine, limit of "
+        "the control group); start fewer: one for each GPU, on CPUs one for each core "
         f"({usable_cores()} here)"
     )
 

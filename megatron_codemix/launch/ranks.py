@@ -20,8 +20,8 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from types import FrameType
 
-from megatron_codemix.errors import EXIT_DONE, EXIT_RETRY
-from megatron_codemix.launch.crowding import require_room, warn_of_crowding
+from megatron_codemix.errors import EXIT_DONE, PreemptedError
+from megatron_codemix.launch.crowding import warn_of_crowding
 from megatron_codemix.launch.failures import cause_of, describe, log_path
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.launch.rank_process import RankProcess, Target, run_rank
@@ -63,10 +63,9 @@ def run_ranks(
     OMP_NUM_THREADS says otherwise. Many ranks a core are warned of, on stderr (`crowding.py`). For
     the main thread only.
 
-    Raises UnavailableError, before anything is started, for more ranks than memory can hold.
+    Raises PreemptedError where that notice came before the last rank was started.
     """
     assert num_ranks >= 1, num_ranks
-    require_room(num_ranks)
     warn_of_crowding(num_ranks)
     with contextlib.ExitStack() as stack:
         watch = Watch(stop=remembered_stop())
@@ -89,7 +88,11 @@ def run_ranks(
         if num_started == num_ranks:
             wait_for_ranks(watch, grace_seconds, timeout_seconds)
     if num_started < num_ranks:
-        return _stopped_early(watch, num_started, num_ranks)
+        assert watch.notice is not None, num_started
+        raise PreemptedError(
+            f"stopped by {watch.notice.name} when {num_started} of {num_ranks} ranks were started; "
+            "run the same command again"
+        )
     if not watch.failures:
         return EXIT_DONE
     cause = cause_of(watch.failures)
@@ -97,17 +100,6 @@ def run_ranks(
         sys.stdout.flush()
         sys.stderr.write(describe(cause, num_ranks, log_folder))
     return cause.exit_code
-
-
-def _stopped_early(watch: Watch, num_started: int, num_ranks: int) -> int:
-    """Tells of ranks that were ended before the last was started; the exit code."""
-    assert watch.notice is not None, num_started
-    with contextlib.suppress(OSError):
-        sys.stderr.write(
-            f"stopped by {watch.notice.name} when {num_started} of {num_ranks} ranks were "
-            "started; run the same command again\n"
-        )
-    return EXIT_RETRY
 
 
 def _closed_by(stack: contextlib.ExitStack, descriptor: int) -> int:

@@ -6,6 +6,7 @@ the same step replaces it. Before anything is loaded, all files are compared wit
 """
 
 import contextlib
+import inspect
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -130,10 +131,16 @@ def _complete_groups(optimizer: ChainedOptimizer) -> None:
     puts those that were saved in their place, and Transformer Engine's Adam looks in each for
     `bias_correction`, which ours does not write. What is there stays."""
     for part in optimizer.chained_optimizers:
-        if not part.is_stub_optimizer:
-            for group in part.optimizer.param_groups:
-                for name, value in part.optimizer.defaults.items():
-                    group.setdefault(name, value)
+        if part.is_stub_optimizer:
+            continue
+        # Of its defaults those that it is made with: torch adds `differentiable` whenever it loads,
+        # and a run that was resumed would save more than one that was not.
+        arguments = inspect.signature(type(part.optimizer).__init__).parameters
+        defaults = part.optimizer.defaults
+        own = {name: defaults[name] for name in defaults if name in arguments}
+        for group in part.optimizer.param_groups:
+            for name, value in own.items():
+                group.setdefault(name, value)
 
 
 def load_weights(folder: Path, model: Sequence[Model]) -> None:

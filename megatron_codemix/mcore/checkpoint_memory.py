@@ -77,16 +77,18 @@ class SharedMemory:
     def _copied_by_device(
         self, views: Sequence[torch.Tensor], tensors: Sequence[torch.Tensor]
     ) -> bool:
-        """False, and never again, where not all has arrived."""
+        """False where that is not known; and never again where not all has arrived."""
         assert self._backend is not None
         try:
             for view, tensor in zip(views, tensors, strict=True):
                 view.copy_(tensor, non_blocking=True)
         finally:  # nothing may be on its way to memory that is unmapped
             self._backend.wait()
-        if not self._is_trusted:
-            self._is_trusted = all(map(_has_arrived, views, tensors))
-        if not self._is_trusted:
+        if self._is_trusted:
+            return True
+        tried = [_has_arrived(view, tensor) for view, tensor in zip(views, tensors, strict=True)]
+        self._is_trusted = True in tried and False not in tried
+        if False in tried:
             log.warning(
                 "what %s has copied to pinned memory is not what it holds: saves copy in the "
                 "ordinary way, which takes longer",
@@ -127,12 +129,12 @@ def _room(tensor: torch.Tensor) -> int:
     return -(-size // _ALIGNMENT) * _ALIGNMENT
 
 
-def _has_arrived(view: torch.Tensor, tensor: torch.Tensor) -> bool:
-    """By its end, which is copied last. Passed over: one with gaps, which would take a copy on the
-    device, and one of a library's own kind, such as Transformer Engine's in FP8."""
+def _has_arrived(view: torch.Tensor, tensor: torch.Tensor) -> bool | None:
+    """By its end, which is copied last. None, not tried: one with gaps, which would take a copy on
+    the device, and one of a library's own kind, such as Transformer Engine's in FP8."""
     plain = tensor.detach()
     if type(plain) is not torch.Tensor or not plain.is_contiguous():
-        return True
+        return None
     count = max(1, _TRIED_BYTES // plain.element_size())
     end = plain.view(-1)[-count:].cpu()
     return torch.equal(bits_of(view.view(-1)[-count:]), bits_of(end))

@@ -8,6 +8,7 @@ tell the data-parallel wrapper (`grad_added_to_main_grad`), which adds what othe
 
 import functools
 import importlib.util
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from megatron.core.tensor_parallel import layers
 from megatron.core.transformer.transformer_config import TransformerConfig
 
 from megatron_codemix.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 _FIELD = "gradient_accumulation_fusion"
 _DEFERRED = "defer_embedding_wgrad_compute"
@@ -89,7 +92,8 @@ def _has_product(device: torch.device) -> bool:
 
 @functools.cache
 def _torch_adds_in_fp32(device: torch.device) -> bool:
-    """Tries it on whole numbers, whose sums are exact in fp32 and too long for bf16."""
+    """Tries it on whole numbers, whose sums are exact in fp32 and too long for bf16. What speaks
+    against it is told in the log."""
     tokens, rows, columns = 64, 48, 80
     grads = _whole_numbers(tokens * rows, 13).view(tokens, rows)
     inputs = _whole_numbers(tokens * columns, 11).view(tokens, columns)
@@ -100,9 +104,15 @@ def _torch_adds_in_fp32(device: torch.device) -> bool:
         TorchProducts.wgrad_gemm_accum_fp32(
             inputs.to(device, torch.bfloat16), grads.to(device, torch.bfloat16), sums
         )
-    except (RuntimeError, TypeError):  # not on this device; not in this release
-        return False
-    return torch.equal(sums.cpu(), expected)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError) as error:  # not on this device; not in this release
+        problem = str(error).split("\n")[0]
+    else:
+        problem = "" if torch.equal(sums.cpu(), expected) else "its sums are not exact"
+    if problem:
+        log.info("gradients of weights are added by kernels of their own: addmm: %s", problem)
+    return not problem
 
 
 def _whole_numbers(count: int, period: int) -> torch.Tensor:

@@ -145,9 +145,10 @@ def save_config(phase: Phase) -> None:
     """Writes the resolved configuration into the run directory, and of a run that learns answers
     alone the chat template of its conversations."""
     write_text(phase.run.config, dump_yaml(phase.config))
-    phase.run.chat_template.unlink(missing_ok=True)  # of a configuration that came before
     if phase.data.chat_template is not None:
         write_text(phase.run.chat_template, phase.data.chat_template.source)
+    else:
+        phase.run.chat_template.unlink(missing_ok=True)  # of a configuration that came before
 
 
 def start_attempt(phase: Phase) -> int:

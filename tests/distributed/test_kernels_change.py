@@ -29,11 +29,13 @@ def engines_adam() -> type:
     from megatron_codemix.mcore.fused_adam import FusedAdam
 
     class EnginesAdam(FusedAdam):
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            super().__init__(*arguments, **options)
-            self.defaults["bias_correction"] = True
+        def __init__(
+            self, params: Any, lr: float = 1e-3, bias_correction: bool = True, **options: Any
+        ) -> None:
+            super().__init__(params, lr, **options)
+            self.defaults["bias_correction"] = bias_correction
             for group in self.param_groups:
-                group["bias_correction"] = True
+                group["bias_correction"] = bias_correction
 
         def step(self, closure: Any = None) -> None:
             for group in self.param_groups:

@@ -44,8 +44,8 @@ def installed(versions: dict[str, str]) -> object:
     [
         ({}, ""),
         ({"transformer-engine": "2.9.0+abc"}, ""),
-        ({"transformer-engine": "2.8.0"}, "transformer-engine 2.8.0: megatron-core"),
-        ({"transformer-engine": "2.12.0"}, "transformer-engine 2.12.0: megatron-core"),
+        ({"transformer-engine": "2.8.0"}, "transformer-engine 2.8.0: Transformer"),
+        ({"transformer-engine": "2.12.0"}, "transformer-engine 2.12.0: Transformer"),
         ({"transformer-engine": None}, "transformer-engine is not installed"),
     ],
 )

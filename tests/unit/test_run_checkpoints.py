@@ -10,7 +10,6 @@ from megatron_codemix.errors import RunError
 from megatron_codemix.files import write_json
 from megatron_codemix.run_checkpoints import (
     final_checkpoint,
-    newest_checkpoint,
     require_done,
     train_command,
 )
@@ -33,12 +32,10 @@ def test_only_marked_checkpoints_count_in_numeric_order(run: RunDirectory) -> No
     complete(run, 12000000, 5, 900)
     run.checkpoint(7).mkdir()
     assert run.complete_steps() == [5, 900, 12000000]
-    assert newest_checkpoint(run) == run.checkpoint(12000000)
 
 
 def test_an_empty_run_has_no_checkpoint(run: RunDirectory) -> None:
     assert run.complete_steps() == []
-    assert newest_checkpoint(run) is None
 
 
 def test_a_parent_must_exist_and_be_done(run: RunDirectory) -> None:

@@ -134,12 +134,15 @@ def test_a_run_that_has_left_something_does_not(run: RunDirectory, left: str) ->
 
 
 @pytest.mark.parametrize("name", ["text-aaaaaaaa", "a" * 16, "text-bbbbbbbb", "b" * 16])
-def test_a_folder_that_is_named_by_an_identity_does_not(tmp_path: Path, name: str) -> None:
-    """Studies and stores find runs by it."""
-    run = RunDirectory(tmp_path / name)
-    run.write_status(FAILED)
-    with pytest.raises(RunError, match="holds a run of another identity"):
-        run.claim("b" * 64)
+def test_a_folder_that_is_named_by_an_identity_does_not(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Studies and stores find runs by it, however it is called here."""
+    RunDirectory(tmp_path / name).write_status(FAILED)
+    monkeypatch.chdir(tmp_path / name)
+    for path in (tmp_path / name, Path()):
+        with pytest.raises(RunError, match="holds a run of another identity"):
+            RunDirectory(path).claim("b" * 64)
 
 
 def test_a_run_without_its_configuration_is_told_from_no_run(run: RunDirectory) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from megatron_codemix.cli import train
-from megatron_codemix.errors import EXIT_DONE, EXIT_RETRY, RetryableError
+from megatron_codemix.errors import EXIT_DONE, EXIT_RETRY, PreemptedError, RetryableError
 from megatron_codemix.launch.placement import RankContext
 from megatron_codemix.locks import try_lock
 from megatron_codemix.runs import RunDirectory
@@ -41,3 +41,18 @@ def test_a_run_that_was_finished_while_its_lock_was_waited_for_stays_done(tmp_pa
         train._run_placed_rank(phase, seen, first, False)
     assert phase.run.read_status() == done
     assert not phase.run.attempt(1).exists()
+
+
+def test_a_stop_while_ranks_are_started_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*arguments: object, **options: object) -> int:
+        raise PreemptedError("stopped by SIGTERM when 1 of 2 ranks were started")
+
+    monkeypatch.setattr(train, "run_ranks", stopped)
+    phase = prepare_phase(write_run(tmp_path), [], tmp_path / "run", 1)
+    with pytest.raises(PreemptedError):
+        train._run_own_ranks(phase, phase.claim(), 1, False)
+    status = phase.run.read_status()
+    assert (status.state, status.failures, status.attempts) == ("pending", 0, 1)
+    assert status.last_error.startswith("stopped by SIGTERM")

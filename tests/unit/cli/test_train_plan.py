@@ -51,7 +51,8 @@ def test_only_a_dry_run_takes_a_world_size(tmp_path: Path) -> None:
 def test_more_ranks_than_memory_holds_are_refused_here_and_planned_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("megatron_codemix.launch.crowding.obtainable_bytes", lambda: 90 << 20)
+    for name in ("obtainable_bytes", "total_bytes"):
+        monkeypatch.setattr(f"megatron_codemix.launch.crowding.{name}", lambda: 90 << 20)
     config = write_run(tmp_path, train={"global_batch_sequences": 128})
     for is_dry in (False, True):
         with pytest.raises(UnavailableError, match=r"2 processes need about 96.0 MiB of memory"):

@@ -16,7 +16,6 @@ FIELD = "model.transformer_overrides"
 OF_GPUS = (
     "gradient_accumulation_fusion",
     "defer_embedding_wgrad_compute",
-    "fused_single_qkv_rope",
     "cpu_offloading",
     "fine_grained_activation_offloading",
 )
