@@ -91,9 +91,12 @@ def test_a_notice_while_ranks_are_started_ends_those_that_there_are(
 
     monkeypatch.setattr(os, "fork", fork_and_notify)
     handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
-    with pytest.raises(PreemptedError, match=f"by {number.name} when 2 of 6 ranks were started"):
+    with pytest.raises(PreemptedError) as stopped:
         run_ranks(target, 6, timeout_seconds=5)
-    assert len(pids) == 2
+    # Another thread of this process may take the signal, and be about to tell of it.
+    assert 2 <= len(pids) <= 3
+    started = f"stopped by {number.name} when {len(pids)} of 6 ranks were started"
+    assert str(stopped.value).startswith(started)
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == handlers
 
 
