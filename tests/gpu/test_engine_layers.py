@@ -144,5 +144,7 @@ def test_torchs_kernels_give_the_same_losses(attention: Any, alone: Any) -> None
     try:
         found = train(job, backend=asked)
     except UnavailableError as error:
+        if attention != "fused":  # PyTorch has the others on every GPU that computes in bf16
+            raise
         pytest.skip(str(error))
     assert found.loss == pytest.approx(expected.loss, abs=LOSS_TOLERANCE, rel=0)
